@@ -1,0 +1,25 @@
+"""segkd: self-distillation of dense-prediction networks."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from segkd.models.store import Model, ModelCard, load_model
+    from segkd.types import IGNORE, Batch, Disturbance, InputError, Lesson, Prediction
+
+_PLACES = {
+    "load_model": "segkd.models.store",
+    "Model": "segkd.models.store",
+    "ModelCard": "segkd.models.store",
+    **dict.fromkeys(["IGNORE", "Batch", "Disturbance", "InputError", "Lesson", "Prediction"], "segkd.types"),
+}
+
+__all__ = ["IGNORE", "Batch", "Disturbance", "InputError", "Lesson", "Model", "ModelCard", "Prediction", "load_model"]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports on first use, so that `import segkd` and `segkd --help` stay quick."""
+    if name not in _PLACES:
+        raise AttributeError(f"module 'segkd' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_PLACES[name]), name)

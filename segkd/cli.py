@@ -1,0 +1,67 @@
+"""The `segkd` command."""
+
+import os
+import sys
+from collections.abc import Callable
+from importlib import import_module
+
+COMMANDS = {
+    "train": ("segkd.experiment.commands:train", "train a network on a folder of images and masks"),
+    "evaluate": ("segkd.experiment.commands:evaluate", "score a trained network on a data set"),
+    "predict": ("segkd.experiment.commands:predict", "write masks or probability maps for a folder of images"),
+    "sheet": ("segkd.experiment.commands:sheet", "draw a contact sheet of a data set, labels overlaid"),
+}
+"""Command -> where it is and what it does; imported when called, so that `segkd --help` is quick."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs a command line; returns the exit status. A user's mistake is one paragraph and status 2."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_help())
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        from importlib.metadata import version
+
+        print(version("segkd"))
+        return 0
+    name, *rest = arguments
+    if name not in COMMANDS:
+        print(f"segkd: no command {name!r}; commands are: {', '.join(COMMANDS)}. See segkd --help.", file=sys.stderr)
+        return 2
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # a user's own network, teacher or loss in a file of theirs
+    from segkd.types import InputError
+
+    try:
+        return _command(name)(rest)
+    except InputError as error:
+        print(f"segkd {name}: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        return 141
+    except KeyboardInterrupt:
+        print(f"segkd {name}: interrupted", file=sys.stderr)
+        return 130
+
+
+def _command(name: str) -> Callable[[list[str]], int]:
+    module, function = COMMANDS[name][0].split(":")
+    return getattr(import_module(module), function)
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {about}" for name, (_, about) in COMMANDS.items()]
+    return (
+        "segkd: self-distillation of segmentation networks\n\n"
+        "usage: segkd COMMAND [options]     (segkd COMMAND --help teaches its options)\n\n"
+        + "\n".join(lines)
+        + "\n\nA first run, on your own images (images/*.jpg and masks/*.png with the same names):\n"
+        "  segkd train --config methods/virtual_teacher.yaml --data.root FOLDER --out runs/first\n"
+        "  segkd evaluate --run runs/first --split val --out scores.json"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,199 @@
+"""The data settings, and the records of each split that they describe."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from jsonargparse.typing import path_type
+
+from segkd.datasets.audit import Audit, Reading, read_all, read_pair, refuse_faults
+from segkd.datasets.embedded import Embedded, draw_sample
+from segkd.datasets.files import SPLITS, Pair, listed, pair_files, split_pairs
+from segkd.datasets.labels import LabelCode, code_from_map, code_from_threshold, guess_code
+from segkd.datasets.transforms import Augment
+from segkd.types import InputError
+
+FolderPath = path_type("dr", docstring="A folder; in a layer, relative to the layer's file.", skip_check=True)
+
+
+@dataclass
+class Data:
+    """Images, masks, and how they become batches. Give `root` (a folder) or `embedded` (generated images).
+
+    Args:
+        root: folder that holds the images and the masks; in a layer, relative to the layer's file.
+        embedded: settings of the generated data set, instead of `root`.
+        classes: names of the classes, in the order of their numbers 0..k-1.
+        images: folder of images below `root`.
+        masks: folder of masks below `root`, matched by stem.
+        train: list file of the training split, one stem per line; without one, all pairs no other list names.
+        val: list file of the validation split; without one, `val_share` of the training split is carved out.
+        test: list file of the test split; without one, there is none.
+        val_share: share of the training split to validate on when there is no `val` list.
+        label_map: raw mask value -> class number; without one, 0/255 and 0/1 are understood for two classes,
+            and a raw value is its class for more.
+        ignore: raw mask values whose pixels count in no loss and no score.
+        threshold: for two classes in grey masks: raw values above it are class 1.
+        size: height and width that images are trained and predicted at: one number or [height, width].
+        batch_size: images per process and micro-batch.
+        workers: loader processes; 0 loads in the main process. Results do not depend on it.
+        cache_gb: decoded images are kept in memory when they need at most this many gigabytes.
+        augment: random changes of the training images.
+    """
+
+    root: FolderPath | None = None  # type: ignore[valid-type]
+    embedded: Embedded | None = None
+    classes: list[str] = field(default_factory=lambda: ["background", "foreground"])
+    images: str = "images"
+    masks: str = "masks"
+    train: str | None = None
+    val: str | None = None
+    test: str | None = None
+    val_share: float = 0.15
+    label_map: dict[int, int] | None = None
+    ignore: list[int] = field(default_factory=list)
+    threshold: int | None = None
+    size: int | tuple[int, int] = 160
+    batch_size: int = 16
+    workers: int = 2
+    cache_gb: float = 4.0
+    augment: Augment = field(default_factory=Augment)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the network's input."""
+        return (self.size, self.size) if isinstance(self.size, int) else (self.size[0], self.size[1])
+
+
+@dataclass(frozen=True)
+class Records:
+    """One split: `load(i)` gives image uint8 [h w 3] and label uint8 [h w] (classes and IGNORE) of record i."""
+
+    name: str
+    ids: tuple[str, ...]
+    load: Callable[[int], tuple[np.ndarray, np.ndarray]]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def open_data(data: Data, wanted: Sequence[str], advance: Callable[[int], None]) -> tuple[dict[str, Records], str]:
+    """The records of the `wanted` splits, checked, and one paragraph on what was found.
+
+    Every image and mask of the wanted splits is read once, which finds every fault before training begins
+    and fills the cache when all fits. `advance(n)` is told the total once (n > 0), then 0 for each file read.
+
+    Raises:
+        InputError: names every fault by file and says what to write.
+    """
+    _check_settings(data)
+    if data.embedded is not None:
+        return _open_embedded(data.embedded, len(data.classes), wanted)
+    root = Path(os.fspath(data.root)).expanduser()  # type: ignore[arg-type]
+    if not root.is_dir():
+        raise InputError(f"data.root: expected a folder, found none at {root}. Put the data there or set --data.root.")
+    lists = {name: _list_file(root, name, chosen) for name, chosen in zip(SPLITS, (data.train, data.val, data.test))}
+    splits = split_pairs(pair_files(root / data.images, root / data.masks), lists, data.val_share)
+    absent = [name for name in wanted if name not in splits]
+    if absent:
+        raise InputError(f"no {absent[0]} split: expected data.{absent[0]}, a list file below {root}, found none. "
+                         f"There are: {', '.join(splits)}.")  # fmt: skip
+    chosen = {name: splits[name] for name in wanted}
+    return _open_folder(data, chosen, advance, found=", ".join(f"{len(v)} {k}" for k, v in splits.items()))
+
+
+def _open_folder(
+    data: Data, splits: dict[str, list[Pair]], advance: Callable[[int], None], found: str
+) -> tuple[dict[str, Records], str]:
+    pairs = [pair for members in splits.values() for pair in members]
+    audit, cache = Audit(), _Cache(limit=data.cache_gb * 1e9)
+    advance(len(pairs))
+    read_all(pairs, cache.keep, audit, partial(advance, 0))
+    code = _label_code(data, np.flatnonzero(audit.total).tolist())
+    refuse_faults(audit, pairs, code, len(data.classes))
+    kept = {stem: (image, code(raw)) for stem, (image, raw) in cache.kept.items()}
+    records = {
+        name: Records(name, tuple(p.stem for p in members), partial(_load, members, kept, code))
+        for name, members in splits.items()
+    }
+    total = audit.total
+    shares = ", ".join(
+        f"{name} {100 * total[code.known & (code.table == c)].sum() / total.sum():.1f} %"
+        for c, name in enumerate(data.classes)
+    )
+    memory = f"cached in memory ({cache.bytes / 1e9:.2f} GB)" if kept else "read from disk each time"
+    return records, f"{found} images; {code.rule}; pixels: {shares}; {memory}"
+
+
+class _Cache:
+    """Decoded pairs by stem; empties itself for good once they exceed `limit` bytes."""
+
+    def __init__(self, limit: float) -> None:
+        self.limit, self.bytes, self.kept = limit, 0, {}
+
+    def keep(self, reading: Reading) -> None:
+        if reading.image is None or reading.raw is None:
+            return
+        self.bytes += reading.image.nbytes + reading.raw.nbytes
+        if self.bytes <= self.limit:
+            self.kept[reading.pair.stem] = (reading.image, reading.raw)
+        else:
+            self.kept.clear()
+
+
+def _load(members: list[Pair], kept: dict, code: LabelCode, i: int) -> tuple[np.ndarray, np.ndarray]:
+    if kept:
+        return kept[members[i].stem]
+    reading = read_pair(members[i])
+    if reading.image is None or reading.raw is None:
+        raise InputError(f"the data changed since training began: {reading.fault}")
+    return reading.image, code(reading.raw)
+
+
+def _open_embedded(embedded: Embedded, classes: int, wanted: Sequence[str]) -> tuple[dict[str, Records], str]:
+    sizes = dict(zip(SPLITS, (embedded.train, embedded.val, embedded.test)))
+    first = dict(zip(SPLITS, np.cumsum([0, embedded.train, embedded.val]).tolist()))
+    records = {}
+    for name in wanted:
+        samples = [draw_sample(embedded, first[name] + i, classes) for i in range(sizes[name])]
+        records[name] = Records(name, tuple(f"{name}{i:04d}" for i in range(sizes[name])), samples.__getitem__)
+    about = f"generated, {embedded.side} px, cue {embedded.cue} at contrast {embedded.contrast}"
+    return records, ", ".join(f"{sizes[n]} {n}" for n in SPLITS) + f" images; {about}"
+
+
+def _label_code(data: Data, values: Sequence[int]) -> LabelCode:
+    if data.threshold is not None:
+        return code_from_threshold(data.threshold)
+    if data.label_map is not None:
+        return code_from_map(data.label_map, data.ignore, len(data.classes))
+    return guess_code(values, data.ignore, len(data.classes))
+
+
+def _list_file(root: Path, name: str, chosen: str | None) -> Path | None:
+    if chosen is not None:
+        return root / chosen
+    usual = root / f"{name}.txt"
+    return usual if usual.is_file() else None
+
+
+def _check_settings(data: Data) -> None:
+    faults = []
+    if (data.root is None) == (data.embedded is None):
+        faults.append("give either data.root (a folder with images and masks) or data.embedded (generated images)")
+    if len(data.classes) < 2 or len(data.classes) > 255:
+        faults.append(f"data.classes names {len(data.classes)} classes; 2 to 255 are possible (background counts)")
+    if min(data.shape) < 32:
+        faults.append(f"data.size is {list(data.shape)}; at least 32 pixels are needed on each side")
+    if data.batch_size < 1 or data.workers < 0:
+        faults.append(f"data.batch_size {data.batch_size} must be >= 1 and data.workers {data.workers} >= 0")
+    if not 0 < data.val_share < 1:
+        faults.append(f"data.val_share is {data.val_share}; it is a share, between 0 and 1")
+    if data.threshold is not None and (len(data.classes) != 2 or data.label_map is not None):
+        faults.append("data.threshold is for two classes without a data.label_map")
+    if data.augment.quarter_turns and data.shape[0] != data.shape[1]:
+        faults.append(f"data.augment.quarter_turns needs a square data.size, found {list(data.shape)}")
+    if faults:
+        raise InputError("in the data settings:\n" + listed(faults))

@@ -1,0 +1,81 @@
+"""Raw mask values to classes, and label maps that change size without a shift."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float32, Int, UInt8
+
+from segkd.types import IGNORE, InputError
+
+
+@dataclass(frozen=True)
+class LabelCode:
+    """How raw mask values are read: a table of 65536 entries, raw value -> class, `IGNORE` or `UNKNOWN`.
+
+    `rule` is the sentence the user is told.
+    """
+
+    table: UInt8[np.ndarray, "65536"]
+    known: Bool[np.ndarray, "65536"]
+    rule: str
+
+    def __call__(self, raw: Int[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:
+        """Classes 0..k-1 and `IGNORE` for a raw mask whose values are all known."""
+        return self.table[raw]
+
+    def unknown(self, counts: Int[np.ndarray, "65536"]) -> list[int]:
+        """The raw values that occur in `counts` and that the code does not know."""
+        return np.flatnonzero((counts > 0) & ~self.known).tolist()
+
+
+def code_from_map(label_map: Mapping[int, int], ignore: Sequence[int], classes: int) -> LabelCode:
+    """The code that a `label_map {raw: class}` and a list of ignored raw values declare."""
+    table = np.full(65536, IGNORE, np.uint8)
+    known = np.zeros(65536, bool)
+    for raw, target in label_map.items():
+        if not 0 <= target < classes:
+            raise InputError(
+                f"data.label_map sends raw value {raw} to class {target}, but data.classes names {classes} classes, "
+                f"so classes are 0..{classes - 1}. Correct the map, or put the value into data.ignore."
+            )
+        table[raw], known[raw] = target, True
+    for raw in ignore:
+        if raw in label_map:
+            raise InputError(
+                f"raw value {raw} is in data.label_map (class {label_map[raw]}) and in data.ignore: take it out of one."
+            )
+        known[raw] = True
+    words = ", ".join(f"{raw} -> {target}" for raw, target in sorted(label_map.items()))
+    return LabelCode(table, known, f"label_map {words}" + (f"; ignored {sorted(ignore)}" if ignore else ""))
+
+
+def code_from_threshold(threshold: int) -> LabelCode:
+    """Two classes: raw values above `threshold` are class 1 (the saliency convention is 128)."""
+    table = (np.arange(65536) > threshold).astype(np.uint8)
+    return LabelCode(table, np.ones(65536, bool), f"values above {threshold} are class 1")
+
+
+def guess_code(values: Sequence[int], ignore: Sequence[int], classes: int) -> LabelCode:
+    """The code for masks without a declared map: 0/255 or 0/1 for two classes, else the raw value is the class."""
+    seen = set(values) - set(ignore)
+    if classes == 2 and 255 in seen and seen <= {0, 255}:
+        return code_from_map({0: 0, 255: 1}, ignore, 2)
+    return code_from_map({raw: raw for raw in range(classes) if raw not in ignore}, ignore, classes)
+
+
+def resize_label(label: UInt8[np.ndarray, "h w"], size: tuple[int, int]) -> UInt8[np.ndarray, "h2 w2"]:
+    """`label` at `size` (h, w) by nearest-exact: pixel centres map to pixel centres, so nothing shifts."""
+    return cv2.resize(label, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+
+
+def class_shares(label: UInt8[np.ndarray, "h w"], classes: int) -> Float32[np.ndarray, "h w k"]:
+    """One plane per class, 1 where the label is that class and 0 elsewhere (ignored pixels: all 0)."""
+    return (label[..., None] == np.arange(classes, dtype=np.uint8)).astype(np.float32)
+
+
+def normalise_shares(shares: Float32[np.ndarray, "h w k"]) -> Float32[np.ndarray, "h w k"]:
+    """Shares that sum to 1 wherever any class has area; all 0 where none has (nothing but ignored pixels)."""
+    total = shares.sum(axis=-1, keepdims=True)
+    return np.divide(shares, total, out=np.zeros_like(shares), where=total > 1e-6)

@@ -1,0 +1,48 @@
+"""A contact sheet: what the data look like, labels overlaid."""
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+from segkd.datasets.data import Records
+from segkd.types import IGNORE
+
+TINTS = np.array([(255, 60, 40), (60, 190, 255), (255, 200, 0), (120, 255, 90), (220, 90, 255), (255, 130, 180)])
+
+
+def contact_sheet(records: Records, number: int, side: int = 160, columns: int = 6) -> UInt8[np.ndarray, "h w 3"]:
+    """`number` records spread evenly over the split, each as image and overlay side by side, RGB."""
+    chosen = np.unique(np.linspace(0, len(records) - 1, min(number, len(records))).round().astype(int))
+    tiles = [_tile(*records.load(int(i)), records.ids[int(i)], side) for i in chosen]
+    blank = np.full_like(tiles[0], 255)
+    tiles += [blank] * (-len(tiles) % min(columns, len(tiles)))
+    width = min(columns, len(tiles))
+    return np.vstack([np.hstack(tiles[i : i + width]) for i in range(0, len(tiles), width)])
+
+
+def overlay(image: np.ndarray, label: np.ndarray) -> UInt8[np.ndarray, "h w 3"]:
+    """The image with each class but 0 tinted and outlined, and ignored pixels hatched in grey."""
+    painted = image.astype(np.float32)
+    for value in np.unique(label):
+        if value in (0, IGNORE):
+            continue
+        inside = label == value
+        tint = TINTS[(int(value) - 1) % len(TINTS)]
+        painted[inside] = 0.6 * painted[inside] + 0.4 * tint
+        outline = inside & (cv2.erode(inside.astype(np.uint8), np.ones((3, 3), np.uint8)) == 0)
+        painted[outline] = tint
+    rows, columns = np.indices(label.shape)
+    painted[(label == IGNORE) & ((rows + columns) % 6 < 3)] = 128
+    return painted.astype(np.uint8)
+
+
+def _tile(image: np.ndarray, label: np.ndarray, id: str, side: int) -> np.ndarray:
+    scale = side / max(image.shape[:2])
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    small_label = cv2.resize(label, size, interpolation=cv2.INTER_NEAREST_EXACT)
+    tile = np.full((side + 18, 2 * side + 6, 3), 255, np.uint8)
+    tile[: size[1], : size[0]] = small
+    tile[: size[1], side + 2 : side + 2 + size[0]] = overlay(small, small_label)
+    cv2.putText(tile, id[-44:], (2, side + 13), cv2.FONT_HERSHEY_SIMPLEX, 0.36, (40, 40, 40), 1, cv2.LINE_AA)
+    return tile

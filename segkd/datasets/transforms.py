@@ -1,0 +1,102 @@
+"""The one door to albumentations: warps and colour changes whose draws depend on (seed, epoch, index) alone.
+
+Two faults of albumentations 2.0.8 are cured here and held off by regression tests. An unseeded `Compose`
+makes every forked worker and every epoch replay one stream; a seeded one gives all its children the same
+draws, so that a horizontal and a vertical flip only ever fire together. Both go when each sample brings
+a generator of its own (`set_random_state`).
+"""
+
+import os
+import random
+from dataclasses import dataclass
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it looks for updates over the network on import
+
+import albumentations as A  # noqa: E402
+import cv2  # noqa: E402
+import numpy as np  # noqa: E402
+from jaxtyping import Float32, UInt8  # noqa: E402
+
+from segkd.datasets.labels import class_shares, normalise_shares  # noqa: E402
+from segkd.types import IGNORE  # noqa: E402
+
+
+@dataclass
+class Augment:
+    """Random changes of the training images; geometry acts on image and label alike.
+
+    Args:
+        scale: smallest and largest share of the image's area that a crop keeps.
+        ratio: narrowest and widest aspect ratio of a crop, relative to the output's.
+        flip_horizontal: mirror left and right in half of the samples.
+        flip_vertical: mirror top and bottom in half of the samples.
+        quarter_turns: turn by 0, 90, 180 or 270 degrees (square sizes only).
+        colour: strength of brightness, contrast and saturation changes, 0..1; hue moves by a tenth of it.
+    """
+
+    scale: tuple[float, float] = (0.4, 1.0)
+    ratio: tuple[float, float] = (0.8, 1.25)
+    flip_horizontal: bool = True
+    flip_vertical: bool = False
+    quarter_turns: bool = False
+    colour: float = 0.3
+
+
+@dataclass(frozen=True)
+class View:
+    """One transformed sample: image uint8 [h w 3], label uint8 [h w], class shares float32 [h w k] if asked for."""
+
+    image: UInt8[np.ndarray, "h w 3"]
+    label: UInt8[np.ndarray, "h w"]
+    soft: Float32[np.ndarray, "h w k"] | None
+
+
+class Transform:
+    """Maps a sample of any size to a `View` of `size` (h, w).
+
+    `augment=None` only resizes. Images shrink by area (anti-aliased), labels by nearest-exact, class
+    shares by area, all three under one warp.
+    """
+
+    def __init__(self, size: tuple[int, int], augment: Augment | None, classes: int, soft: bool) -> None:
+        self.classes, self.soft = classes, soft
+        how = {"mask_interpolation": cv2.INTER_NEAREST_EXACT, "area_for_downscale": "image"}
+        if augment is None:
+            warps: list[A.BasicTransform] = [A.Resize(*size, **how)]
+        else:
+            aspect = size[1] / size[0]
+            ratio = (augment.ratio[0] * aspect, augment.ratio[1] * aspect)
+            warps = [A.RandomResizedCrop(size, scale=augment.scale, ratio=ratio, **how)]
+            warps += [A.HorizontalFlip()] if augment.flip_horizontal else []
+            warps += [A.VerticalFlip()] if augment.flip_vertical else []
+            warps += [A.RandomRotate90()] if augment.quarter_turns else []
+        # "shares" travels as an image because images, unlike masks, shrink by area
+        self.warp = A.Compose(warps, additional_targets={"shares": "image"})
+        self.recolour = A.Compose(_colours(augment.colour) if augment else [])
+
+    def __call__(self, image: np.ndarray, label: np.ndarray, draw: np.random.Generator) -> View:
+        """The view of `image` (uint8 [h w 3]) and `label` (uint8 [h w]) that the generator `draw` decides."""
+        targets = {"image": image, "mask": label}
+        if self.soft:
+            targets["shares"] = class_shares(label, self.classes)
+        warped = _seeded(self.warp, draw)(**targets)
+        recoloured = _seeded(self.recolour, draw)(image=warped["image"])["image"]
+        soft = None
+        if self.soft:
+            # nearest-exact and area can disagree on whether a pixel has any valid area: the label decides
+            soft = normalise_shares(warped["shares"])
+            bare = (soft.sum(axis=-1) == 0) & (warped["mask"] != IGNORE)
+            soft[bare] = class_shares(warped["mask"], self.classes)[bare]
+        return View(np.ascontiguousarray(recoloured), np.ascontiguousarray(warped["mask"]), soft)
+
+
+def _colours(strength: float) -> list[A.BasicTransform]:
+    if strength == 0:
+        return []
+    around = (1 - strength, 1 + strength)
+    return [A.ColorJitter(around, around, around, hue=(-strength / 10, strength / 10), p=0.8)]
+
+
+def _seeded(compose: A.Compose, draw: np.random.Generator) -> A.Compose:
+    compose.set_random_state(draw, random.Random(int(draw.integers(2**63))))
+    return compose

@@ -1,0 +1,153 @@
+"""The virtual teacher: a distribution over classes for every pixel, made from the labels alone."""
+
+from typing import Literal, final
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+from segkd.distill.base import Look, Teacher
+from segkd.losses import one_hot
+from segkd.types import Batch, InputError, Lesson, Prediction
+
+Kind = Literal["constant", "boundary", "window", "antialiased"]
+
+
+def confidence_rows(confidence: float, classes: int) -> Float[Tensor, "k k"]:
+    """Row c is p^d for label c: `confidence` at c, (1 - confidence) / (k - 1) elsewhere (Tf-KD, eq. 8)."""
+    off = (1 - confidence) / (classes - 1)
+    return torch.full((classes, classes), off) + torch.eye(classes) * (confidence - off)
+
+
+def boundary_pixels(label: Int64[Tensor, "b h w"], valid: Bool[Tensor, "b h w"]) -> Bool[Tensor, "b h w"]:
+    """Pixels with a valid 4-neighbour of another class."""
+    edge = torch.zeros_like(valid)
+    across = (label[:, :, 1:] != label[:, :, :-1]) & valid[:, :, 1:] & valid[:, :, :-1]
+    down = (label[:, 1:] != label[:, :-1]) & valid[:, 1:] & valid[:, :-1]
+    edge[:, :, 1:] |= across
+    edge[:, :, :-1] |= across
+    edge[:, 1:] |= down
+    edge[:, :-1] |= down
+    return edge
+
+
+def squared_distance(seeds: Bool[Tensor, "b h w"], radius: int) -> Float[Tensor, "b h w"]:
+    """Squared Euclidean distance in pixels to the nearest seed, exact up to `radius`, and (radius + 1)^2 beyond.
+
+    The lower envelope of parabolas is separable: one pass along columns, one along rows. Plain tensor
+    arithmetic, so it runs on any device without a round trip to the host.
+    """
+    far = float((radius + 1) ** 2)
+    field = torch.where(seeds, 0.0, far)
+    for dim in (1, 2):
+        nearest = field
+        for shift in range(1, min(radius, field.shape[dim] - 1) + 1):
+            moved = torch.full_like(field, far)
+            size = field.shape[dim] - shift
+            moved.narrow(dim, shift, size).copy_(field.narrow(dim, 0, size))
+            back = torch.full_like(field, far)
+            back.narrow(dim, 0, size).copy_(field.narrow(dim, shift, size))
+            nearest = torch.minimum(nearest, torch.minimum(moved, back) + shift**2)
+        field = nearest
+    return field.clamp_max(far)
+
+
+def boundary_confidence(
+    label: Int64[Tensor, "b h w"], valid: Bool[Tensor, "b h w"], low: float, high: float, sigma: float
+) -> Float[Tensor, "b h w"]:
+    """low + (high - low) (1 - exp(-d^2 / 2 sigma^2)), d the distance in pixels to the label boundary.
+
+    Our choice (no source states it): labels are least certain where classes meet.
+    """
+    distance2 = squared_distance(boundary_pixels(label, valid), radius=max(1, round(4 * sigma)))
+    return low + (high - low) * (1 - torch.exp(-distance2 / (2 * sigma**2)))
+
+
+def window_histogram(
+    label: Int64[Tensor, "b h w"], valid: Bool[Tensor, "b h w"], classes: int, sigma: float
+) -> Float[Tensor, "b k h w"]:
+    """Class shares of the valid labels under a Gaussian window (spatially varying label smoothing,
+    Islam & Glocker, IPMI 2021). Departure: normalised by the window's valid part, so borders and ignored pixels
+    take nothing away."""
+    radius = max(1, round(3 * sigma))
+    steps = torch.arange(-radius, radius + 1, device=label.device, dtype=torch.float32)
+    kernel = torch.exp(-(steps**2) / (2 * sigma**2))
+    planes = one_hot(label.masked_fill(~valid, -1), classes).flatten(0, 1).unsqueeze(1)
+    planes = F.conv2d(planes, kernel.view(1, 1, -1, 1), padding=(radius, 0))
+    planes = F.conv2d(planes, kernel.view(1, 1, 1, -1), padding=(0, radius))
+    shares = planes.view(len(label), classes, *label.shape[1:])
+    return shares / shares.sum(dim=1, keepdim=True).clamp_min(1e-12)
+
+
+@final
+class LabelTeacher(Teacher):
+    """The pixel-level virtual teacher generated from labels: Tf-KD_reg (Yuan et al., CVPR 2020, eq. 8) per pixel.
+
+    It has no temperature: `Response` alone softens. With power softening the optimum of cross-entropy plus
+    response is the same at every temperature, so a constant teacher is close to label smoothing; the other
+    kinds say something about *where* labels are certain. `antialiased` is the only one that knows more than
+    the resized label does.
+
+    Args:
+        kind: "constant": confidence `confidence` on the label's class, the rest spread evenly (Tf-KD, eq. 8).
+            "boundary": the confidence falls to `boundary_confidence` where classes meet, over `sigma` pixels.
+            "window": class shares under a Gaussian window of `sigma` pixels, blended: a * hist + (1 - a) / k.
+            "antialiased": class shares of the full-size label by area under the same warp, blended likewise.
+        confidence: a in eq. 8, above 1 / k and below 1.
+        boundary_confidence: the lowest confidence of "boundary".
+        sigma: width in pixels at the training size, for "boundary" and "window".
+        soften: "power" gives log p, so that a temperature takes p^(1/T); "softmax_prob" gives p itself, as
+            the official Tf-KD code, so that it takes softmax(p / T).
+    """
+
+    gives = frozenset({"logits"})
+
+    def __init__(
+        self,
+        kind: Kind = "antialiased",
+        confidence: float = 0.95,
+        boundary_confidence: float = 0.7,
+        sigma: float = 2.0,
+        soften: Literal["power", "softmax_prob"] = "power",
+    ) -> None:
+        super().__init__()
+        for name, value in (("confidence", confidence), ("boundary_confidence", boundary_confidence)):
+            if not 0 < value < 1:
+                raise InputError(f"LabelTeacher: {name} is a probability below 1 (0.95, say), found {value}.")
+        if sigma <= 0:
+            raise InputError(f"LabelTeacher: sigma is a width in pixels, above 0, found {sigma}.")
+        self.kind, self.confidence, self.boundary_confidence = kind, confidence, boundary_confidence
+        self.sigma, self.soften = sigma, soften
+        self.needs_soft = kind == "antialiased"
+
+    def forward(self, batch: Batch, student: Prediction, network: Look) -> Lesson:
+        """The lesson: logits [b k h w], finite everywhere; what stands on ignored pixels is without meaning."""
+        classes = student.logits.shape[1]
+        if self.kind == "constant":
+            rows = confidence_rows(self.confidence, classes).to(batch.label.device)
+            rows = rows.log() if self.soften == "power" else rows
+            # a table look-up: k distinct rows serve every pixel
+            logits = F.embedding(batch.label.masked_fill(~batch.valid, 0), rows).permute(0, 3, 1, 2)
+            return Lesson(Prediction(logits))
+        target = self.distribution(batch, classes)
+        return Lesson(Prediction(target.log() if self.soften == "power" else target))
+
+    def distribution(self, batch: Batch, classes: int) -> Float[Tensor, "b k h w"]:
+        """p, the teacher's class probabilities, positive everywhere."""
+        if self.kind in ("constant", "boundary"):
+            hard = one_hot(batch.label.masked_fill(~batch.valid, 0), classes)
+            on = torch.full_like(batch.label, self.confidence, dtype=torch.float32)
+            if self.kind == "boundary":
+                low, high = self.boundary_confidence, self.confidence
+                on = boundary_confidence(batch.label, batch.valid, low, high, self.sigma)
+            off = (1 - on).unsqueeze(1) / (classes - 1)
+            return torch.where(hard > 0, on.unsqueeze(1), off)
+        return self.confidence * self._shares(batch, classes) + (1 - self.confidence) / classes
+
+    def _shares(self, batch: Batch, classes: int) -> Float[Tensor, "b k h w"]:
+        if self.kind == "window":
+            return window_histogram(batch.label, batch.valid, classes, self.sigma)
+        if batch.soft is None:
+            raise InputError("LabelTeacher: kind: antialiased reads Batch.soft, but the loader gave none.")
+        return batch.soft

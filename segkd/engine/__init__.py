@@ -1,0 +1,1 @@
+"""Learner, step, loop, optimiser, evaluation, checkpoints, records."""

@@ -1,0 +1,60 @@
+"""Scores of a network on a split, at the size of the ground truth: the one path for validation and for tests."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+
+from segkd.datasets.loader import SegmentationDataset, evaluation_loader
+from segkd.metrics.counts import ImageCounts, count_binary, count_classes
+from segkd.metrics.meter import Meter
+from segkd.models.network import Network
+
+
+@torch.inference_mode()
+def evaluate(
+    network: Network,
+    dataset: SegmentationDataset,
+    classes: Sequence[str],
+    accelerator: Accelerator,
+    *,
+    batch_size: int,
+    workers: int = 0,
+    threshold: float = 0.5,
+    advance: Callable[[int], None] = lambda n: None,
+) -> Meter:
+    """Predicts every image at the data's size, enlarges the logits bilinearly to the label's own size, and counts.
+
+    For two classes the foreground is p >= `threshold`; for more, the class with the largest logit. The images
+    are shared among processes, and every process returns the meter of all. `advance(n)` is told of n more images.
+    """
+    meter = Meter(classes)
+    mine = range(accelerator.process_index, len(dataset), accelerator.num_processes)
+    was_training = network.training
+    network.eval()
+    for batch, labels in evaluation_loader(dataset, mine, batch_size, workers):
+        logits = network(batch.to(accelerator.device).image).logits.float()
+        for id, one, label in zip(batch.ids, logits, labels):
+            meter.add(id, count(one, label, threshold))
+        advance(len(labels))
+    network.train(was_training)
+    if accelerator.num_processes > 1:
+        merged = Meter(classes)
+        for part in gather_object([meter]):
+            merged.merge(part)
+        meter = merged
+    return meter
+
+
+def count(logits: torch.Tensor, label: np.ndarray, threshold: float) -> ImageCounts:
+    """The counts of one image: logits [k h' w'] at any size against a label uint8 [h w]."""
+    classes = len(logits)
+    if classes == 2:  # the difference decides: one plane to enlarge instead of two, and the same probability
+        margin = (logits[1] - logits[0])[None, None]
+        full = F.interpolate(margin, size=label.shape, mode="bilinear", align_corners=False)
+        return count_binary(full.sigmoid()[0, 0].cpu().numpy(), label, threshold)
+    full = F.interpolate(logits[None], size=label.shape, mode="bilinear", align_corners=False)
+    return count_classes(full[0].argmax(dim=0).to(torch.uint8).cpu().numpy(), label, classes)

@@ -1,0 +1,92 @@
+"""The optimiser, its parameter groups, and the learning-rate schedule."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from segkd.engine.learner import Learner
+from segkd.types import InputError
+
+
+@dataclass
+class Optim:
+    """How parameters move.
+
+    Args:
+        name: the optimiser.
+        lr: peak learning rate.
+        encoder_lr: peak learning rate of the pretrained encoder, as a multiple of `lr`.
+        weight_decay: on weights of convolutions and matrices; never on biases and normalisation.
+        momentum: of SGD.
+        schedule: how the rate falls after warm-up: "poly" (1 - t)^power, "cosine", "linear", or "constant".
+        power: of "poly".
+        warmup: share of all steps in which the rate rises linearly from 0.
+        freeze: layer paths of the network that do not learn, e.g. encoder.body.conv_stem.
+        average: decay of the moving average of the weights that is evaluated and kept; null for none.
+        clip: largest gradient norm; larger gradients are scaled down.
+    """
+
+    name: Literal["adamw", "sgd"] = "adamw"
+    lr: float = 2e-3
+    encoder_lr: float = 0.25
+    weight_decay: float = 0.01
+    momentum: float = 0.9
+    schedule: Literal["poly", "cosine", "linear", "constant"] = "poly"
+    power: float = 0.9
+    warmup: float = 0.05
+    freeze: list[str] = field(default_factory=list)
+    average: float | None = 0.99
+    clip: float = 5.0
+
+    def __post_init__(self) -> None:
+        faults = [
+            (self.lr > 0, f"optim.lr must be above 0, found {self.lr}"),
+            (self.encoder_lr >= 0, f"optim.encoder_lr is a multiple of optim.lr, >= 0, found {self.encoder_lr}"),
+            (0 <= self.warmup < 1, f"optim.warmup is a share of all steps, 0 <= warmup < 1, found {self.warmup}"),
+            (self.average is None or 0 < self.average < 1, f"optim.average is a decay in 0..1, found {self.average}"),
+            (self.clip > 0, f"optim.clip must be above 0, found {self.clip}"),
+        ]
+        for fine, fault in faults:
+            if not fine:
+                raise InputError(fault)
+
+
+def build_optimizer(optim: Optim, learner: Learner) -> torch.optim.Optimizer:
+    """The optimiser over everything in `learner` that learns, in groups of {encoder, rest} x {decay, no decay}."""
+    path = learner.student.encoder_path
+    encoder = set(map(id, learner.student.layer(path).parameters())) if path else set()
+    kept = set() if learner.average is None else set(map(id, learner.average.parameters()))
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for parameter in learner.parameters():
+        if not parameter.requires_grad or id(parameter) in kept:
+            continue
+        rate = optim.lr * (optim.encoder_lr if id(parameter) in encoder else 1.0)
+        decay = optim.weight_decay if parameter.ndim > 1 else 0.0
+        groups.setdefault((rate, decay), []).append(parameter)
+    if not groups:
+        raise InputError("nothing learns: optim.freeze holds every parameter. Freeze less.")
+    settings = [{"params": members, "lr": rate, "weight_decay": decay} for (rate, decay), members in groups.items()]
+    if optim.name == "sgd":
+        return torch.optim.SGD(settings, momentum=optim.momentum, nesterov=optim.momentum > 0)
+    return torch.optim.AdamW(settings)
+
+
+def build_schedule(optim: Optim, optimizer: torch.optim.Optimizer, total: int) -> LambdaLR:
+    """Warm-up, then the fall, over `total` optimiser steps."""
+    return LambdaLR(optimizer, lambda step: rate_at(optim, step / max(total, 1)))
+
+
+def rate_at(optim: Optim, progress: float) -> float:
+    """The learning rate as a share of its peak, at `progress` 0..1 of the training."""
+    if progress < optim.warmup:
+        return max(progress, 1e-3 * optim.warmup) / optim.warmup
+    rest = min((progress - optim.warmup) / (1 - optim.warmup), 1.0)
+    if optim.schedule == "poly":
+        return (1 - rest) ** optim.power
+    if optim.schedule == "cosine":
+        return (1 + math.cos(math.pi * rest)) / 2
+    return 1 - rest if optim.schedule == "linear" else 1.0

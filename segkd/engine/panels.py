@@ -1,0 +1,78 @@
+"""Pictures of what is learned, and how good the teacher is: image, label, teacher, prediction, error."""
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from segkd.distill.base import Distiller
+from segkd.models.network import Network
+from segkd.types import Batch
+
+
+def class_colours(classes: int) -> UInt8[np.ndarray, "k 3"]:
+    """A colour per class: black for class 0, well apart for the others (golden-angle hues)."""
+    hues = (np.arange(classes) * 0.381966) % 1
+    wheel = np.abs((hues[:, None] * 6 + np.array([0, 4, 2])) % 6 - 3) - 1
+    colours = np.clip(wheel, 0, 1) * 0.8 + 0.2
+    colours[0] = 0
+    if classes == 2:
+        colours[1] = 1
+    return (colours * 255).astype(np.uint8)
+
+
+def paint_label(label: Int[np.ndarray, "h w"], classes: int) -> UInt8[np.ndarray, "h w 3"]:
+    """A label map in colours; ignored pixels are grey."""
+    table = np.full((256, 3), 110, np.uint8)
+    table[:classes] = class_colours(classes)
+    return table[label]
+
+
+def paint_shares(shares: Float[np.ndarray, "k h w"]) -> UInt8[np.ndarray, "h w 3"]:
+    """Class probabilities as the mixture of the classes' colours."""
+    return np.einsum("khw,kc->hwc", shares, class_colours(len(shares))).round().clip(0, 255).astype(np.uint8)
+
+
+@torch.no_grad()
+def panel(network: Network, distiller: Distiller, batch: Batch) -> tuple[np.ndarray, dict[str, float]]:
+    """One row per image (image, label, teacher if any, prediction, error), and the teacher's quality.
+
+    The error is |1 - p(label's class)|, white where the network is wrong. Quality: `agreement`, the share of
+    valid pixels where the teacher's most probable class is the label's, and `entropy` in nats, its mean.
+    """
+    was_training = network.training
+    network.eval()
+    prediction = network(batch.image)
+    quality: dict[str, float] = {}
+    columns = [(batch.image.cpu().permute(0, 2, 3, 1) * 255).byte().numpy()]
+    classes = prediction.logits.shape[1]
+    label = batch.label.cpu().numpy()
+    columns.append(np.stack([paint_label(one, classes) for one in label]))
+    if distiller.teacher is not None:
+        lesson = distiller.teacher(batch, prediction, network)
+        if "logits" in distiller.teacher.gives:
+            shares = lesson.target.logits.float().softmax(dim=1)
+            quality = teacher_quality(shares, batch)
+            columns.append(_painted(shares))
+    shares = prediction.logits.float().softmax(dim=1)
+    columns.append(_painted(shares))
+    right = shares.gather(1, batch.label.masked_fill(~batch.valid, 0).unsqueeze(1))[:, 0]
+    error = ((1 - right) * batch.valid).mul(255).byte().cpu().numpy()
+    columns.append(np.repeat(error[..., None], 3, axis=-1))
+    network.train(was_training)
+    return np.concatenate([np.concatenate(list(column), axis=0) for column in columns], axis=1), quality
+
+
+def teacher_quality(shares: Float[Tensor, "b k h w"], batch: Batch) -> dict[str, float]:
+    """How far the teacher agrees with the label, and its entropy in nats, over valid pixels."""
+    valid = batch.valid
+    count = valid.sum().clamp_min(1)
+    agreement = ((shares.argmax(dim=1) == batch.label) & valid).sum() / count
+    entropy = torch.special.entr(shares).sum(dim=1).masked_fill(~valid, 0).sum() / count
+    return {"agreement": float(agreement), "entropy": float(entropy)}
+
+
+def _painted(shares: Tensor) -> np.ndarray:
+    return np.stack([paint_shares(one) for one in shares.cpu().numpy()])
+
+

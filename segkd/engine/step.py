@@ -1,0 +1,87 @@
+"""The training step, on one screen."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
+
+from segkd.engine.learner import Learner
+from segkd.types import Batch
+
+
+class NonFinite(RuntimeError):
+    """A loss or a gradient stopped being a number."""
+
+
+@dataclass
+class Engine:
+    """What one training step needs, and where it stands.
+
+    `learner` may be wrapped (DDP, FSDP) and is only ever called; `bare` is the module inside. `schedule` is not
+    prepared by Accelerate: a prepared one moves once per process. `clip` bounds the gradient norm of the student,
+    and of the disturbance, each by itself.
+    """
+
+    accelerator: Accelerator
+    learner: nn.Module
+    bare: Learner
+    optimizer: Any
+    schedule: LRScheduler
+    clip: float
+    seed: int
+    micro: int = 0
+    step: int = 0
+
+    def moved(self) -> bool:
+        """Whether this micro-step ended in an optimiser step."""
+        return self.accelerator.sync_gradients and not self.optimizer.step_was_skipped
+
+    def bound(self) -> None:
+        """Clips the gradients and stops if they are not finite."""
+        parts = (self.bare.student, self.bare.disturbance)
+        learning = [[p for p in part.parameters() if p.requires_grad] for part in parts if part is not None]
+        self.accelerator.unscale_gradients()
+        norms = [nn.utils.clip_grad_norm_(group, self.clip) for group in learning if group]
+        # a gradient scaler's first norms are inf by design: it skips those steps itself
+        if self.accelerator.scaler is None and not torch.isfinite(torch.stack(norms)).all():
+            raise NonFinite(f"step {self.step + 1}: the gradient is not finite (norm {[float(n) for n in norms]})")
+
+
+def train_step(engine: Engine, batch: Batch) -> dict[str, Float[Tensor, ""]]:
+    """One micro-step: disturb, predict, compare, descend, follow."""
+    torch.manual_seed(seed_of(engine.seed, engine.micro, engine.accelerator.process_index))
+    with engine.accelerator.accumulate(engine.learner):
+        with engine.accelerator.autocast():
+            terms = engine.learner(batch)
+            loss = torch.stack(list(terms.values())).sum()
+        _refuse_non_finite(engine, terms, loss, batch)
+        engine.accelerator.backward(loss)
+        if engine.accelerator.sync_gradients:
+            engine.bound()
+        engine.optimizer.step()
+        engine.optimizer.zero_grad(set_to_none=True)
+    if engine.moved():
+        engine.schedule.step()
+        engine.step += 1
+        engine.bare.follow(engine.step)
+    engine.micro += 1
+    return terms
+
+
+def seed_of(seed: int, micro: int, rank: int) -> int:
+    """A seed for every (seed, micro-step, rank): splitmix64's finaliser, so that neighbours share nothing."""
+    x = (seed * 0x9E3779B97F4A7C15 + micro * 0xBF58476D1CE4E5B9 + rank * 0x94D049BB133111EB) & (2**64 - 1)
+    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & (2**64 - 1)
+    x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & (2**64 - 1)
+    return (x ^ (x >> 31)) >> 1
+
+
+def _refuse_non_finite(engine: Engine, terms: dict[str, Tensor], loss: Tensor, batch: Batch) -> None:
+    if torch.isfinite(loss):
+        return
+    bad = [f"{name} = {float(value)}" for name, value in terms.items() if not torch.isfinite(value)]
+    raise NonFinite(f"step {engine.step + 1}: {', '.join(bad) or 'the sum'} on images {', '.join(batch.ids)}")

@@ -1,0 +1,34 @@
+"""Warnings a user needs: a network that gave up on the foreground, or on a class."""
+
+from typing import final
+
+from segkd.metrics.meter import Meter
+
+
+@final
+class Watch:
+    """Looks at every validation and speaks once per trouble, when it has lasted `patience` validations."""
+
+    def __init__(self, patience: int = 3) -> None:
+        self.patience = patience
+        self.silent: dict[str, int] = {}
+
+    def look(self, meter: Meter) -> list[str]:
+        """The warnings that this validation gives rise to."""
+        predicted, real = meter.confusion.sum(axis=0), meter.confusion.sum(axis=1)
+        warnings = []
+        for number, name in enumerate(meter.classes):
+            gone = real[number] > 0 and predicted[number] < 1e-4 * real.sum()
+            self.silent[name] = self.silent.get(name, 0) + 1 if gone else 0
+            if self.silent[name] == self.patience:
+                warnings.append(_sentence(name, number, len(meter.classes), self.patience, real[number] / real.sum()))
+        return warnings
+
+
+def _sentence(name: str, number: int, classes: int, patience: int, share: float) -> str:
+    what = "nothing is predicted as foreground" if classes == 2 and number == 1 else f"class {number} is never predicted"
+    return (
+        f"{what} ({name}, {100 * share:.2f} % of the labels) in {patience} validations running. Try "
+        "--overfit-one-batch: if that fails, look at the labels (segkd sheet) and the learning rate; if it "
+        "succeeds, give the class more weight (distiller.task: CrossEntropy with class_weights, or SoftIoU)."
+    )

@@ -1,0 +1,1 @@
+"""The typed configuration tree; the only place where rooms are joined."""

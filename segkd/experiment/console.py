@@ -1,0 +1,99 @@
+"""What the user sees: progress bars, one line per validation, the table of scores."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from segkd.engine.step import Engine
+
+
+def make_console(main: bool) -> Console:
+    """The console of this process; only the first process speaks."""
+    return Console(quiet=not main, highlight=False, soft_wrap=True)
+
+
+class Ticker:
+    """A progress bar that is told its total once (n > 0) and then each item (n = 0)."""
+
+    def __init__(self, console: Console, text: str) -> None:
+        self.bar = _bar(console, "files")
+        self.task = self.bar.add_task(text, total=None)
+
+    def __call__(self, total: int) -> None:
+        """Sets the total, or moves by one."""
+        if total:
+            self.bar.update(self.task, total=total)
+        else:
+            self.bar.advance(self.task)
+
+
+@contextmanager
+def ticking(console: Console, text: str) -> Iterator[Ticker]:
+    """A `Ticker` that vanishes when its work is done."""
+    ticker = Ticker(console, text)
+    with ticker.bar:
+        yield ticker
+
+
+@dataclass
+class TrainingReporter:
+    """The progress bar of training and a line for each validation."""
+
+    console: Console
+    bar: Progress
+    task: int
+    select: str
+    epochs: int
+
+    def advance(self, engine: Engine, loss: float | None) -> None:
+        """Moves the bar by one micro-step."""
+        self.bar.advance(self.task)  # type: ignore[arg-type]
+        if loss is not None:
+            self.bar.update(self.task, description=f"step {engine.step}  loss {loss:.4f}")  # type: ignore[arg-type]
+
+    def validated(self, epoch: int, scores: Mapping[str, float], best: bool) -> None:
+        """Prints the scores of a validation."""
+        chosen = [self.select, *(n for n in ("f_mean", "mae", "pixel_accuracy") if n in scores and n != self.select)]
+        text = "  ".join(f"{name} {scores[name]:.4f}" for name in chosen[:3])
+        self.console.print(f"epoch {epoch:>3}/{self.epochs}  val {text}{'  (best so far)' if best else ''}")
+
+    def warn(self, sentence: str) -> None:
+        """Prints a warning."""
+        self.console.print(f"[yellow]warning:[/yellow] {sentence}")
+
+
+@contextmanager
+def training_reporter(console: Console, select: str, epochs: int, done: int, total: int) -> Iterator[TrainingReporter]:
+    """The reporter of a training of `total` micro-steps, `done` of which lie behind."""
+    with _bar(console, "steps") as bar:
+        task = bar.add_task("training", total=total, completed=done)
+        yield TrainingReporter(console, bar, task, select, epochs)
+
+
+def print_scores(console: Console, title: str, scores: Mapping[str, float], per_class: Mapping[str, float]) -> None:
+    """A table of scores."""
+    table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
+    table.add_column("score")
+    table.add_column("value", justify="right")
+    for name, value in scores.items():
+        table.add_row(name, f"{value:.4f}")
+    for name, value in per_class.items():
+        table.add_row(f"IoU {name}", f"{value:.4f}")
+    console.print(table)
+
+
+def _bar(console: Console, unit: str) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )

@@ -1,0 +1,151 @@
+"""What is done with a trained network: scores, predictions, and a look at the data."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from jsonargparse import Namespace
+from PIL import Image
+
+from segkd.datasets.data import Data, open_data
+from segkd.datasets.files import EXTENSIONS, listed, read_image
+from segkd.datasets.loader import SegmentationDataset
+from segkd.datasets.sheet import contact_sheet
+from segkd.datasets.transforms import Transform
+from segkd.engine.evaluate import evaluate
+from segkd.engine.record import number
+from segkd.experiment.console import make_console, print_scores, ticking
+from segkd.metrics.meter import Meter
+from segkd.models.store import Model, ModelCard, load_model
+from segkd.types import InputError
+
+
+def score_run(config: Namespace, data: Data) -> int:
+    """Scores the student of `config.run` on `config.split` of `data`."""
+    accelerator = Accelerator(cpu=config.device == "cpu")
+    console = make_console(accelerator.is_main_process)
+    model = load_model(config.run, str(accelerator.device))
+    card = model.card
+    if len(data.classes) != len(card.classes):
+        raise InputError(
+            f"data.classes names {len(data.classes)} classes ({', '.join(data.classes)}), but {config.run} was trained "
+            f"on {len(card.classes)} ({', '.join(card.classes)}). Score it on data with the same classes."
+        )
+    threshold = _threshold(config.threshold, card)
+    with ticking(console, "checking the data") as ticker:
+        records, about = open_data(data, [config.split], ticker)
+    console.print(f"data: {about}")
+    dataset = SegmentationDataset(records[config.split], Transform(card.size, None, len(card.classes), False), 0)
+    with ticking(console, "scoring") as ticker:
+        ticker(len(dataset))
+        meter = evaluate(
+            model.network,
+            dataset,
+            card.classes,
+            accelerator,
+            batch_size=data.batch_size,
+            workers=data.workers,
+            threshold=threshold,
+            advance=lambda n: [ticker(0) for _ in range(n)] and None,
+        )
+    result = describe(meter, card, {"run": config.run, "split": config.split, "threshold": threshold})
+    print_scores(console, f"{config.run} on {config.split} ({len(meter.rows)} images)", meter.scores(), meter.per_class())
+    if config.out and accelerator.is_main_process:
+        write_json(Path(config.out), result)
+        console.print(f"scores: {config.out}")
+    return 0
+
+
+def describe(meter: Meter, card: ModelCard, about: dict) -> dict:
+    """The scores with everything one must know to compare them with others'."""
+    return {
+        **{name: number(value) for name, value in meter.scores().items()},
+        "iou": {name: number(value) for name, value in meter.per_class().items()},
+        "confusion": meter.confusion.tolist(),
+        "classes": list(meter.classes),
+        "n_images": len(meter.rows),
+        "n_without_foreground": meter.n_skipped,
+        "size": list(card.size),
+        "beta2": 0.3,
+        "step": card.step,
+        **about,
+    }
+
+
+def write_json(path: Path, content: dict) -> None:
+    """Writes a file whole or not at all, its folder made when missing."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(path.name + ".part")
+        part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        os.replace(part, path)
+    except OSError as error:
+        raise InputError(f"--out {path}: cannot write there: {error}.") from error
+
+
+def predict_folder(config: Namespace) -> int:
+    """Writes one PNG per image of `config.images` into `config.out`; a bad file loses only its own result."""
+    model = load_model(config.run, "cuda" if torch.cuda.is_available() else "cpu")
+    binary = len(model.card.classes) == 2
+    if config.kind == "probability" and not binary:
+        raise InputError(f"--kind probability is for two classes; {config.run} has {len(model.card.classes)}.")
+    folder, out = Path(config.images), Path(config.out)
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in EXTENSIONS)
+    if not paths:
+        raise InputError(f"--images {folder}: expected a folder with images, found none.")
+    console = make_console(True)
+    faults = []
+    with ticking(console, "predicting") as ticker:
+        ticker(len(paths))
+        for path in paths:
+            target = out / path.relative_to(folder).with_suffix(".png")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                Image.fromarray(_painted(model, read_image(path), config.kind)).save(target)
+            except InputError as error:
+                faults.append(str(error))
+            ticker(0)
+    console.print(f"{len(paths) - len(faults)} predictions in {out}")
+    if faults:
+        raise InputError(f"{len(faults)} of {len(paths)} images could not be read; the others are done:\n{listed(faults)}")
+    return 0
+
+
+def draw_sheet(config: Namespace, data: Data) -> int:
+    """Writes the contact sheet of a split."""
+    console = make_console(True)
+    with ticking(console, "checking the data") as ticker:
+        records, about = open_data(data, [config.split], ticker)
+    console.print(f"data: {about}")
+    picture = contact_sheet(records[config.split], max(1, config.number))
+    try:
+        Path(config.out).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(config.out)
+    except (OSError, ValueError) as error:
+        raise InputError(f"--out {config.out}: expected a picture file to write (sheet.png), found: {error}.") from error
+    console.print(f"contact sheet: {config.out}")
+    return 0
+
+
+def _threshold(given: str, card: ModelCard) -> float:
+    if given == "val":
+        return card.threshold
+    try:
+        value = float(given)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 1:
+        raise InputError(f"--threshold: expected a probability in 0..1, or val (the run's own), found {given!r}.")
+    return value
+
+
+def _painted(model: Model, image: np.ndarray, kind: str) -> np.ndarray:
+    shares = model.predict(image)
+    if kind == "probability":
+        return (shares[1] * 255).round().astype(np.uint8)
+    if len(shares) == 2:
+        return np.where(shares[1] >= model.card.threshold, 255, 0).astype(np.uint8)
+    return shares.argmax(axis=0).astype(np.uint8)

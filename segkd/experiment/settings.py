@@ -1,0 +1,231 @@
+"""The configuration tree: YAML layers and command-line overrides read into typed classes."""
+
+import difflib
+import inspect
+import os
+import re
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
+from jsonargparse import Path as LayerPath
+
+from segkd.datasets.data import Data
+from segkd.distill.base import Distiller, Knowledge, Teacher
+from segkd.distill.knowledge.response import Response
+from segkd.distill.teachers.label import LabelTeacher
+from segkd.engine.optim import Optim
+from segkd.losses import TaskLoss
+from segkd.models.network import FusionNet, Network
+from segkd.types import Disturbance, InputError
+
+BASES: dict[str, type] = {
+    "model": Network,
+    "disturbance": Disturbance,
+    "distiller.task": TaskLoss,
+    "distiller.teacher": Teacher,
+    "distiller.knowledge": Knowledge,
+}
+"""Configuration keys that name a class, and the base it must have."""
+
+BUILT_IN = (FusionNet, LabelTeacher, Response)
+"""Importing them is what lets a configuration name them without their path."""
+
+
+@dataclass
+class EngineSettings:
+    """How training runs.
+
+    Args:
+        epochs: passes over the training split.
+        precision: "bf16" or "fp16" autocast where the device has it; "no" is float32.
+        accumulate: micro-batches per optimiser step.
+        device: "auto" takes an accelerator if there is one.
+        threads: CPU threads of torch; null leaves torch's choice. The last bits of a result depend on it.
+        channels_last: memory layout of images and weights; mostly faster.
+        log_every: optimiser steps between two lines of metrics.jsonl.
+        save_every: optimiser steps between two checkpoints within an epoch; every epoch ends with one.
+        patience: validations without a better score after which training stops; null never stops early.
+    """
+
+    epochs: int = 40
+    precision: Literal["no", "bf16", "fp16"] = "no"
+    accumulate: int = 1
+    device: Literal["auto", "cpu"] = "auto"
+    threads: int | None = None
+    channels_last: bool = True
+    log_every: int = 10
+    save_every: int = 500
+    patience: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "accumulate", "log_every", "save_every"):
+            if getattr(self, name) < 1:
+                raise InputError(f"engine.{name} must be at least 1, found {getattr(self, name)}.")
+
+
+@dataclass
+class Evaluation:
+    """How validation runs.
+
+    Args:
+        every: epochs between two validations; the last epoch always ends with one.
+        select: the score on val that decides which weights are kept; null is miou_image for two classes and
+            miou_dataset for more.
+        threshold: for two classes, foreground is p >= threshold in all IoU scores.
+    """
+
+    every: int = 1
+    select: str | None = None
+    threshold: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise InputError(f"evaluation.every must be at least 1, found {self.every}.")
+        if not 0 < self.threshold < 1:
+            raise InputError(f"evaluation.threshold is a probability in 0..1, found {self.threshold}.")
+
+
+def training_parser() -> ArgumentParser:
+    """The parser of `segkd train`, whose tree is the whole configuration."""
+    parser = _parser("Train a segmentation network; with a distiller, against its teacher too.", "segkd train")
+    parser.add_argument("--seed", type=int, default=0, help="of weights, data order and augmentation")
+    parser.add_class_arguments(Data, "data")
+    parser.add_subclass_arguments(Network, "model", default={"class_path": "FusionNet"}, help="the network to train")
+    parser.add_subclass_arguments(Disturbance, "disturbance", required=False, help="changes images while training")
+    parser.add_class_arguments(Distiller, "distiller")
+    parser.add_class_arguments(Optim, "optim")
+    parser.add_class_arguments(EngineSettings, "engine")
+    parser.add_class_arguments(Evaluation, "evaluation")
+    parser.link_arguments("data.classes", "model.init_args.classes", compute_fn=len)
+    return parser
+
+
+def data_parser(description: str, command: str) -> ArgumentParser:
+    """A parser with the `data` tree alone, for commands that read a data layer (`--data FILE`)."""
+    parser = _parser(description, command)
+    parser.add_class_arguments(Data, "data")
+    return parser
+
+
+def _parser(description: str, command: str) -> ArgumentParser:
+    parser = ArgumentParser(prog=command, description=description, exit_on_error=False)
+    parser.add_argument(
+        "--config",
+        action="config",
+        metavar="LAYER.yaml",
+        help="a layer of the configuration; may be repeated, later layers win. A layer that comes with segkd "
+        "is found by its name, e.g. methods/virtual_teacher.yaml",
+    )
+    return parser
+
+
+def parse(parser: ArgumentParser, arguments: list[str]) -> Namespace:
+    """The configuration of a command line, paths absolute; a mistake becomes an InputError of one paragraph."""
+    try:
+        config = parser.parse_args([_found_layer(a, b) for a, b in zip(["", *arguments], arguments)])
+    except (ArgumentError, TypeError, ValueError, OSError) as error:
+        raise InputError(explain(error, parser)) from error
+    return _absolute(config)
+
+
+def instantiate(parser: ArgumentParser, config: Namespace) -> Namespace:
+    """The objects that a configuration describes; a mistake becomes an InputError of one paragraph."""
+    try:
+        return parser.instantiate(config)
+    except (ArgumentError, TypeError, ValueError) as error:
+        raise InputError(explain(error, parser)) from error
+
+
+def packaged_layers() -> Path:
+    """The folder of layers that comes with the package."""
+    return Path(str(files("segkd"))) / "configs"
+
+
+def read_layer(path: Path) -> dict[str, Any]:
+    """A YAML file as a dictionary. Raises InputError naming the file."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: expected a readable YAML file, found: {error}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected keys and values, found {type(content).__name__}.")
+    return content
+
+
+def explain(error: BaseException, parser: ArgumentParser) -> str:
+    """One paragraph on a mistake in a configuration: the key, what was expected, what to write."""
+    cause: BaseException | None = error
+    while cause is not None:  # what a constructor of ours said is the best explanation
+        if isinstance(cause, InputError):
+            return str(cause)
+        cause = cause.__cause__ or cause.__context__
+    text = str(error)
+    key = next(iter(re.findall(r'[Kk]ey "([\w.\-]+)"', text)), "")
+    unknown = re.search(r"Option '([\w.]+)' is not accepted|unrecognized arguments: --(\S+)|Nested key '([\w.]+)'", text)
+    wrong_class = re.search(r"dot import path string: (\S+)|not accessible or invalid|class_path (\S+)", text)
+    base = _base_of(key)
+    if unknown:
+        name = next(group for group in unknown.groups() if group)
+        return _unknown_key(f"{key}.{name}" if key and not unknown[2] else name, text, parser)
+    if wrong_class and base:
+        given = wrong_class[1] or next(iter(re.findall(r"but (\S+) either", text)), "")
+        return (
+            f"{key}: expected a class of segkd ({', '.join(_choices(base))}) or the import path of your own subclass of "
+            f"{base.__module__}.{base.__qualname__} (file.Class, found from the working directory), found {given!r}."
+        )
+    detail = [line.strip(" -\n") for line in text.split("\n") if line.strip()]
+    hidden = ("Does not validate", "Subtypes:", "Errors:", "Expected a <class 'NoneType'>", "Given value type")
+    return " ".join(line for line in dict.fromkeys(detail) if not line.startswith(hidden))
+
+
+def _unknown_key(name: str, text: str, parser: ArgumentParser) -> str:
+    name = name.split("=")[0]
+    keys = [action.dest for action in parser._actions if action.dest not in ("help",)]
+    for key, base in BASES.items():
+        for choice in _subclasses(base):
+            keys += [f"{key}.{p}" for p in inspect.signature(choice).parameters]
+    near = difflib.get_close_matches(name, keys, n=3, cutoff=0.5)
+    where = re.search(r"class_path '([\w.]+)'", text)
+    owner = f" of {where[1].split('.')[-1]}" if where else ""
+    hint = f"Did you mean {' or '.join(dict.fromkeys(near))}?" if near else "See --help for all keys."
+    return f"unknown key {name}{owner}. {hint}"
+
+
+def _base_of(key: str) -> type | None:
+    return next((base for name, base in BASES.items() if key == name or key.startswith(name + ".")), None)
+
+
+def _subclasses(base: type) -> list[type]:
+    below = [c for child in base.__subclasses__() for c in [child, *_subclasses(child)]]
+    return [c for c in below if not inspect.isabstract(c)]
+
+
+def _choices(base: type) -> list[str]:
+    return sorted(c.__name__ for c in _subclasses(base) if c.__module__.startswith("segkd.")) or ["none yet"]
+
+
+def _found_layer(before: str, argument: str) -> str:
+    """Replaces the name of a layer that comes with the package by its path."""
+    flag, _, value = argument.partition("=") if argument.startswith("--config=") else (before, "", argument)
+    if flag != "--config" or os.path.exists(value):
+        return argument
+    inside = packaged_layers() / value.removeprefix("configs/")
+    path = str(inside) if inside.is_file() else value
+    return f"--config={path}" if argument.startswith("--config=") else path
+
+
+def _absolute(value: Any) -> Any:
+    """The same configuration with paths as absolute strings: a layer's paths are relative to the layer's file."""
+    if isinstance(value, LayerPath):
+        return value.absolute
+    if isinstance(value, Namespace):
+        return Namespace(**{key: _absolute(item) for key, item in vars(value).items()})
+    if isinstance(value, dict):
+        return {key: _absolute(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_absolute(item) for item in value]
+    return value

@@ -1,0 +1,1 @@
+"""Prediction x label -> counts -> scores: one histogram, one line per score."""

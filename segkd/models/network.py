@@ -1,0 +1,211 @@
+"""`Network`, the face every student shows; `FusionNet`, ours; `WrappedNet`, anyone's."""
+
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from segkd.models.decoder import FusionDecoder, resize, separable
+from segkd.models.encoders import IMAGENET_MEAN, IMAGENET_STD, build_encoder
+from segkd.types import InputError, Prediction
+
+
+class Network(nn.Module, ABC):
+    """A segmentation network: RGB in 0..1 of any size in, a `Prediction` at the same size out.
+
+    A subclass takes the number of classes as its first argument `classes`, normalises inside itself, and
+    may be named in a configuration by its import path.
+    """
+
+    encoder_path: str | None = None
+    """Layer path of the pretrained part, which learns at a rate of its own; None if there is none."""
+
+    @abstractmethod
+    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Prediction:
+        """The prediction for images in 0..1."""
+
+    @classmethod
+    def without_weights(cls, arguments: dict[str, Any]) -> dict[str, Any]:
+        """The constructor arguments that build the same network without fetching pretrained weights."""
+        return arguments
+
+    def layer(self, path: str) -> nn.Module:
+        """The module at a dotted layer path, such as `encoder.body.blocks.0`.
+
+        Raises:
+            InputError: there is none; names the choices at the place where the path goes wrong.
+        """
+        module: nn.Module = self
+        for depth, name in enumerate(path.split(".")):
+            children = dict(module.named_children())
+            if name not in children:
+                place = ".".join(path.split(".")[:depth]) or type(self).__name__
+                raise InputError(f"no layer {path!r}: {place} has no {name!r}, it has: {', '.join(children) or '-'}.")
+            module = children[name]
+        return module
+
+
+class FusionNet(Network):
+    """A light segmentation network that fuses every level of any encoder, both ways::
+
+        image -> encoder   level 1 (/2)   level 2 (/4)   level 3 (/8)   level 4 (/16)  level 5 (/32)
+                               |              |              |               |          context
+                               |              |              |               |         (1, 2, 4 cells)
+        top-down,              |              v              v               v              |
+        semantics:             |            gate  <------- gate  <-------- gate  <----------+
+                               |              |              |               |              |
+        bottom-up,             |              |              v               v              v
+        detail:                |              +-----------> gate  --------> gate  -------> gate
+                               |              |              |               |              |
+                               |          features[0]    features[1]     features[2]    features[3]
+                               |              |   +exit      |   +exit       |   +exit      |   +exit
+                               v              +------ all enlarged to /4 and summed --------+
+                             gate <---------- 1x1 mix
+                               |
+                            logits, enlarged to the image's size
+
+    "gate" is `GatedMerge`: g * a + (1 - g) * b with g read from both, then a separable convolution. The level
+    finer than stride 4, if the encoder has one, joins at the very end: it sharpens edges and costs little.
+
+    Args:
+        classes: number of classes, >= 2, background included.
+        encoder: a timm or smp encoder name with features at several strides.
+        weights: "packaged" (the ImageNet weights that come with pip), "hub", a file, or None for random ones.
+        width: channels of every fused level.
+        exits: whether every fused level gets side logits of its own (deep supervision, self-distillation in depth).
+    """
+
+    encoder_path = "encoder"
+
+    def __init__(
+        self,
+        classes: int,
+        encoder: str = "tf_efficientnet_lite0",
+        weights: str | None = "packaged",
+        width: int = 64,
+        exits: bool = False,
+    ) -> None:
+        super().__init__()
+        _refuse_few_classes(classes)
+        self.encoder = build_encoder(encoder, weights)
+        fine = sum(stride < 4 for stride in self.encoder.strides[:-2])
+        self.decoder = FusionDecoder(self.encoder.channels[fine:], width)
+        self.mix = separable(width, width)
+        slim = max(16, width // 4)
+        self.detail = nn.Conv2d(self.encoder.channels[fine - 1], slim, 1) if fine else None
+        self.slim = nn.Conv2d(width, slim, 1) if fine else None
+        self.sharpen = separable(2 * slim, slim) if fine else None
+        self.head = nn.Conv2d(slim if fine else width, classes, 1)
+        self.exits = nn.ModuleList(nn.Conv2d(width, classes, 1) for _ in self.encoder.channels[fine:] if exits)
+        self.fine = fine
+
+    @classmethod
+    def without_weights(cls, arguments: dict[str, Any]) -> dict[str, Any]:
+        """The same arguments with random weights."""
+        return {**arguments, "weights": None}
+
+    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Prediction:
+        """Logits at the image's size, the fused pyramid, and side logits if `exits`."""
+        levels = self.encoder(image)
+        features = self.decoder(levels[self.fine :])
+        x = features[0]
+        for feature in features[1:]:
+            x = x + resize(feature, x)
+        x = self.mix(x)
+        if self.detail is not None and self.slim is not None and self.sharpen is not None:
+            detail = self.detail(levels[self.fine - 1])
+            x = self.sharpen(torch.cat([resize(self.slim(x), detail), detail], dim=1))
+        exits = tuple(head(feature) for head, feature in zip(self.exits, features))
+        return Prediction(resize(self.head(x), image), tuple(features), exits)
+
+
+class WrappedNet(Network):
+    """Any network that maps normalised images [b 3 h w] to logits [b k h' w'], as a student.
+
+    Args:
+        classes: number of classes, >= 2, background included.
+        network: import path of its class or factory, e.g. `segmentation_models_pytorch.Unet`.
+        arguments: its arguments; the value "$classes" becomes the number of classes.
+        features: layer paths whose outputs become `Prediction.features`, finest first.
+        encoder: layer path of its pretrained part; None if there is none.
+        mean: subtracted from RGB in 0..1 before the network; ImageNet's by default.
+        std: divides after `mean`; ImageNet's by default.
+        divisor: images are padded on the right and below to a multiple of it, and the logits cropped.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        classes: int,
+        network: str,
+        arguments: dict[str, Any] | None = None,
+        features: list[str] | None = None,
+        encoder: str | None = None,
+        mean: tuple[float, float, float] = IMAGENET_MEAN,
+        std: tuple[float, float, float] = IMAGENET_STD,
+        divisor: int = 32,
+    ) -> None:
+        super().__init__()
+        _refuse_few_classes(classes)
+        self.network = _constructed(network, arguments or {}, classes)
+        self.encoder_path = f"network.{encoder}" if encoder else None
+        self.classes, self.divisor = classes, divisor
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        self.taps = tuple(f"network.{path}" for path in features or ())
+        for path in self.taps:
+            self.layer(path)  # refuses a wrong path now rather than in the first step
+
+    @classmethod
+    def without_weights(cls, arguments: dict[str, Any]) -> dict[str, Any]:
+        """The same arguments, with smp's `encoder_weights` and timm's `pretrained` off where they are given."""
+        inner = dict(arguments.get("arguments") or {})
+        off = {"encoder_weights": None, "pretrained": False}
+        return {**arguments, "arguments": inner | {key: off[key] for key in off if key in inner}}
+
+    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Prediction:
+        """Logits enlarged to the image's size and the tapped features."""
+        height, width = image.shape[-2:]
+        pad = (0, -width % self.divisor, 0, -height % self.divisor)
+        padded = F.pad(image, pad, mode="replicate") if any(pad) else image
+        seen: dict[str, Tensor] = {}
+        # hooks live for one call: a copy of this module would otherwise report to the original
+        hooks = [
+            self.layer(path).register_forward_hook(lambda _m, _i, output, path=path: seen.update({path: output}))
+            for path in self.taps
+        ]
+        logits = self.network((padded - self.mean) / self.std)
+        for hook in hooks:
+            hook.remove()
+        if not isinstance(logits, Tensor) or logits.ndim != 4 or logits.shape[1] != self.classes:
+            found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise InputError(
+                f"{type(self.network).__name__}: expected logits [b, {self.classes}, h, w], found {found}. Give it the "
+                "number of classes ($classes in model.arguments), or subclass segkd.models.network.Network."
+            )
+        features = tuple(seen[path] for path in self.taps)
+        return Prediction(resize(logits, padded)[..., :height, :width], features)
+
+
+def _refuse_few_classes(classes: int) -> None:
+    if classes < 2:
+        raise InputError(f"classes: expected at least 2 (background counts), found {classes}.")
+
+
+def _constructed(path: str, arguments: Mapping[str, Any], classes: int) -> nn.Module:
+    module, _, name = path.rpartition(".")
+    try:
+        factory = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(f"model.network: expected an import path such as package.Class, found {path!r}: {error}") from error
+    try:
+        return factory(**{key: classes if value == "$classes" else value for key, value in arguments.items()})
+    except (TypeError, KeyError, ValueError) as error:
+        raise InputError(f"{path}: its arguments {dict(arguments)} do not fit: {error}") from error

@@ -1,0 +1,107 @@
+"""The student alone on disk: `student.safetensors` and `model.json`, reloadable with no training code."""
+
+import importlib
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, final
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float32, UInt8
+
+from segkd.models.network import Network
+from segkd.types import InputError
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a saved student needs to be rebuilt and used.
+
+    Attributes:
+        class_path: import path of the network's class.
+        init_args: its constructor arguments.
+        classes: names of the classes in the order of the logits.
+        size: height and width it was trained at.
+        threshold: for two classes, the foreground threshold with the best IoU on val.
+        scores: its scores on val when it was saved.
+        step: the optimiser step it was saved at.
+    """
+
+    class_path: str
+    init_args: dict[str, Any]
+    classes: list[str]
+    size: tuple[int, int]
+    threshold: float = 0.5
+    scores: dict[str, float | None] = field(default_factory=dict)
+    step: int = 0
+
+
+@final
+class Model:
+    """A trained student: the network, its card, and `predict`."""
+
+    def __init__(self, network: Network, card: ModelCard) -> None:
+        self.network, self.card = network.eval(), card
+
+    @torch.inference_mode()
+    def predict(self, image: UInt8[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "k h w"]:
+        """Class probabilities at the image's own size, for an RGB image in 0..255."""
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise InputError(f"predict: expected an RGB image uint8 [h w 3], found {image.dtype} {image.shape}.")
+        device = next(self.network.parameters()).device
+        height, width = self.card.size
+        shrinks = image.shape[0] > height or image.shape[1] > width
+        # as in training: by area when shrinking, bilinear when enlarging
+        small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+        pixels = torch.from_numpy(small).to(device).permute(2, 0, 1)[None].float() / 255
+        logits = self.network(pixels).logits.float()
+        full = F.interpolate(logits, size=image.shape[:2], mode="bilinear", align_corners=False)
+        return full.softmax(dim=1)[0].cpu().numpy()
+
+
+def save_student(folder: Path, network: Network, card: ModelCard) -> None:
+    """Writes `student.safetensors` and `model.json` below `folder`, each whole or not at all."""
+    from safetensors.torch import save_file
+
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    weights = folder / "student.safetensors"
+    save_file(tensors, f"{weights}.part", metadata={"step": str(card.step)})
+    os.replace(f"{weights}.part", weights)
+    text = json.dumps(asdict(card), indent=2)
+    Path(f"{folder}/model.json.part").write_text(text, encoding="utf-8")
+    os.replace(f"{folder}/model.json.part", folder / "model.json")
+
+
+def load_model(folder: str | Path, device: str = "cpu") -> Model:
+    """The best student of a run folder, ready to predict.
+
+    Raises:
+        InputError: the folder holds no student, or its network's class cannot be imported.
+    """
+    from safetensors.torch import load_file
+
+    folder = Path(folder)
+    if not (folder / "model.json").is_file() or not (folder / "student.safetensors").is_file():
+        raise InputError(
+            f"{folder}: expected a run folder with model.json and student.safetensors, found none. "
+            "They are written after the first validation; has the run got that far?"
+        )
+    try:
+        card = ModelCard(**json.loads((folder / "model.json").read_text(encoding="utf-8")))
+        card = ModelCard(**{**asdict(card), "size": tuple(card.size)})
+        module, _, name = card.class_path.rpartition(".")
+        network_class: type[Network] = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise InputError(
+            f"{folder}/model.json names the network {card.class_path}, which cannot be imported ({error}). "
+            "Run where its file is, or put its folder on PYTHONPATH."
+        ) from error
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{folder}/model.json: expected a segkd model card, found: {error}.") from error
+    network = network_class(**network_class.without_weights(card.init_args))
+    network.load_state_dict(load_file(folder / "student.safetensors"))
+    return Model(network.to(device), card)

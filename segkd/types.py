@@ -1,0 +1,81 @@
+"""What is carried through the doors between rooms: `Batch`, `Prediction`, `Lesson`, and the bases they meet.
+
+Letters fixed for the whole package: b batch, k classes, c channels, h w, l level, t step.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import final
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor, nn
+
+IGNORE = 255
+"""The label of a pixel that belongs to no class: it counts in no loss and no score."""
+
+
+class InputError(ValueError):
+    """A mistake in what the user gave: says what was expected, what was found, where, and what to do."""
+
+
+@final
+@dataclass(frozen=True)
+class Batch:
+    """A mini-batch as the network, the teacher and the losses see it.
+
+    `image` is RGB in 0..1 and may be disturbed; `clean` is the same view undisturbed (the same tensor
+    when nothing disturbs). `label` holds classes 0..k-1 or `IGNORE`. `soft`, when asked for, holds the
+    label's class shares per pixel, by area under the same warp: non-negative, summing to 1 on valid pixels.
+    """
+
+    image: Float[Tensor, "b 3 h w"]
+    clean: Float[Tensor, "b 3 h w"]
+    label: Int64[Tensor, "b h w"]
+    soft: Float[Tensor, "b k h w"] | None
+    ids: tuple[str, ...]
+
+    @property
+    def valid(self) -> Bool[Tensor, "b h w"]:
+        """True where the label is a class."""
+        return self.label != IGNORE
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch on `device`."""
+        image = self.image.to(device, non_blocking=True)
+        clean = image if self.clean is self.image else self.clean.to(device, non_blocking=True)
+        soft = None if self.soft is None else self.soft.to(device, non_blocking=True)
+        return replace(self, image=image, clean=clean, label=self.label.to(device, non_blocking=True), soft=soft)
+
+
+@final
+@dataclass(frozen=True)
+class Prediction:
+    """What a network gives, or what a teacher wants it to give.
+
+    `logits` at full size, k >= 2 always (binary is two classes). `features` is the decoder's fused
+    pyramid, finest first; `exits` are side logits at their own size, finest first.
+    """
+
+    logits: Float[Tensor, "b k h w"]
+    features: tuple[Float[Tensor, "_b _c _h _w"], ...] = ()
+    exits: tuple[Float[Tensor, "_b _k _h _w"], ...] = ()
+
+
+@final
+@dataclass(frozen=True)
+class Lesson:
+    """A teacher's answer: the `target`, where it applies (`mask`, everywhere if None), and `terms`,
+    losses that the teacher itself must descend."""
+
+    target: Prediction
+    mask: Bool[Tensor, "b h w"] | None = None
+    terms: tuple[tuple[str, Float[Tensor, ""]], ...] = ()
+
+
+class Disturbance(nn.Module, ABC):
+    """Changes the images of a batch while training, never their geometry: label and `clean` stay."""
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> Batch:
+        """The batch with `image` disturbed."""
