@@ -159,9 +159,7 @@ class CrossEntropy(TaskLoss):
 
     weights: Tensor | None
 
-    def __init__(
-        self, target: Literal["hard", "soft"] = "hard", class_weights: Sequence[float] | None = None
-    ) -> None:
+    def __init__(self, target: Literal["hard", "soft"] = "hard", class_weights: Sequence[float] | None = None) -> None:
         super().__init__(target)
         self.register_buffer("weights", torch.tensor(class_weights) if class_weights else None, persistent=False)
 
@@ -200,9 +198,7 @@ class SoftIoU(TaskLoss):
         form: "l1" is minimal at p = t for every target; "product", the usual one, only for hard ones.
     """
 
-    def __init__(
-        self, target: Literal["hard", "soft"] = "hard", form: Literal["l1", "product"] = "l1"
-    ) -> None:
+    def __init__(self, target: Literal["hard", "soft"] = "hard", form: Literal["l1", "product"] = "l1") -> None:
         super().__init__(target)
         self.form: Literal["l1", "product"] = form
 
@@ -252,12 +248,8 @@ def resize_label(label: Int64[Tensor, "b _h _w"], size: Sequence[int]) -> Int64[
     return F.interpolate(label[:, None].float(), size=tuple(size), mode="nearest-exact")[:, 0].long()
 
 
-def resize_shares(
-    shares: Float[Tensor, "b k _h _w"], size: Sequence[int]
-) -> Float[Tensor, "b k h w"]:
+def resize_shares(shares: Float[Tensor, "b k _h _w"], size: Sequence[int]) -> Float[Tensor, "b k h w"]:
     """Class shares at `size` (h, w), by area when shrinking."""
     if tuple(shares.shape[-2:]) == tuple(size):
         return shares
     return F.interpolate(shares, size=tuple(size), mode="area")
-
-

@@ -41,7 +41,7 @@ class Data:
         batch_size: images per process and micro-batch.
         workers: loader processes; 0 loads in the main process. Results do not depend on it.
         cache_gb: decoded images are kept in memory when they need at most this many gigabytes.
-        augment: random changes of the training images.
+        augment: random changes of the training images; null for none.
     """
 
     root: FolderPath | None = None  # type: ignore[valid-type]
@@ -60,7 +60,7 @@ class Data:
     batch_size: int = 16
     workers: int = 2
     cache_gb: float = 4.0
-    augment: Augment = field(default_factory=Augment)
+    augment: Augment | None = field(default_factory=Augment)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -193,7 +193,7 @@ def _check_settings(data: Data) -> None:
         faults.append(f"data.val_share is {data.val_share}; it is a share, between 0 and 1")
     if data.threshold is not None and (len(data.classes) != 2 or data.label_map is not None):
         faults.append("data.threshold is for two classes without a data.label_map")
-    if data.augment.quarter_turns and data.shape[0] != data.shape[1]:
+    if data.augment is not None and data.augment.quarter_turns and data.shape[0] != data.shape[1]:
         faults.append(f"data.augment.quarter_turns needs a square data.size, found {list(data.shape)}")
     if faults:
         raise InputError("in the data settings:\n" + listed(faults))

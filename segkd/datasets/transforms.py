@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it looks for updates over the network on import
 
-import albumentations as A  # noqa: E402
-import cv2  # noqa: E402
-import numpy as np  # noqa: E402
-from jaxtyping import Float32, UInt8  # noqa: E402
+import albumentations as A
+import cv2
+import numpy as np
+from jaxtyping import Float32, UInt8
 
-from segkd.datasets.labels import class_shares, normalise_shares  # noqa: E402
-from segkd.types import IGNORE  # noqa: E402
+from segkd.datasets.labels import class_shares, normalise_shares
+from segkd.types import IGNORE
 
 
 @dataclass

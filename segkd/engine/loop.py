@@ -30,6 +30,11 @@ class Plan:
     patience: int | None
     select: str
 
+    @property
+    def total(self) -> int:
+        """Micro-steps of the whole training."""
+        return self.epochs * self.per_epoch
+
 
 class Reporter(Protocol):
     """Tells the user how it goes."""
@@ -51,7 +56,7 @@ class Room:
     folder: Path
     recorder: Recorder
     reporter: Reporter
-    validate: Callable[[int], Meter]
+    validate: Callable[[], Meter]
     keep: Callable[[Meter], None]
 
 
@@ -61,8 +66,8 @@ def train(engine: Engine, batches: Iterable[Batch], plan: Plan, progress: Progre
     Returns:
         "done", "stopped early", or the name of the signal. The checkpoint is saved in every case.
     """
-    total, watch = plan.epochs * plan.per_epoch, Watch()
-    if engine.micro >= total:
+    watch = Watch()
+    if engine.micro >= plan.total:
         return "done"
     with interruption() as signals:
         for batch in batches:
@@ -83,16 +88,16 @@ def train(engine: Engine, batches: Iterable[Batch], plan: Plan, progress: Progre
             if rest == 0 and (epoch % plan.validate_every == 0 or epoch == plan.epochs):
                 _validate(engine, epoch, plan, progress, room, watch)
             signalled = _anywhere(engine, signals) if whole else ""
-            ended = engine.micro >= total or _out_of_patience(plan, progress)
+            ended = engine.micro >= plan.total or _out_of_patience(plan, progress)
             if whole and (rest == 0 or engine.step % plan.save_every == 0 or signalled or ended):
                 _save(engine, progress, room)
             if signalled or ended:
-                return signalled or ("done" if engine.micro >= total else "stopped early")
+                return signalled or ("done" if engine.micro >= plan.total else "stopped early")
     raise RuntimeError("the stream of batches ended before the training did")
 
 
 def _validate(engine: Engine, epoch: int, plan: Plan, progress: Progress, room: Room, watch: Watch) -> None:
-    meter = room.validate(engine.step)
+    meter = room.validate()
     scores = meter.scores()
     score = scores[plan.select]
     better = progress.best is None or score > progress.best

@@ -74,5 +74,3 @@ def teacher_quality(shares: Float[Tensor, "b k h w"], batch: Batch) -> dict[str,
 
 def _painted(shares: Tensor) -> np.ndarray:
     return np.stack([paint_shares(one) for one in shares.cpu().numpy()])
-
-

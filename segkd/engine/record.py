@@ -35,7 +35,7 @@ class Recorder:
 
         self.path = folder / "metrics.jsonl"
         rewind(self.path, step)
-        self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if step else None)
+        self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
     def collect(self, terms: Mapping[str, Tensor], images: int) -> None:
         """Adds the terms of one micro-step; nothing waits for the device."""

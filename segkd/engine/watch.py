@@ -26,7 +26,9 @@ class Watch:
 
 
 def _sentence(name: str, number: int, classes: int, patience: int, share: float) -> str:
-    what = "nothing is predicted as foreground" if classes == 2 and number == 1 else f"class {number} is never predicted"
+    what = (
+        "nothing is predicted as foreground" if classes == 2 and number == 1 else f"class {number} is never predicted"
+    )
     return (
         f"{what} ({name}, {100 * share:.2f} % of the labels) in {patience} validations running. Try "
         "--overfit-one-batch: if that fails, look at the labels (segkd sheet) and the learning rate; if it "

@@ -125,5 +125,3 @@ def _with_data_of_run(arguments: list[str]) -> list[str]:
     _refuse_no_run(run)
     layer: dict[str, Any] = {"data": read_layer(Path(run) / "config.yaml").get("data", {})}
     return ["--config", yaml.safe_dump(layer), *arguments]
-
-

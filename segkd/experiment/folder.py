@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from segkd.engine.checkpoint import circumstances
@@ -22,46 +23,47 @@ PACKAGES = (
 )  # fmt: skip
 
 
-def open_folder(folder: Path, resume: bool) -> Path | None:
-    """Makes a run folder, or opens it to resume; returns the checkpoint to go on from, None to start.
+def checkpoint_of(folder: Path) -> Path:
+    """Where the training state of a run lies."""
+    return folder / "checkpoints" / "last.pt"
+
+
+def claim_folder(folder: Path, parser: ArgumentParser, config: Namespace, resume: bool) -> None:
+    """Makes a run folder and writes its whole resolved configuration, or opens it to go on.
+
+    `segkd train --config RUN/config.yaml --out ANOTHER` reruns it.
 
     Raises:
-        InputError: the folder is in use and `resume` is off, or there is nothing to resume.
+        InputError: the folder is in use and `resume` is off, or the configuration is not the run's own.
     """
-    checkpoint = folder / "checkpoints" / "last.pt"
     if resume:
-        if not (folder / "config.yaml").is_file():
-            raise InputError(f"--resume {folder}: expected a run folder with config.yaml, found none.")
-        return checkpoint if checkpoint.is_file() else None
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        _refuse_changes(folder, parser, config)
+        return
+    used = (not folder.is_dir()) if folder.exists() else False
+    # a folder that holds a configuration alone never began: its data may have been at fault
+    if used or (folder.is_dir() and any(path.name != "config.yaml" for path in folder.iterdir())):
         raise InputError(
             f"--out {folder}: expected a folder that is new or empty, found one in use. "
             f"Give another, or go on with it: segkd train --resume {folder}"
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        part = folder / "config.yaml.part"
+        part.write_text(_dump(parser, config), encoding="utf-8")
+        os.replace(part, folder / "config.yaml")
     except OSError as error:
-        raise InputError(f"--out {folder}: cannot make the folder: {error}.") from error
-    return None
+        raise InputError(f"--out {folder}: cannot write there: {error}.") from error
 
 
-def refuse_changes(folder: Path, parser: ArgumentParser, config: Namespace) -> None:
-    """Raises InputError if `config` is not the one that the run in `folder` was started with."""
-    then, now = _flat(read_layer(folder / "config.yaml")), _flat(_tree(parser, config))
+def _refuse_changes(folder: Path, parser: ArgumentParser, config: Namespace) -> None:
+    then, now = _flat(read_layer(folder / "config.yaml")), _flat(yaml.safe_load(_dump(parser, config)))
     changed = [f"{key}: {then.get(key)} then, {now.get(key)} now" for key in sorted(then.keys() | now.keys())
                if then.get(key) != now.get(key)]  # fmt: skip
     if changed:
         raise InputError(
-            f"--resume {folder}: a run goes on as it was configured, but {len(changed)} settings differ: "
+            f"--resume {folder}: a run goes on as it was configured, but these settings differ: "
             f"{'; '.join(changed[:5])}. Leave them out, or start a new run with --out."
         )
-
-
-def save_config(folder: Path, parser: ArgumentParser, config: Namespace) -> None:
-    """Writes the whole resolved configuration; `segkd train --config RUN/config.yaml` reruns it."""
-    part = folder / "config.yaml.part"
-    part.write_text(_dump(parser, config), encoding="utf-8")
-    os.replace(part, folder / "config.yaml")
 
 
 def save_environment(folder: Path, engine: Engine, about: dict[str, Any]) -> None:
@@ -85,12 +87,6 @@ def _dump(parser: ArgumentParser, config: Namespace) -> str:
     for name in ("config", "out", "resume", "overfit_one_batch"):
         plain.pop(name, None)
     return parser.dump(plain, skip_validation=True, skip_none=False)
-
-
-def _tree(parser: ArgumentParser, config: Namespace) -> dict[str, Any]:
-    import yaml
-
-    return yaml.safe_load(_dump(parser, config))
 
 
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:

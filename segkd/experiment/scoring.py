@@ -52,7 +52,9 @@ def score_run(config: Namespace, data: Data) -> int:
             advance=lambda n: [ticker(0) for _ in range(n)] and None,
         )
     result = describe(meter, card, {"run": config.run, "split": config.split, "threshold": threshold})
-    print_scores(console, f"{config.run} on {config.split} ({len(meter.rows)} images)", meter.scores(), meter.per_class())
+    print_scores(
+        console, f"{config.run} on {config.split} ({len(meter.rows)} images)", meter.scores(), meter.per_class()
+    )
     if config.out and accelerator.is_main_process:
         write_json(Path(config.out), result)
         console.print(f"scores: {config.out}")
@@ -110,7 +112,9 @@ def predict_folder(config: Namespace) -> int:
             ticker(0)
     console.print(f"{len(paths) - len(faults)} predictions in {out}")
     if faults:
-        raise InputError(f"{len(faults)} of {len(paths)} images could not be read; the others are done:\n{listed(faults)}")
+        raise InputError(
+            f"{len(faults)} of {len(paths)} images could not be read; the others are done:\n{listed(faults)}"
+        )
     return 0
 
 
@@ -125,7 +129,9 @@ def draw_sheet(config: Namespace, data: Data) -> int:
         Path(config.out).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(picture).save(config.out)
     except (OSError, ValueError) as error:
-        raise InputError(f"--out {config.out}: expected a picture file to write (sheet.png), found: {error}.") from error
+        raise InputError(
+            f"--out {config.out}: expected a picture file to write (sheet.png), found: {error}."
+        ) from error
     console.print(f"contact sheet: {config.out}")
     return 0
 

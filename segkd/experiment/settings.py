@@ -165,7 +165,9 @@ def explain(error: BaseException, parser: ArgumentParser) -> str:
         cause = cause.__cause__ or cause.__context__
     text = str(error)
     key = next(iter(re.findall(r'[Kk]ey "([\w.\-]+)"', text)), "")
-    unknown = re.search(r"Option '([\w.]+)' is not accepted|unrecognized arguments: --(\S+)|Nested key '([\w.]+)'", text)
+    unknown = re.search(
+        r"Option '([\w.]+)' is not accepted|unrecognized arguments: --(\S+)|Nested key '([\w.]+)'", text
+    )
     wrong_class = re.search(r"dot import path string: (\S+)|not accessible or invalid|class_path (\S+)", text)
     base = _base_of(key)
     if unknown:
@@ -177,13 +179,22 @@ def explain(error: BaseException, parser: ArgumentParser) -> str:
             f"{key}: expected a class of segkd ({', '.join(_choices(base))}) or the import path of your own subclass of "
             f"{base.__module__}.{base.__qualname__} (file.Class, found from the working directory), found {given!r}."
         )
-    detail = [line.strip(" -\n") for line in text.split("\n") if line.strip()]
-    hidden = ("Does not validate", "Subtypes:", "Errors:", "Expected a <class 'NoneType'>", "Given value type")
-    return " ".join(line for line in dict.fromkeys(detail) if not line.startswith(hidden))
+    return _plain(key, text)
+
+
+def _plain(key: str, text: str) -> str:
+    """jsonargparse's tree of what does not fit, as one sentence."""
+    wanted = re.findall(r"Expected an? (?:<class ')?([\w.]+)'?>?", text)
+    given = re.findall(r"Given value: (.+)", text)
+    if key and wanted and given:
+        kinds = [kind for kind in dict.fromkeys(wanted) if kind != "NoneType"]
+        return f"{key}: expected {' or '.join(kinds)}, found {given[-1]!r}."
+    lines = [line.strip(" -") for line in text.replace(f'Parser key "{key}":', f"{key}:").split("\n") if line.strip()]
+    return " ".join(dict.fromkeys(line for line in lines if not line.startswith(("Does not", "Subtypes", "Errors"))))
 
 
 def _unknown_key(name: str, text: str, parser: ArgumentParser) -> str:
-    name = name.split("=")[0]
+    name = name.split("=", maxsplit=1)[0]
     keys = [action.dest for action in parser._actions if action.dest not in ("help",)]
     for key, base in BASES.items():
         for choice in _subclasses(base):
@@ -211,7 +222,7 @@ def _choices(base: type) -> list[str]:
 def _found_layer(before: str, argument: str) -> str:
     """Replaces the name of a layer that comes with the package by its path."""
     flag, _, value = argument.partition("=") if argument.startswith("--config=") else (before, "", argument)
-    if flag != "--config" or os.path.exists(value):
+    if flag != "--config" or "\n" in value or os.path.exists(value):
         return argument
     inside = packaged_layers() / value.removeprefix("configs/")
     path = str(inside) if inside.is_file() else value

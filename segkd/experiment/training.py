@@ -1,12 +1,9 @@
 """`segkd train`: rooms joined into one run."""
 
 import os
-import tempfile
 import time
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -14,26 +11,25 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
 from segkd.datasets.data import Data, Records, open_data
-from segkd.datasets.loader import SegmentationDataset, collate, train_loader
+from segkd.datasets.loader import SegmentationDataset, train_loader
 from segkd.datasets.sampler import EpochBatches
 from segkd.datasets.transforms import Transform
 from segkd.engine.checkpoint import Progress, load_checkpoint
-from segkd.engine.evaluate import evaluate
 from segkd.engine.learner import Learner
 from segkd.engine.loop import Plan, Room, train
 from segkd.engine.optim import build_optimizer, build_schedule
-from segkd.engine.panels import panel
-from segkd.engine.record import Recorder, number, read_lines
+from segkd.engine.record import Recorder
 from segkd.engine.step import Engine, NonFinite
 from segkd.experiment.console import make_console, ticking, training_reporter
-from segkd.experiment.folder import open_folder, refuse_changes, save_config, save_environment
+from segkd.experiment.folder import checkpoint_of, claim_folder, save_environment
 from segkd.experiment.settings import EngineSettings, instantiate
-from segkd.metrics.meter import Meter
+from segkd.experiment.validation import Validation
+from segkd.metrics.meter import score_names
 from segkd.models.complexity import complexity
-from segkd.models.store import ModelCard, save_student
+from segkd.models.store import ModelCard
 from segkd.types import InputError
 
-OVERFIT_STEPS = 120
+OVERFIT_EPOCHS = 120
 
 
 @dataclass(frozen=True)
@@ -52,66 +48,38 @@ def run_training(parser: ArgumentParser, config: Namespace, folder: Path, *, res
     Raises:
         InputError: a mistake in configuration, data or folder; nothing already written is lost.
     """
+    start = time.perf_counter()
     accelerator = make_accelerator(config.engine)
     console = make_console(accelerator.is_main_process)
     torch.manual_seed(config.seed)
     objects = instantiate(parser, config)
-    settings, data = objects.engine, objects.data
     select = _select(objects)
+    if accelerator.is_main_process:
+        claim_folder(folder, parser, config, resume)
+    accelerator.wait_for_everyone()
     with ticking(console, "checking the data") as ticker:
-        records, about = open_data(data, ["train", "val"], ticker)
+        records, about = open_data(objects.data, ["train", "val"], ticker)
     console.print(f"data: {about}")
     if overfit:
-        settings, data, records = _one_batch(settings, data, records)
-    checkpoint = open_folder(folder, resume) if accelerator.is_main_process else None
-    accelerator.wait_for_everyone()
-    checkpoint = folder / "checkpoints" / "last.pt" if resume and not checkpoint else checkpoint
-    if resume and accelerator.is_main_process:
-        refuse_changes(folder, parser, config)
-    if not resume and accelerator.is_main_process:
-        save_config(folder, parser, config)
-    start = time.perf_counter()
-
-    soft = objects.distiller.needs_soft
-    classes = len(data.classes)
-    augment = None if overfit else data.augment
-    dataset = SegmentationDataset(records["train"], Transform(data.shape, augment, classes, soft), config.seed)
-    batches = partial(
-        EpochBatches,
-        len(dataset),
-        data.batch_size,
-        config.seed,
-        rank=accelerator.process_index,
-        world=accelerator.num_processes,
-        accumulate=settings.accumulate,
-    )
-    per_epoch = batches().per_epoch
-    engine = _engine(accelerator, objects, settings.epochs * per_epoch // settings.accumulate, config.seed)
-    progress = Progress()
-    if checkpoint is not None and checkpoint.is_file():
-        progress, changed = load_checkpoint(checkpoint, engine)
-        for sentence in changed:
-            console.print(f"[yellow]warning:[/yellow] the last bits may differ from an unbroken run: {sentence}")
-    cost = complexity(engine.bare.student, data.shape)
+        records = _one_batch(objects, records)
+    dataset = _train_set(objects, records["train"], config.seed)
+    batches = _batches(accelerator, objects, len(dataset), config.seed)
+    engine = _engine(accelerator, objects, objects.engine.epochs * batches.per_epoch, config.seed)
+    progress = _resumed(engine, folder, console) if resume else Progress()
+    cost = complexity(engine.bare.student, objects.data.shape)
     console.print(f"model: {type(engine.bare.student).__name__}, {cost}")
     if accelerator.is_main_process:
         save_environment(folder, engine, {"data": about, "complexity": vars(cost)})
 
     recorder = Recorder(folder, engine.step, accelerator.is_main_process)
-    validate, keep = _validation(engine, objects, data, records["val"], recorder, folder, config)
-    plan = Plan(
-        epochs=settings.epochs,
-        per_epoch=per_epoch,
-        log_every=settings.log_every,
-        save_every=settings.save_every,
-        validate_every=OVERFIT_STEPS // 4 if overfit else objects.evaluation.every,
-        patience=settings.patience,
-        select=select,
-    )
-    loader = train_loader(dataset, batches(start=engine.micro), data.workers)
+    card = _card(config, objects.data)
+    validation = Validation(engine, objects.data, records["val"], recorder, folder, card, objects.evaluation.threshold)
+    plan = _plan(objects, batches.per_epoch, select)
+    batches.start = engine.micro
+    loader = train_loader(dataset, batches, objects.data.workers)
     try:
-        with training_reporter(console, select, plan.epochs, engine.micro, plan.epochs * per_epoch) as reporter:
-            how = train(engine, loader, plan, progress, Room(folder, recorder, reporter, validate, keep))
+        with training_reporter(console, select, plan.epochs, engine.micro, plan.total) as reporter:
+            how = train(engine, loader, plan, progress, Room(folder, recorder, reporter, validation, validation.keep))
     except NonFinite as error:
         raise InputError(
             f"training diverged at {error}. The last checkpoint is kept. Lower optim.lr or optim.clip, "
@@ -122,7 +90,7 @@ def run_training(parser: ArgumentParser, config: Namespace, folder: Path, *, res
     return Outcome(how, select, progress.best, time.perf_counter() - start)
 
 
-def make_accelerator(settings: EngineSettings | Namespace) -> Accelerator:
+def make_accelerator(settings: Namespace) -> Accelerator:
     """The accelerator of this process, its precision checked against the device."""
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
@@ -144,11 +112,29 @@ def make_accelerator(settings: EngineSettings | Namespace) -> Accelerator:
     return accelerator
 
 
-def _engine(accelerator: Accelerator, objects: Namespace, total: int, seed: int) -> Engine:
-    layout = torch.channels_last if objects.engine.channels_last else torch.contiguous_format
-    student = objects.model.to(memory_format=layout)
+def _train_set(objects: Namespace, records: Records, seed: int) -> SegmentationDataset:
+    data: Data = objects.data
+    transform = Transform(data.shape, data.augment, len(data.classes), soft=objects.distiller.needs_soft)
+    return SegmentationDataset(records, transform, seed)
+
+
+def _batches(accelerator: Accelerator, objects: Namespace, n: int, seed: int) -> EpochBatches:
+    return EpochBatches(
+        n,
+        objects.data.batch_size,
+        seed,
+        rank=accelerator.process_index,
+        world=accelerator.num_processes,
+        accumulate=objects.engine.accumulate,
+    )
+
+
+def _engine(accelerator: Accelerator, objects: Namespace, micros: int, seed: int) -> Engine:
+    settings: EngineSettings = objects.engine
+    total = micros // settings.accumulate
+    layout = torch.channels_last if settings.channels_last else torch.contiguous_format
     learner = Learner(
-        student,
+        objects.model.to(memory_format=layout),
         objects.distiller,
         objects.disturbance,
         frozen=objects.optim.freeze,
@@ -158,68 +144,53 @@ def _engine(accelerator: Accelerator, objects: Namespace, total: int, seed: int)
     optimizer = build_optimizer(objects.optim, learner)
     schedule = build_schedule(objects.optim, optimizer, total)
     wrapped, prepared = accelerator.prepare(learner, optimizer)
-    bare = accelerator.unwrap_model(wrapped)
-    return Engine(accelerator, wrapped, bare, prepared, schedule, objects.optim.clip, seed)
+    return Engine(accelerator, wrapped, accelerator.unwrap_model(wrapped), prepared, schedule, objects.optim.clip, seed)
 
 
-def _validation(
-    engine: Engine, objects: Namespace, data: Data, val: Records, recorder: Recorder, folder: Path, config: Namespace
-) -> tuple[Any, Any]:
-    """What the loop calls to validate and to keep the best student."""
-    classes = len(data.classes)
-    plain = SegmentationDataset(val, Transform(data.shape, None, classes, False), config.seed)
-    shown = SegmentationDataset(val, Transform(data.shape, None, classes, objects.distiller.needs_soft), config.seed)
-    few = collate([shown[(0, i)] for i in range(min(4, len(val)))]).to(engine.accelerator.device)
+def _resumed(engine: Engine, folder: Path, console: Console) -> Progress:
+    path = checkpoint_of(folder)
+    if not path.is_file():
+        console.print("no checkpoint yet: starting over")
+        return Progress()
+    progress, changed = load_checkpoint(path, engine)
+    console.print(f"going on from step {engine.step}")
+    for sentence in changed:
+        console.print(f"[yellow]warning:[/yellow] the last bits may differ from an unbroken run: {sentence}")
+    return progress
 
-    def validate(step: int) -> Meter:
-        if engine.accelerator.is_main_process:
-            picture, quality = panel(engine.bare.kept, engine.bare.distiller, few)
-            recorder.picture("val/image-label-teacher-prediction-error", picture, step)
-            recorder.scalars("teacher", quality, step)
-        return evaluate(
-            engine.bare.kept,
-            plain,
-            data.classes,
-            engine.accelerator,
-            batch_size=data.batch_size,
-            threshold=objects.evaluation.threshold,
-        )
 
-    def keep(meter: Meter) -> None:
-        if not engine.accelerator.is_main_process:
-            return
-        card = ModelCard(
-            class_path=config.model.class_path,
-            init_args=config.model.init_args.as_dict() | {"classes": classes},
-            classes=list(data.classes),
-            size=data.shape,
-            threshold=meter.threshold() if classes == 2 else 0.5,
-            scores={name: number(value) for name, value in meter.scores().items()},
-            step=engine.step,
-        )
-        save_student(folder, engine.bare.kept, card)
+def _plan(objects: Namespace, per_epoch: int, select: str) -> Plan:
+    settings: EngineSettings = objects.engine
+    return Plan(
+        epochs=settings.epochs,
+        per_epoch=per_epoch,
+        log_every=settings.log_every,
+        save_every=settings.save_every,
+        validate_every=objects.evaluation.every,
+        patience=settings.patience,
+        select=select,
+    )
 
-    return validate, keep
+
+def _card(config: Namespace, data: Data) -> ModelCard:
+    arguments = config.model.init_args.as_dict() | {"classes": len(data.classes)}
+    return ModelCard(config.model.class_path, arguments, list(data.classes), data.shape)
 
 
 def _select(objects: Namespace) -> str:
-    binary = len(objects.data.classes) == 2
-    names = list(_score_names(objects.data.classes))
-    chosen = objects.evaluation.select or ("miou_image" if binary else "miou_dataset")
-    if chosen not in names or chosen == "mae":
-        raise InputError(f"evaluation.select: expected one of {', '.join(n for n in names if n != 'mae')}, found {chosen!r}.")
+    classes = len(objects.data.classes)
+    names = [name for name in score_names(classes) if name != "mae"]
+    chosen = objects.evaluation.select or ("miou_image" if classes == 2 else "miou_dataset")
+    if chosen not in names:
+        raise InputError(f"evaluation.select: expected one of {', '.join(names)}, found {chosen!r}.")
     return chosen
 
 
-def _score_names(classes: list[str]) -> list[str]:
-    from segkd.metrics.meter import score_names
-
-    return score_names(len(classes))
-
-
-def _one_batch(settings: EngineSettings, data: Data, records: dict[str, Records]) -> tuple[EngineSettings, Data, dict]:
-    """The first images of the training split, to be trained and validated on, without augmentation."""
+def _one_batch(objects: Namespace, records: dict[str, Records]) -> dict[str, Records]:
+    """The first images of the training split to train and to validate on, and settings that suit: no augmentation."""
     whole = records["train"]
-    few = Records("one batch", whole.ids[: data.batch_size], whole.load)
-    data = replace(data, batch_size=len(few))
-    return replace(settings, epochs=OVERFIT_STEPS, accumulate=1, patience=None), data, {"train": few, "val": few}
+    few = Records("one batch", whole.ids[: objects.data.batch_size], whole.load)
+    objects.data = replace(objects.data, batch_size=len(few), augment=None)
+    objects.engine = replace(objects.engine, epochs=OVERFIT_EPOCHS, accumulate=1, patience=None)
+    objects.evaluation = replace(objects.evaluation, every=OVERFIT_EPOCHS // 4)
+    return {"train": few, "val": few}

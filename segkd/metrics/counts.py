@@ -47,9 +47,7 @@ def count_binary(
 ) -> ImageCounts:
     """Counts of a foreground probability in 0..1 against a label of 0, 1 and IGNORE; foreground is p >= threshold."""
     if not (probability.min() >= 0 and probability.max() <= 1):
-        raise InputError(
-            f"probability: expected 0..1, found {float(probability.min())}..{float(probability.max())}."
-        )
+        raise InputError(f"probability: expected 0..1, found {float(probability.min())}..{float(probability.max())}.")
     matrix = confusion((probability >= threshold).astype(np.uint8), label, 2)
     level = (probability * 255).astype(np.uint8)
     joint = np.bincount((label.astype(np.int32) << 8 | level).ravel(), minlength=65536).reshape(256, 256)

@@ -45,7 +45,9 @@ class Context(nn.Module):
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
-        self.own = nn.Sequential(nn.Conv2d(channels, width, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True))
+        self.own = nn.Sequential(
+            nn.Conv2d(channels, width, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)
+        )
         self.pooled = nn.ModuleList(nn.Conv2d(channels, width, 1) for _ in range(3))
         self.mix = separable(width, width)
 

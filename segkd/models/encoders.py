@@ -1,6 +1,7 @@
 """Encoders: any timm or smp name, with weights from a pip package, a hub, a local file, or none."""
 
 import difflib
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -108,10 +109,15 @@ def _timm_encoder(name: str, weights: str | None) -> Encoder:
         source = {"pretrained_cfg_overlay": {"state_dict": packaged_weights()}}
     elif weights not in (None, "hub"):
         source = {"pretrained_cfg_overlay": {"file": _existing(weights)}}
+    log = logging.getLogger("timm.models._builder")
+    level = log.level
+    log.setLevel(logging.ERROR)  # it warns of the classifier's weights, which an encoder has no use for
     try:
         body = timm.create_model(name, pretrained=weights is not None, features_only=True, **source)
     except (RuntimeError, OSError, AttributeError, KeyError) as error:
         raise InputError(f"encoder {name} with weights {weights}: {_first_line(error)}") from error
+    finally:
+        log.setLevel(level)
     strides, channels = body.feature_info.reduction(), body.feature_info.channels()
     keep = _distinct(strides, channels, name)
     config = body.pretrained_cfg if isinstance(body.pretrained_cfg, dict) else vars(body.pretrained_cfg)

@@ -2,7 +2,7 @@
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -204,7 +204,9 @@ def _constructed(path: str, arguments: Mapping[str, Any], classes: int) -> nn.Mo
     try:
         factory = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(f"model.network: expected an import path such as package.Class, found {path!r}: {error}") from error
+        raise InputError(
+            f"model.network: expected an import path such as package.Class, found {path!r}: {error}"
+        ) from error
     try:
         return factory(**{key: classes if value == "$classes" else value for key, value in arguments.items()})
     except (TypeError, KeyError, ValueError) as error:

