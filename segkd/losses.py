@@ -34,6 +34,12 @@ def global_mean(values: Float[Tensor, "*n"], where: Bool[Tensor, "*n"] | Float[T
     return total * world / torch.where(count > 0, count, 1.0)
 
 
+def hushed(logits: Float[Tensor, "b k h w"], valid: Bool[Tensor, "b h w"]) -> Float[Tensor, "b k h w"]:
+    """`logits` with 0 on ignored pixels: their gradient is exactly 0, even where they are inf or nan."""
+    # a mask on the values alone is too late: the gradient of a softmax of inf is nan, and 0 * nan is nan
+    return logits.masked_fill(~valid.unsqueeze(1), 0.0)
+
+
 def one_hot(label: Int64[Tensor, "b h w"], classes: int) -> Float[Tensor, "b k h w"]:
     """Hard targets as class shares; ignored pixels are all 0."""
     planes = torch.arange(classes, device=label.device).view(1, -1, 1, 1)
@@ -47,6 +53,7 @@ def cross_entropy(
     weights: Float[Tensor, "k"] | None = None,
 ) -> Float[Tensor, ""]:
     """-sum_k t_k log p_k, mean over valid pixels; with class weights, a weighted mean as torch's."""
+    logits = hushed(logits, valid)
     if target.ndim == 3:
         values = F.cross_entropy(logits, target.masked_fill(~valid, 0), weight=weights, reduction="none")
         scale = weights[target.masked_fill(~valid, 0)] if weights is not None else None
@@ -69,7 +76,7 @@ def focal(
     Focal loss (Lin et al., ICCV 2017, eq. 4, without alpha). Departure: (1 - p) becomes |t - p| (quality focal
     loss, Li et al., NeurIPS 2020, eq. 3), which is the same for hard targets and defined for soft ones.
     """
-    log_p = F.log_softmax(logits, dim=1)
+    log_p = F.log_softmax(hushed(logits, valid), dim=1)
     # the slope of x^gamma at 0 is infinite for gamma < 1
     distance = (target - log_p.exp()).abs().clamp_min(1e-6)
     return global_mean(-(distance**gamma * target * log_p).sum(dim=1), valid)
@@ -84,9 +91,9 @@ def soft_iou(
     """1 - IoU of probabilities and targets per image and class, mean over the classes that occur in an image.
 
     "l1": 1 - (|p| + |t| - |p - t|) / (|p| + |t| + |p - t|), the Jaccard metric loss (Wang et al., NeurIPS 2023,
-    eq. 4), minimal at p = t. "product": 1 - sum(pt) / sum(p + t - pt), the usual form: for t = .7 minimal at
-    p = 1, so it fights every soft target. Departure: per image instead of per batch, which keeps the mean
-    additive over processes.
+    eq. 4), minimal at p = t. "product": 1 - sum(pt) / sum(p + t - pt), the usual form: a class's term for
+    t = .7 is minimal at p = 1, so it fights every soft target. Departure: per image instead of per batch, which
+    keeps the mean additive over processes.
     """
     p, t = _masked(logits, target, valid)
     if form == "l1":
@@ -117,7 +124,7 @@ def soft_dice(
 
 def _masked(logits: Tensor, target: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
     mask = valid.unsqueeze(1)
-    return logits.softmax(dim=1).masked_fill(~mask, 0.0), target.masked_fill(~mask, 0.0)
+    return hushed(logits, valid).softmax(dim=1).masked_fill(~mask, 0.0), target.masked_fill(~mask, 0.0)
 
 
 class TaskLoss(nn.Module, ABC):

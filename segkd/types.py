@@ -3,6 +3,7 @@
 Letters fixed for the whole package: b batch, k classes, c channels, h w, l level, t step.
 """
 
+import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import final
@@ -13,6 +14,15 @@ from torch import Tensor, nn
 
 IGNORE = 255
 """The label of a pixel that belongs to no class: it counts in no loss and no score."""
+
+
+class LayerPath(str):
+    """A path in a configuration: absolute, and in a layer relative to the layer's file (its folder is the working
+    directory while a layer is read)."""
+
+    def __new__(cls, path: str) -> "LayerPath":
+        """The absolute form of `path`."""
+        return super().__new__(cls, os.path.abspath(os.path.expanduser(path)))
 
 
 class InputError(ValueError):

@@ -87,12 +87,20 @@ def refuse_faults(audit: Audit, pairs: Sequence[Pair], code: LabelCode, classes:
 
 def _advice_for(value: int, classes: int) -> str:
     if value == 255 and classes > 2:
-        return "A mask of 0 and 255 would be read as class 255; if 255 marks pixels to leave out, write data.ignore: [255]."
+        return (
+            "A mask of 0 and 255 would be read as class 255; "
+            "if 255 marks pixels to leave out, write data.ignore: [255]."
+        )
     return f"Classes are 0..{classes - 1}: map it in data.label_map, or leave its pixels out with data.ignore."
 
 
 def _remedy(total: np.ndarray, classes: int) -> str:
     values = np.flatnonzero(total).tolist()
+    if classes == 2 and values == [0, 1, 255]:
+        return (
+            "If some masks are 0/1 and others 0/255, write `data.label_map: {0: 0, 1: 1, 255: 1}`; "
+            "if 255 marks pixels to leave out, write `data.ignore: [255]`."
+        )
     if classes == 2 and len(values) > 3:
         return "These look like grey levels: write `data.threshold: 128` to read values above 128 as class 1."
     suggestion = ", ".join(f"{raw}: {target}" for target, raw in enumerate(values[:classes]))

@@ -1,22 +1,18 @@
 """The data settings, and the records of each split that they describe."""
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from jsonargparse.typing import path_type
 
 from segkd.datasets.audit import Audit, Reading, read_all, read_pair, refuse_faults
 from segkd.datasets.embedded import Embedded, draw_sample
 from segkd.datasets.files import SPLITS, Pair, listed, pair_files, split_pairs
 from segkd.datasets.labels import LabelCode, code_from_map, code_from_threshold, guess_code
 from segkd.datasets.transforms import Augment
-from segkd.types import InputError
-
-FolderPath = path_type("dr", docstring="A folder; in a layer, relative to the layer's file.", skip_check=True)
+from segkd.types import InputError, LayerPath
 
 
 @dataclass
@@ -44,7 +40,7 @@ class Data:
         augment: random changes of the training images; null for none.
     """
 
-    root: FolderPath | None = None  # type: ignore[valid-type]
+    root: LayerPath | str | None = None
     embedded: Embedded | None = None
     classes: list[str] = field(default_factory=lambda: ["background", "foreground"])
     images: str = "images"
@@ -92,7 +88,7 @@ def open_data(data: Data, wanted: Sequence[str], advance: Callable[[int], None])
     _check_settings(data)
     if data.embedded is not None:
         return _open_embedded(data.embedded, len(data.classes), wanted)
-    root = Path(os.fspath(data.root)).expanduser()  # type: ignore[arg-type]
+    root = Path(str(data.root)).expanduser()
     if not root.is_dir():
         raise InputError(f"data.root: expected a folder, found none at {root}. Put the data there or set --data.root.")
     lists = {name: _list_file(root, name, chosen) for name, chosen in zip(SPLITS, (data.train, data.val, data.test))}
@@ -166,7 +162,7 @@ def _open_embedded(embedded: Embedded, classes: int, wanted: Sequence[str]) -> t
 
 def _label_code(data: Data, values: Sequence[int]) -> LabelCode:
     if data.threshold is not None:
-        return code_from_threshold(data.threshold)
+        return code_from_threshold(data.threshold, data.ignore)
     if data.label_map is not None:
         return code_from_map(data.label_map, data.ignore, len(data.classes))
     return guess_code(values, data.ignore, len(data.classes))

@@ -67,11 +67,21 @@ def split_pairs(pairs: Sequence[Pair], lists: dict[str, Path | None], val_share:
 def read_image(path: Path) -> UInt8[np.ndarray, "h w 3"]:
     """An image as RGB uint8 [h w 3], turned as its EXIF tag says. Raises InputError naming the file."""
     with _opened(path) as picture:
-        return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+        upright = ImageOps.exif_transpose(picture)
+    if upright.mode == "F":
+        raise InputError(f"{path}: expected whole numbers per pixel, found real numbers. Save it with 8 or 16 bits.")
+    if upright.mode.startswith("I"):  # 16-bit grey: Pillow's conversion would clip all above 255 to white
+        grey = (np.clip(np.asarray(upright), 0, 65535) // 257).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=-1)
+    return np.asarray(upright.convert("RGB"))
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """A mask as raw integers uint8 or uint16 [h w]; palette masks give their indices. Raises InputError naming the file."""
+    """A mask as raw integers uint8 or uint16 [h w]; palette masks give their indices.
+
+    Raises:
+        InputError: names the file that is not such a mask.
+    """
     with _opened(path) as picture:
         raw = np.asarray(picture)
     if raw.dtype == bool:
@@ -85,6 +95,7 @@ def read_mask(path: Path) -> np.ndarray:
                 "Save the mask as an indexed or grey image whose values are the classes."
             )
         raw = raw[..., 0]
+    raw = raw.astype(raw.dtype.newbyteorder("="), copy=False)  # a TIFF may hold the other byte order
     if raw.dtype == np.int32 and raw.min() >= 0 and raw.max() < 65536:
         raw = raw.astype(np.uint16)
     if raw.dtype not in (np.uint8, np.uint16):
@@ -99,10 +110,13 @@ def listed(lines: Sequence[str], most: int = 10) -> str:
 
 
 def _opened(path: Path) -> Image.Image:
+    picture = None
     try:
         picture = Image.open(path)
         picture.load()
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        if picture is not None:
+            picture.close()
         raise InputError(f"{path}: expected a readable image, found: {error}. Replace or remove the file.") from error
     return picture
 
@@ -129,7 +143,7 @@ def _by_stem(folder: Path, what: str) -> dict[str, Path]:
 
 def _listed_pairs(path: Path, by_stem: dict[str, Pair]) -> list[Pair]:
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: expected a text file with one stem per line, found: {error}.") from error
     # a line may be a stem, a file name, or a path such as images/0001.jpg: the longest ending that is a stem counts

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float32, Int, UInt8
+from jaxtyping import Bool, Float32, Int, Integer, UInt8
 
 from segkd.types import IGNORE, InputError
 
@@ -21,7 +21,7 @@ class LabelCode:
     known: Bool[np.ndarray, "65536"]
     rule: str
 
-    def __call__(self, raw: Int[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:
+    def __call__(self, raw: Integer[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:
         """Classes 0..k-1 and `IGNORE` for a raw mask whose values are all known."""
         return self.table[raw]
 
@@ -34,6 +34,12 @@ def code_from_map(label_map: Mapping[int, int], ignore: Sequence[int], classes: 
     """The code that a `label_map {raw: class}` and a list of ignored raw values declare."""
     table = np.full(65536, IGNORE, np.uint8)
     known = np.zeros(65536, bool)
+    for raw in [*label_map, *ignore]:
+        if not 0 <= raw < len(table):
+            raise InputError(
+                f"raw value {raw} in data.label_map or data.ignore: expected 0..65535, what a mask file can hold. "
+                "Correct it."
+            )
     for raw, target in label_map.items():
         if not 0 <= target < classes:
             raise InputError(
@@ -51,10 +57,12 @@ def code_from_map(label_map: Mapping[int, int], ignore: Sequence[int], classes: 
     return LabelCode(table, known, f"label_map {words}" + (f"; ignored {sorted(ignore)}" if ignore else ""))
 
 
-def code_from_threshold(threshold: int) -> LabelCode:
-    """Two classes: raw values above `threshold` are class 1 (the saliency convention is 128)."""
+def code_from_threshold(threshold: int, ignore: Sequence[int] = ()) -> LabelCode:
+    """Two classes: raw values above `threshold` are class 1 (the saliency convention is 128), but for `ignore`."""
     table = (np.arange(65536) > threshold).astype(np.uint8)
-    return LabelCode(table, np.ones(65536, bool), f"values above {threshold} are class 1")
+    table[code_from_map({}, ignore, 2).known] = IGNORE
+    rule = f"values above {threshold} are class 1"
+    return LabelCode(table, np.ones(65536, bool), rule + (f"; ignored {sorted(ignore)}" if ignore else ""))
 
 
 def guess_code(values: Sequence[int], ignore: Sequence[int], classes: int) -> LabelCode:

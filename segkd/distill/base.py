@@ -7,6 +7,7 @@ from typing import final
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -145,10 +146,15 @@ class Distiller(nn.Module):
 
 
 def _at(batch: Batch, logits: Tensor) -> Batch:
-    """The batch with its labels at the size of side logits."""
+    """The batch at the size of side logits."""
     size = logits.shape[-2:]
-    soft = None if batch.soft is None else resize_shares(batch.soft, size)
-    return replace(batch, label=resize_label(batch.label, size), soft=soft)
+    image = F.interpolate(batch.image, size=size, mode="area")
+    clean = image if batch.clean is batch.image else F.interpolate(batch.clean, size=size, mode="area")
+    soft = None
+    if batch.soft is not None:  # shares of the valid part alone, as the loader's are
+        soft = resize_shares(batch.soft.masked_fill(~batch.valid.unsqueeze(1), 0.0), size)
+        soft = soft / soft.sum(dim=1, keepdim=True).clamp_min(1e-6)
+    return Batch(image, clean, resize_label(batch.label, size), soft, batch.ids)
 
 
 def _only(batch: Batch, mask: Tensor) -> Batch:

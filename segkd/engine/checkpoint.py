@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -52,9 +53,9 @@ def load_checkpoint(path: Path, engine: Engine) -> tuple[Progress, list[str]]:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         engine.bare.load_state_dict(state["learner"])
         engine.optimizer.load_state_dict(state["optimizer"])
-    except (RuntimeError, KeyError, ValueError, OSError, EOFError) as error:
+    except (RuntimeError, KeyError, IndexError, ValueError, OSError, EOFError, UnpicklingError) as error:
         raise InputError(
-            f"{path}: expected the state of this run, found: {str(error).strip().splitlines()[0]} "
+            f"{path}: expected the state of this run, found: {(str(error).strip() or 'an empty file').splitlines()[0]} "
             "Train anew into another folder, or restore the run's own file."
         ) from error
     engine.schedule.load_state_dict(state["schedule"] | {"lr_lambdas": [None] * len(engine.schedule.base_lrs)})

@@ -47,6 +47,8 @@ class Learner(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
         """Named terms whose sum is the loss."""
+        for module in self.still:
+            module.eval()  # an evaluation puts the student, not the learner, back into training mode
         if self.disturbance is not None:
             batch = self.disturbance(batch)
         return self.distiller(self.student(batch.image), batch, self.student)

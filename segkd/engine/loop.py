@@ -1,12 +1,12 @@
 """Epochs: train, validate, keep the best, save, stop when told."""
 
 import signal
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Protocol
 
 import torch
 
@@ -36,15 +36,18 @@ class Plan:
         return self.epochs * self.per_epoch
 
 
-class Reporter(Protocol):
+class Reporter(ABC):
     """Tells the user how it goes."""
 
+    @abstractmethod
     def advance(self, engine: Engine, loss: float | None) -> None:
         """One micro-step is done; `loss` is the mean since the last log when there is a new one."""
 
+    @abstractmethod
     def validated(self, epoch: int, scores: dict[str, float], best: bool) -> None:
         """A validation is done."""
 
+    @abstractmethod
     def warn(self, sentence: str) -> None:
         """Something the user should know."""
 
@@ -80,7 +83,7 @@ def train(engine: Engine, batches: Iterable[Batch], plan: Plan, progress: Progre
                 loss = room.recorder.train(
                     engine.step,
                     engine.micro / plan.per_epoch,
-                    engine.schedule.get_last_lr(),
+                    [float(rate) for rate in engine.schedule.get_last_lr()],
                     engine.accelerator.num_processes,
                 )
             room.reporter.advance(engine, loss)

@@ -54,7 +54,7 @@ class Recorder:
         self.scalars("train", {"loss": loss, **terms, "lr": max(rates), "images_per_second": speed}, step)
         return loss
 
-    def scores(self, step: int, epoch: float, scores: Mapping[str, float], per_class: Mapping[str, float]) -> None:
+    def scores(self, step: int, epoch: int, scores: Mapping[str, float], per_class: Mapping[str, float]) -> None:
         """Writes the scores of one validation."""
         clean = {name: number(value) for name, value in scores.items()}
         classes = {name: number(value) for name, value in per_class.items()}
@@ -74,8 +74,10 @@ class Recorder:
         if self.writes:
             self.board.add_image(name, picture, step, dataformats="HWC")
 
-    def close(self) -> None:
-        """Flushes what is buffered."""
+    def __enter__(self) -> "Recorder":
+        return self
+
+    def __exit__(self, *_: object) -> None:
         if self.writes:
             self.board.close()
 

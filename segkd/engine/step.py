@@ -10,11 +10,17 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from segkd.engine.learner import Learner
-from segkd.types import Batch
+from segkd.types import Batch, InputError
 
 
-class NonFinite(RuntimeError):
+class Diverged(InputError):
     """A loss or a gradient stopped being a number."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"training diverged at {what}. The last checkpoint is kept. Lower optim.lr or optim.clip, or look at "
+            "the images named here (segkd sheet)."
+        )
 
 
 @dataclass
@@ -48,7 +54,7 @@ class Engine:
         norms = [nn.utils.clip_grad_norm_(group, self.clip) for group in learning if group]
         # a gradient scaler's first norms are inf by design: it skips those steps itself
         if self.accelerator.scaler is None and not torch.isfinite(torch.stack(norms)).all():
-            raise NonFinite(f"step {self.step + 1}: the gradient is not finite (norm {[float(n) for n in norms]})")
+            raise Diverged(f"step {self.step + 1}: the gradient is not finite (norm {[float(n) for n in norms]})")
 
 
 def train_step(engine: Engine, batch: Batch) -> dict[str, Float[Tensor, ""]]:
@@ -83,5 +89,5 @@ def seed_of(seed: int, micro: int, rank: int) -> int:
 def _refuse_non_finite(engine: Engine, terms: dict[str, Tensor], loss: Tensor, batch: Batch) -> None:
     if torch.isfinite(loss):
         return
-    bad = [f"{name} = {float(value)}" for name, value in terms.items() if not torch.isfinite(value)]
-    raise NonFinite(f"step {engine.step + 1}: {', '.join(bad) or 'the sum'} on images {', '.join(batch.ids)}")
+    bad = [f"{name} = {float(value.detach())}" for name, value in terms.items() if not torch.isfinite(value)]
+    raise Diverged(f"step {engine.step + 1}: {', '.join(bad) or 'the sum'} on images {', '.join(batch.ids)}")

@@ -5,9 +5,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from segkd.engine.loop import Reporter
 from segkd.engine.step import Engine
 
 
@@ -28,7 +29,11 @@ class Ticker:
         if total:
             self.bar.update(self.task, total=total)
         else:
-            self.bar.advance(self.task)
+            self.move(1)
+
+    def move(self, items: int) -> None:
+        """Moves by so many items."""
+        self.bar.advance(self.task, items)
 
 
 @contextmanager
@@ -40,22 +45,22 @@ def ticking(console: Console, text: str) -> Iterator[Ticker]:
 
 
 @dataclass
-class TrainingReporter:
+class TrainingReporter(Reporter):
     """The progress bar of training and a line for each validation."""
 
     console: Console
     bar: Progress
-    task: int
+    task: TaskID
     select: str
     epochs: int
 
     def advance(self, engine: Engine, loss: float | None) -> None:
         """Moves the bar by one micro-step."""
-        self.bar.advance(self.task)  # type: ignore[arg-type]
+        self.bar.advance(self.task)
         if loss is not None:
-            self.bar.update(self.task, description=f"step {engine.step}  loss {loss:.4f}")  # type: ignore[arg-type]
+            self.bar.update(self.task, description=f"step {engine.step}  loss {loss:.4f}")
 
-    def validated(self, epoch: int, scores: Mapping[str, float], best: bool) -> None:
+    def validated(self, epoch: int, scores: dict[str, float], best: bool) -> None:
         """Prints the scores of a validation."""
         chosen = [self.select, *(n for n in ("f_mean", "mae", "pixel_accuracy") if n in scores and n != self.select)]
         text = "  ".join(f"{name} {scores[name]:.4f}" for name in chosen[:3])

@@ -86,7 +86,7 @@ def _dump(parser: ArgumentParser, config: Namespace) -> str:
     plain = config.clone()
     for name in ("config", "out", "resume", "overfit_one_batch"):
         plain.pop(name, None)
-    return parser.dump(plain, skip_validation=True, skip_none=False)
+    return parser.dump(plain, skip_validation=True, skip_unset=False)
 
 
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
-from jsonargparse import Path as LayerPath
+from jsonargparse.typing import register_type
 
 from segkd.datasets.data import Data
 from segkd.distill.base import Distiller, Knowledge, Teacher
@@ -20,7 +20,7 @@ from segkd.distill.teachers.label import LabelTeacher
 from segkd.engine.optim import Optim
 from segkd.losses import TaskLoss
 from segkd.models.network import FusionNet, Network
-from segkd.types import Disturbance, InputError
+from segkd.types import Disturbance, InputError, LayerPath
 
 BASES: dict[str, type] = {
     "model": Network,
@@ -34,6 +34,8 @@ BASES: dict[str, type] = {
 BUILT_IN = (FusionNet, LabelTeacher, Response)
 """Importing them is what lets a configuration name them without their path."""
 
+register_type(LayerPath, serializer=str, deserializer=LayerPath)
+
 
 @dataclass
 class EngineSettings:
@@ -45,7 +47,6 @@ class EngineSettings:
         accumulate: micro-batches per optimiser step.
         device: "auto" takes an accelerator if there is one.
         threads: CPU threads of torch; null leaves torch's choice. The last bits of a result depend on it.
-        channels_last: memory layout of images and weights; mostly faster.
         log_every: optimiser steps between two lines of metrics.jsonl.
         save_every: optimiser steps between two checkpoints within an epoch; every epoch ends with one.
         patience: validations without a better score after which training stops; null never stops early.
@@ -56,7 +57,6 @@ class EngineSettings:
     accumulate: int = 1
     device: Literal["auto", "cpu"] = "auto"
     threads: int | None = None
-    channels_last: bool = True
     log_every: int = 10
     save_every: int = 500
     patience: int | None = None
@@ -125,11 +125,14 @@ def _parser(description: str, command: str) -> ArgumentParser:
 
 def parse(parser: ArgumentParser, arguments: list[str]) -> Namespace:
     """The configuration of a command line, paths absolute; a mistake becomes an InputError of one paragraph."""
+    arguments = [_found_layer(a, b) for a, b in zip(["", *arguments], arguments)]
+    for before, argument in zip(["", *arguments], arguments):
+        if before == "--config" and Path(argument[:255]).is_file():
+            read_layer(Path(argument))  # jsonargparse would not say which file is at fault
     try:
-        config = parser.parse_args([_found_layer(a, b) for a, b in zip(["", *arguments], arguments)])
+        return parser.parse_args(arguments)
     except (ArgumentError, TypeError, ValueError, OSError) as error:
         raise InputError(explain(error, parser)) from error
-    return _absolute(config)
 
 
 def instantiate(parser: ArgumentParser, config: Namespace) -> Namespace:
@@ -164,11 +167,11 @@ def explain(error: BaseException, parser: ArgumentParser) -> str:
             return str(cause)
         cause = cause.__cause__ or cause.__context__
     text = str(error)
-    key = next(iter(re.findall(r'[Kk]ey "([\w.\-]+)"', text)), "")
+    key = ".".join(dict.fromkeys(re.findall(r'[Kk]ey "([\w.\-]+)"', text)))
     unknown = re.search(
         r"Option '([\w.]+)' is not accepted|unrecognized arguments: --(\S+)|Nested key '([\w.]+)'", text
     )
-    wrong_class = re.search(r"dot import path string: (\S+)|not accessible or invalid|class_path (\S+)", text)
+    wrong_class = re.search(r"dot import path string: (\S+)|not accessible or invalid", text)
     base = _base_of(key)
     if unknown:
         name = next(group for group in unknown.groups() if group)
@@ -184,6 +187,9 @@ def explain(error: BaseException, parser: ArgumentParser) -> str:
 
 def _plain(key: str, text: str) -> str:
     """jsonargparse's tree of what does not fit, as one sentence."""
+    choice = re.search(r"Literal\[(.+?)\]\. Got value: (\S+)", text)
+    if choice:
+        return f"{key}: expected one of {choice[1]}, found {choice[2]!r}."
     wanted = re.findall(r"Expected an? (?:<class ')?([\w.]+)'?>?", text)
     given = re.findall(r"Given value: (.+)", text)
     if key and wanted and given:
@@ -227,16 +233,3 @@ def _found_layer(before: str, argument: str) -> str:
     inside = packaged_layers() / value.removeprefix("configs/")
     path = str(inside) if inside.is_file() else value
     return f"--config={path}" if argument.startswith("--config=") else path
-
-
-def _absolute(value: Any) -> Any:
-    """The same configuration with paths as absolute strings: a layer's paths are relative to the layer's file."""
-    if isinstance(value, LayerPath):
-        return value.absolute
-    if isinstance(value, Namespace):
-        return Namespace(**{key: _absolute(item) for key, item in vars(value).items()})
-    if isinstance(value, dict):
-        return {key: _absolute(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_absolute(item) for item in value]
-    return value

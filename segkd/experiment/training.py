@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState, GradientState
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
@@ -19,7 +20,7 @@ from segkd.engine.learner import Learner
 from segkd.engine.loop import Plan, Room, train
 from segkd.engine.optim import build_optimizer, build_schedule
 from segkd.engine.record import Recorder
-from segkd.engine.step import Engine, NonFinite
+from segkd.engine.step import Engine
 from segkd.experiment.console import make_console, ticking, training_reporter
 from segkd.experiment.folder import checkpoint_of, claim_folder, save_environment
 from segkd.experiment.settings import EngineSettings, instantiate
@@ -77,16 +78,8 @@ def run_training(parser: ArgumentParser, config: Namespace, folder: Path, *, res
     plan = _plan(objects, batches.per_epoch, select)
     batches.start = engine.micro
     loader = train_loader(dataset, batches, objects.data.workers)
-    try:
-        with training_reporter(console, select, plan.epochs, engine.micro, plan.total) as reporter:
-            how = train(engine, loader, plan, progress, Room(folder, recorder, reporter, validation, validation.keep))
-    except NonFinite as error:
-        raise InputError(
-            f"training diverged at {error}. The last checkpoint is kept. Lower optim.lr or optim.clip, "
-            "or look at the images named here (segkd sheet)."
-        ) from error
-    finally:
-        recorder.close()
+    with recorder, training_reporter(console, select, plan.epochs, engine.micro, plan.total) as reporter:
+        how = train(engine, loader, plan, progress, Room(folder, recorder, reporter, validation, validation.keep))
     return Outcome(how, select, progress.best, time.perf_counter() - start)
 
 
@@ -94,6 +87,9 @@ def make_accelerator(settings: Namespace) -> Accelerator:
     """The accelerator of this process, its precision checked against the device."""
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
+    # Accelerate keeps its state for the life of the process, which may train more than once
+    AcceleratorState._reset_state()
+    GradientState._reset_state()
     cpu = settings.device == "cpu"
     if settings.precision == "fp16" and (cpu or not torch.cuda.is_available()):
         raise InputError("engine.precision fp16 needs a GPU: a CPU has no use for it. Choose bf16 or no.")
@@ -107,7 +103,7 @@ def make_accelerator(settings: Namespace) -> Accelerator:
     if world != accelerator.num_processes:
         raise InputError(
             f"WORLD_SIZE says {world} processes, but {accelerator.num_processes} found each other. "
-            "Start several with `accelerate launch --num_processes N -m segkd.cli train ...`."
+            "Start several with `accelerate launch` or `torchrun`: torchrun --nproc_per_node N -m segkd.cli train ..."
         )
     return accelerator
 
@@ -132,9 +128,8 @@ def _batches(accelerator: Accelerator, objects: Namespace, n: int, seed: int) ->
 def _engine(accelerator: Accelerator, objects: Namespace, micros: int, seed: int) -> Engine:
     settings: EngineSettings = objects.engine
     total = micros // settings.accumulate
-    layout = torch.channels_last if settings.channels_last else torch.contiguous_format
     learner = Learner(
-        objects.model.to(memory_format=layout),
+        objects.model.to(memory_format=torch.channels_last),
         objects.distiller,
         objects.disturbance,
         frozen=objects.optim.freeze,
@@ -191,6 +186,6 @@ def _one_batch(objects: Namespace, records: dict[str, Records]) -> dict[str, Rec
     whole = records["train"]
     few = Records("one batch", whole.ids[: objects.data.batch_size], whole.load)
     objects.data = replace(objects.data, batch_size=len(few), augment=None)
-    objects.engine = replace(objects.engine, epochs=OVERFIT_EPOCHS, accumulate=1, patience=None)
+    objects.engine = replace(objects.engine, epochs=OVERFIT_EPOCHS, patience=None)
     objects.evaluation = replace(objects.evaluation, every=OVERFIT_EPOCHS // 4)
     return {"train": few, "val": few}

@@ -32,13 +32,16 @@ def confusion(
     """Pixels by true class (row) and predicted class (column), ignored pixels left out.
 
     Raises:
-        InputError: the label holds a number that is neither a class nor IGNORE.
+        InputError: the label holds a number that is neither a class nor IGNORE, or the prediction one that is no class.
     """
     # the label is the high byte: one bincount serves all, and IGNORE's row is simply not read
     joint = np.bincount((label.astype(np.int32) << 8 | predicted).ravel(), minlength=65536).reshape(256, 256)
     stray = np.flatnonzero(joint[classes:IGNORE].sum(axis=1))
     if len(stray):
         raise InputError(f"label: expected classes 0..{classes - 1} or {IGNORE} (ignored), found {classes + stray[0]}.")
+    stray = np.flatnonzero(joint[:classes, classes:].sum(axis=0))
+    if len(stray):
+        raise InputError(f"prediction: expected classes 0..{classes - 1}, found {classes + stray[0]}.")
     return joint[:classes, :classes]
 
 

@@ -45,7 +45,7 @@ class Meter:
         self.rows[id] = row
 
     def merge(self, other: "Meter") -> None:
-        """Takes in the images of another meter; an image that both have counts once."""
+        """Takes in the images of another meter; no image may be in both."""
         if self.rows.keys() & other.rows.keys():
             raise ValueError(f"merged meters share images: {sorted(self.rows.keys() & other.rows.keys())[:3]}")
         self.confusion += other.confusion

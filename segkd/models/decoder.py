@@ -27,7 +27,7 @@ def resize(x: Float[Tensor, "b c _h _w"], like: Float[Tensor, "b _c h w"]) -> Fl
 
 
 class GatedMerge(nn.Module):
-    """g * a + (1 - g) * b, where the gate g in 0..1, one number per pixel and channel, reads both; then a convolution."""
+    """g * a + (1 - g) * b, where the gate g in 0..1, one number per pixel and channel, reads both; then convolved."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

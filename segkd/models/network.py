@@ -3,7 +3,7 @@
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from segkd.models.decoder import FusionDecoder, resize, separable
 from segkd.models.encoders import IMAGENET_MEAN, IMAGENET_STD, build_encoder
-from segkd.types import InputError, Prediction
+from segkd.types import InputError, LayerPath, Prediction
 
 
 class Network(nn.Module, ABC):
@@ -86,7 +86,7 @@ class FusionNet(Network):
         self,
         classes: int,
         encoder: str = "tf_efficientnet_lite0",
-        weights: str | None = "packaged",
+        weights: Literal["packaged", "hub"] | LayerPath | str | None = "packaged",
         width: int = 64,
         exits: bool = False,
     ) -> None:

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from segkd.distill.base import Knowledge
-from segkd.losses import global_mean
+from segkd.losses import global_mean, hushed
 from segkd.types import Batch, InputError, Prediction
 
 
@@ -25,6 +25,7 @@ def response(
     With `soften_student=False` the student stays at temperature 1, as in the official code, and no T^2 is
     needed: mixed with cross-entropy, that is label smoothing under another name.
     """
+    student = hushed(student, valid)
     softened = student / temperature if soften_student else student
     log_p = F.log_softmax(softened, dim=1)
     log_t = F.log_softmax(teacher / temperature, dim=1)

@@ -1,0 +1,42 @@
+"""Every layer in configs/ builds and trains, its data replaced by the embedded set and its encoder by a tiny one."""
+
+import json
+
+import pytest
+
+from tests.conftest import REPOSITORY, TINY
+
+LAYERS = sorted((REPOSITORY / "configs").rglob("*.yaml"))
+SMALL = {
+    "data.root": "null",
+    "data.embedded": '{"train": 8, "val": 2, "test": 2, "side": 48}',
+    "data.size": 32,
+    "data.batch_size": 4,
+    "data.workers": 0,
+    "data.train": "null",
+    "data.val": "null",
+    "data.test": "null",
+    "model.encoder": TINY,
+    "model.weights": "null",
+    "model.width": 16,
+    "engine.epochs": 1,
+    "engine.log_every": 1,
+}
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_every_layer_trains_two_steps_and_is_reloaded(layer, run_cli, tmp_path):
+    overrides = [part for key, value in SMALL.items() for part in (f"--{key}", value)]
+    status, out, err = run_cli("train", "--config", layer, *overrides, "--out", tmp_path / "run")
+    assert status == 0, out + err
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["kind"] for line in lines] == ["train", "train", "val"]
+    from segkd import load_model
+
+    card = load_model(tmp_path / "run").card
+    assert card.step == 2 and len(card.classes) == len(lines[-1]["iou"])
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_every_layer_says_what_it_is(layer):
+    assert layer.read_text().startswith("# ")

@@ -1,0 +1,82 @@
+import subprocess
+import sys
+
+import torch
+
+from segkd.distill.knowledge.response import response
+from segkd.losses import cross_entropy, focal, one_hot, soft_iou
+from segkd.types import IGNORE
+
+TWO_PROCESSES = """
+import sys
+import torch, torch.distributed as dist
+from segkd.distill.knowledge.response import response
+from segkd.losses import cross_entropy, focal, one_hot, soft_iou
+rank, folder = int(sys.argv[1]), sys.argv[2]
+torch.set_num_threads(1)
+dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+logits, label, teacher = (part[rank].unsqueeze(0) for part in torch.load(f"{folder}/union.pt"))
+logits.requires_grad_()
+valid, hard = label != 255, one_hot(label, 3)
+losses = {
+    "ce": cross_entropy(logits, label, valid),
+    "ce_weighted": cross_entropy(logits, label, valid, torch.tensor([0.5, 2.0, 1.0], dtype=logits.dtype)),
+    "focal": focal(logits, hard, valid, 2.0),
+    "iou": soft_iou(logits, hard, valid, "l1"),
+    "response": response(logits, teacher, valid, 3.0, True),
+}
+torch.save({name: torch.autograd.grad(loss, logits)[0] for name, loss in losses.items()}, f"{folder}/{rank}.pt")
+dist.destroy_process_group()
+"""
+
+
+def union() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Two images, one for each process; nearly all of the second is ignored, and it lacks a class."""
+    torch.manual_seed(3)
+    label = torch.randint(0, 3, (2, 12, 12))
+    label[1] = label[1].clamp_max(1)
+    label[1, :10] = IGNORE
+    return torch.randn(2, 3, 12, 12).double(), label, torch.randn(2, 3, 12, 12).double()
+
+
+def gradients(logits: torch.Tensor, label: torch.Tensor, teacher: torch.Tensor) -> dict[str, torch.Tensor]:
+    logits = logits.clone().requires_grad_()
+    valid, hard = label != IGNORE, one_hot(label, 3)
+    weights = torch.tensor([0.5, 2.0, 1.0], dtype=torch.float64)
+    losses = {
+        "ce": cross_entropy(logits, label, valid),
+        "ce_weighted": cross_entropy(logits, label, valid, weights),
+        "focal": focal(logits, hard, valid, 2.0),
+        "iou": soft_iou(logits, hard, valid, "l1"),
+        "response": response(logits, teacher, valid, 3.0, True),
+    }
+    return {name: torch.autograd.grad(loss, logits)[0] for name, loss in losses.items()}
+
+
+def relative(a: torch.Tensor, b: torch.Tensor) -> float:
+    return float((a - b).norm() / b.norm())
+
+
+def test_two_processes_with_unequal_ignored_pixels_descend_as_one(tmp_path):
+    """The network is the same on both, so averaging gradients over processes means averaging these over images."""
+    parts = union()
+    torch.save(parts, tmp_path / "union.pt")
+    command = [sys.executable, "-c", TWO_PROCESSES]
+    workers = [
+        subprocess.Popen([*command, str(rank), str(tmp_path)], stderr=subprocess.PIPE, text=True) for rank in range(2)
+    ]
+    errors = [worker.communicate(timeout=120)[1] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0], errors
+    alone = gradients(*parts)
+    ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
+    for name, expected in alone.items():
+        averaged = torch.cat([ranks[0][name], ranks[1][name]]) / 2
+        assert relative(averaged, expected) < 1e-6, name
+
+
+def test_a_mean_of_the_processes_own_means_would_descend_elsewhere():
+    """What the test above would not see if both processes held equally many pixels."""
+    parts = union()
+    own = [gradients(*(part[rank : rank + 1] for part in parts)) for rank in range(2)]
+    for name, expected in gradients(*parts).items():
+        assert relative(torch.cat([own[0][name], own[1][name]]) / 2, expected) > 0.01, name

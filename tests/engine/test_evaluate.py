@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+
+from segkd.datasets.data import Records
+from segkd.datasets.loader import SegmentationDataset
+from segkd.datasets.transforms import Transform
+from segkd.engine.evaluate import count, evaluate
+from segkd.models.network import Network
+from segkd.types import IGNORE, Prediction
+
+
+class Threshold(Network):
+    """Foreground where red is above a half: perfect on the images below."""
+
+    def __init__(self, classes=2):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.tensor(40.0))
+
+    def forward(self, image):
+        margin = self.scale * (image[:, :1] - 0.5)
+        return Prediction(torch.cat([-margin, margin], dim=1))
+
+
+def records(sizes) -> Records:
+    arrays = []
+    for height, width in sizes:
+        label = np.zeros((height, width), np.uint8)
+        label[height // 4 : height // 2, width // 4 :] = 1
+        arrays.append((np.repeat(label[..., None] * np.uint8(255), 3, axis=2), label))
+    return Records("val", tuple(f"i{n}" for n in range(len(sizes))), arrays.__getitem__)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_scores_are_taken_at_each_labels_own_size(workers):
+    some = records([(32, 32), (64, 32), (48, 80)])
+    dataset = SegmentationDataset(some, Transform((32, 32), None, 2, soft=False), seed=0)
+    seen = []
+    network = Threshold().train()
+    meter = evaluate(
+        network, dataset, ["a", "b"], Accelerator(cpu=True), batch_size=2, workers=workers, advance=seen.append
+    )
+    assert meter.confusion.sum() == 32 * 32 + 64 * 32 + 48 * 80
+    assert meter.rows["i0"]["iou_fg_image"] == 1.0 and meter.scores()["miou_image"] > 0.9
+    assert seen == [2, 1] and network.training
+
+
+def test_two_classes_count_as_the_softmax_of_enlarged_logits():
+    draw = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 7, 9, generator=draw)
+    label = torch.randint(0, 2, (20, 31), generator=draw).numpy().astype(np.uint8)
+    label[0] = IGNORE
+    counts = count(logits, label, 0.5)
+    full = torch.nn.functional.interpolate(logits[None], size=label.shape, mode="bilinear", align_corners=False)
+    predicted = full.softmax(dim=1)[0, 1].numpy() >= 0.5
+    for true in (0, 1):
+        assert counts.confusion[true, 1] == (predicted & (label == true)).sum()
+
+
+def test_more_classes_take_the_largest_logit():
+    logits = torch.zeros(5, 4, 4)
+    logits[3] = 1
+    counts = count(logits, np.full((8, 8), 3, np.uint8), 0.5)
+    assert counts.confusion[3, 3] == 64 and counts.histogram is None

@@ -1,0 +1,73 @@
+import pytest
+import torch
+
+from segkd.distill.base import Distiller
+from segkd.engine.learner import Learner
+from segkd.engine.optim import Optim, build_optimizer, build_schedule, rate_at
+from segkd.models.network import FusionNet
+from segkd.types import InputError
+from tests.conftest import TINY
+
+
+@pytest.fixture
+def learner():
+    return Learner(FusionNet(2, TINY, None, width=16), Distiller(), average=0.9)
+
+
+def test_every_learning_parameter_is_in_one_group_and_no_other_is(learner):
+    optimizer = build_optimizer(Optim(lr=0.01, encoder_lr=0.1, weight_decay=0.3), learner)
+    members = [id(p) for group in optimizer.param_groups for p in group["params"]]
+    assert sorted(members) == sorted(id(p) for p in learner.student.parameters() if p.requires_grad)
+    encoder = set(map(id, learner.student.encoder.parameters()))
+    for group in optimizer.param_groups:
+        for p in group["params"]:
+            assert group["lr"] == pytest.approx(0.001 if id(p) in encoder else 0.01)
+            assert group["weight_decay"] == (0.3 if p.ndim > 1 else 0.0)
+
+
+def test_frozen_parameters_are_left_out():
+    learner = Learner(FusionNet(2, TINY, None, width=16), Distiller(), frozen=["encoder"])
+    members = {id(p) for group in build_optimizer(Optim(), learner).param_groups for p in group["params"]}
+    assert members and not members & set(map(id, learner.student.encoder.parameters()))
+
+
+def test_nothing_left_to_learn_is_refused():
+    learner = Learner(FusionNet(2, TINY, None, width=16), Distiller())
+    learner.requires_grad_(False)
+    with pytest.raises(InputError, match=r"optim\.freeze"):
+        build_optimizer(Optim(), learner)
+
+
+@pytest.mark.parametrize("schedule", ["poly", "cosine", "linear"])
+def test_schedules_rise_from_near_zero_then_fall_to_zero(schedule):
+    optim = Optim(schedule=schedule, warmup=0.1)
+    rates = [rate_at(optim, t / 1000) for t in range(1001)]
+    assert rates[0] < 0.01 and rates[100] == pytest.approx(1) and rates[1000] == pytest.approx(0, abs=1e-9)
+    assert all(a <= b for a, b in zip(rates[:100], rates[1:101]))
+    assert all(a >= b for a, b in zip(rates[100:], rates[101:]))
+
+
+def test_schedule_formulas_halfway():
+    halfway = {"poly": 0.5**0.9, "cosine": 0.5, "linear": 0.5, "constant": 1.0}
+    for name, value in halfway.items():
+        assert rate_at(Optim(schedule=name, warmup=0.0), 0.5) == pytest.approx(value)
+
+
+def test_the_schedule_scales_each_group(learner):
+    optim = Optim(lr=0.01, encoder_lr=0.1, schedule="linear", warmup=0.0)
+    optimizer = build_optimizer(optim, learner)
+    schedule = build_schedule(optim, optimizer, total=4)
+    for _ in range(2):
+        optimizer.step()
+        schedule.step()
+    assert sorted({round(r, 6) for r in schedule.get_last_lr()}) == [0.0005, 0.005]
+
+
+@pytest.mark.parametrize("wrong", [{"lr": 0.0}, {"warmup": 1.0}, {"average": 1.5}, {"clip": 0.0}, {"encoder_lr": -1.0}])
+def test_impossible_settings_are_refused_by_name(wrong):
+    with pytest.raises(InputError, match=f"optim.{next(iter(wrong))}"):
+        Optim(**wrong)
+
+
+def test_sgd_is_sgd(learner):
+    assert isinstance(build_optimizer(Optim(name="sgd"), learner), torch.optim.SGD)

@@ -1,0 +1,26 @@
+import numpy as np
+
+from segkd.engine.watch import Watch
+from segkd.metrics.meter import Meter
+
+
+def meter(confusion) -> Meter:
+    made = Meter([f"class{i}" for i in range(len(confusion))])
+    made.confusion += np.array(confusion)
+    return made
+
+
+def test_speaks_once_after_patience_and_again_after_a_relapse():
+    watch, silent, fine = Watch(patience=2), meter([[90, 0], [10, 0]]), meter([[90, 0], [5, 5]])
+    said = [watch.look(m) for m in (silent, silent, silent, fine, silent, silent)]
+    assert [len(s) for s in said] == [0, 1, 0, 0, 0, 1]
+    assert "nothing is predicted as foreground" in said[1][0] and "--overfit-one-batch" in said[1][0]
+
+
+def test_names_the_class_that_is_never_predicted():
+    (sentence,) = Watch(patience=1).look(meter([[9, 0, 1], [5, 0, 0], [0, 0, 9]]))
+    assert "class 1 is never predicted (class1" in sentence
+
+
+def test_a_class_that_does_not_occur_is_no_trouble():
+    assert Watch(patience=1).look(meter([[9, 0], [0, 0]])) == []

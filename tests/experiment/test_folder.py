@@ -1,0 +1,47 @@
+import pytest
+
+from segkd.experiment.folder import checkpoint_of, claim_folder
+from segkd.experiment.settings import parse, training_parser
+from segkd.types import InputError
+
+
+@pytest.fixture
+def parsed():
+    parser = training_parser()
+    return parser, parse(parser, ["--config", "quickstart.yaml"])
+
+
+def test_a_new_folder_gets_the_whole_configuration(tmp_path, parsed):
+    claim_folder(tmp_path / "a" / "run", *parsed, resume=False)
+    parser = training_parser()
+    again = parse(parser, ["--config", str(tmp_path / "a" / "run" / "config.yaml")])
+    assert again.data == parsed[1].data and again.optim == parsed[1].optim
+    assert not checkpoint_of(tmp_path / "a" / "run").exists()
+
+
+def test_a_folder_whose_training_never_began_may_be_used_again(tmp_path, parsed):
+    claim_folder(tmp_path / "run", *parsed, resume=False)
+    claim_folder(tmp_path / "run", *parsed, resume=False)
+
+
+def test_a_folder_in_use_and_a_file_are_refused(tmp_path, parsed):
+    (tmp_path / "notes.txt").write_text("mine")
+    for place in (tmp_path, tmp_path / "notes.txt"):
+        with pytest.raises(InputError, match="in use"):
+            claim_folder(place, *parsed, resume=False)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path, parsed):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot write"):
+        claim_folder(tmp_path / "file" / "run", *parsed, resume=False)
+
+
+def test_going_on_with_another_configuration_names_what_differs(tmp_path, parsed):
+    claim_folder(tmp_path, *parsed, resume=False)
+    parser, config = parsed
+    claim_folder(tmp_path, parser, config, resume=True)
+    config.optim.lr = 0.5
+    with pytest.raises(InputError, match=r"optim\.lr: 0\.002 then, 0\.5 now"):
+        claim_folder(tmp_path, parser, config, resume=True)

@@ -1,0 +1,120 @@
+import pytest
+import yaml
+
+from segkd.datasets.data import Data
+from segkd.distill.base import Distiller
+from segkd.experiment.settings import instantiate, packaged_layers, parse, training_parser
+from segkd.models.network import FusionNet
+from segkd.types import InputError
+from tests.conftest import TINY
+
+QUICK = ["--model.encoder", TINY, "--model.weights", "null", "--model.width", "16"]
+
+
+def layer(path, **content) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(content))
+    return str(path)
+
+
+def test_later_layers_win_and_the_command_line_wins_over_all(tmp_path):
+    one = layer(tmp_path / "one.yaml", optim={"lr": 0.1, "momentum": 0.5}, seed=1)
+    two = layer(tmp_path / "two.yaml", optim={"lr": 0.2}, seed=2)
+    config = parse(training_parser(), ["--config", one, "--config", two, "--seed", "3"])
+    assert (config.optim.lr, config.optim.momentum, config.seed) == (0.2, 0.5, 3)
+
+
+def test_a_layer_that_mentions_knowledge_lists_every_term(tmp_path):
+    term = {"class_path": "Response", "init_args": {"temperature": 3.0}}
+    one = layer(tmp_path / "one.yaml", distiller={"teacher": {"class_path": "LabelTeacher"}, "knowledge": {"a": term}})
+    two = layer(tmp_path / "two.yaml", distiller={"knowledge": {"b": term}})
+    config = parse(training_parser(), ["--config", one, "--config", two])
+    assert list(config.distiller.knowledge) == ["b"]
+
+
+def test_paths_are_relative_to_their_layer_and_stored_absolute(tmp_path):
+    path = layer(tmp_path / "deep" / "data.yaml", data={"root": "../photos"}, model={"weights": "w.pth"})
+    config = parse(training_parser(), ["--config", path])
+    assert config.data.root == str(tmp_path / "photos")
+    assert config.model.init_args.weights == str(tmp_path / "deep" / "w.pth")
+
+
+def test_named_weights_are_not_taken_for_paths():
+    assert parse(training_parser(), []).model.init_args.weights == "packaged"
+    assert parse(training_parser(), ["--model.weights", "hub"]).model.init_args.weights == "hub"
+
+
+def test_layers_of_the_package_are_found_by_name():
+    names = ["methods/virtual_teacher.yaml", "configs/methods/virtual_teacher.yaml", "quickstart.yaml"]
+    for name in names:
+        assert (packaged_layers() / name.removeprefix("configs/")).is_file()
+        parse(training_parser(), ["--config", name])
+        parse(training_parser(), [f"--config={name}"])
+
+
+def test_the_tree_becomes_typed_objects():
+    parser = training_parser()
+    objects = instantiate(parser, parse(parser, ["--config", "methods/virtual_teacher.yaml", *QUICK]))
+    assert isinstance(objects.model, FusionNet) and isinstance(objects.distiller, Distiller)
+    assert isinstance(objects.data, Data) and objects.disturbance is None
+    assert objects.model.head.out_channels == 2
+
+
+def test_the_number_of_classes_comes_from_their_names():
+    parser = training_parser()
+    objects = instantiate(parser, parse(parser, ["--data.classes", "[a,b,c,d,e]", *QUICK]))
+    assert objects.model.head.out_channels == 5
+
+
+def test_a_dumped_configuration_parses_to_itself(tmp_path):
+    parser = training_parser()
+    arguments = ["--config", "methods/virtual_teacher.yaml", "--config", "quickstart.yaml"]
+    label_map = layer(tmp_path / "map.yaml", data={"label_map": {0: 0, 255: 1}})
+    config = parse(parser, [*arguments, "--config", label_map])
+    (tmp_path / "all.yaml").write_text(parser.dump(config, skip_unset=False))
+    again = parse(training_parser(), ["--config", str(tmp_path / "all.yaml")])
+    config.pop("config")
+    again.pop("config")
+    assert again == config
+
+
+def test_a_users_own_class_needs_no_edit_in_the_package(tmp_path, monkeypatch):
+    (tmp_path / "my_teachers.py").write_text(
+        "import torch\n"
+        "from segkd.distill.base import Teacher\n"
+        "from segkd.types import Lesson, Prediction\n"
+        "class Even(Teacher):\n"
+        "    gives = frozenset({'logits'})\n"
+        "    def __init__(self, height: float = 1.0):\n"
+        "        super().__init__()\n"
+        "        self.height = height\n"
+        "    def forward(self, batch, student, network):\n"
+        "        return Lesson(Prediction(torch.zeros_like(student.logits)))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    parser = training_parser()
+    teach = ["--distiller.teacher", "my_teachers.Even", "--distiller.teacher.height", "2.5"]
+    knowledge = ["--distiller.knowledge", '{"response": {"class_path": "Response"}}']
+    objects = instantiate(parser, parse(parser, [*teach, *knowledge, *QUICK]))
+    assert objects.distiller.teacher.height == 2.5
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("data: [", "bad.yaml"),
+        ("dota: {size: 3}", "dota"),
+        ("optim: {lr: fast}", "optim.lr"),
+        ("distiller: {knowledge: {r: {class_path: Respons}}}", "Response"),
+        ("distiller: {teacher: {class_path: LabelTeacher, init_args: {kin: constant}}}", "kin"),
+        ("distiller: {teacher: {class_path: LabelTeacher, init_args: {kind: constannt}}}", "constannt"),
+        ("engine: {epochs: 0}", "engine.epochs"),
+    ],
+)
+def test_mistakes_in_a_layer_are_named(tmp_path, content, said):
+    path = tmp_path / "bad.yaml"
+    path.write_text(content)
+    parser = training_parser()
+    with pytest.raises(InputError) as caught:
+        instantiate(parser, parse(parser, ["--config", str(path), *QUICK]))
+    assert said in str(caught.value) and len(str(caught.value)) < 700

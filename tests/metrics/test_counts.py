@@ -1,0 +1,104 @@
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from segkd.metrics.counts import confusion, count_binary, count_classes
+from segkd.types import IGNORE, InputError
+
+probabilities = st.lists(st.floats(0, 1, width=32), min_size=1, max_size=30)
+
+
+def plane(values, dtype):
+    return np.array([values], dtype)
+
+
+def random_label(classes, seed, size=(7, 9)):
+    return np.random.default_rng(seed).choice([*range(classes), IGNORE], size).astype(np.uint8)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(2, 12), st.integers(0, 2**31))
+def test_confusion_equals_a_double_loop_that_skips_ignored_pixels(classes, seed):
+    label = random_label(classes, seed)
+    predicted = np.random.default_rng(seed + 1).integers(0, classes, label.shape).astype(np.uint8)
+    expected = np.zeros((classes, classes), int)
+    for row in range(label.shape[0]):
+        for column in range(label.shape[1]):
+            if label[row, column] != IGNORE:
+                expected[label[row, column], predicted[row, column]] += 1
+    np.testing.assert_array_equal(confusion(predicted, label, classes), expected)
+    counts = count_classes(predicted, label, classes)
+    np.testing.assert_array_equal(counts.confusion, expected)
+    assert counts.histogram is None and counts.error == 0
+
+
+def test_255_classes_fit_beside_ignore():
+    label = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    matrix = confusion(np.minimum(label, 254), label, 255)
+    np.testing.assert_array_equal(matrix, np.eye(255))
+
+
+def test_a_label_or_a_prediction_that_is_no_class_is_refused():
+    with pytest.raises(InputError, match=r"label: expected classes 0\.\.2 or 255 \(ignored\), found 7"):
+        confusion(plane([0, 1], np.uint8), plane([7, 200], np.uint8), 3)
+    with pytest.raises(InputError, match=r"prediction: expected classes 0\.\.2, found 3"):
+        confusion(plane([3, 0], np.uint8), plane([0, 0], np.uint8), 3)
+    assert confusion(plane([3, 0], np.uint8), plane([IGNORE, 0], np.uint8), 3).sum() == 1
+
+
+@pytest.mark.parametrize("bad", [-0.01, 1.01, float("nan")])
+def test_what_is_no_probability_is_refused(bad):
+    with pytest.raises(InputError, match=r"probability: expected 0\.\.1"):
+        count_binary(plane([0.5, bad], np.float32), plane([0, 1], np.uint8), 0.5)
+
+
+def levels_of(values):
+    """The level that the histogram files each probability under."""
+    zero = np.zeros((1, 1), np.uint8)
+    return [int(count_binary(plane([v], np.float32), zero, 0.5).histogram[0].argmax()) for v in values]
+
+
+@settings(deadline=None)
+@given(probabilities)
+@example([0.0, 1.0])
+def test_level_at_least_t_is_exactly_p_at_least_t_over_255(values):
+    values = np.array(values, np.float32)
+    for value, level in zip(values, levels_of(values)):
+        for t in range(256):
+            assert (level >= t) == bool(value >= np.float32(t / 255))
+
+
+def test_levels_are_exact_beside_every_threshold():
+    for t in range(1, 256):
+        edge = np.float32(t / 255)
+        assert levels_of([np.nextafter(edge, np.float32(0)), edge]) == [t - 1, t]
+
+
+@settings(deadline=None)
+@given(probabilities, st.integers(0, 2**31))
+def test_binary_counts_equal_loops_over_pixels(values, seed):
+    label = np.random.default_rng(seed).choice([0, 1, IGNORE], (1, len(values))).astype(np.uint8)
+    counts = count_binary(plane(values, np.float32), label, 0.25)
+    matrix, error = np.zeros((2, 2), int), 0.0
+    for value, truth in zip(plane(values, np.float32)[0], label[0]):
+        if truth != IGNORE:
+            matrix[truth, int(value >= 0.25)] += 1
+            error += abs(float(value) - float(truth))
+    np.testing.assert_array_equal(counts.confusion, matrix)
+    assert counts.error == pytest.approx(error, abs=1e-5)
+
+
+@settings(deadline=None)
+@given(probabilities, st.integers(0, 255), st.integers(0, 2**31))
+def test_the_histogram_holds_the_confusion_at_every_threshold(values, t, seed):
+    label = np.random.default_rng(seed).choice([0, 1, IGNORE], (1, len(values))).astype(np.uint8)
+    counts = count_binary(plane(values, np.float32), label, t / 255)
+    above = counts.histogram[:, t:].sum(axis=1)
+    np.testing.assert_array_equal(counts.confusion[:, 1], above)
+    np.testing.assert_array_equal(counts.confusion.sum(axis=1), counts.histogram.sum(axis=1))
+
+
+def test_an_image_of_ignored_pixels_alone_counts_nothing():
+    counts = count_binary(np.full((3, 4), 0.7, np.float32), np.full((3, 4), IGNORE, np.uint8), 0.5)
+    assert counts.confusion.sum() == 0 and counts.histogram.sum() == 0 and counts.error == 0

@@ -1,0 +1,163 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from segkd.metrics.counts import count_binary, count_classes
+from segkd.metrics.meter import Meter, score_names
+from segkd.types import IGNORE
+
+TWO = ["background", "foreground"]
+
+
+def binary(probability, label):
+    return count_binary(np.array(probability, np.float32), np.array(label, np.uint8), 0.5)
+
+
+def many(predicted, label, classes=3):
+    return count_classes(np.array(predicted, np.uint8), np.array(label, np.uint8), classes)
+
+
+def filled(*counts, classes=TWO):
+    meter = Meter(classes)
+    for i, one in enumerate(counts):
+        meter.add(f"image{i}", one)
+    return meter
+
+
+def random_counts(seed, number=7):
+    draw, out = np.random.default_rng(seed), []
+    for i in range(number):
+        size = tuple(draw.integers(3, 9, 2))
+        label = draw.choice([0, IGNORE] if i % 3 == 2 else [0, 1, IGNORE], size)
+        out.append(binary(draw.random(size), label))
+    return out
+
+
+def test_numbers_by_hand():
+    # levels 229 102 / 153 25: P, R are (1/2, 1) up to t = 25, (2/3, 1) to 102, (1/2, 1/2) to 153, (1, 1/2) to 229
+    scores = filled(binary([[0.9, 0.4], [0.6, 0.1]], [[1, 1], [0, 0]])).scores()
+    f_mean = (26 * (0.65 / 1.15) + 77 * (1.3 * 2 / 3 / 1.2) + 51 * 0.5 + 76 * 0.8125) / 256
+    expected = {
+        "f_max": 0.8125,
+        "f_mean": f_mean,
+        "f_adaptive": 0.0,  # twice the mean level is 254.5, above every level
+        "mae": 0.35,
+        "iou_fg_image": 1 / 3,
+        "iou_fg_dataset": 1 / 3,
+        "miou_image": 1 / 3,
+        "miou_dataset": 1 / 3,
+        "pixel_accuracy": 0.5,
+    }
+    assert scores == pytest.approx(expected)
+
+
+def test_f_max_is_the_maximum_of_the_mean_curve_not_the_mean_of_maxima():
+    # F is 1 up to level 51 in one image and, in the other, only above it
+    low = binary([[0.2, 0.0]], [[1, 0]])
+    high = binary([[1.0, 0.8]], [[1, 0]])
+    scores = filled(low, high).scores()
+    precise = 1.3 * 0.5 / (0.3 * 0.5 + 1)
+    assert scores["f_max"] == pytest.approx((1 + precise) / 2)
+
+
+def test_image_and_dataset_iou_weigh_images_differently():
+    small = binary([[0.9, 0.1]], [[1, 0]])
+    large = binary(np.zeros((8, 8)), np.ones((8, 8)))
+    scores = filled(small, large).scores()
+    assert scores["iou_fg_image"] == pytest.approx(0.5) and scores["iou_fg_dataset"] == pytest.approx(1 / 65)
+    assert scores["miou_image"] == pytest.approx((1 + 0) / 2)
+    assert scores["miou_dataset"] == pytest.approx((1 / 65 + 1 / 65) / 2)
+
+
+def test_an_empty_mask_has_iou_one_if_left_empty_and_zero_if_not_and_no_f():
+    right, wrong = binary([[0.1, 0.2]], [[0, 0]]), binary([[0.1, 0.9]], [[0, 0]])
+    plain = binary([[0.9, 0.1, 0.1, 0.1]], [[1, 0, 0, 0]])
+    assert filled(right).scores()["iou_fg_image"] == 1 and filled(wrong).scores()["iou_fg_image"] == 0
+    assert np.isnan(filled(right).scores()["f_max"]) and np.isnan(filled(right).scores()["iou_fg_dataset"])
+    meter = filled(right, wrong, plain)
+    assert meter.n_skipped == 2
+    for name in ("f_max", "f_mean", "f_adaptive"):  # images without foreground are left out, not counted as zero
+        assert meter.scores()[name] == filled(plain).scores()[name] > 0
+    assert meter.scores()["mae"] == pytest.approx((0.15 + 0.5 + 0.1) / 3)
+
+
+def test_an_image_without_a_valid_pixel_changes_no_score():
+    plain, blank = binary([[0.9, 0.4]], [[1, 0]]), binary([[0.5, 0.5]], [[IGNORE, IGNORE]])
+    assert filled(plain, blank).scores() == filled(plain).scores()
+    assert all(np.isnan(value) for value in filled(blank).scores().values())
+
+
+def test_ignored_pixels_change_no_score():
+    plain = binary([[0.9, 0.4, 0.2]], [[1, 1, 0]])
+    padded = binary([[0.9, 0.4, 0.2, 1.0, 0.0]], [[1, 1, 0, IGNORE, IGNORE]])
+    assert filled(padded).scores() == filled(plain).scores()
+
+
+def merged(counts, parts, order):
+    """The meter of all counts, gathered from `parts` meters that saw them in the given order."""
+    meters = [Meter(TWO) for _ in range(max(parts) + 1)]
+    for i in order:
+        meters[parts[i]].add(f"image{i}", counts[i])
+    whole = Meter(TWO)
+    for meter in reversed(meters):
+        whole.merge(meter)
+    return whole
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**31), st.lists(st.integers(0, 3), min_size=7, max_size=7), st.permutations(range(7)))
+def test_any_partition_in_any_order_gives_the_same_scores_to_the_last_bit(seed, parts, order):
+    counts = random_counts(seed)
+    one, other = filled(*counts), merged(counts, parts, order)
+    assert one.scores().keys() == other.scores().keys()
+    np.testing.assert_array_equal(list(one.scores().values()), list(other.scores().values()))
+    np.testing.assert_array_equal(list(one.per_class().values()), list(other.per_class().values()))
+    assert one.threshold() == other.threshold() and one.n_skipped == other.n_skipped
+
+
+def test_meters_that_share_an_image_do_not_merge():
+    counts = random_counts(0, number=2)
+    one, other = filled(*counts), filled(counts[0])
+    with pytest.raises(ValueError, match=r"share images: \['image0'\]"):
+        one.merge(other)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 11])
+def test_score_names_are_the_names_of_the_scores(classes):
+    names = [str(c) for c in range(classes)]
+    label = np.random.default_rng(0).integers(0, classes, (5, 6)).astype(np.uint8)
+    one = binary(label * 0.8, label) if classes == 2 else many(label, label, classes)
+    assert list(filled(one, classes=names).scores()) == score_names(classes)
+
+
+def test_many_classes_by_hand():
+    meter = filled(
+        many([[0, 0, 1, 1]], [[0, 1, 1, 1]]),
+        many([[0, 0]], [[0, IGNORE]]),
+        classes=["road", "car", "sky"],
+    )
+    assert meter.scores() == pytest.approx(
+        {
+            "miou_image": ((1 / 2 + 2 / 3) / 2 + 1) / 2,
+            "miou_dataset": (2 / 3 + 2 / 3) / 2,
+            "pixel_accuracy": 4 / 5,
+        }
+    )
+    per_class = meter.per_class()
+    assert list(per_class) == ["road", "car", "sky"]
+    assert per_class["road"] == per_class["car"] == pytest.approx(2 / 3) and np.isnan(per_class["sky"])
+    assert meter.n_skipped == 0
+
+
+def test_the_threshold_is_chosen_on_all_images_together():
+    label = np.array([[1, 1, 0, 0]])
+    meter = filled(binary([[0.4, 0.3, 0.1, 0.0]], label), binary([[0.35, 0.9, 0.2, 0.1]], label))
+    assert 0.2 < meter.threshold() <= 0.3
+
+
+def test_each_image_keeps_its_own_scores():
+    meter = filled(binary([[0.9, 0.1]], [[1, 0]]), binary([[0.2, 0.1]], [[1, 0]]))
+    assert [meter.rows[f"image{i}"]["iou_fg_image"] for i in range(2)] == [1, 0]
+    assert meter.rows["image1"]["mae"] == pytest.approx((0.8 + 0.1) / 2)
+    assert meter.rows["image0"]["f_max"] == pytest.approx(1)

@@ -1,0 +1,178 @@
+import copy
+
+import pytest
+import torch
+
+from segkd.models.network import FusionNet, Network, WrappedNet
+from segkd.types import InputError
+
+ENCODER = "test_efficientnet"
+UNET = "segmentation_models_pytorch.Unet"
+SMALL_UNET = {
+    "encoder_name": "resnet18",
+    "encoder_weights": None,
+    "classes": "$classes",
+    "decoder_channels": [16, 16, 8, 8, 4],
+}
+USER_NETWORK = """
+import torch
+from torch import nn
+
+class Halved(nn.Module):
+    def __init__(self, outputs, twice=False):
+        super().__init__()
+        self.first = nn.Conv2d(3, 5, 3, stride=2, padding=1)
+        self.last = nn.Conv2d(5, outputs, 1)
+        self.twice, self.seen = twice, None
+
+    def forward(self, x):
+        self.seen = x.detach()
+        logits = self.last(self.first(x))
+        return (logits, logits) if self.twice else logits
+"""
+
+
+@pytest.fixture
+def user_network(tmp_path, monkeypatch):
+    (tmp_path / "user_halved.py").write_text(USER_NETWORK)
+    monkeypatch.syspath_prepend(tmp_path)
+    return "user_halved.Halved"
+
+
+@pytest.mark.parametrize("classes", [2, 11])
+@pytest.mark.parametrize("size", [(33, 47), (64, 32)])
+def test_logits_stand_at_the_size_of_the_image(classes, size):
+    with torch.no_grad():
+        prediction = FusionNet(classes, ENCODER, None, 16).eval()(torch.rand(2, 3, *size))
+    assert prediction.logits.shape == (2, classes, *size)
+    assert prediction.exits == ()
+
+
+@pytest.mark.parametrize("encoder", [ENCODER, "test_convnext"])  # finest stride 2, and 4
+def test_features_are_the_fused_pyramid_finest_first(encoder):
+    with torch.no_grad():
+        features = FusionNet(2, encoder, None, 16).eval()(torch.rand(1, 3, 64, 96)).features
+    assert [tuple(f.shape) for f in features] == [(1, 16, 64 // s, 96 // s) for s in (4, 8, 16, 32)]
+
+
+def test_exits_come_on_demand_one_for_each_fused_level():
+    with torch.no_grad():
+        prediction = FusionNet(3, ENCODER, None, 16, exits=True).eval()(torch.rand(1, 3, 64, 96))
+    assert [tuple(e.shape) for e in prediction.exits] == [(1, 3, *f.shape[2:]) for f in prediction.features]
+
+
+@pytest.mark.parametrize("exits", [True, False])
+@pytest.mark.parametrize("encoder", [ENCODER, "test_convnext"])
+def test_every_trainable_parameter_gets_a_gradient(encoder, exits):
+    network = FusionNet(3, encoder, None, 16, exits=exits)
+    prediction = network(torch.rand(2, 3, 64, 64))
+    torch.stack([x.square().mean() for x in (prediction.logits, *prediction.exits)]).sum().backward()
+    silent = [n for n, p in network.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
+    # a bias before nothing but BatchNorm would be silent too: there is none
+    assert silent == []
+
+
+def test_a_prediction_does_not_depend_on_its_neighbours_in_the_batch():
+    network = FusionNet(2, ENCODER, None, 16).eval()
+    images = torch.rand(3, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(network(images).logits[1:2], network(images[1:2]).logits, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("classes", [1, 0])
+def test_fewer_than_two_classes_are_refused(classes, user_network):
+    with pytest.raises(InputError, match=f"at least 2.*found {classes}"):
+        FusionNet(classes, ENCODER, None)
+    with pytest.raises(InputError, match=f"at least 2.*found {classes}"):
+        WrappedNet(classes, user_network, {"outputs": "$classes"})
+
+
+def test_a_wrong_layer_path_names_the_choices_where_it_goes_wrong():
+    network = FusionNet(2, ENCODER, None, 16)
+    assert network.layer("decoder.context.mix") is network.decoder.context.mix
+    with pytest.raises(InputError, match=r"decoder has no 'kontext'.*lateral, context, down"):
+        network.layer("decoder.kontext.mix")
+    with pytest.raises(InputError, match=r"FusionNet has no 'body'.*encoder, decoder"):
+        network.layer("body")
+
+
+@pytest.mark.parametrize("size", [(33, 47), (32, 64)])
+@pytest.mark.parametrize("classes", [2, 11])
+def test_an_smp_unet_is_a_student_at_any_size(classes, size):
+    network = WrappedNet(classes, UNET, SMALL_UNET, features=["encoder.layer2", "encoder.layer3"], encoder="encoder")
+    with torch.no_grad():
+        prediction = network.eval()(torch.rand(1, 3, *size))
+    assert prediction.logits.shape == (1, classes, *size)
+    padded = [-(-n // 32) * 32 for n in size]
+    assert [tuple(f.shape) for f in prediction.features] == [
+        (1, c, padded[0] // s, padded[1] // s) for c, s in ((128, 8), (256, 16))
+    ]
+    assert network.layer(network.encoder_path) is network.network.encoder
+
+
+def test_a_user_s_class_is_a_student_with_its_features_by_layer_path(user_network):
+    network = WrappedNet(3, user_network, {"outputs": "$classes"}, features=["first"], divisor=2)
+    image = torch.rand(2, 3, 33, 47)
+    prediction = network(image)
+    assert prediction.logits.shape == (2, 3, 33, 47)
+    torch.testing.assert_close(prediction.features[0], network.network.first(network.network.seen))
+    torch.stack([prediction.logits.sum(), prediction.features[0].sum()]).sum().backward()
+    assert all(p.grad is not None for p in network.parameters())
+
+
+def test_a_wrapped_network_is_given_normalised_images_whose_padding_repeats_the_border(user_network):
+    mean, std = (0.1, 0.2, 0.3), (0.5, 0.6, 0.7)
+    network = WrappedNet(2, user_network, {"outputs": 2}, mean=mean, std=std, divisor=8)
+    image = torch.rand(1, 3, 9, 16)
+    network(image)
+    seen = network.network.seen
+    for c in range(3):
+        torch.testing.assert_close(seen[0, c, :9], (image[0, c] - mean[c]) / std[c])
+    assert seen.shape == (1, 3, 16, 16)
+    assert torch.equal(seen[:, :, 9:], seen[:, :, 8:9].expand(-1, -1, 7, -1))
+
+
+def test_a_copy_taps_its_own_layers(user_network):
+    network = WrappedNet(2, user_network, {"outputs": 2}, features=["first"])
+    twin = copy.deepcopy(network)
+    with torch.no_grad():
+        twin.network.first.weight.zero_()
+        twin.network.first.bias.fill_(3.0)
+    image = torch.rand(1, 3, 32, 32)
+    assert (twin(image).features[0] == 3.0).all()
+    assert not (network(image).features[0] == 3.0).any()
+    assert not network.network.first._forward_hooks and not twin.network.first._forward_hooks
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"features": ["frist"]}, "has no 'frist'.*first, last"),
+        ({"network": "user_halved.Quartered"}, "import path.*user_halved.Quartered"),
+        ({"network": "no_such_module.Net"}, "import path.*no_such_module"),
+        ({"network": "Net"}, "import path.*'Net'"),
+        ({"arguments": {"output": 2}}, "arguments.*do not fit.*output"),
+    ],
+)
+def test_a_wrong_description_is_refused_when_the_network_is_built(changes, said, user_network):
+    given = {"network": user_network, "arguments": {"outputs": "$classes"}, **changes}
+    with pytest.raises(InputError, match=said):
+        WrappedNet(2, **given)
+
+
+@pytest.mark.parametrize("arguments", [{"outputs": 5}, {"outputs": 2, "twice": True}])
+def test_a_network_that_gives_other_logits_is_refused_with_the_remedy(arguments, user_network):
+    network = WrappedNet(2, user_network, arguments)
+    with pytest.raises(InputError, match=r"expected logits \[b, 2, h, w\].*\$classes"):
+        network(torch.rand(1, 3, 32, 32))
+
+
+def test_arguments_without_weights_switch_off_what_would_be_fetched_and_nothing_else():
+    assert FusionNet.without_weights({"classes": 2, "weights": "hub"}) == {"classes": 2, "weights": None}
+    arguments = {"encoder_weights": "imagenet", "classes": 2}
+    bare = WrappedNet.without_weights({"classes": 2, "network": UNET, "arguments": arguments})
+    assert bare["arguments"] == {"encoder_weights": None, "classes": 2}
+    assert arguments["encoder_weights"] == "imagenet"
+    assert WrappedNet.without_weights({"arguments": {"pretrained": True}})["arguments"] == {"pretrained": False}
+    assert WrappedNet.without_weights({"network": UNET})["arguments"] == {}
+    assert Network.without_weights({"classes": 3}) == {"classes": 3}

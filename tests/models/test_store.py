@@ -1,0 +1,146 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from segkd.models.network import FusionNet, Network, WrappedNet
+from segkd.models.store import ModelCard, load_model, save_student
+from segkd.types import InputError
+
+ARGUMENTS = {"classes": 3, "encoder": "test_efficientnet", "weights": None, "width": 16}
+UNET = {
+    "classes": 2,
+    "network": "segmentation_models_pytorch.Unet",
+    "arguments": {"encoder_name": "resnet18", "encoder_weights": None, "classes": "$classes"},
+}
+ELSEWHERE = """
+import socket, sys
+def refuse(*_):
+    raise AssertionError("a download")
+socket.socket.connect = socket.create_connection = refuse  # loading needs no hub
+import numpy as np, torch, segkd
+torch.set_num_threads(1)
+for folder in sys.argv[1:]:
+    model = segkd.load_model(folder)
+    with torch.inference_mode():
+        logits = model.network(torch.load(f"{folder}/image.pt")).logits
+    torch.save(logits, f"{folder}/elsewhere.pt")
+rooms = {name.split(".")[1] for name in sys.modules if name.startswith("segkd.")}
+assert not rooms & {"engine", "distill", "datasets", "experiment", "losses", "metrics"}, rooms
+for wrong in (np.zeros((8, 8, 3), np.float32), np.zeros((8, 8), np.uint8), np.zeros((3, 8, 8), np.uint8)):
+    try:
+        model.predict(wrong)
+    except segkd.InputError as error:
+        assert "uint8 [h w 3]" in str(error) and str(wrong.shape) in str(error) and str(wrong.dtype) in str(error)
+    else:
+        raise AssertionError("a wrong image was taken")
+"""
+
+
+def card_of(network: Network, arguments: dict, **changes) -> ModelCard:
+    path = f"{type(network).__module__}.{type(network).__qualname__}"
+    names = [f"class{i}" for i in range(arguments["classes"])]
+    return ModelCard(path, arguments, names, (32, 48), **changes)
+
+
+def trained_a_little(network: Network) -> Network:
+    """BatchNorm statistics and weights moved away from what a constructor would make again."""
+    for _ in range(3):
+        network.train()(torch.rand(2, 3, 32, 64))
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.01 * torch.randn_like(parameter))
+    return network.eval()
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A function that saves a student: (network class, arguments of its card) -> (folder, network)."""
+
+    def save(kind=FusionNet, arguments=ARGUMENTS, **changes):
+        network = trained_a_little(kind(**kind.without_weights(arguments)))
+        folder = tmp_path / kind.__name__
+        folder.mkdir()
+        save_student(folder, network, card_of(network, arguments, **changes))
+        return folder, network
+
+    return save
+
+
+def test_a_fresh_process_gives_the_same_logits_bit_for_bit_without_training_code_or_downloads(saved):
+    """The cards name hub weights, which loading must not fetch: the saved ones replace them anyway."""
+    unet = {**UNET, "arguments": {**UNET["arguments"], "encoder_weights": "imagenet"}}
+    students = [saved(arguments={**ARGUMENTS, "weights": "hub"}), saved(WrappedNet, unet)]
+    image = torch.rand(1, 3, 33, 47)
+    for folder, _ in students:
+        torch.save(image, folder / "image.pt")
+    folders = [str(folder) for folder, _ in students]
+    command = [sys.executable, "-c", ELSEWHERE, *folders]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for folder, network in students:
+        with torch.inference_mode():
+            assert torch.equal(torch.load(folder / "elsewhere.pt"), network(image).logits)
+
+
+def test_the_card_comes_back_as_it_was_given(saved):
+    given = {"threshold": 0.35, "scores": {"miou_image": 0.5, "f_max": None}, "step": 12}
+    folder, network = saved(**given)
+    assert load_model(folder).card == card_of(network, ARGUMENTS, **given)
+    assert sorted(path.name for path in folder.iterdir()) == ["model.json", "student.safetensors"]
+
+
+def test_saving_again_replaces_the_student(saved):
+    folder, network = saved()
+    with torch.no_grad():
+        network.head.bias.add_(1.0)
+    save_student(folder, network, card_of(network, ARGUMENTS, step=7))
+    model = load_model(folder)
+    assert model.card.step == 7 and torch.equal(model.network.head.bias, network.head.bias)
+
+
+@pytest.mark.parametrize("size", [(20, 31), (75, 50), (32, 48)])
+def test_predictions_are_probabilities_at_the_image_s_own_size(size, saved):
+    folder, _ = saved()
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    shares = load_model(folder).predict(image)
+    assert shares.shape == (3, *size) and shares.dtype == np.float32
+    np.testing.assert_allclose(shares.sum(axis=0), 1, atol=1e-5)
+    assert (shares >= 0).all()
+
+
+def test_a_prediction_at_the_training_size_is_the_network_s_softmax(saved):
+    folder, network = saved()
+    image = np.random.default_rng(0).integers(0, 256, (32, 48, 3), dtype=np.uint8)
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None] / 255
+    with torch.no_grad():
+        expected = network(pixels).logits.softmax(dim=1)[0].numpy()
+    np.testing.assert_allclose(load_model(folder).predict(image), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("missing", ["model.json", "student.safetensors"])
+def test_a_missing_file_is_refused_by_the_folder_s_name(missing, saved):
+    folder, _ = saved()
+    (folder / missing).unlink()
+    with pytest.raises(InputError, match=r"FusionNet: expected a run folder with model.json and student.safetensors"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("path", ["no_such_module.Net", "segkd.models.network.NoSuchNet"])
+def test_a_class_that_cannot_be_imported_is_named_with_what_to_do(path, saved):
+    folder, _ = saved()
+    card = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps({**card, "class_path": path}))
+    with pytest.raises(InputError, match=f"{path}.*PYTHONPATH"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("text", ["{", "{}", '{"class_path": "a.B", "colour": 1}'])
+def test_a_card_that_is_none_is_refused(text, saved):
+    folder, _ = saved()
+    (folder / "model.json").write_text(text)
+    with pytest.raises(InputError, match=r"model\.json: expected a segkd model card"):
+        load_model(folder)

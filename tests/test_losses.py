@@ -1,0 +1,234 @@
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from segkd.losses import (
+    CrossEntropy,
+    Focal,
+    SoftDice,
+    SoftIoU,
+    Sum,
+    cross_entropy,
+    focal,
+    global_mean,
+    one_hot,
+    resize_label,
+    resize_shares,
+    soft_dice,
+    soft_iou,
+)
+from segkd.types import IGNORE, InputError
+
+LOSSES = {
+    "ce": CrossEntropy(),
+    "ce_soft": CrossEntropy("soft"),
+    "ce_weighted": CrossEntropy(class_weights=[0.5, 2.0, 1.0]),
+    "ce_soft_weighted": CrossEntropy("soft", class_weights=[0.5, 2.0, 1.0]),
+    "focal": Focal(),
+    "focal_soft": Focal("soft", gamma=0.5),
+    "iou_l1": SoftIoU(),
+    "iou_soft": SoftIoU("soft"),
+    "iou_product": SoftIoU(form="product"),
+    "dice_l1": SoftDice("soft"),
+    "dice_product": SoftDice(form="product"),
+    "sum": Sum([CrossEntropy(), SoftIoU("soft")], [1.0, 0.5]),
+}
+
+
+def at_probability(p: float, n: int = 4) -> torch.Tensor:
+    """Logits [1 2 n n] whose foreground probability is `p` everywhere."""
+    p = torch.tensor(p, dtype=torch.float64)
+    return torch.stack([torch.log1p(-p), p.log()]).view(1, 2, 1, 1).expand(1, 2, n, n)
+
+
+@pytest.mark.parametrize(
+    ("loss", "form", "background", "best"),
+    [
+        (soft_iou, "l1", 0.0, 0.7),
+        (soft_dice, "l1", 0.0, 0.7),
+        (soft_iou, "product", 0.0, 0.999),
+        (soft_dice, "product", 0.0, 0.999),
+        # the mean over two classes: the background's term, minimal at 0.001, pulls nearly as hard the other way
+        (soft_iou, "l1", 0.3, 0.7),
+        (soft_dice, "l1", 0.3, 0.7),
+        (soft_iou, "product", 0.3, 0.845),
+    ],
+)
+def test_the_l1_form_is_minimal_at_the_soft_target_and_the_product_form_beyond_it(loss, form, background, best):
+    grid = [i / 1000 for i in range(1, 1000)]
+    shares = torch.tensor([background, 0.7]).double().view(1, 2, 1, 1).expand(1, 2, 4, 4)
+    valid = torch.ones(1, 4, 4, dtype=torch.bool)
+    values = [float(loss(at_probability(p), shares, valid, form)) for p in grid]
+    assert grid[values.index(min(values))] == best
+    if form == "l1":
+        assert min(values) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("form", ["l1", "product"])
+def test_iou_and_dice_are_the_set_measures_for_hard_predictions(form):
+    """A witness by counting: 2 x 2 squares that overlap in 2 of 6 pixels."""
+    label, said = torch.zeros(1, 4, 4, dtype=torch.long), torch.zeros(1, 4, 4, dtype=torch.long)
+    label[0, 1:3, 0:2] = 1
+    said[0, 1:3, 1:3] = 1
+    logits, valid = one_hot(said, 2) * 200, torch.ones(1, 4, 4, dtype=torch.bool)
+    iou = (2 / 6 + 10 / 14) / 2
+    dice = (4 / 8 + 20 / 24) / 2
+    assert float(soft_iou(logits, one_hot(label, 2), valid, form)) == pytest.approx(1 - iou)
+    assert float(soft_dice(logits, one_hot(label, 2), valid, form)) == pytest.approx(1 - dice)
+
+
+def test_cross_entropy_with_class_weights_is_torch_s_for_hard_and_soft_targets():
+    logits, label = torch.randn(2, 3, 6, 6), torch.randint(0, 3, (2, 6, 6))
+    label[0, :2] = IGNORE
+    weights = torch.tensor([0.2, 3.0, 1.0])
+    for w in (None, weights):
+        expected = F.cross_entropy(logits, label, weight=w, ignore_index=IGNORE)
+        valid = label != IGNORE
+        torch.testing.assert_close(cross_entropy(logits, label, valid, w), expected)
+        torch.testing.assert_close(cross_entropy(logits, one_hot(label, 3), valid, w), expected)
+    assert CrossEntropy(class_weights=[0.2, 3.0, 1.0]).state_dict() == {}
+
+
+def test_soft_cross_entropy_is_the_naive_double_sum():
+    logits, shares = torch.randn(1, 3, 4, 5), torch.rand(1, 3, 4, 5).softmax(dim=1)
+    log_p = logits.log_softmax(dim=1)
+    pixels = [(y, x) for y in range(4) for x in range(5)]
+    naive = -sum(float(shares[0, k, y, x] * log_p[0, k, y, x]) for k in range(3) for y, x in pixels) / 20
+    assert float(cross_entropy(logits, shares, torch.ones(1, 4, 5, dtype=torch.bool))) == pytest.approx(naive, rel=1e-5)
+
+
+@settings(max_examples=20, deadline=None)
+@given(gamma=st.floats(0.5, 5), seed=st.integers(0, 1000))
+def test_focal_with_hard_targets_is_the_formula_of_the_paper(gamma, seed):
+    draw = torch.Generator().manual_seed(seed)
+    logits = torch.randn(2, 3, 4, 4, generator=draw).double()
+    label = torch.randint(0, 3, (2, 4, 4), generator=draw)
+    p = logits.softmax(dim=1).gather(1, label[:, None])[:, 0]
+    naive = (-((1 - p) ** gamma) * p.log()).mean()
+    valid = torch.ones_like(label, dtype=torch.bool)
+    torch.testing.assert_close(focal(logits, one_hot(label, 3), valid, gamma), naive, rtol=1e-6, atol=1e-9)
+
+
+def test_focal_without_focus_is_cross_entropy(make_batch):
+    batch, logits = make_batch(3), torch.randn(2, 3, 32, 32)
+    for target in ("hard", "soft"):
+        plain = CrossEntropy(target)(logits, batch)
+        torch.testing.assert_close(Focal(target, gamma=0.0)(logits, batch), plain)
+        assert Focal(target)(logits, batch) < plain
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_an_ignored_pixel_has_exactly_no_gradient_and_no_say(name, make_batch):
+    """Nor when its logits are infinite: an ignored pixel may hold anything."""
+    loss, batch = LOSSES[name], make_batch(3, ignored=0.3)
+    hidden = ~batch.valid.unsqueeze(1).expand(-1, 3, -1, -1)
+    plain = torch.randn(2, 3, 32, 32)
+    wild = plain.clone()
+    wild[:, 0].masked_fill_(~batch.valid, float("inf"))
+    values = []
+    for logits in (plain, plain.masked_fill(hidden, 9.0), wild):
+        logits.requires_grad_()
+        values.append(loss(logits, batch))
+        (grad,) = torch.autograd.grad(values[-1], logits)
+        assert (grad[hidden] == 0).all() and grad.isfinite().all() and (grad[~hidden] != 0).any()
+    assert values[0] == values[1] == values[2]
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_batch_without_a_valid_pixel_is_zero_with_a_gradient_of_zero(name, make_batch):
+    batch = make_batch(3)
+    batch = replace(batch, label=torch.full_like(batch.label, IGNORE))
+    logits = torch.randn(2, 3, 32, 32, requires_grad=True)
+    loss = LOSSES[name](logits, batch)
+    (grad,) = torch.autograd.grad(loss, logits)
+    assert loss == 0 and (grad == 0).all()
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_gradients_agree_with_finite_differences(name, make_batch):
+    batch = make_batch(3, b=1, size=(4, 4))
+    module = LOSSES[name]
+    batch = replace(batch, soft=batch.soft.double())
+    module = {"ce_weighted": CrossEntropy(), "ce_soft_weighted": CrossEntropy("soft")}.get(name, module)
+    weights = torch.tensor([0.5, 2.0, 1.0], dtype=torch.float64) if "weighted" in name else None
+    logits = torch.randn(1, 3, 4, 4, dtype=torch.float64, requires_grad=True)
+    if weights is None:
+        assert torch.autograd.gradcheck(lambda x: module(x, batch), logits)
+    else:
+        target = batch.soft if "soft" in name else batch.label
+        assert torch.autograd.gradcheck(lambda x: cross_entropy(x, target, batch.valid, weights), logits)
+
+
+def test_a_sum_is_the_weighted_sum_and_asks_for_what_its_parts_read(make_batch):
+    batch, logits = make_batch(3), torch.randn(2, 3, 32, 32)
+    parts = [CrossEntropy(), SoftIoU("soft")]
+    expected = 1.5 * parts[0](logits, batch) + 0.25 * parts[1](logits, batch)
+    torch.testing.assert_close(Sum(parts, [1.5, 0.25])(logits, batch), expected)
+    assert Sum(parts).needs_soft and not Sum([CrossEntropy()]).needs_soft
+    with pytest.raises(InputError, match="1 for 2"):
+        Sum(parts, [1.0])
+    with pytest.raises(InputError, match="found 0"):
+        Sum([])
+
+
+def test_what_a_loss_cannot_read_is_refused(make_batch):
+    logits = torch.randn(2, 3, 32, 32)
+    with pytest.raises(InputError, match="SoftIoU: target: soft"):
+        SoftIoU("soft")(logits, make_batch(3, soft=False))
+    with pytest.raises(InputError, match=r"expected 3 class_weights.*found 2"):
+        CrossEntropy(class_weights=[1.0, 2.0])(logits, make_batch(3))
+
+
+@settings(max_examples=30, deadline=None)
+@given(values=st.lists(st.tuples(st.floats(-5, 5), st.booleans()), min_size=1, max_size=12))
+def test_a_global_mean_is_the_mean_of_what_counts(values):
+    kept = [value for value, counts in values if counts]
+    mean = global_mean(torch.tensor([v for v, _ in values], dtype=torch.float64), torch.tensor([c for _, c in values]))
+    assert float(mean) == pytest.approx(sum(kept) / len(kept) if kept else 0.0, abs=1e-9)
+
+
+def test_one_hot_leaves_ignored_pixels_empty():
+    label = torch.tensor([[[0, 2, IGNORE]]])
+    assert one_hot(label, 3)[0, :, 0].T.tolist() == [[1, 0, 0], [0, 0, 1], [0, 0, 0]]
+
+
+def centroid(label: torch.Tensor) -> torch.Tensor:
+    """Of the pixels of class 1, in shares of the image, counted at pixel centres."""
+    sizes = torch.tensor(label.shape[1:])
+    return ((label[0] == 1).nonzero() + 0.5).mean(dim=0) / sizes
+
+
+@pytest.mark.parametrize("size", [(32, 32), (16, 48), (128, 256)])
+def test_a_resized_label_keeps_its_place_where_plain_nearest_shifts_it(size):
+    label = torch.zeros(1, 64, 64, dtype=torch.long)
+    label[0, 16:48, 8:40] = 1
+    label[0, 0, 0] = IGNORE
+    kept = resize_label(label, size)
+    torch.testing.assert_close(centroid(kept), centroid(label), atol=1e-6, rtol=0)
+    assert kept.dtype == torch.long and set(kept.unique().tolist()) <= {0, 1, IGNORE}
+    assert resize_label(label, (64, 64)) is label
+
+
+def test_plain_nearest_does_shift_a_label_that_nearest_exact_keeps():
+    """Every third column of three: the exact mode reads the middle one, the plain mode the first."""
+    label = torch.arange(27).remainder(3).eq(1).long().view(1, 1, 27).expand(1, 27, 27).contiguous()
+    plain = F.interpolate(label[:, None].float(), size=(9, 9), mode="nearest")
+    assert (resize_label(label, (9, 9)) == 1).all() and (plain == 0).all()
+    disc = ((torch.arange(60.0) - 29.5) ** 2)[:, None] + (torch.arange(60.0) - 29.5) ** 2 < 400
+    disc = disc.long()[None]
+    shifted = F.interpolate(disc[:, None].float(), size=(20, 20), mode="nearest")[:, 0].long()
+    torch.testing.assert_close(centroid(resize_label(disc, (20, 20))), centroid(disc), atol=1e-6, rtol=0)
+    assert (centroid(shifted) - centroid(disc)).abs().min() > 0.01
+
+
+def test_shrunk_shares_are_block_means():
+    shares = torch.rand(1, 2, 8, 12)
+    naive = torch.stack(
+        [shares[:, :, y : y + 2, x : x + 3].mean(dim=(2, 3)) for y in (0, 2, 4, 6) for x in (0, 3, 6, 9)]
+    )
+    torch.testing.assert_close(resize_shares(shares, (4, 4)).flatten(2)[0].T, naive[:, 0])
+    assert resize_shares(shares, (8, 12)) is shares

@@ -1,0 +1,83 @@
+import dataclasses
+import os
+
+import pytest
+import torch
+from jaxtyping import TypeCheckError
+
+from segkd.types import IGNORE, Disturbance, InputError, LayerPath, Lesson, Prediction
+
+
+def test_valid_pixels_are_those_with_a_class(make_batch):
+    batch = make_batch(classes=3, ignored=0.3)
+    assert torch.equal(batch.valid, batch.label < 3) and 0 < batch.valid.float().mean() < 1
+    assert batch.label[~batch.valid].unique().tolist() == [IGNORE] == [255]
+
+
+def test_moving_a_batch_keeps_image_and_clean_one_tensor(make_batch):
+    batch = make_batch()
+    moved = batch.to(torch.device("meta"))
+    assert moved.clean is moved.image
+    assert {t.device.type for t in (moved.image, moved.label, moved.soft)} == {"meta"} and moved.ids == batch.ids
+
+
+def test_moving_a_disturbed_batch_keeps_both_images(make_batch):
+    batch = dataclasses.replace(make_batch(soft=False), clean=torch.zeros(2, 3, 32, 32))
+    moved = batch.to(torch.device("cpu"))
+    assert torch.equal(moved.clean, batch.clean) and torch.equal(moved.image, batch.image)
+    assert moved.clean is not moved.image and moved.soft is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"label": torch.zeros(2, 32, 31, dtype=torch.int64)},
+        {"label": torch.zeros(2, 32, 32, dtype=torch.uint8)},
+        {"clean": torch.zeros(2, 3, 16, 16)},
+        {"soft": torch.zeros(3, 2, 32, 32)},
+        {"image": torch.zeros(2, 1, 32, 32)},
+    ],
+)
+def test_tensors_that_do_not_fit_together_are_refused_under_test(make_batch, change):
+    with pytest.raises(TypeCheckError):
+        dataclasses.replace(make_batch(), **change)
+
+
+def test_what_is_carried_cannot_be_changed_on_the_way(make_batch):
+    prediction = Prediction(torch.zeros(1, 2, 4, 4))
+    assert prediction.features == () and prediction.exits == ()
+    lesson = Lesson(prediction)
+    assert lesson.mask is None and lesson.terms == ()
+    for carried, name in ((make_batch(), "image"), (prediction, "logits"), (lesson, "target")):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(carried, name, None)
+
+
+def test_levels_of_a_pyramid_may_differ_in_size():
+    features = (torch.zeros(2, 8, 16, 16), torch.zeros(2, 16, 8, 8))
+    assert Prediction(torch.zeros(2, 3, 32, 32), features=features).features == features
+
+
+def test_a_disturbance_must_say_what_it_does(make_batch):
+    with pytest.raises(TypeError, match="abstract"):
+        Disturbance()
+
+    class Negative(Disturbance):
+        def forward(self, batch):
+            return dataclasses.replace(batch, image=1 - batch.image)
+
+    batch = make_batch()
+    disturbed = Negative()(batch)
+    assert torch.equal(disturbed.image, 1 - batch.clean) and torch.equal(disturbed.clean, batch.clean)
+
+
+def test_an_input_error_is_a_value_error():
+    assert issubclass(InputError, ValueError)
+
+
+def test_a_layer_path_is_absolute_from_the_working_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/someone")
+    assert LayerPath("data/ecssd") == os.path.join(tmp_path, "data", "ecssd")
+    assert LayerPath("../up") == os.path.join(tmp_path.parent, "up")
+    assert LayerPath("/a/b") == "/a/b" and LayerPath("~/b") == "/home/someone/b"

@@ -1,0 +1,59 @@
+"""Two processes train as one: the same steps, the same scores."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from tests.conftest import TINY
+
+
+def launch(processes: int, run, *arguments: object) -> None:
+    door = ["-m", "segkd.cli", "train"]
+    if processes > 1:
+        door = ["-m", "torch.distributed.run", "--nproc_per_node", str(processes), "--standalone", *door]
+    command = [sys.executable, *door, *map(str, arguments), "--out", str(run)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_two_processes_take_the_steps_of_one(tmp_path):
+    """Without BatchNorm's batch statistics (frozen encoder and a linear head) the two differ by rounding alone."""
+    (tmp_path / "plain.py").write_text(
+        "from torch import nn\n"
+        "from segkd.models.network import Network\n"
+        "from segkd.types import Prediction\n"
+        "class Plain(Network):\n"
+        "    def __init__(self, classes: int):\n"
+        "        super().__init__()\n"
+        "        self.body = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, classes, 1))\n"
+        "    def forward(self, image):\n"
+        "        return Prediction(self.body(image))\n"
+    )
+    shared = ["--config", "quickstart.yaml", "--config", "methods/virtual_teacher.yaml", "--model", "plain.Plain",
+              "--data.embedded.train", 16, "--data.embedded.val", 3, "--data.embedded.side", 48, "--data.size", 32,
+              "--engine.epochs", 2, "--engine.log_every", 1, "--data.workers", 0, "--optim.lr", 0.05,
+              "--data.augment", "null", "--engine.device", "cpu"]  # fmt: skip
+    os.chdir(tmp_path)
+    launch(1, tmp_path / "one", *shared, "--data.batch_size", 8)
+    launch(2, tmp_path / "two", *shared, "--data.batch_size", 4)
+    one, two = (torch.load(tmp_path / r / "checkpoints/last.pt", weights_only=True) for r in ("one", "two"))
+    assert one["step"] == two["step"] == 4 and two["circumstances"]["processes"] == 2
+    for name, tensor in one["learner"].items():
+        torch.testing.assert_close(two["learner"][name], tensor, rtol=1e-4, atol=1e-5)
+    scores = [json.loads((tmp_path / r / "metrics.jsonl").read_text().splitlines()[-1]) for r in ("one", "two")]
+    assert scores[0]["miou_image"] == pytest.approx(scores[1]["miou_image"], abs=1e-3)
+
+
+def test_a_tiny_fusion_net_trains_on_two_processes(tmp_path):
+    """Every learning parameter gets a gradient, or DDP would complain of unused ones."""
+    arguments = ["--config", "quickstart.yaml", "--config", "methods/virtual_teacher.yaml",
+                 "--data.embedded.train", 8, "--data.embedded.val", 2, "--data.embedded.side", 48, "--data.size", 32,
+                 "--data.batch_size", 2, "--model.encoder", TINY, "--model.weights", "null", "--model.exits", "true",
+                 "--engine.epochs", 1, "--data.workers", 0, "--engine.device", "cpu"]  # fmt: skip
+    launch(2, tmp_path / "run", *arguments)
+    assert (tmp_path / "run" / "student.safetensors").is_file()
