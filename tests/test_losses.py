@@ -50,8 +50,8 @@ def at_probability(p: float, n: int = 4) -> torch.Tensor:
     [
         (soft_iou, "l1", 0.0, 0.7),
         (soft_dice, "l1", 0.0, 0.7),
-        (soft_iou, "product", 0.0, 0.999),
-        (soft_dice, "product", 0.0, 0.999),
+        (soft_iou, "product", 0.0, 0.995),
+        (soft_dice, "product", 0.0, 0.995),
         # the mean over two classes: the background's term, minimal at 0.001, pulls nearly as hard the other way
         (soft_iou, "l1", 0.3, 0.7),
         (soft_dice, "l1", 0.3, 0.7),
@@ -59,7 +59,7 @@ def at_probability(p: float, n: int = 4) -> torch.Tensor:
     ],
 )
 def test_the_l1_form_is_minimal_at_the_soft_target_and_the_product_form_beyond_it(loss, form, background, best):
-    grid = [i / 1000 for i in range(1, 1000)]
+    grid = [i / 200 for i in range(1, 200)]
     shares = torch.tensor([background, 0.7]).double().view(1, 2, 1, 1).expand(1, 2, 4, 4)
     valid = torch.ones(1, 4, 4, dtype=torch.bool)
     values = [float(loss(at_probability(p), shares, valid, form)) for p in grid]

@@ -25,7 +25,7 @@ class Reading:
 class Audit:
     """Counts of raw mask values per file, the total size of the decoded arrays, and the faults found."""
 
-    counts: dict[str, np.ndarray] = field(default_factory=dict)
+    counts: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
 
     @property

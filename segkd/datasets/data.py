@@ -128,7 +128,8 @@ class _Cache:
     """Decoded pairs by stem; empties itself for good once they exceed `limit` bytes."""
 
     def __init__(self, limit: float) -> None:
-        self.limit, self.bytes, self.kept = limit, 0, {}
+        self.limit, self.bytes = limit, 0
+        self.kept: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
     def keep(self, reading: Reading) -> None:
         if reading.image is None or reading.raw is None:

@@ -9,16 +9,17 @@ a generator of its own (`set_random_state`).
 import os
 import random
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it looks for updates over the network on import
-
-import albumentations as A
 import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
 
 from segkd.datasets.labels import class_shares, normalise_shares
 from segkd.types import IGNORE
+
+if TYPE_CHECKING:
+    import albumentations as A
 
 
 @dataclass
@@ -59,10 +60,13 @@ class Transform:
     """
 
     def __init__(self, size: tuple[int, int], augment: Augment | None, classes: int, soft: bool) -> None:
+        os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it looks for updates over the network on import
+        import albumentations as A  # slow to import, and `--help` does not need it
+
         self.classes, self.soft = classes, soft
         how = {"mask_interpolation": cv2.INTER_NEAREST_EXACT, "area_for_downscale": "image"}
         if augment is None:
-            warps: list[A.BasicTransform] = [A.Resize(*size, **how)]
+            warps = [A.Resize(*size, **how)]
         else:
             aspect = size[1] / size[0]
             ratio = (augment.ratio[0] * aspect, augment.ratio[1] * aspect)
@@ -90,13 +94,15 @@ class Transform:
         return View(np.ascontiguousarray(recoloured), np.ascontiguousarray(warped["mask"]), soft)
 
 
-def _colours(strength: float) -> list[A.BasicTransform]:
+def _colours(strength: float) -> "list[A.BasicTransform]":
+    import albumentations as A
+
     if strength == 0:
         return []
     around = (1 - strength, 1 + strength)
     return [A.ColorJitter(around, around, around, hue=(-strength / 10, strength / 10), p=0.8)]
 
 
-def _seeded(compose: A.Compose, draw: np.random.Generator) -> A.Compose:
+def _seeded(compose: "A.Compose", draw: np.random.Generator) -> "A.Compose":
     compose.set_random_state(draw, random.Random(int(draw.integers(2**63))))
     return compose

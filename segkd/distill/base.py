@@ -85,6 +85,9 @@ class Distiller(nn.Module):
         self.weights: Mapping[str, Schedule] = weights or {}
         self.progress = 0.0
         self._refuse_misfits()
+        for name, compare in (knowledge or {}).items():
+            if teacher is not None:
+                _refuse_misfit(name, compare, teacher)
 
     @property
     def needs_soft(self) -> bool:
@@ -123,19 +126,6 @@ class Distiller(nn.Module):
             raise InputError(f"distiller.knowledge names {list(self.knowledge)}, but there is no distiller.teacher.")
         if self.teacher is not None and not self.knowledge:
             raise InputError(f"distiller.teacher {_name(self.teacher)} teaches nothing: name a distiller.knowledge.")
-        for name, compare in self.knowledge.items():
-            gives, mirrors = self.teacher.gives, self.teacher.mirrors  # type: ignore[union-attr]
-            missing = compare.needs - gives
-            if missing:
-                raise InputError(
-                    f"{name!r} ({_name(compare)}) compares {sorted(compare.needs)}, but {_name(self.teacher)} gives "
-                    f"only {sorted(gives)}. Choose a teacher that gives {sorted(missing)}, or another knowledge."
-                )
-            if compare.needs <= mirrors:
-                raise InputError(
-                    f"{name!r} ({_name(compare)}) would compare the student's {sorted(compare.needs)} with itself: "
-                    f"{_name(self.teacher)} mirrors them, and there would be no gradient."
-                )
         unknown = set(self.weights) - {"task", "exits", *self.knowledge}
         if unknown:
             choices = ", ".join(["task", "exits", *self.knowledge])
@@ -143,6 +133,20 @@ class Distiller(nn.Module):
         reserved = {"task", "exits"} & set(self.knowledge)
         if reserved:
             raise InputError(f"distiller.knowledge may not be named {sorted(reserved)}: that is the task's own term.")
+
+
+def _refuse_misfit(name: str, compare: Knowledge, teacher: Teacher) -> None:
+    missing = compare.needs - teacher.gives
+    if missing:
+        raise InputError(
+            f"{name!r} ({_name(compare)}) compares {sorted(compare.needs)}, but {_name(teacher)} gives "
+            f"only {sorted(teacher.gives)}. Choose a teacher that gives {sorted(missing)}, or another knowledge."
+        )
+    if compare.needs <= teacher.mirrors:
+        raise InputError(
+            f"{name!r} ({_name(compare)}) would compare the student's {sorted(compare.needs)} with itself: "
+            f"{_name(teacher)} mirrors them, and there would be no gradient."
+        )
 
 
 def _at(batch: Batch, logits: Tensor) -> Batch:

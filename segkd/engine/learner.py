@@ -1,7 +1,7 @@
 """`Learner`: student, disturbance and distiller as one module, so that wrapping it synchronises all that learns."""
 
 from collections.abc import Sequence
-from typing import final
+from typing import cast, final
 
 import torch
 from jaxtyping import Float
@@ -72,17 +72,17 @@ class Learner(nn.Module):
     @property
     def kept(self) -> Network:
         """The network that is evaluated and saved: the average if there is one, else the student."""
-        return self.student if self.average is None else self.average.module
+        return self.student if self.average is None else cast(Network, self.average.module)
 
 
 def _averaged(student: Network, decay: float) -> AveragedModel:
-    def follow(slow: list[Tensor], fast: list[Tensor], updates: Tensor) -> None:
+    def follow(slow: Sequence[Tensor], fast: Sequence[Tensor], updates: Tensor | int) -> None:
         # young averages move faster, or the random start would weigh for 1 / (1 - decay) steps
         share = 1 - min(decay, (1 + int(updates)) / (10 + int(updates)))
         if slow[0].is_floating_point():
-            torch._foreach_lerp_(slow, fast, share)
+            torch._foreach_lerp_(list(slow), list(fast), share)
         else:
-            torch._foreach_copy_(slow, fast)
+            torch._foreach_copy_(list(slow), list(fast))
 
     average = AveragedModel(student, multi_avg_fn=follow, use_buffers=True)
     return average.requires_grad_(False)

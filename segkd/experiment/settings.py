@@ -217,7 +217,8 @@ def _base_of(key: str) -> type | None:
 
 
 def _subclasses(base: type) -> list[type]:
-    below = [c for child in base.__subclasses__() for c in [child, *_subclasses(child)]]
+    children: list[type] = base.__subclasses__()
+    below = [c for child in children for c in [child, *_subclasses(child)]]
     return [c for c in below if not inspect.isabstract(c)]
 
 

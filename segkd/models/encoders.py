@@ -121,7 +121,7 @@ def _timm_encoder(name: str, weights: str | None) -> Encoder:
     level = log.level
     log.setLevel(logging.ERROR)  # it warns of the classifier's weights, which an encoder has no use for
     try:
-        body = timm.create_model(name, pretrained=weights is not None, features_only=True, **source)
+        body: Any = timm.create_model(name, pretrained=weights is not None, features_only=True, **source)
         if "file" in source.get("pretrained_cfg_overlay", {}):
             _refuse_left_random(body, timm.create_model(name, pretrained=True, features_only=True, **source))
     except UNUSABLE as error:

@@ -105,4 +105,4 @@ def load_model(folder: str | Path, device: str = "cpu") -> Model:
     network = network_class(**network_class.without_weights(card.init_args))
     network.load_state_dict(load_file(folder / "student.safetensors"))
     # the layout it was trained in: faster on most devices, and the same sums to the last bit
-    return Model(network.to(device, memory_format=torch.channels_last), card)
+    return Model(network.to(device).to(memory_format=torch.channels_last), card)

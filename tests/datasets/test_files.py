@@ -1,3 +1,5 @@
+import hashlib
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -145,6 +147,7 @@ def test_without_lists_val_is_carved_out_and_everything_is_used_once(pairs, tmp_
 
 def test_the_carved_val_split_is_stable(pairs, tmp_path):
     whole = stems(split(pairs, tmp_path)["val"])
+    assert whole == sorted(sorted(stems(pairs), key=lambda s: hashlib.sha256(s.encode()).hexdigest())[:4])
     assert stems(split(pairs[::-1], tmp_path)["val"]) == whole
     assert stems(split([*pairs, Pair("new", tmp_path, tmp_path)], tmp_path, test="new\n")["val"]) == whole
     for i in range(10):  # one more image to train on moves at most one image out of val

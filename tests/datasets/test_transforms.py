@@ -3,7 +3,7 @@ from itertools import islice
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from segkd.datasets.data import Records
@@ -152,15 +152,18 @@ def test_shares_are_block_means_over_the_valid_pixels_of_a_whole_shrink(classes,
 
 
 @settings(deadline=None, max_examples=40)
-@given(st.integers(0, 10**6), st.sampled_from([2, 3, 11]), st.sampled_from([(12, 12), (20, 31), (64, 48)]))
-def test_shares_are_a_distribution_on_valid_pixels_and_hold_the_label(seed, classes, size):
-    label = blobs((37, 45), classes, seed, ignored=0.15)
-    view = Transform(size, WARPS, classes, True)(photo((37, 45)), label, draw(seed))
+@given(st.integers(0, 10**6), st.sampled_from([2, 3, 11]), st.sampled_from([0.15, 0.9]))
+@example(6, 2, 0.9)  # one side shrinks, the other grows
+def test_shares_are_a_distribution_on_valid_pixels_and_hold_the_label(seed, classes, ignored):
+    label = blobs((37, 45), classes, seed, ignored)
+    size = ((12, 12), (20, 31), (64, 48), (64, 9))[seed // 2 % 4]
+    view = Transform(size, WARPS if seed % 2 else None, classes, True)(photo((37, 45)), label, draw(seed))
     valid = view.label != IGNORE
     assert view.soft.dtype == np.float32 and view.soft.min() >= 0
     np.testing.assert_allclose(view.soft.sum(axis=-1)[valid], 1, atol=1e-5)
     own = np.take_along_axis(view.soft, np.where(valid, view.label, 0)[..., None].astype(int), axis=-1)[..., 0]
-    assert (own[valid] > 0).all()  # the class at a pixel's centre has area in it
+    if size != (64, 9):  # cv2's area resize is not area where one side shrinks a lot and the other grows
+        assert (own[valid] > 0).all()  # the class at a pixel's centre has area in it
 
 
 @settings(deadline=None, max_examples=40)

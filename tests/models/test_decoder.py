@@ -34,7 +34,9 @@ def test_every_fused_level_sees_every_encoder_level():
 def test_every_parameter_of_the_decoder_learns():
     decoder = FusionDecoder(CHANNELS, WIDTH)
     torch.stack([fused.square().sum() for fused in decoder(pyramid(64, 96))]).sum().backward()
-    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in decoder.parameters())
+    assert all(p.grad is not None for p in decoder.parameters())
+    # a BatchNorm's shift may be undone by the next BatchNorm; a convolution's weights may not
+    assert all(p.grad.any() for p in decoder.parameters() if p.ndim == 4)
 
 
 @pytest.mark.parametrize(("bias", "wins"), [(40.0, 0), (-40.0, 1)])
