@@ -51,9 +51,7 @@ def main() -> None:
     arguments.add_argument("--rounds", type=int, default=15, help="measurements of each arm")
     arguments.add_argument("--size", type=int, default=224, help="image side in pixels")
     options = arguments.parse_args()
-    table = Table(
-        "what", "ratio", title=f"{os.cpu_count()} cores, {options.size} px, torch {torch.__version__}"
-    )
+    table = Table("what", "ratio", title=f"{os.cpu_count()} cores, {options.size} px, torch {torch.__version__}")
     figures = {}
     torch.set_num_threads(1)  # CPU time of one thread is the steadiest figure
     for k in (2, 11):

@@ -63,7 +63,7 @@ class Transform:
         os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it looks for updates over the network on import
         import albumentations as A  # slow to import, and `--help` does not need it
 
-        self.classes, self.soft = classes, soft
+        self.size, self.classes, self.soft = size, classes, soft
         how = {"mask_interpolation": cv2.INTER_NEAREST_EXACT, "area_for_downscale": "image"}
         if augment is None:
             warps = [A.Resize(*size, **how)]
@@ -80,6 +80,7 @@ class Transform:
 
     def __call__(self, image: np.ndarray, label: np.ndarray, draw: np.random.Generator) -> View:
         """The view of `image` (uint8 [h w 3]) and `label` (uint8 [h w]) that the generator `draw` decides."""
+        image, label = widened(image, label, self.size)
         targets = {"image": image, "mask": label}
         if self.soft:
             targets["shares"] = class_shares(label, self.classes)
@@ -92,6 +93,19 @@ class Transform:
             bare = (soft.sum(axis=-1) == 0) & (warped["mask"] != IGNORE)
             soft[bare] = class_shares(warped["mask"], self.classes)[bare]
         return View(np.ascontiguousarray(recoloured), np.ascontiguousarray(warped["mask"]), soft)
+
+
+def widened(image: np.ndarray, label: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Enlarges the one side that is shorter than `size` (h, w) when the other is longer; else changes nothing.
+
+    OpenCV's INTER_AREA is an area average only where both sides shrink: where one grows, it shifts the other.
+    """
+    height, width = label.shape
+    if (height < size[0]) == (width < size[1]) or height == size[0] or width == size[1]:
+        return image, label
+    larger = (max(width, size[1]), max(height, size[0]))
+    image = cv2.resize(image, larger, interpolation=cv2.INTER_LINEAR)
+    return image, cv2.resize(label, larger, interpolation=cv2.INTER_NEAREST_EXACT)
 
 
 def _colours(strength: float) -> "list[A.BasicTransform]":

@@ -54,9 +54,10 @@ class Model:
             raise InputError(f"predict: expected an RGB image uint8 [h w 3], found {image.dtype} {image.shape}.")
         device = next(self.network.parameters()).device
         height, width = self.card.size
-        shrinks = image.shape[0] > height or image.shape[1] > width
-        # as in training: by area when shrinking, bilinear when enlarging
-        small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+        # as in training: bilinear where a side grows, then by area where one shrinks
+        larger = (max(width, image.shape[1]), max(height, image.shape[0]))
+        grown = cv2.resize(image, larger, interpolation=cv2.INTER_LINEAR)
+        small = cv2.resize(grown, (width, height), interpolation=cv2.INTER_AREA)
         pixels = torch.from_numpy(small).to(device).permute(2, 0, 1)[None].float() / 255
         logits = self.network(pixels).logits.float()
         full = F.interpolate(logits, size=image.shape[:2], mode="bilinear", align_corners=False)

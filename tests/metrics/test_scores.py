@@ -151,3 +151,7 @@ def test_renumbering_the_classes_renumbers_the_scores(numbers, order):
     renumbered = matrix[np.ix_(order, order)]
     np.testing.assert_array_equal(iou(renumbered), iou(matrix)[order])
     np.testing.assert_allclose(mean_iou(renumbered), mean_iou(matrix))
+
+
+def test_without_foreground_the_best_threshold_is_a_half():
+    assert best_threshold(histogram(np.full((4, 4), 0.3, np.float32), np.zeros((4, 4), np.uint8))) == 0.5
