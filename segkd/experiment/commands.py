@@ -62,8 +62,12 @@ def predict(arguments: list[str]) -> int:
     parser.add_argument("--run", type=str, required=True, metavar="RUN", help="the run folder")
     parser.add_argument("--images", type=str, required=True, metavar="DIR", help="images of any size")
     parser.add_argument("--out", type=str, required=True, metavar="DIR", help="where the PNG files go")
-    parser.add_argument("--kind", choices=["mask", "probability"], default="mask",
-                        help="mask: classes (0/255 for two); probability: foreground 0..255, two classes only")  # fmt: skip
+    parser.add_argument(
+        "--kind",
+        choices=["mask", "probability"],
+        default="mask",
+        help="mask: class numbers (0 and 255 for two classes); probability: of the foreground, 0..255, two classes only",
+    )
     config = parse(parser, arguments)
     from segkd.experiment.scoring import predict_folder
 

@@ -179,8 +179,8 @@ def explain(error: BaseException, parser: ArgumentParser) -> str:
     if wrong_class and base:
         given = wrong_class[1] or next(iter(re.findall(r"but (\S+) either", text)), "")
         return (
-            f"{key}: expected a class of segkd ({', '.join(_choices(base))}) or the import path of your own subclass of "
-            f"{base.__module__}.{base.__qualname__} (file.Class, found from the working directory), found {given!r}."
+            f"{key}: expected a class of segkd ({', '.join(_choices(base))}) or the import path of your own subclass "
+            f"of {base.__module__}.{base.__qualname__} (file.Class, found from the working directory), found {given!r}."
         )
     return _plain(key, text)
 

@@ -58,7 +58,7 @@ def pixel_accuracy(confusion: Int64[np.ndarray, "k k"]) -> float:
 
 
 def best_threshold(histogram: Int64[np.ndarray, "2 256"]) -> float:
-    """The threshold t / 255 with the highest foreground IoU on the summed histogram of a data set; 0.5 without foreground."""
+    """The threshold t / 255 with the highest foreground IoU over a data set; 0.5 without foreground."""
     above = histogram[:, ::-1].cumsum(axis=1)[:, ::-1]
     union = above[0] + histogram[1].sum()
     if histogram[1].sum() == 0:

@@ -191,10 +191,11 @@ def test_an_image_that_shrinks_one_way_and_grows_the_other_does_not_shift():
     label = (image[..., 0] > 0).astype(np.uint8)
     for size in ((20, 100), (200, 30), (50, 100), (20, 30), (200, 100)):
         view = Transform(size, None, 2, True)(image, label, draw(0))
-        for mass in (view.image[..., 0] / 255.0, view.soft[..., 1]):
+        # the label grows by nearest-exact, whose rounding moves an edge by at most half a new pixel
+        for mass, bound in ((view.image[..., 0] / 255.0, 0.05), (view.soft[..., 1], 0.3)):
             rows, columns = np.indices(size)
             centre = (
                 ((mass * rows).sum() / mass.sum() + 0.5) / size[0] * 61,
                 ((mass * columns).sum() / mass.sum() + 0.5) / size[1] * 83,
             )
-            assert np.abs(np.array(centre) - (30.5, 45.0)).max() < 0.15
+            assert np.abs(np.array(centre) - (30.5, 45.0)).max() < bound
