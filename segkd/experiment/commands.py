@@ -66,7 +66,7 @@ def predict(arguments: list[str]) -> int:
         "--kind",
         choices=["mask", "probability"],
         default="mask",
-        help="mask: class numbers (0 and 255 for two classes); probability: of the foreground, 0..255, two classes only",
+        help="mask: class numbers (0 and 255 for two classes); probability: of the foreground, 0..255 (two classes)",
     )
     config = parse(parser, arguments)
     from segkd.experiment.scoring import predict_folder
