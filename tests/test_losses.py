@@ -203,7 +203,7 @@ def centroid(label: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("size", [(32, 32), (16, 48), (128, 256)])
-def test_a_resized_label_keeps_its_place_where_plain_nearest_shifts_it(size):
+def test_a_resized_label_keeps_its_place_and_its_values(size):
     label = torch.zeros(1, 64, 64, dtype=torch.long)
     label[0, 16:48, 8:40] = 1
     label[0, 0, 0] = IGNORE

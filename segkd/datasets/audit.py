@@ -10,6 +10,9 @@ from segkd.datasets.files import Pair, listed, read_image, read_mask
 from segkd.datasets.labels import LabelCode
 from segkd.types import InputError
 
+SMALLEST = 4
+"""Pixels a side below which a random crop may hold nothing."""
+
 
 @dataclass
 class Reading:
@@ -49,6 +52,8 @@ def read_pair(pair: Pair) -> Reading:
             fault=f"{pair.mask}: expected {_size(image)} pixels like {pair.image.name}, found {_size(raw)}. "
             "Save the mask at the image's size (an image with an EXIF orientation counts as it is displayed).",
         )
+    if min(raw.shape) < SMALLEST:
+        return Reading(pair, fault=f"{pair.image}: expected at least {SMALLEST} pixels a side, found {_size(image)}.")
     return Reading(pair, image, raw)
 
 

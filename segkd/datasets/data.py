@@ -188,6 +188,8 @@ def _check_settings(data: Data) -> None:
         faults.append(f"data.batch_size {data.batch_size} must be >= 1 and data.workers {data.workers} >= 0")
     if not 0 < data.val_share < 1:
         faults.append(f"data.val_share is {data.val_share}; it is a share, between 0 and 1")
+    if data.threshold is not None and not 0 <= data.threshold < 65535:
+        faults.append(f"data.threshold is {data.threshold}; it is a raw mask value, 0..65534 (128 is usual)")
     if data.threshold is not None and (len(data.classes) != 2 or data.label_map is not None):
         faults.append("data.threshold is for two classes without a data.label_map")
     if data.augment is not None and data.augment.quarter_turns and data.shape[0] != data.shape[1]:

@@ -53,8 +53,11 @@ def code_from_map(label_map: Mapping[int, int], ignore: Sequence[int], classes: 
                 f"raw value {raw} is in data.label_map (class {label_map[raw]}) and in data.ignore: take it out of one."
             )
         known[raw] = True
+    skipped = f"; ignored {sorted(ignore)}" if ignore else ""
+    if len(label_map) == classes and all(raw == target for raw, target in label_map.items()):
+        return LabelCode(table, known, f"raw values 0..{classes - 1} are the classes{skipped}")
     words = ", ".join(f"{raw} -> {target}" for raw, target in sorted(label_map.items()))
-    return LabelCode(table, known, f"label_map {words}" + (f"; ignored {sorted(ignore)}" if ignore else ""))
+    return LabelCode(table, known, f"label_map {words}{skipped}")
 
 
 def code_from_threshold(threshold: int, ignore: Sequence[int] = ()) -> LabelCode:

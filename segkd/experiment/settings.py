@@ -52,7 +52,7 @@ class EngineSettings:
         patience: validations without a better score after which training stops; null never stops early.
     """
 
-    epochs: int = 40
+    epochs: int = 30
     precision: Literal["no", "bf16", "fp16"] = "no"
     accumulate: int = 1
     device: Literal["auto", "cpu"] = "auto"

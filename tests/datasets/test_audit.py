@@ -51,12 +51,12 @@ def test_a_size_mismatch_names_the_mask_and_both_sizes(make_pair):
 
 
 def test_counts_order_and_progress_of_reading(make_pair):
-    pairs = [make_pair(f"p{i}", plane(i, 200, size=(2, 3))) for i in range(5)]
+    pairs = [make_pair(f"p{i}", plane(i, 200, size=(4, 6))) for i in range(5)]
     kept, steps, audit = [], [], Audit()
     read_all(pairs, kept.append, audit, lambda: steps.append(1))
     assert [reading.pair for reading in kept] == pairs and len(steps) == 5
     expected = np.zeros(65536, np.int64)
-    expected[[0, 1, 2, 3, 4, 200]] = [3, 3, 3, 3, 3, 15]
+    expected[[0, 1, 2, 3, 4, 200]] = [12, 12, 12, 12, 12, 60]
     np.testing.assert_array_equal(audit.total, expected)
 
 
@@ -120,3 +120,8 @@ def test_a_long_report_is_cut_and_counted(make_pair):
     pairs = [make_pair(f"p{i:02d}", plane(0), size=(3, 3)) for i in range(13)]
     text = report(pairs, 2)
     assert text.startswith("13 faults") and text.count("expected") == 10 and "and 3 more" in text
+
+
+def test_an_image_too_small_to_crop_is_named(make_pair):
+    reading = read_pair(make_pair("tiny", plane(0, 1, size=(3, 40))))
+    assert "at least 4 pixels" in reading.fault and "tiny" in reading.fault and "40x3" in reading.fault
