@@ -181,9 +181,11 @@ class WrappedNet(Network):
             self.layer(path).register_forward_hook(lambda _m, _i, output, path=path: seen.update({path: output}))
             for path in self.taps
         ]
-        logits = self.network((padded - self.mean) / self.std)
-        for hook in hooks:
-            hook.remove()
+        try:
+            logits = self.network((padded - self.mean) / self.std)
+        finally:
+            for hook in hooks:
+                hook.remove()
         if not isinstance(logits, Tensor) or logits.ndim != 4 or logits.shape[1] != self.classes:
             found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise InputError(
