@@ -121,7 +121,8 @@ class FusionNet(Network):
             detail = self.detail(levels[self.fine - 1])
             x = self.sharpen(torch.cat([resize(self.slim(x), detail), detail], dim=1))
         exits = tuple(head(feature) for head, feature in zip(self.exits, features))
-        return Prediction(resize(self.head(x), image), tuple(features), exits)
+        # the losses read whole planes: contiguous logits make every softmax over classes faster
+        return Prediction(resize(self.head(x).contiguous(), image), tuple(features), exits)
 
 
 class WrappedNet(Network):

@@ -1,13 +1,15 @@
 """Response knowledge: the teacher's and the student's class probabilities per pixel."""
 
-from typing import final
+from typing import Any, final
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from segkd.distill.base import Knowledge
-from segkd.losses import global_mean, hushed
+from segkd.losses import global_mean
 from segkd.types import Batch, InputError, Prediction
 
 
@@ -25,12 +27,38 @@ def response(
     With `soften_student=False` the student stays at temperature 1, as in the official code, and no T^2 is
     needed: mixed with cross-entropy, that is label smoothing under another name.
     """
-    student = hushed(student, valid)
-    softened = student / temperature if soften_student else student
-    log_p = F.log_softmax(softened, dim=1)
-    log_t = F.log_softmax(teacher / temperature, dim=1)
-    values = F.kl_div(log_p, log_t, reduction="none", log_target=True).sum(dim=1)
+    values = DivergencePerPixel.apply(student, teacher, valid, temperature, temperature if soften_student else 1.0)
     return (temperature**2 if soften_student else 1.0) * global_mean(values, valid)
+
+
+class DivergencePerPixel(torch.autograd.Function):
+    """KL(softmax(t / T_t) || softmax(s / T_s)) at each valid pixel, 0 elsewhere; the gradient goes to s alone.
+
+    Written out because it runs in every step: d KL / d s = (softmax(s / T_s) - softmax(t / T_t)) / T_s is at hand once
+    the value is, so nothing else is kept, and three passes of autograd over [b k h w] are saved.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, student: Tensor, teacher: Tensor, valid: Tensor, temperature_t: float, temperature_s: float
+    ) -> Tensor:
+        """Values [b h w]."""
+        # torch's softmax over dimension 1 is fast on contiguous planes only
+        log_p = F.log_softmax(student.detach().contiguous() / temperature_s, dim=1)
+        log_t = F.log_softmax(teacher.detach().contiguous() / temperature_t, dim=1)
+        t = log_t.exp()
+        values = log_t.sub_(log_p).mul_(t).sum(dim=1).masked_fill_(~valid, 0.0)
+        # masked after the softmax, so that a pixel without a label has a gradient of 0 even where it is inf
+        ctx.save_for_backward(log_p.exp_().sub_(t).masked_fill_(~valid.unsqueeze(1), 0.0))
+        ctx.temperature = temperature_s
+        return values
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """The gradient of `student`, [b k h w]."""
+        (difference,) = ctx.saved_tensors
+        return difference * (grad / ctx.temperature).unsqueeze(1), None, None, None, None
 
 
 @final

@@ -107,7 +107,7 @@ class LabelTeacher(Teacher):
 
     def __init__(
         self,
-        kind: Kind = "antialiased",
+        kind: Kind = "constant",
         confidence: float = 0.99,
         boundary_confidence: float = 0.7,
         sigma: float = 2.0,
@@ -127,11 +127,12 @@ class LabelTeacher(Teacher):
         """The lesson: logits [b k h w], finite everywhere; what stands on ignored pixels is without meaning."""
         classes = student.logits.shape[1]
         if self.kind == "constant":
-            rows = confidence_rows(self.confidence, classes).to(batch.label.device)
-            rows = rows.log() if self.soften == "power" else rows
-            # a table look-up: k distinct rows serve every pixel
-            logits = F.embedding(batch.label.masked_fill(~batch.valid, 0), rows).permute(0, 3, 1, 2)
-            return Lesson(Prediction(logits))
+            rows = confidence_rows(self.confidence, classes)
+            on, off = (rows.log() if self.soften == "power" else rows)[0, :2].tolist()
+            # two numbers serve every pixel: fill with the one, write the other where the label is
+            label = batch.label.masked_fill(~batch.valid, 0).unsqueeze(1)
+            shape = (len(label), classes, *label.shape[2:])
+            return Lesson(Prediction(torch.full(shape, off, device=label.device).scatter_(1, label, on)))
         target = self.distribution(batch, classes)
         return Lesson(Prediction(target.log() if self.soften == "power" else target))
 
