@@ -104,3 +104,12 @@ def test_a_contact_sheet_shows_every_image_twice(make_folder, run_cli, tmp_path)
     assert np.asarray(Image.open(tmp_path / "p" / "sheet.png")).shape == (178, 4 * 326, 3)
     status, _, err = run_cli("sheet", "--data.root", root, "--out", tmp_path / "sheet.foo")
     assert status == 2 and "sheet.foo" in err
+
+
+def test_half_precision_accumulation_and_freezing_train_too(make_folder, run_cli, tmp_path):
+    root = make_folder(n=10)
+    some = ["--engine.precision", "bf16", "--engine.accumulate", "2", "--optim.freeze", "[encoder.body.conv_stem]"]
+    method = ["--config", "methods/virtual_teacher.yaml", "--optim.name", "sgd", "--optim.average", "null"]
+    arguments = [*method, *some, "--data.root", root, *TINY_MODEL, *SHORT, "--engine.epochs", "2", "--data.workers", 0]
+    status, out, err = run_cli("train", *arguments, "--out", tmp_path / "run")
+    assert status == 0 and "done" in out, out + err
