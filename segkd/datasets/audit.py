@@ -80,7 +80,7 @@ def refuse_faults(audit: Audit, pairs: Sequence[Pair], code: LabelCode, classes:
         stem, pixels = files[0]
         faults.append(
             f"{masks[stem]}: raw value {value} ({pixels} pixels here; it occurs in {len(files)} files) is not a class. "
-            + _advice_for(value, classes)
+            + _advice_for(value, classes, np.flatnonzero(audit.total).tolist())
         )
     if not faults:
         return
@@ -90,12 +90,14 @@ def refuse_faults(audit: Audit, pairs: Sequence[Pair], code: LabelCode, classes:
     raise InputError(text)
 
 
-def _advice_for(value: int, classes: int) -> str:
-    if value == 255 and classes > 2:
+def _advice_for(value: int, classes: int, values: Sequence[int]) -> str:
+    if value == 255 and classes > 2 and len(values) > 2:
         return (
             "A mask of 0 and 255 would be read as class 255; "
             "if 255 marks pixels to leave out, write data.ignore: [255]."
         )
+    if value == 255 and classes > 2:
+        return f"A mask of 0 and 255 would be read as class 255, but data.classes names {classes}: name two, or map it."
     return f"Classes are 0..{classes - 1}: map it in data.label_map, or leave its pixels out with data.ignore."
 
 

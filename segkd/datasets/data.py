@@ -25,9 +25,10 @@ class Data:
         classes: names of the classes, in the order of their numbers 0..k-1.
         images: folder of images below `root`.
         masks: folder of masks below `root`, matched by stem.
-        train: list file of the training split, one stem per line; without one, all pairs no other list names.
-        val: list file of the validation split; without one, `val_share` of the training split is carved out.
-        test: list file of the test split; without one, there is none.
+        train: list file of the training split, below `root`, one stem per line; `train.txt` there when null, and
+            without that, all pairs that no other list names.
+        val: likewise of the validation split; without a list, `val_share` of the training split is carved out.
+        test: likewise of the test split; without a list, there is none.
         val_share: share of the training split to validate on when there is no `val` list.
         label_map: raw mask value -> class number; without one, 0/255 and 0/1 are understood for two classes,
             and a raw value is its class for more.
@@ -116,12 +117,22 @@ def _open_folder(
         for name, members in splits.items()
     }
     total = audit.total
+    _refuse_empty_classes(data, code, total, "train" in splits)
     shares = ", ".join(
         f"{name} {100 * total[code.known & (code.table == c)].sum() / total.sum():.1f} %"
         for c, name in enumerate(data.classes)
     )
     memory = f"cached in memory ({cache.bytes / 1e9:.2f} GB)" if kept else "read from disk each time"
     return records, f"{found} images; {code.rule}; pixels: {shares}; {memory}"
+
+
+def _refuse_empty_classes(data: Data, code: LabelCode, total: np.ndarray, training: bool) -> None:
+    there = [name for c, name in enumerate(data.classes) if total[code.known & (code.table == c)].sum() > 0]
+    if training and len(there) < 2:
+        raise InputError(
+            f"the masks hold {' and '.join(there) or 'no class at all'}, but training needs two classes that occur. "
+            f"Read as: {code.rule}. Correct data.label_map, data.ignore or data.classes."
+        )
 
 
 class _Cache:
@@ -186,6 +197,8 @@ def _check_settings(data: Data) -> None:
         faults.append(f"data.size is {list(data.shape)}; at least 32 pixels are needed on each side")
     if data.batch_size < 1 or data.workers < 0:
         faults.append(f"data.batch_size {data.batch_size} must be >= 1 and data.workers {data.workers} >= 0")
+    if len(set(data.classes)) != len(data.classes):
+        faults.append(f"data.classes names a class twice: {', '.join(data.classes)}")
     if not 0 < data.val_share < 1:
         faults.append(f"data.val_share is {data.val_share}; it is a share, between 0 and 1")
     if data.threshold is not None and not 0 <= data.threshold < 65535:

@@ -5,6 +5,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from segkd.datasets.data import Records
+from segkd.datasets.labels import resize_label
 from segkd.types import IGNORE
 
 TINTS = np.array([(255, 60, 40), (60, 190, 255), (255, 200, 0), (120, 255, 90), (220, 90, 255), (255, 130, 180)])
@@ -40,7 +41,7 @@ def _tile(image: np.ndarray, label: np.ndarray, id: str, side: int) -> np.ndarra
     scale = side / max(image.shape[:2])
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    small_label = cv2.resize(label, size, interpolation=cv2.INTER_NEAREST_EXACT)
+    small_label = resize_label(label, size[::-1])
     tile = np.full((side + 18, 2 * side + 6, 3), 255, np.uint8)
     tile[: size[1], : size[0]] = small
     tile[: size[1], side + 2 : side + 2 + size[0]] = overlay(small, small_label)

@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from segkd.datasets.labels import class_shares, normalise_shares
-from segkd.types import IGNORE
+from segkd.datasets.labels import class_shares, normalise_shares, resize_label
+from segkd.types import IGNORE, InputError
 
 if TYPE_CHECKING:
     import albumentations as A
@@ -41,6 +41,14 @@ class Augment:
     flip_vertical: bool = False
     quarter_turns: bool = False
     colour: float = 0.3
+
+    def __post_init__(self) -> None:
+        if not 0 < self.scale[0] <= self.scale[1] <= 1:
+            raise InputError(f"data.augment.scale is {list(self.scale)}: give [low, high], 0 < low <= high <= 1.")
+        if not 0 < self.ratio[0] <= self.ratio[1]:
+            raise InputError(f"data.augment.ratio is {list(self.ratio)}: give [low, high], 0 < low <= high.")
+        if not 0 <= self.colour <= 1:
+            raise InputError(f"data.augment.colour is {self.colour}: give a strength from 0 to 1.")
 
 
 @dataclass(frozen=True)
@@ -104,8 +112,7 @@ def widened(image: np.ndarray, label: np.ndarray, size: tuple[int, int]) -> tupl
     if (height < size[0]) == (width < size[1]) or height == size[0] or width == size[1]:
         return image, label
     larger = (max(width, size[1]), max(height, size[0]))
-    image = cv2.resize(image, larger, interpolation=cv2.INTER_LINEAR)
-    return image, cv2.resize(label, larger, interpolation=cv2.INTER_NEAREST_EXACT)
+    return cv2.resize(image, larger, interpolation=cv2.INTER_LINEAR), resize_label(label, larger[::-1])
 
 
 def _colours(strength: float) -> "list[A.BasicTransform]":

@@ -55,7 +55,7 @@ def load_checkpoint(path: Path, engine: Engine) -> tuple[Progress, list[str]]:
         engine.optimizer.load_state_dict(state["optimizer"])
     except (RuntimeError, KeyError, IndexError, ValueError, OSError, EOFError, UnpicklingError) as error:
         raise InputError(
-            f"{path}: expected the state of this run, found: {(str(error).strip() or 'an empty file').splitlines()[0]} "
+            f"{path}: expected the state of this run, found: {_reason(error)} "
             "Train anew into another folder, or restore the run's own file."
         ) from error
     engine.schedule.load_state_dict(state["schedule"] | {"lr_lambdas": [None] * len(engine.schedule.base_lrs)})
@@ -66,6 +66,12 @@ def load_checkpoint(path: Path, engine: Engine) -> tuple[Progress, list[str]]:
     then, now = state["circumstances"], circumstances(engine)
     changed = [f"{name}: {then[name]} then, {now[name]} now" for name in now if then[name] != now[name]]
     return Progress(state["best"], state["since_best"]), changed
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, (KeyError, IndexError, UnpicklingError, EOFError)):
+        return "a file that is not a whole checkpoint."
+    return (str(error).strip() or "nothing").splitlines()[0]
 
 
 def circumstances(engine: Engine) -> dict[str, str | int]:

@@ -1,5 +1,6 @@
 """Epochs: train, validate, keep the best, save, stop when told."""
 
+import math
 import signal
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
@@ -53,7 +54,7 @@ class Reporter(ABC):
 
 
 @dataclass
-class Room:
+class Outputs:
     """Where a run writes and to whom it speaks."""
 
     folder: Path
@@ -63,7 +64,7 @@ class Room:
     keep: Callable[[Meter], None]
 
 
-def train(engine: Engine, batches: Iterable[Batch], plan: Plan, progress: Progress, room: Room) -> str:
+def train(engine: Engine, batches: Iterable[Batch], plan: Plan, progress: Progress, outputs: Outputs) -> str:
     """Trains until `plan.epochs` are done, patience ends, or a signal comes.
 
     Returns:
@@ -75,48 +76,48 @@ def train(engine: Engine, batches: Iterable[Batch], plan: Plan, progress: Progre
     with interruption() as signals:
         for batch in batches:
             terms = train_step(engine, batch.to(engine.accelerator.device))
-            room.recorder.collect(terms, len(batch.ids))
+            outputs.recorder.collect(terms, len(batch.ids))
             # a checkpoint in the middle of an accumulation would lose gradients
             whole = engine.accelerator.sync_gradients
             loss = None
-            if whole and engine.step % plan.log_every == 0:
-                loss = room.recorder.train(
+            if whole and (engine.step % plan.log_every == 0 or engine.micro % plan.per_epoch == 0):
+                loss = outputs.recorder.train(
                     engine.step,
                     engine.micro / plan.per_epoch,
                     [float(rate) for rate in engine.schedule.get_last_lr()],
                     engine.accelerator.num_processes,
                 )
-            room.reporter.advance(engine, loss)
+            outputs.reporter.advance(engine, loss)
             epoch, rest = divmod(engine.micro, plan.per_epoch)
             if rest == 0 and (epoch % plan.validate_every == 0 or epoch == plan.epochs):
-                _validate(engine, epoch, plan, progress, room, watch)
+                _validate(engine, epoch, plan, progress, outputs, watch)
             signalled = _anywhere(engine, signals) if whole else ""
             ended = engine.micro >= plan.total or _out_of_patience(plan, progress)
             if whole and (rest == 0 or engine.step % plan.save_every == 0 or signalled or ended):
-                _save(engine, progress, room)
+                _save(engine, progress, outputs)
             if signalled or ended:
                 return signalled or ("done" if engine.micro >= plan.total else "stopped early")
     raise RuntimeError("the stream of batches ended before the training did")
 
 
-def _validate(engine: Engine, epoch: int, plan: Plan, progress: Progress, room: Room, watch: Watch) -> None:
-    meter = room.validate()
+def _validate(engine: Engine, epoch: int, plan: Plan, progress: Progress, outputs: Outputs, watch: Watch) -> None:
+    meter = outputs.validate()
     scores = meter.scores()
     score = scores[plan.select]
-    better = progress.best is None or score > progress.best
+    better = not math.isnan(score) and (progress.best is None or score > progress.best)
     progress.best = score if better else progress.best
     progress.since_best = 0 if better else progress.since_best + 1
-    room.recorder.scores(engine.step, epoch, scores, meter.per_class())
-    if better:
-        room.keep(meter)
-    room.reporter.validated(epoch, scores, better)
-    for sentence in watch.look(meter):
-        room.reporter.warn(sentence)
+    outputs.recorder.scores(engine.step, epoch, scores, meter.per_class())
+    if better or progress.best is None:
+        outputs.keep(meter)  # where the score is not defined on val, the last weights are better than none
+    outputs.reporter.validated(epoch, scores, better)
+    for sentence in watch.judge(plan.select, score) + watch.look(meter, last=engine.micro >= plan.total):
+        outputs.reporter.warn(sentence)
 
 
-def _save(engine: Engine, progress: Progress, room: Room) -> None:
+def _save(engine: Engine, progress: Progress, outputs: Outputs) -> None:
     if engine.accelerator.is_main_process:
-        save_checkpoint(room.folder / "checkpoints" / "last.pt", engine, progress)
+        save_checkpoint(outputs.folder / "checkpoints" / "last.pt", engine, progress)
     engine.accelerator.wait_for_everyone()
 
 

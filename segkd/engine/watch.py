@@ -1,5 +1,6 @@
 """Warnings a user needs: a network that gave up on the foreground, or on a class."""
 
+import math
 from typing import final
 
 from segkd.metrics.meter import Meter
@@ -12,16 +13,25 @@ class Watch:
     def __init__(self, patience: int = 3) -> None:
         self.patience = patience
         self.silent: dict[str, int] = {}
+        self.undefined = False
 
-    def look(self, meter: Meter) -> list[str]:
-        """The warnings that this validation gives rise to."""
+    def judge(self, select: str, score: float) -> list[str]:
+        """A warning, once, if the score that decides which weights are kept is not defined."""
+        if self.undefined or not math.isnan(score):
+            return []
+        self.undefined = True
+        return [f"{select} is not defined on val, so the last weights are kept: no label there has foreground."]
+
+    def look(self, meter: Meter, last: bool = False) -> list[str]:
+        """The warnings that this validation gives rise to; the `last` one does not wait for more."""
         predicted, real = meter.confusion.sum(axis=0), meter.confusion.sum(axis=1)
         warnings = []
         for number, name in enumerate(meter.classes):
             gone = real[number] > 0 and predicted[number] < 1e-4 * real.sum()
             self.silent[name] = self.silent.get(name, 0) + 1 if gone else 0
-            if self.silent[name] == self.patience:
-                warnings.append(_sentence(name, number, len(meter.classes), self.patience, real[number] / real.sum()))
+            lasted = self.silent[name]
+            if lasted == self.patience or (last and 0 < lasted < self.patience):
+                warnings.append(_sentence(name, number, len(meter.classes), lasted, real[number] / real.sum()))
         return warnings
 
 

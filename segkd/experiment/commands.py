@@ -2,11 +2,11 @@
 
 import signal
 from pathlib import Path
-from typing import Any
 
+import yaml
 from jsonargparse import ArgumentParser
 
-from segkd.experiment.settings import data_parser, instantiate, parse, read_layer, training_parser
+from segkd.experiment.settings import data_parser, found_layer, instantiate, parse, read_layer, training_parser
 from segkd.types import InputError
 
 
@@ -33,7 +33,7 @@ def train(arguments: list[str]) -> int:
     outcome = run_training(parser, config, folder, resume=resumed is not None, overfit=config.overfit_one_batch)
     score = "no score yet" if outcome.best is None else f"best val {outcome.select} {outcome.best:.4f}"
     if outcome.how.startswith("SIG"):
-        print(f"{outcome.how}: saved. Go on with: segkd train --resume {folder}")
+        print(f"{outcome.how}: saved ({score}). Go on with: segkd train --resume {folder}")
         return 128 + signal.Signals[outcome.how].value
     if config.overfit_one_batch:
         return _verdict(outcome.best, outcome.select)
@@ -50,7 +50,7 @@ def evaluate(arguments: list[str]) -> int:
     parser.add_argument("--out", type=str, default=None, metavar="FILE.json", help="where to write the scores")
     parser.add_argument("--threshold", type=str, default="0.5", help="foreground is p >= this; 'val': the run's own")
     parser.add_argument("--device", choices=["auto", "cpu"], default="auto", help="auto takes an accelerator")
-    config = parse(parser, _with_data_of_run(arguments))
+    config = parse(parser, _data_layer(arguments))
     from segkd.experiment.scoring import score_run
 
     return score_run(config, instantiate(parser, config).data)
@@ -68,6 +68,7 @@ def predict(arguments: list[str]) -> int:
         default="mask",
         help="mask: class numbers (0 and 255 for two classes); probability: of the foreground, 0..255 (two classes)",
     )
+    parser.add_argument("--threshold", type=str, default="val", help="foreground is p >= this; 'val': the run's own")
     config = parse(parser, arguments)
     from segkd.experiment.scoring import predict_folder
 
@@ -80,7 +81,7 @@ def sheet(arguments: list[str]) -> int:
     parser.add_argument("--split", choices=["train", "val", "test"], default="train", help="which split to draw")
     parser.add_argument("--out", type=str, default="sheet.png", metavar="FILE.png", help="the picture to write")
     parser.add_argument("--number", type=int, default=24, help="how many images, spread over the split")
-    config = parse(parser, _data_as_layer(arguments))
+    config = parse(parser, _data_layer(arguments))
     from segkd.experiment.scoring import draw_sheet
 
     return draw_sheet(config, instantiate(parser, config).data)
@@ -111,21 +112,21 @@ def _refuse_no_run(run: str) -> None:
         raise InputError(f"expected a run folder with a config.yaml, found none at {run}.")
 
 
-def _data_as_layer(arguments: list[str]) -> list[str]:
-    """`--data FILE` names a layer with the root key `data`, the same file that `train` takes as `--config`."""
-    flags = {"--data": "--config"}
-    renamed = [flags.get(argument, argument) for argument in arguments]
-    return [a.replace("--data=", "--config=", 1) if a.startswith("--data=") else a for a in renamed]
+def _data_layer(arguments: list[str]) -> list[str]:
+    """`--data FILE` reads the `data` key of a layer, the same file that `train` takes as `--config`.
 
-
-def _with_data_of_run(arguments: list[str]) -> list[str]:
-    """Without `--data`, the data that the run was trained on."""
-    import yaml
-
-    run = _value_of(arguments, "--run")
-    given = _value_of(arguments, "--data") or _value_of(arguments, "--config")
-    if run is None or given is not None or "--help" in arguments or "-h" in arguments:
-        return _data_as_layer(arguments)
-    _refuse_no_run(run)
-    layer: dict[str, Any] = {"data": read_layer(Path(run) / "config.yaml").get("data", {})}
-    return ["--config", yaml.safe_dump(layer), *arguments]
+    Without it, the data that the run of `--run` was trained on.
+    """
+    run, given = _value_of(arguments, "--run"), _value_of(arguments, "--data")
+    rest = [a for b, a in zip(["", *arguments], arguments) if "--data" not in (a, b) and not a.startswith("--data=")]
+    if given is None and (run is None or _value_of(arguments, "--config") is not None):
+        return arguments
+    if given is None:
+        _refuse_no_run(str(run))
+    path = Path(found_layer(given)) if given is not None else Path(str(run)) / "config.yaml"
+    data = read_layer(path).get("data")
+    if not isinstance(data, dict):
+        raise InputError(f"{path}: expected the key data with the settings of a data set, found none.")
+    if data.get("root"):  # relative to the file it stands in
+        data["root"] = str((path.parent / Path(data["root"]).expanduser()).resolve())
+    return ["--config", yaml.safe_dump({"data": data}), *rest]

@@ -67,7 +67,7 @@ def _refuse_changes(folder: Path, parser: ArgumentParser, config: Namespace) -> 
 
 
 def save_environment(folder: Path, engine: Engine, about: dict[str, Any]) -> None:
-    """Writes what the run depends on beside its configuration."""
+    """Adds what this session of the run depends on beside its configuration: a resumed run has several."""
     environment = {
         "command": sys.argv,
         "python": platform.python_version(),
@@ -79,12 +79,14 @@ def save_environment(folder: Path, engine: Engine, about: dict[str, Any]) -> Non
         **circumstances(engine),
         **about,
     }
-    (folder / "environment.json").write_text(json.dumps(environment, indent=2), encoding="utf-8")
+    path = folder / "environment.json"
+    sessions = json.loads(path.read_text(encoding="utf-8")) if path.is_file() and engine.step else []
+    path.write_text(json.dumps([*sessions, environment], indent=2), encoding="utf-8")
 
 
 def _dump(parser: ArgumentParser, config: Namespace) -> str:
     plain = config.clone()
-    for name in ("config", "out", "resume", "overfit_one_batch"):
+    for name in ("config", "out", "resume"):
         plain.pop(name, None)
     return parser.dump(plain, skip_validation=True, skip_unset=False)
 

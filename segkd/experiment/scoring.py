@@ -19,6 +19,7 @@ from segkd.engine.evaluate import evaluate
 from segkd.engine.record import number
 from segkd.experiment.console import make_console, print_scores, ticking
 from segkd.metrics.meter import Meter
+from segkd.metrics.scores import BETA2
 from segkd.models.store import Model, ModelCard, load_model
 from segkd.types import InputError
 
@@ -69,9 +70,9 @@ def describe(meter: Meter, card: ModelCard, about: dict) -> dict:
         "confusion": meter.confusion.tolist(),
         "classes": list(meter.classes),
         "n_images": len(meter.rows),
-        "n_without_foreground": meter.n_skipped,
+        "n_without_foreground": meter.n_without_foreground,
         "size": list(card.size),
-        "beta2": 0.3,
+        "beta2": BETA2,
         "step": card.step,
         **about,
     }
@@ -91,31 +92,50 @@ def write_json(path: Path, content: dict) -> None:
 def predict_folder(config: Namespace) -> int:
     """Writes one PNG per image of `config.images` into `config.out`; a bad file loses only its own result."""
     model = load_model(config.run, "cuda" if torch.cuda.is_available() else "cpu")
-    binary = len(model.card.classes) == 2
-    if config.kind == "probability" and not binary:
+    threshold = _threshold(config.threshold, model.card)
+    if config.kind == "probability" and len(model.card.classes) != 2:
         raise InputError(f"--kind probability is for two classes; {config.run} has {len(model.card.classes)}.")
-    folder, out = Path(config.images), Path(config.out)
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in EXTENSIONS)
-    if not paths:
-        raise InputError(f"--images {folder}: expected a folder with images, found none.")
+    targets = _targets(Path(config.images), Path(config.out))
     console = make_console(True)
     faults = []
     with ticking(console, "predicting") as ticker:
-        ticker(len(paths))
-        for path in paths:
-            target = out / path.relative_to(folder).with_suffix(".png")
-            target.parent.mkdir(parents=True, exist_ok=True)
+        ticker(len(targets))
+        for path, target in targets.items():
             try:
-                Image.fromarray(_painted(model, read_image(path), config.kind)).save(target)
+                picture = _painted(model, read_image(path), config.kind, threshold)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(picture).save(target)
             except InputError as error:
                 faults.append(str(error))
-            ticker(0)
-    console.print(f"{len(paths) - len(faults)} predictions in {out}")
+            except OSError as error:
+                raise InputError(f"--out {config.out}: cannot write {target}: {error}.") from error
+            ticker.move(1)
+    cut = f", foreground is p >= {threshold:.3f}" if len(model.card.classes) == 2 and config.kind == "mask" else ""
+    console.print(f"{len(targets) - len(faults)} predictions in {config.out}{cut}")
     if faults:
         raise InputError(
-            f"{len(faults)} of {len(paths)} images could not be read; the others are done:\n{listed(faults)}"
+            f"{len(faults)} of {len(targets)} images could not be read; the others are done:\n{listed(faults)}"
         )
     return 0
+
+
+def _targets(folder: Path, out: Path) -> dict[Path, Path]:
+    """The file to write for each image; refuses to write over images, or two results into one file."""
+    if out.resolve() == folder.resolve() or folder.resolve() in out.resolve().parents:
+        raise InputError(
+            f"--out {out}: expected a folder outside --images {folder}, or predictions would mix with images."
+        )
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in EXTENSIONS)
+    if not paths:
+        raise InputError(f"--images {folder}: expected a folder with images, found none.")
+    targets = {path: out / path.relative_to(folder).with_suffix(".png") for path in paths}
+    first = {target: path for path, target in reversed(targets.items())}
+    double = [f"{first[target].name} and {path.name}" for path, target in targets.items() if first[target] != path]
+    if double:
+        raise InputError(
+            f"--images {folder}: these would give the same result file; rename one of each:\n{listed(double)}"
+        )
+    return targets
 
 
 def draw_sheet(config: Namespace, data: Data) -> int:
@@ -148,10 +168,10 @@ def _threshold(given: str, card: ModelCard) -> float:
     return value
 
 
-def _painted(model: Model, image: np.ndarray, kind: str) -> np.ndarray:
+def _painted(model: Model, image: np.ndarray, kind: str, threshold: float) -> np.ndarray:
     shares = model.predict(image)
     if kind == "probability":
         return (shares[1] * 255).round().astype(np.uint8)
     if len(shares) == 2:
-        return np.where(shares[1] >= model.card.threshold, 255, 0).astype(np.uint8)
+        return np.where(shares[1] >= threshold, 255, 0).astype(np.uint8)
     return shares.argmax(axis=0).astype(np.uint8)

@@ -4,7 +4,7 @@ import difflib
 import inspect
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
@@ -65,6 +65,8 @@ class EngineSettings:
         for name in ("epochs", "accumulate", "log_every", "save_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"engine.{name} must be at least 1, found {getattr(self, name)}.")
+        if self.patience is not None and self.patience < 1:
+            raise InputError(f"engine.patience must be at least 1, or null to never stop early, found {self.patience}.")
 
 
 @dataclass
@@ -94,7 +96,7 @@ def training_parser() -> ArgumentParser:
     parser = _parser("Train a segmentation network; with a distiller, against its teacher too.", "segkd train")
     parser.add_argument("--seed", type=int, default=0, help="of weights, data order and augmentation")
     parser.add_class_arguments(Data, "data")
-    parser.add_subclass_arguments(Network, "model", default={"class_path": "FusionNet"}, help="the network to train")
+    parser.add_subclass_arguments(Network, "model", required=False, help="the network to train; FusionNet if not said")
     parser.add_subclass_arguments(Disturbance, "disturbance", required=False, help="changes images while training")
     parser.add_class_arguments(Distiller, "distiller")
     parser.add_class_arguments(Optim, "optim")
@@ -128,7 +130,10 @@ def parse(parser: ArgumentParser, arguments: list[str]) -> Namespace:
     arguments = [_found_layer(a, b) for a, b in zip(["", *arguments], arguments)]
     for before, argument in zip(["", *arguments], arguments):
         if before == "--config" and Path(argument[:255]).is_file():
-            read_layer(Path(argument))  # jsonargparse would not say which file is at fault
+            _refuse_unknown_data(Path(argument), parser)
+    if any(action.dest == "model" for action in parser._actions):
+        # said first, not a default: a default's own arguments would survive the change to another class
+        arguments = ["--model", "FusionNet", *arguments]
     try:
         return parser.parse_args(arguments)
     except (ArgumentError, TypeError, ValueError, OSError) as error:
@@ -191,10 +196,11 @@ def _plain(key: str, text: str) -> str:
     if choice:
         return f"{key}: expected one of {choice[1]}, found {choice[2]!r}."
     wanted = re.findall(r"Expected an? (?:<class ')?([\w.]+)'?>?", text)
-    given = re.findall(r"Given value: (.+)", text)
+    given = re.findall(r"(?:Given|Got) value: (.+)", text)
     if key and wanted and given:
         kinds = [kind for kind in dict.fromkeys(wanted) if kind != "NoneType"]
-        return f"{key}: expected {' or '.join(kinds)}, found {given[-1]!r}."
+        hint = f" Write [{given[-1]}]." if kinds == ["list"] and not given[-1].startswith("[") else ""
+        return f"{key}: expected {' or '.join(kinds)}, found {given[-1]!r}.{hint}"
     lines = [line.strip(" -") for line in text.replace(f'Parser key "{key}":', f"{key}:").split("\n") if line.strip()]
     return " ".join(dict.fromkeys(line for line in lines if not line.startswith(("Does not", "Subtypes", "Errors"))))
 
@@ -212,6 +218,14 @@ def _unknown_key(name: str, text: str, parser: ArgumentParser) -> str:
     return f"unknown key {name}{owner}. {hint}"
 
 
+def _refuse_unknown_data(path: Path, parser: ArgumentParser) -> None:
+    """jsonargparse names neither the file nor the key when a map with number keys is under a misspelt one."""
+    data = read_layer(path).get("data")
+    for key in data if isinstance(data, dict) else ():
+        if key not in {field.name for field in fields(Data)}:
+            raise InputError(f"{path}: {_unknown_key(f'data.{key}', '', parser)}")
+
+
 def _base_of(key: str) -> type | None:
     return next((base for name, base in BASES.items() if key == name or key.startswith(name + ".")), None)
 
@@ -226,11 +240,17 @@ def _choices(base: type) -> list[str]:
     return sorted(c.__name__ for c in _subclasses(base) if c.__module__.startswith("segkd.")) or ["none yet"]
 
 
+def found_layer(name: str) -> str:
+    """The path of a layer that comes with the package, when `name` is one and no file of that name exists."""
+    if "\n" in name or os.path.exists(name):
+        return name
+    inside = packaged_layers() / name.removeprefix("configs/")
+    return str(inside) if inside.is_file() else name
+
+
 def _found_layer(before: str, argument: str) -> str:
-    """Replaces the name of a layer that comes with the package by its path."""
-    flag, _, value = argument.partition("=") if argument.startswith("--config=") else (before, "", argument)
-    if flag != "--config" or "\n" in value or os.path.exists(value):
-        return argument
-    inside = packaged_layers() / value.removeprefix("configs/")
-    path = str(inside) if inside.is_file() else value
-    return f"--config={path}" if argument.startswith("--config=") else path
+    if before == "--config":
+        return found_layer(argument)
+    if argument.startswith("--config="):
+        return f"--config={found_layer(argument.partition('=')[2])}"
+    return argument

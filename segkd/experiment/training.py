@@ -17,7 +17,7 @@ from segkd.datasets.sampler import EpochBatches
 from segkd.datasets.transforms import Transform
 from segkd.engine.checkpoint import Progress, load_checkpoint
 from segkd.engine.learner import Learner
-from segkd.engine.loop import Plan, Room, train
+from segkd.engine.loop import Outputs, Plan, train
 from segkd.engine.optim import build_optimizer, build_schedule
 from segkd.engine.record import Recorder
 from segkd.engine.step import Engine
@@ -28,7 +28,7 @@ from segkd.experiment.validation import Validation
 from segkd.metrics.meter import score_names
 from segkd.models.complexity import complexity
 from segkd.models.store import ModelCard
-from segkd.types import InputError
+from segkd.types import InputError, Prediction
 
 OVERFIT_EPOCHS = 120
 
@@ -50,6 +50,8 @@ def run_training(parser: ArgumentParser, config: Namespace, folder: Path, *, res
         InputError: a mistake in configuration, data or folder; nothing already written is lost.
     """
     start = time.perf_counter()
+    if config.seed < 0:
+        raise InputError(f"seed must be 0 or more, found {config.seed}.")
     accelerator = make_accelerator(config.engine)
     console = make_console(accelerator.is_main_process)
     torch.manual_seed(config.seed)
@@ -67,6 +69,7 @@ def run_training(parser: ArgumentParser, config: Namespace, folder: Path, *, res
     batches = _batches(accelerator, objects, len(dataset), config.seed)
     engine = _engine(accelerator, objects, objects.engine.epochs * batches.per_epoch, config.seed)
     progress = _resumed(engine, folder, console) if resume else Progress()
+    _refuse_wrong_output(engine, objects.data)
     cost = complexity(engine.bare.student, objects.data.shape)
     console.print(f"model: {type(engine.bare.student).__name__}, {cost}")
     if accelerator.is_main_process:
@@ -79,13 +82,17 @@ def run_training(parser: ArgumentParser, config: Namespace, folder: Path, *, res
     batches.start = engine.micro
     loader = train_loader(dataset, batches, objects.data.workers)
     with recorder, training_reporter(console, select, plan.epochs, engine.micro, plan.total) as reporter:
-        how = train(engine, loader, plan, progress, Room(folder, recorder, reporter, validation, validation.keep))
+        how = train(engine, loader, plan, progress, Outputs(folder, recorder, reporter, validation, validation.keep))
     return Outcome(how, select, progress.best, time.perf_counter() - start)
 
 
 def make_accelerator(settings: Namespace) -> Accelerator:
     """The accelerator of this process, its precision checked against the device."""
     if settings.threads is not None:
+        if settings.threads < 1:
+            raise InputError(
+                f"engine.threads must be at least 1, or null for torch's choice, found {settings.threads}."
+            )
         torch.set_num_threads(settings.threads)
     # Accelerate keeps its state for the life of the process, which may train more than once
     AcceleratorState._reset_state()
@@ -93,16 +100,22 @@ def make_accelerator(settings: Namespace) -> Accelerator:
     cpu = settings.device == "cpu"
     if settings.precision == "fp16" and (cpu or not torch.cuda.is_available()):
         raise InputError("engine.precision fp16 needs a GPU: a CPU has no use for it. Choose bf16 or no.")
-    accelerator = Accelerator(
-        cpu=cpu,
-        mixed_precision=settings.precision,
-        gradient_accumulation_steps=settings.accumulate,
-        step_scheduler_with_optimizer=False,
-    )
     world = int(os.environ.get("WORLD_SIZE", "1"))
-    if world != accelerator.num_processes:
+    try:
+        accelerator = Accelerator(
+            cpu=cpu,
+            mixed_precision=settings.precision,
+            gradient_accumulation_steps=settings.accumulate,
+            step_scheduler_with_optimizer=False,
+        )
+        found = accelerator.num_processes
+    except ValueError as error:  # a launcher's variables are there, but not all of them
+        if world == 1:
+            raise InputError(f"engine: {error}") from error
+        found = 1
+    if world != found:
         raise InputError(
-            f"WORLD_SIZE says {world} processes, but {accelerator.num_processes} found each other. "
+            f"WORLD_SIZE says {world} processes, but {found} found each other. "
             "Start several with `accelerate launch` or `torchrun`: torchrun --nproc_per_node N -m segkd.cli train ..."
         )
     return accelerator
@@ -140,6 +153,21 @@ def _engine(accelerator: Accelerator, objects: Namespace, micros: int, seed: int
     schedule = build_schedule(objects.optim, optimizer, total)
     wrapped, prepared = accelerator.prepare(learner, optimizer)
     return Engine(accelerator, wrapped, accelerator.unwrap_model(wrapped), prepared, schedule, objects.optim.clip, seed)
+
+
+@torch.no_grad()
+def _refuse_wrong_output(engine: Engine, data: Data) -> None:
+    """A user's own network is asked for one prediction before training begins."""
+    network, shape = engine.bare.student, (1, len(data.classes), *data.shape)
+    network.eval()
+    out = network(torch.zeros(1, 3, *data.shape, device=engine.accelerator.device))
+    engine.bare.train()
+    found = tuple(out.logits.shape) if isinstance(out, Prediction) else type(out).__name__
+    if found != shape:
+        raise InputError(
+            f"{type(network).__name__}.forward: expected segkd.Prediction(logits) with logits {shape} for one image, "
+            f"found {found}. Enlarge the logits to the image's size; `classes` is the first argument of the network."
+        )
 
 
 def _resumed(engine: Engine, folder: Path, console: Console) -> Progress:

@@ -14,7 +14,7 @@ class Meter:
     """Scores of a data set, from the counts of its images in any order.
 
     Means over images leave out images where a score is not defined (F-beta without foreground, anything
-    without a valid pixel); `n_skipped` counts the images without foreground.
+    without a valid pixel); `n_without_foreground` counts the images without foreground.
     """
 
     classes: Sequence[str]
@@ -73,7 +73,7 @@ class Meter:
         return dict(zip(self.classes, iou(self.confusion).tolist()))
 
     @property
-    def n_skipped(self) -> int:
+    def n_without_foreground(self) -> int:
         """Images without foreground, on which F-beta is not defined."""
         return sum(bool(np.isnan(curve).all()) for curve in self.curves.values())
 

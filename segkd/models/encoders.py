@@ -212,4 +212,6 @@ def _freeze_unread(encoder: Encoder) -> None:
 
 
 def _brief(error: Exception) -> str:
+    if isinstance(error, (KeyError, EOFError)):
+        return "the file is not one of weights"
     return " ".join(str(error).split())[:300]

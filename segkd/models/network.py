@@ -133,7 +133,7 @@ class WrappedNet(Network):
         network: import path of its class or factory, e.g. `segmentation_models_pytorch.Unet`.
         arguments: its arguments; the value "$classes" becomes the number of classes.
         features: layer paths whose outputs become `Prediction.features`, finest first.
-        encoder: layer path of its pretrained part; None if there is none.
+        encoder_layer: layer path of its pretrained part, which learns at a rate of its own; None if there is none.
         mean: subtracted from RGB in 0..1 before the network; ImageNet's by default.
         std: divides after `mean`; ImageNet's by default.
         divisor: images are padded on the right and below to a multiple of it, and the logits cropped.
@@ -148,7 +148,7 @@ class WrappedNet(Network):
         network: str,
         arguments: dict[str, Any] | None = None,
         features: list[str] | None = None,
-        encoder: str | None = None,
+        encoder_layer: str | None = None,
         mean: tuple[float, float, float] = IMAGENET_MEAN,
         std: tuple[float, float, float] = IMAGENET_STD,
         divisor: int = 32,
@@ -156,7 +156,7 @@ class WrappedNet(Network):
         super().__init__()
         _refuse_few_classes(classes)
         self.network = _constructed(network, arguments or {}, classes)
-        self.encoder_path = f"network.{encoder}" if encoder else None
+        self.encoder_path = f"network.{encoder_layer}" if encoder_layer else None
         self.classes, self.divisor = classes, divisor
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)

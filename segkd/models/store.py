@@ -83,6 +83,7 @@ def load_model(folder: str | Path, device: str = "cpu") -> Model:
     Raises:
         InputError: the folder holds no student, or its network's class cannot be imported.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     folder = Path(folder)
@@ -103,7 +104,14 @@ def load_model(folder: str | Path, device: str = "cpu") -> Model:
         ) from error
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{folder}/model.json: expected a segkd model card, found a fault: {error!r}.") from error
-    network = network_class(**network_class.without_weights(card.init_args))
-    network.load_state_dict(load_file(folder / "student.safetensors"))
+    try:
+        network = network_class(**network_class.without_weights(card.init_args))
+        network.load_state_dict(load_file(folder / "student.safetensors"))
+    except (SafetensorError, RuntimeError, TypeError, OSError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(
+            f"{folder}/student.safetensors: expected the weights of {card.class_path} as model.json describes it, "
+            f"found: {reason}. Restore both files of the run, or undo the change of the class."
+        ) from error
     # the layout it was trained in: faster on most devices, and the same sums to the last bit
     return Model(network.to(device).to(memory_format=torch.channels_last), card)

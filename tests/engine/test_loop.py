@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from segkd.engine.checkpoint import Progress
-from segkd.engine.loop import Plan, Reporter, Room, interruption, train
+from segkd.engine.loop import Outputs, Plan, Reporter, interruption, train
 from segkd.engine.record import Recorder, read_lines
 from segkd.metrics.counts import count_classes
 from segkd.metrics.meter import Meter
@@ -41,9 +41,9 @@ def run(tmp_path, batch, found, **changes):
     plan = {"epochs": 6, "per_epoch": 2, "log_every": 1, "save_every": 100, "validate_every": 1, "patience": None}
     meters, kept, notes, engine = iter(map(meter_of, found)), [], Notes(), make_engine()
     with Recorder(tmp_path, 0, writes=True) as recorder:
-        room = Room(tmp_path, recorder, notes, lambda: next(meters), lambda meter: kept.append(meter.scores()))
+        outputs = Outputs(tmp_path, recorder, notes, lambda: next(meters), lambda meter: kept.append(meter.scores()))
         progress = Progress()
-        how = train(engine, iter(lambda: batch, None), Plan(select="miou_image", **plan | changes), progress, room)
+        how = train(engine, iter(lambda: batch, None), Plan(select="miou_image", **plan | changes), progress, outputs)
     return how, engine, notes, kept, progress
 
 
@@ -77,10 +77,10 @@ def test_a_signal_saves_and_leaves(tmp_path, make_batch):
             yield batch
 
     with Recorder(tmp_path, 0, writes=True) as recorder:
-        room = Room(tmp_path, recorder, Notes(), lambda: meter_of(4), lambda meter: None)
+        outputs = Outputs(tmp_path, recorder, Notes(), lambda: meter_of(4), lambda meter: None)
         plan = Plan(50, 2, 1, 100, 1, None, "miou_image")
         engine = make_engine()
-        assert train(engine, batches(), plan, Progress(), room) == "SIGTERM"
+        assert train(engine, batches(), plan, Progress(), outputs) == "SIGTERM"
     assert engine.micro == 4 and (tmp_path / "checkpoints" / "last.pt").is_file()
 
 

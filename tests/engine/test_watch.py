@@ -24,3 +24,15 @@ def test_names_the_class_that_is_never_predicted():
 
 def test_a_class_that_does_not_occur_is_no_trouble():
     assert Watch(patience=1).look(meter([[9, 0], [0, 0]])) == []
+
+
+def test_the_last_validation_does_not_wait():
+    (sentence,) = Watch(patience=3).look(meter([[90, 0], [10, 0]]), last=True)
+    assert "in 1 validations" in sentence
+
+
+def test_an_undefined_score_is_told_once():
+    watch = Watch()
+    assert watch.judge("f_mean", 0.5) == []
+    assert "f_mean is not defined" in watch.judge("f_mean", float("nan"))[0]
+    assert watch.judge("f_mean", float("nan")) == []

@@ -76,7 +76,7 @@ def test_an_empty_mask_has_iou_one_if_left_empty_and_zero_if_not_and_no_f():
     assert filled(right).scores()["iou_fg_image"] == 1 and filled(wrong).scores()["iou_fg_image"] == 0
     assert np.isnan(filled(right).scores()["f_max"]) and np.isnan(filled(right).scores()["iou_fg_dataset"])
     meter = filled(right, wrong, plain)
-    assert meter.n_skipped == 2
+    assert meter.n_without_foreground == 2
     for name in ("f_max", "f_mean", "f_adaptive"):  # images without foreground are left out, not counted as zero
         assert meter.scores()[name] == filled(plain).scores()[name] > 0
     assert meter.scores()["mae"] == pytest.approx((0.15 + 0.5 + 0.1) / 3)
@@ -113,7 +113,7 @@ def test_any_partition_in_any_order_gives_the_same_scores_to_the_last_bit(seed, 
     assert one.scores().keys() == other.scores().keys()
     np.testing.assert_array_equal(list(one.scores().values()), list(other.scores().values()))
     np.testing.assert_array_equal(list(one.per_class().values()), list(other.per_class().values()))
-    assert one.threshold() == other.threshold() and one.n_skipped == other.n_skipped
+    assert one.threshold() == other.threshold() and one.n_without_foreground == other.n_without_foreground
 
 
 def test_meters_that_share_an_image_do_not_merge():
@@ -147,7 +147,7 @@ def test_many_classes_by_hand():
     per_class = meter.per_class()
     assert list(per_class) == ["road", "car", "sky"]
     assert per_class["road"] == per_class["car"] == pytest.approx(2 / 3) and np.isnan(per_class["sky"])
-    assert meter.n_skipped == 0
+    assert meter.n_without_foreground == 0
 
 
 def test_the_threshold_is_chosen_on_all_images_together():

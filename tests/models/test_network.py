@@ -100,7 +100,9 @@ def test_a_wrong_layer_path_names_the_choices_where_it_goes_wrong():
 @pytest.mark.parametrize("size", [(33, 47), (32, 64)])
 @pytest.mark.parametrize("classes", [2, 11])
 def test_an_smp_unet_is_a_student_at_any_size(classes, size):
-    network = WrappedNet(classes, UNET, SMALL_UNET, features=["encoder.layer2", "encoder.layer3"], encoder="encoder")
+    network = WrappedNet(
+        classes, UNET, SMALL_UNET, features=["encoder.layer2", "encoder.layer3"], encoder_layer="encoder"
+    )
     with torch.no_grad():
         prediction = network.eval()(torch.rand(1, 3, *size))
     assert prediction.logits.shape == (1, classes, *size)

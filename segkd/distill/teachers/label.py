@@ -126,6 +126,12 @@ class LabelTeacher(Teacher):
     def forward(self, batch: Batch, student: Prediction, network: Look) -> Lesson:
         """The lesson: logits [b k h w], finite everywhere; what stands on ignored pixels is without meaning."""
         classes = student.logits.shape[1]
+        lowest = self.boundary_confidence if self.kind == "boundary" else self.confidence
+        if min(lowest, self.confidence) <= 1 / classes:
+            raise InputError(
+                f"LabelTeacher: for {classes} classes every confidence must be above 1 / {classes}, or the teacher "
+                f"prefers wrong classes; found {min(lowest, self.confidence)}."
+            )
         if self.kind == "constant":
             rows = confidence_rows(self.confidence, classes)
             on, off = (rows.log() if self.soften == "power" else rows)[0, :2].tolist()
