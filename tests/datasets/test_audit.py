@@ -90,7 +90,10 @@ def test_a_0_255_mask_is_not_read_as_class_255(make_pair):
     pair = make_pair("a", plane(0, 255))
     text = report([pair], 3)
     assert f"{pair.mask}: raw value 255" in text
-    assert "0 and 255 would be read as class 255" in text and "data.ignore: [255]" in text
+    # to ignore 255 here would leave a single class, so that is not what is advised
+    assert "0 and 255 would be read as class 255" in text and "names 3" in text and "data.ignore: [255]" not in text
+    text = report([pair, make_pair("b", plane(0, 1))], 3)
+    assert "would be read as class 255" in text and "data.ignore: [255]" in text
 
 
 def test_mixed_0_1_and_0_255_masks_are_refused_with_a_map_for_both(make_pair):
