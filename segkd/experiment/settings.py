@@ -46,7 +46,8 @@ class EngineSettings:
         precision: "bf16" or "fp16" autocast where the device has it; "no" is float32.
         accumulate: micro-batches per optimiser step.
         device: "auto" takes an accelerator if there is one.
-        threads: CPU threads of torch; null leaves torch's choice. The last bits of a result depend on it.
+        threads: CPU threads of torch; null leaves torch's choice. The last bits of a result depend on it. Where other
+            programs keep a core busy, give one less than there are cores: threads wait for each other at every layer.
         log_every: optimiser steps between two lines of metrics.jsonl.
         save_every: optimiser steps between two checkpoints within an epoch; every epoch ends with one.
         patience: validations without a better score after which training stops; null never stops early.
