@@ -94,9 +94,8 @@ class LabelTeacher(Teacher):
             "boundary": the confidence falls to `boundary_confidence` where classes meet, over `sigma` pixels.
             "window": class shares under a Gaussian window of `sigma` pixels, blended: a * hist + (1 - a) / k.
             "antialiased": class shares of the full-size label by area under the same warp, blended likewise.
-        confidence: a in eq. 8, above 1 / k and below 1. The default is Tf-KD's .99; on the val list of ECSSD .95 cost
-            three points of mean F-beta (docs/results/pipeline.md): a student that may not be sure of anything loses
-            the high thresholds.
+        confidence: a in eq. 8, above 1 / k and below 1. The default is Tf-KD's .99; readings on the
+            val list of ECSSD, one seed each, are in docs/results/pipeline.md.
         boundary_confidence: the lowest confidence of "boundary".
         sigma: width in pixels at the training size, for "boundary" and "window".
         soften: "power" gives log p, so that a temperature takes p^(1/T); "softmax_prob" gives p itself, as
