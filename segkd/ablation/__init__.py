@@ -1,0 +1,1 @@
+"""Grids of trainings: cells, statistics, tables and plots."""

@@ -1,0 +1,91 @@
+"""One row per cell and split, as CSV: what every table, test and plot of a comparison is made from."""
+
+import csv
+import math
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from segkd.types import InputError
+
+SCORES = ("f_mean", "f_max", "f_adaptive", "miou_image", "miou_dataset", "iou_fg_image", "mae")
+"""Scores of a row, in the order of the columns; one that its data set does not define (f_mean of 11 classes) is NaN."""
+
+COLUMNS = ("arm", "dataset", "seed", "split", *SCORES, "steps", "images", "seconds", "commit")
+
+LOWER_IS_BETTER = frozenset({"mae"})
+
+
+@dataclass(frozen=True)
+class Row:
+    """The scores of one training on one split, and what it cost.
+
+    Attributes:
+        arm: what is compared: a method, a network, a setting.
+        dataset: name of the data set.
+        seed: of weights, data order and augmentation.
+        split: "val" or "test".
+        scores: a value for each of `SCORES`; NaN where it is not defined.
+        steps: optimiser steps.
+        images: images seen in training, repeats included.
+        seconds: wall-clock time of the training.
+        commit: of the code, with "+" when files differed from it; "" when unknown.
+    """
+
+    arm: str
+    dataset: str
+    seed: int
+    split: str
+    scores: dict[str, float]
+    steps: int
+    images: int
+    seconds: float
+    commit: str
+
+    @property
+    def unit(self) -> tuple[str, int]:
+        """What pairs rows of different arms: the data set and the seed."""
+        return self.dataset, self.seed
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> None:
+    """Writes a CSV file whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    with part.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for row in rows:
+            scores = ["" if math.isnan(row.scores[name]) else repr(row.scores[name]) for name in SCORES]
+            cost = [row.steps, row.images, f"{row.seconds:.1f}", row.commit]
+            writer.writerow([row.arm, row.dataset, row.seed, row.split, *scores, *cost])
+    os.replace(part, path)
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a CSV file.
+
+    Raises:
+        InputError: it is missing, lacks a column, or holds something that is no number; names the line.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+            if missing:
+                raise InputError(f"{path}: expected the columns {','.join(COLUMNS)}; missing: {', '.join(missing)}.")
+            return [_row(path, reader.line_num, line) for line in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: expected a CSV file of cells, found: {error}.") from error
+
+
+def _row(path: Path, number: int, line: dict[str, str]) -> Row:
+    try:
+        scores = {name: float(line[name]) if line[name] else math.nan for name in SCORES}
+        steps, images, seconds = int(line["steps"]), int(line["images"]), float(line["seconds"])
+        return Row(
+            line["arm"], line["dataset"], int(line["seed"]), line["split"], scores, steps, images, seconds,
+            line["commit"],
+        )  # fmt: skip
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}, line {number}: expected numbers after arm, dataset, seed, found: {error}.") from error
