@@ -137,8 +137,8 @@ class RayEngine(Engine):
             import ray
         except ImportError as error:
             raise InputError("--engine ray needs ray: pip install 'segkd[ray]'. Or use --engine local.") from error
-        local = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": processes * threads, "include_dashboard": False}
-        ray.init(ignore_reinit_error=True, log_to_driver=False, **local)
+        here: dict[str, Any] = {"num_cpus": processes * threads, "include_dashboard": False}
+        ray.init(ignore_reinit_error=True, log_to_driver=False, **({} if os.environ.get("RAY_ADDRESS") else here))
         gpus = min(1.0, ray.cluster_resources().get("GPU", 0.0) / processes)
         self.threads = threads
         self.remote = ray.remote(num_cpus=threads, num_gpus=gpus, max_retries=0)(wait_for)
