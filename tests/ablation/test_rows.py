@@ -97,3 +97,10 @@ def test_a_file_that_is_none_or_no_text_is_refused(tmp_path):
 def test_the_unit_pairs_rows_of_different_arms():
     assert ROW.unit == ("ecssd", 3)
     assert set(SCORES) >= LOWER_IS_BETTER
+
+
+def test_a_decimal_comma_is_refused(tmp_path):
+    path = tmp_path / "cells.csv"
+    path.write_text(",".join(COLUMNS) + "\na,data,0,val,0,95,.9,.9,.9,.9,.9,.9,10,40,1.0,abc\n")
+    with pytest.raises(InputError, match="line 2: expected as many cells as columns"):
+        read_rows(path)
