@@ -1,7 +1,6 @@
 """`segkd ablate` and `segkd compare`."""
 
 import itertools
-import os
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
@@ -11,7 +10,7 @@ from segkd.ablation.grid import describe, run_grid, stock_lines
 from segkd.ablation.plan import grid_parser, read_grid
 from segkd.ablation.resolve import Place, resolve
 from segkd.ablation.rows import read_rows
-from segkd.ablation.runner import Run, take_stock
+from segkd.ablation.runner import Run, default_processes, take_stock
 from segkd.experiment.console import make_console, ticking
 from segkd.experiment.settings import found_layer, parse
 from segkd.types import InputError
@@ -21,7 +20,7 @@ def ablate(arguments: list[str]) -> int:
     """`segkd ablate`: runs a grid, or goes on with it; 1 when a cell failed."""
     parser = grid_parser()
     parser.add_argument("--out", type=str, required=True, metavar="GRID", help="the grid's folder; again to go on")
-    parser.add_argument("--processes", type=int, default=None, help="cells side by side; as many as cores / threads")
+    parser.add_argument("--processes", type=int, default=None, help="cells side by side (GPUs, or cores by threads)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of each cell")
     parser.add_argument("--engine", choices=["local", "ray"], default="local", help="ray: a cluster, or a local ray")
     parser.add_argument("--data-root", type=str, default=None, metavar="DIR", help="folder of the data sets by name")
@@ -33,7 +32,7 @@ def ablate(arguments: list[str]) -> int:
     config, grid = read_grid(parser, arguments)
     if config.threads < 1 or (config.processes or 1) < 1:
         raise InputError(f"--processes and --threads must be at least 1, found {config.processes}, {config.threads}.")
-    processes = config.processes or max(1, (os.cpu_count() or 1) // config.threads)
+    processes = config.processes or default_processes(config.threads)
     run = Run(Path(config.out), processes, config.threads, config.engine, config.keep_code)
     folder = Path(found_layer(file)).resolve().parent if file is not None else Path.cwd()
     console = make_console(True)
