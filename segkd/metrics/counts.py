@@ -1,7 +1,8 @@
 """What is counted per image: a confusion matrix, and for two classes a histogram of the foreground probability."""
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -14,6 +15,8 @@ from segkd.metrics.weighted import weighted_f
 from segkd.types import IGNORE, InputError
 
 LEVELS = 256
+Depth = Literal["curves", "structure", "all"]
+
 EXACT = 1 << 24
 """OpenCV counts in float32, which holds every whole number below this."""
 
@@ -43,12 +46,22 @@ class ImageCounts:
 def joint_histogram(
     low: UInt8[np.ndarray, "h w"], high: UInt8[np.ndarray, "h w"], planes: int
 ) -> Int64[np.ndarray, "planes 256"]:
-    """Pixels by `high` (row, 0..planes-1; pixels beyond are left out) and `low` (column), in one pass."""
+    """Pixels by `high` (row, 0..planes-1; IGNORE is left out) and `low` (column), in one pass.
+
+    `planes` is a power of two, and `high` holds nothing else below IGNORE, or 256.
+    """
+    lanes = 4 if planes <= 16 else 1
+    if lanes > 1:
+        # equal neighbours would wait for each other's count: each of four columns counts into bins of its own
+        high = high | (np.arange(high.shape[1], dtype=np.uint8) % lanes * planes)
     pair = (low, high) if sys.byteorder == "little" else (high, low)
     joint = cv2.merge(pair).view(np.uint16)
+    bins = lanes * planes * 256
     if joint.size < EXACT:
-        return cv2.calcHist([joint], [0], None, [planes * 256], [0, planes * 256]).astype(np.int64).reshape(planes, 256)
-    return np.bincount(joint.ravel(), minlength=65536).reshape(256, 256)[:planes].astype(np.int64)
+        counted = cv2.calcHist([joint], [0], None, [bins], [0, bins])
+    else:
+        counted = np.bincount(joint.ravel(), minlength=65536)[:bins]
+    return counted.reshape(lanes, planes, 256).sum(axis=0, dtype=np.int64)
 
 
 def confusion(
@@ -74,7 +87,7 @@ def count_binary(
     label: UInt8[np.ndarray, "h w"],
     threshold: float,
     protocol: Protocol = PLAIN,
-    shapes: bool = True,
+    depth: Depth = "all",
 ) -> ImageCounts:
     """Counts of a foreground map against a label of 0, 1 and IGNORE.
 
@@ -83,15 +96,16 @@ def count_binary(
         label: 0, 1 and IGNORE.
         threshold: foreground is p >= threshold (p > threshold where the protocol is strict).
         protocol: `pysod` reads a probability as the 8-bit map that a file would hold.
-        shapes: whether the scores of shape (structure, weighted F, boundaries) are taken too.
+        depth: what is taken beside the histogram: nothing ("curves"), S-measure and weighted F ("structure"), or
+            the outlines too ("all").
     """
     if prediction.dtype == np.uint8:
-        return _count_levels(prediction, label, threshold, protocol, shapes)
+        return _count_levels(prediction, label, threshold, protocol, depth)
     if not (prediction.min() >= 0 and prediction.max() <= 1):
         raise InputError(f"probability: expected 0..1, found {float(prediction.min())}..{float(prediction.max())}.")
     rounded = cv2.convertScaleAbs(prediction, alpha=255)
     if protocol.stretch:
-        return _count_levels(rounded, label, threshold, protocol, shapes)
+        return _count_levels(rounded, label, threshold, protocol, depth)
     mask = (prediction > threshold if protocol.strict else prediction >= threshold).astype(np.uint8)
     matrix = confusion(mask, label, 2)
     histogram = joint_histogram((prediction * 255).astype(np.uint8), label, 2)
@@ -105,10 +119,8 @@ def count_binary(
     cut = max(1, min(int(np.ceil(2 * mean)), 255))
     adaptive = (int(histogram[1, cut:].sum()), int(histogram[0, cut:].sum()))
     counts = ImageCounts(matrix, histogram, float(error), adaptive)
-    if not shapes:
-        return counts
     values = np.arange(LEVELS) / 255
-    return _with_shapes(counts, rounded, label, mask, values, protocol)
+    return _with_shapes(counts, (rounded, label, mask), values, protocol, depth)
 
 
 def count_classes(predicted: UInt8[np.ndarray, "h w"], label: UInt8[np.ndarray, "h w"], classes: int) -> ImageCounts:
@@ -131,28 +143,24 @@ def level_values(prediction: UInt8[np.ndarray, "h w"], protocol: Protocol) -> Fl
 
 
 def _count_levels(
-    levels: np.ndarray, label: np.ndarray, threshold: float, protocol: Protocol, shapes: bool
+    levels: np.ndarray, label: np.ndarray, threshold: float, protocol: Protocol, depth: Depth
 ) -> ImageCounts:
     values = level_values(levels, protocol)
     raw = joint_histogram(levels, label, 2)
     _refuse_stray(raw, label)
     chosen = values > threshold if protocol.strict else values >= threshold
-    hits, alarms = int(raw[1, chosen].sum()), int(raw[0, chosen].sum())
-    matrix = np.array([[raw[0].sum() - alarms, alarms], [raw[1].sum() - hits, hits]], np.int64)
-    error = float((raw[0] * values).sum() + (raw[1] * (1 - values)).sum())
+    bright = values >= _adaptive_threshold(raw, values, levels, protocol)
+    # everything that is a sum over levels, at once: pixels above two thresholds, sum of values, pixels
+    sums = raw @ np.stack([chosen, bright, values, np.ones(LEVELS)], axis=1)
+    (alarms, wide, light, ground), (hits, caught, lit, figure) = sums.tolist()
+    matrix = np.array([[ground - alarms, alarms], [figure - hits, hits]], np.int64)
     histogram = raw
     if protocol.stretch:  # the map is rounded down to 8 bits a second time before thresholds are counted
-        histogram = np.zeros_like(raw)
         again = (values * 255).astype(np.uint8)
-        for row in (0, 1):
-            histogram[row] = np.bincount(again, raw[row], LEVELS)
-    bright = values >= _adaptive_threshold(raw, values, levels, protocol)
-    adaptive = (int(raw[1, bright].sum()), int(raw[0, bright].sum()))
-    counts = ImageCounts(matrix, histogram, error, adaptive)
-    if not shapes:
-        return counts
-    mask = cv2.LUT(levels, chosen.astype(np.uint8))
-    return _with_shapes(counts, levels, label, mask, values, protocol)
+        histogram = np.stack([np.bincount(again, row, LEVELS) for row in raw]).astype(np.int64)
+    counts = ImageCounts(matrix, histogram, light + figure - lit, (int(caught), int(wide)))
+    mask = cv2.LUT(levels, chosen.astype(np.uint8)) if depth == "all" else levels
+    return _with_shapes(counts, (levels, label, mask), values, protocol, depth)
 
 
 def _adaptive_threshold(raw: np.ndarray, values: np.ndarray, levels: np.ndarray, protocol: Protocol) -> float:
@@ -170,13 +178,15 @@ def _adaptive_threshold(raw: np.ndarray, values: np.ndarray, levels: np.ndarray,
 
 def _with_shapes(
     counts: ImageCounts,
-    levels: np.ndarray,
-    label: np.ndarray,
-    mask: np.ndarray,
+    planes: tuple[np.ndarray, np.ndarray, np.ndarray],
     values: np.ndarray,
     protocol: Protocol,
+    depth: Depth,
 ) -> ImageCounts:
-    """The counts with the scores that need pixels, not histograms."""
+    """The counts with the scores that need pixels, not histograms: of `planes` levels, label and predicted mask."""
+    if depth == "curves":
+        return counts
+    levels, label, mask = planes
     truth, valid = label, None
     if counts.confusion.sum() != label.size:
         valid = (label != IGNORE).astype(np.uint8)
@@ -186,10 +196,11 @@ def _with_shapes(
     shape = {
         "s_measure": s_measure(quadrants, weights, values, (levels, truth) if protocol.stretch else None),
         "f_weighted": weighted_f(levels, truth, valid, values),
-        "hd95": hd95(mask, truth),
     }
+    if depth == "structure":
+        return replace(counts, shape=shape)
     bands = np.stack([np.zeros((len(WIDTHS), 2), np.int64), boundary_counts(mask, truth)], axis=1)
-    return ImageCounts(counts.confusion, counts.histogram, counts.error, counts.adaptive, shape, bands)
+    return replace(counts, shape=shape | {"hd95": hd95(mask, truth)}, boundary=bands)
 
 
 def _refuse_stray(raw: np.ndarray, label: np.ndarray) -> None:
