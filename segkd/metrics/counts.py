@@ -61,7 +61,7 @@ def joint_histogram(
         counted = cv2.calcHist([joint], [0], None, [bins], [0, bins])
     else:
         counted = np.bincount(joint.ravel(), minlength=65536)[:bins]
-    return counted.reshape(lanes, planes, 256).sum(axis=0, dtype=np.int64)
+    return counted.reshape(lanes, planes, 256).sum(axis=0).astype(np.int64)
 
 
 def confusion(
@@ -132,46 +132,57 @@ def count_classes(predicted: UInt8[np.ndarray, "h w"], label: UInt8[np.ndarray, 
     )
 
 
-def level_values(prediction: UInt8[np.ndarray, "h w"], protocol: Protocol) -> Float64[np.ndarray, "256"]:
-    """The value that each 8-bit level stands for: level / 255, stretched to 0..1 where the protocol says so."""
+def level_values(low: int, high: int, protocol: Protocol) -> Float64[np.ndarray, "256"]:
+    """What each 8-bit level of a map with levels `low` to `high` stands for: level / 255, stretched if so agreed."""
     values = np.arange(LEVELS) / 255
-    low, high, _, _ = cv2.minMaxLoc(prediction)
-    if protocol.stretch and low != high:
-        values = (values - values[int(low)]) / (values[int(high)] - values[int(low)])
-        values = values.clip(0, 1)  # levels that do not occur
+    if not protocol.stretch or low == high or (low, high) == (0, 255):
+        return values
+    values = (values - values[low]) / (values[high] - values[low])
+    values[:low], values[high + 1 :] = 0, 1  # do not occur
     return values
 
 
 def _count_levels(
     levels: np.ndarray, label: np.ndarray, threshold: float, protocol: Protocol, depth: Depth
 ) -> ImageCounts:
-    values = level_values(levels, protocol)
     raw = joint_histogram(levels, label, 2)
-    _refuse_stray(raw, label)
-    chosen = values > threshold if protocol.strict else values >= threshold
-    bright = values >= _adaptive_threshold(raw, values, levels, protocol)
-    # everything that is a sum over levels, at once: pixels above two thresholds, sum of values, pixels
-    sums = raw @ np.stack([chosen, bright, values, np.ones(LEVELS)], axis=1)
-    (alarms, wide, light, ground), (hits, caught, lit, figure) = sums.tolist()
-    matrix = np.array([[ground - alarms, alarms], [figure - hits, hits]], np.int64)
+    pixels = raw[0] + raw[1]
+    there = np.flatnonzero(pixels)
+    low, high = (int(there[0]), int(there[-1])) if len(there) else (0, 0)
+    below = np.concatenate([np.zeros((2, 1), np.int64), raw.cumsum(axis=1)], axis=1)
+    ground, figure = below[:, -1].tolist()
+    if ground + figure < label.size:
+        _refuse_stray(label)
+        if protocol.stretch:  # the map's own range counts ignored pixels too, as it would in a file
+            low, high = (int(n) for n in cv2.minMaxLoc(levels)[:2])
+    values = level_values(low, high, protocol)
+    cut = int(np.searchsorted(values, threshold, side="right" if protocol.strict else "left"))
+    missed, hits = int(below[1, cut]), figure - int(below[1, cut])
+    alarms = ground - int(below[0, cut])
+    adaptive = int(np.searchsorted(values, _adaptive_threshold(pixels, values, levels, protocol)))
     histogram = raw
-    if protocol.stretch:  # the map is rounded down to 8 bits a second time before thresholds are counted
+    if protocol.stretch and values[1] != 1 / 255:  # the map is rounded down to 8 bits again before thresholds count
         again = (values * 255).astype(np.uint8)
         histogram = np.stack([np.bincount(again, row, LEVELS) for row in raw]).astype(np.int64)
-    counts = ImageCounts(matrix, histogram, light + figure - lit, (int(caught), int(wide)))
-    mask = cv2.LUT(levels, chosen.astype(np.uint8)) if depth == "all" else levels
+    dark, lit = (raw @ values).tolist()
+    counts = ImageCounts(
+        np.array([[ground - alarms, alarms], [missed, hits]], np.int64),
+        histogram,
+        dark + figure - lit,
+        (figure - int(below[1, adaptive]), ground - int(below[0, adaptive])),
+    )
+    mask = (levels >= cut).astype(np.uint8) if depth == "all" else levels
     return _with_shapes(counts, (levels, label, mask), values, protocol, depth)
 
 
-def _adaptive_threshold(raw: np.ndarray, values: np.ndarray, levels: np.ndarray, protocol: Protocol) -> float:
+def _adaptive_threshold(pixels: np.ndarray, values: np.ndarray, levels: np.ndarray, protocol: Protocol) -> float:
     """min(2 mean(p), 1); where a level ties with it, the last bit of PySODMetrics' own sum decides."""
-    pixels = raw.sum(axis=0)
-    mean = float((pixels * values).sum() / max(int(pixels.sum()), 1))
-    threshold = min(2 * mean, 1.0)
+    total = int(pixels.sum())
+    threshold = min(2 * float(pixels @ values) / max(total, 1), 1.0)
     if not protocol.stretch:
         return max(threshold, 1 / 255)  # an all-zero map predicts nothing
-    near = np.abs(values - threshold) < 1e-9
-    if 0 < threshold < 1 and (near & (pixels > 0)).any() and pixels.sum() == levels.size:
+    nearest = int(np.searchsorted(values, threshold - 1e-9))
+    if 0 < threshold < 1 and values[nearest] < threshold + 1e-9 and total == levels.size:
         return min(2 * float(values[levels].mean()), 1.0)
     return threshold
 
@@ -203,9 +214,7 @@ def _with_shapes(
     return replace(counts, shape=shape | {"hd95": hd95(mask, truth)}, boundary=bands)
 
 
-def _refuse_stray(raw: np.ndarray, label: np.ndarray) -> None:
-    if raw.sum() == label.size:
-        return
+def _refuse_stray(label: np.ndarray) -> None:
     stray = np.setdiff1d(np.unique(label), [0, 1, IGNORE])
     if len(stray):
         raise InputError(f"label: expected classes 0..1 or {IGNORE} (ignored), found {stray[0]}.")
