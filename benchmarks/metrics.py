@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 
 from segkd.datasets.embedded import Embedded, draw_sample
-#from segkd.engine.judge import MapPair, MapScorer, score_maps
+from segkd.engine.judge import MapPair, MapScorer, score_maps
 from segkd.metrics.counts import Depth, count_binary
 from segkd.metrics.meter import Meter
 from segkd.metrics.protocol import PYSOD
@@ -40,9 +40,9 @@ def made_pair(number: int) -> tuple[np.ndarray, np.ndarray]:
     return (255 / (1 + np.exp(-margin)) + 0.5).astype(np.uint8), label
 
 
-def seconds(work: Callable[[], object]) -> float:
+def seconds(work: Callable[..., object], *arguments: object) -> float:
     start = time.process_time()
-    work()
+    work(*arguments)
     return time.process_time() - start
 
 
@@ -62,10 +62,10 @@ def beside_pysod(pairs: list[tuple[np.ndarray, np.ndarray]], rounds: int) -> dic
         few = [pysod.Fmeasure(), pysod.Emeasure(), pysod.MAE(), iou]
         more = [pysod.Smeasure(), pysod.WeightedFmeasure()]
         # arms take turns over the whole set, as in use: image by image they would empty each other's caches
-        curves = seconds(lambda: _theirs(few, pairs))
-        ours = seconds(lambda: _ours(pairs, "curves"))
-        rest = seconds(lambda: _theirs(more, pairs))
-        whole = seconds(lambda: _ours(pairs, "structure"))
+        curves = seconds(_theirs, few, pairs)
+        ours = seconds(_ours, pairs, "curves")
+        rest = seconds(_theirs, more, pairs)
+        whole = seconds(_ours, pairs, "structure")
         ratios["curves_over_pysod"].append(curves / ours)
         ratios["all_over_pysod"].append((curves + rest) / whole)
         times = [f"{1e3 * spent / len(pairs):.2f}" for spent in (curves, ours, curves + rest, whole)]
@@ -106,7 +106,10 @@ def from_files(pairs: list[tuple[np.ndarray, np.ndarray]], files: int) -> dict[s
             wall[processes] = time.perf_counter() - start
         reading = seconds(lambda: [(scorer.read_prediction(p), scorer.read_label(p)) for p in paths])
         whole = seconds(lambda: score_maps(paths, scorer, TWO, processes=1))
-    print(f"{files} files: {wall[1]:.1f} s in one process, {wall[2]:.1f} s in two; {whole:.1f} s CPU, {reading:.1f} reading")
+    print(
+        f"{files} files: {wall[1]:.1f} s with one process, {wall[2]:.1f} s with two; "
+        f"{whole:.1f} s CPU, {reading:.1f} of it reading"
+    )
     return {
         "process_scaling_2": round(wall[1] / wall[2], 2),
         "png_share": round(reading / whole, 3),

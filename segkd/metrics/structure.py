@@ -109,7 +109,10 @@ def _as_rounded(pixels: tuple[np.ndarray, np.ndarray], values: np.ndarray, numbe
     """Mean and variance of a constant quadrant with the rounding of numpy's own mean over its pixels."""
     levels, truth = pixels
     y, x = np.argwhere(truth).mean(axis=0).round().astype(int) + 1
-    rows, columns = (slice(0, y) if number < 2 else slice(y, None)), (slice(0, x) if number % 2 == 0 else slice(x, None))
+    rows, columns = (
+        (slice(0, y) if number < 2 else slice(y, None)),
+        (slice(0, x) if number % 2 == 0 else slice(x, None)),
+    )
     part = values[levels][rows, columns]
     mean = part.mean()
     return float(mean), float(((part - mean) ** 2).sum() / (part.size - 1 + EPS))
