@@ -53,8 +53,12 @@ def e_of(
     predicted = hits + alarms
     whole = np.maximum(size, 1)
     mean_p, mean_y = predicted / whole, figure / whole
-    parts = ((hits, 1 - mean_p, 1 - mean_y), (alarms, 1 - mean_p, 0 - mean_y),
-             (figure - hits, 0 - mean_p, 1 - mean_y), ((size - predicted) - (figure - hits), 0 - mean_p, 0 - mean_y))  # fmt: skip
+    parts = (
+        (hits, 1 - mean_p, 1 - mean_y),
+        (alarms, 1 - mean_p, 0 - mean_y),
+        (figure - hits, 0 - mean_p, 1 - mean_y),
+        ((size - predicted) - (figure - hits), 0 - mean_p, 0 - mean_y),
+    )
     total = np.zeros(predicted.shape)
     for pixels, a, b in parts:
         aligned = 2 * (a * b) / (a**2 + b**2 + EPS)
