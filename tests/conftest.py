@@ -14,9 +14,13 @@ install_import_hook("segkd", "beartype.beartype")
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from PIL import Image
 
 from segkd.types import IGNORE, Batch
+
+settings.register_profile("same every time", derandomize=True, deadline=None)
+settings.load_profile("same every time")
 
 REPOSITORY = Path(__file__).parent.parent
 TINY = "test_efficientnet"

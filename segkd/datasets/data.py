@@ -89,17 +89,22 @@ def open_data(data: Data, wanted: Sequence[str], advance: Callable[[int], None])
     _check_settings(data)
     if data.embedded is not None:
         return _open_embedded(data.embedded, len(data.classes), wanted)
+    splits = splits_of(data)
+    absent = [name for name in wanted if name not in splits]
+    if absent:
+        raise InputError(f"no {absent[0]} split: expected data.{absent[0]}, a list file below {data.root}, found none. "
+                         f"There are: {', '.join(splits)}.")  # fmt: skip
+    chosen = {name: splits[name] for name in wanted}
+    return _open_folder(data, chosen, advance, found=", ".join(f"{len(v)} {k}" for k, v in splits.items()))
+
+
+def splits_of(data: Data) -> dict[str, list[Pair]]:
+    """The pairs of files of each split of `data.root`; nothing but names is read."""
     root = Path(str(data.root)).expanduser()
     if not root.is_dir():
         raise InputError(f"data.root: expected a folder, found none at {root}. Put the data there or set --data.root.")
     lists = {name: _list_file(root, name, chosen) for name, chosen in zip(SPLITS, (data.train, data.val, data.test))}
-    splits = split_pairs(pair_files(root / data.images, root / data.masks), lists, data.val_share)
-    absent = [name for name in wanted if name not in splits]
-    if absent:
-        raise InputError(f"no {absent[0]} split: expected data.{absent[0]}, a list file below {root}, found none. "
-                         f"There are: {', '.join(splits)}.")  # fmt: skip
-    chosen = {name: splits[name] for name in wanted}
-    return _open_folder(data, chosen, advance, found=", ".join(f"{len(v)} {k}" for k, v in splits.items()))
+    return split_pairs(pair_files(root / data.images, root / data.masks), lists, data.val_share)
 
 
 def _open_folder(

@@ -49,14 +49,14 @@ def claim_folder(folder: Path, parser: ArgumentParser, config: Namespace, resume
     try:
         folder.mkdir(parents=True, exist_ok=True)
         part = folder / "config.yaml.part"
-        part.write_text(_dump(parser, config), encoding="utf-8")
+        part.write_text(resolved_text(parser, config), encoding="utf-8")
         os.replace(part, folder / "config.yaml")
     except OSError as error:
         raise InputError(f"--out {folder}: cannot write there: {error}.") from error
 
 
 def _refuse_changes(folder: Path, parser: ArgumentParser, config: Namespace) -> None:
-    then, now = _flat(read_layer(folder / "config.yaml")), _flat(yaml.safe_load(_dump(parser, config)))
+    then, now = flat(read_layer(folder / "config.yaml")), flat(yaml.safe_load(resolved_text(parser, config)))
     changed = [f"{key}: {then.get(key)} then, {now.get(key)} now" for key in sorted(then.keys() | now.keys())
                if then.get(key) != now.get(key)]  # fmt: skip
     if changed:
@@ -84,18 +84,20 @@ def save_environment(folder: Path, engine: Engine, about: dict[str, Any]) -> Non
     path.write_text(json.dumps([*sessions, environment], indent=2), encoding="utf-8")
 
 
-def _dump(parser: ArgumentParser, config: Namespace) -> str:
+def resolved_text(parser: ArgumentParser, config: Namespace) -> str:
+    """The whole configuration as YAML, every default said; it reruns the run."""
     plain = config.clone()
     for name in ("config", "out", "resume"):
         plain.pop(name, None)
     return parser.dump(plain, skip_validation=True, skip_unset=False)
 
 
-def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """A tree of dictionaries as one: dotted key -> leaf."""
     if not isinstance(tree, dict) or not tree:
         return {prefix: tree}
     return {key: leaf for name, part in tree.items()
-            for key, leaf in _flat(part, f"{prefix}.{name}" if prefix else str(name)).items()}  # fmt: skip
+            for key, leaf in flat(part, f"{prefix}.{name}" if prefix else str(name)).items()}  # fmt: skip
 
 
 def _version(name: str) -> str | None:

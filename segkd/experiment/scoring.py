@@ -29,20 +29,33 @@ def score_run(config: Namespace, data: Data) -> int:
     accelerator = Accelerator(cpu=config.device == "cpu")
     console = make_console(accelerator.is_main_process)
     model = load_model(config.run, str(accelerator.device))
-    card = model.card
+    threshold = _threshold(config.threshold, model.card)
+    meter = score_student(model, data, config.split, accelerator, threshold)
+    result = describe(meter, model.card, {"run": config.run, "split": config.split, "threshold": threshold})
+    print_scores(
+        console, f"{config.run} on {config.split} ({len(meter.rows)} images)", meter.scores(), meter.per_class()
+    )
+    if config.out and accelerator.is_main_process:
+        write_json(Path(config.out), result)
+        console.print(f"scores: {config.out}")
+    return 0
+
+
+def score_student(model: Model, data: Data, split: str, accelerator: Accelerator, threshold: float) -> Meter:
+    """The meter of a student on a split of `data`, with a progress bar."""
+    card, console = model.card, make_console(accelerator.is_main_process)
     if len(data.classes) != len(card.classes):
         raise InputError(
-            f"data.classes names {len(data.classes)} classes ({', '.join(data.classes)}), but {config.run} was trained "
+            f"data.classes names {len(data.classes)} classes ({', '.join(data.classes)}), but the student was trained "
             f"on {len(card.classes)} ({', '.join(card.classes)}). Score it on data with the same classes."
         )
-    threshold = _threshold(config.threshold, card)
     with ticking(console, "checking the data") as ticker:
-        records, about = open_data(data, [config.split], ticker)
+        records, about = open_data(data, [split], ticker)
     console.print(f"data: {about}")
-    dataset = SegmentationDataset(records[config.split], Transform(card.size, None, len(card.classes), False), 0)
+    dataset = SegmentationDataset(records[split], Transform(card.size, None, len(card.classes), False), 0)
     with ticking(console, "scoring") as ticker:
         ticker(len(dataset))
-        meter = evaluate(
+        return evaluate(
             model.network,
             dataset,
             card.classes,
@@ -52,14 +65,6 @@ def score_run(config: Namespace, data: Data) -> int:
             threshold=threshold,
             advance=ticker.move,
         )
-    result = describe(meter, card, {"run": config.run, "split": config.split, "threshold": threshold})
-    print_scores(
-        console, f"{config.run} on {config.split} ({len(meter.rows)} images)", meter.scores(), meter.per_class()
-    )
-    if config.out and accelerator.is_main_process:
-        write_json(Path(config.out), result)
-        console.print(f"scores: {config.out}")
-    return 0
 
 
 def describe(meter: Meter, card: ModelCard, about: dict) -> dict:

@@ -19,7 +19,8 @@ from segkd.distill.knowledge.response import Response
 from segkd.distill.teachers.label import LabelTeacher
 from segkd.engine.optim import Optim
 from segkd.losses import TaskLoss
-from segkd.models.network import FusionNet, Network
+from segkd.models.network import FusionNet, Network, WrappedNet
+from segkd.models.smp import SmpNet
 from segkd.types import Disturbance, InputError, LayerPath
 
 BASES: dict[str, type] = {
@@ -31,7 +32,7 @@ BASES: dict[str, type] = {
 }
 """Configuration keys that name a class, and the base it must have."""
 
-BUILT_IN = (FusionNet, LabelTeacher, Response)
+BUILT_IN = (FusionNet, WrappedNet, SmpNet, LabelTeacher, Response)
 """Importing them is what lets a configuration name them without their path."""
 
 register_type(LayerPath, serializer=str, deserializer=LayerPath)

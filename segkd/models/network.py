@@ -91,7 +91,7 @@ class FusionNet(Network):
         exits: bool = False,
     ) -> None:
         super().__init__()
-        _refuse_few_classes(classes)
+        refuse_few_classes(classes)
         self.encoder = build_encoder(encoder, weights)
         fine = sum(stride < 4 for stride in self.encoder.strides[:-2])
         self.decoder = FusionDecoder(self.encoder.channels[fine:], width)
@@ -154,7 +154,7 @@ class WrappedNet(Network):
         divisor: int = 32,
     ) -> None:
         super().__init__()
-        _refuse_few_classes(classes)
+        refuse_few_classes(classes)
         self.network = _constructed(network, arguments or {}, classes)
         self.encoder_path = f"network.{encoder_layer}" if encoder_layer else None
         self.classes, self.divisor = classes, divisor
@@ -174,8 +174,7 @@ class WrappedNet(Network):
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Prediction:
         """Logits enlarged to the image's size and the tapped features."""
         height, width = image.shape[-2:]
-        pad = (0, -width % self.divisor, 0, -height % self.divisor)
-        padded = F.pad(image, pad, mode="replicate") if any(pad) else image
+        padded = padding(image, self.divisor)
         seen: dict[str, Tensor] = {}
         # hooks live for one call: a copy of this module would otherwise report to the original
         hooks = [
@@ -197,7 +196,14 @@ class WrappedNet(Network):
         return Prediction(resize(logits, padded)[..., :height, :width], features)
 
 
-def _refuse_few_classes(classes: int) -> None:
+def padding(image: Float[Tensor, "b 3 _h _w"], divisor: int) -> Float[Tensor, "b 3 h w"]:
+    """`image` padded on the right and below, by repeating its last pixels, to a multiple of `divisor`."""
+    pad = (0, -image.shape[-1] % divisor, 0, -image.shape[-2] % divisor)
+    return F.pad(image, pad, mode="replicate") if any(pad) else image
+
+
+def refuse_few_classes(classes: int) -> None:
+    """Raises InputError unless there are at least 2."""
     if classes < 2:
         raise InputError(f"classes: expected at least 2 (background counts), found {classes}.")
 

@@ -1,16 +1,16 @@
 """Response knowledge: the teacher's and the student's class probabilities per pixel."""
 
+from dataclasses import dataclass
 from typing import Any, final
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from segkd.distill.base import Knowledge
 from segkd.losses import global_mean
-from segkd.types import Batch, InputError, Prediction
+from segkd.types import IGNORE, Batch, InputError, Prediction
 
 
 def response(
@@ -27,38 +27,116 @@ def response(
     With `soften_student=False` the student stays at temperature 1, as in the official code, and no T^2 is
     needed: mixed with cross-entropy, that is label smoothing under another name.
     """
-    values = DivergencePerPixel.apply(student, teacher, valid, temperature, temperature if soften_student else 1.0)
+    compare = MapDivergence(temperature, temperature if soften_student else 1.0, teacher.detach())
+    values = DivergencePerPixel.apply(student, valid, compare)
     return (temperature**2 if soften_student else 1.0) * global_mean(values, valid)
 
 
-class DivergencePerPixel(torch.autograd.Function):
-    """KL(softmax(t / T_t) || softmax(s / T_s)) at each valid pixel, 0 elsewhere; the gradient goes to s alone.
+def response_to_label(
+    student: Float[Tensor, "b k h w"],
+    on_off: tuple[float, float],
+    label: Int64[Tensor, "b h w"],
+    temperature: float,
+    soften_student: bool,
+) -> Float[Tensor, ""]:
+    """`response` to a teacher with logit on_off[0] at the label's class and on_off[1] at all others, in closed form:
 
-    Written out because it runs in every step: d KL / d s = (softmax(s / T_s) - softmax(t / T_t)) / T_s is at hand once
-    the value is, so nothing else is kept, and three passes of autograd over [b k h w] are saved.
+    KL = sum_k q_k log q_k - q_off sum_k log p_k - (q_on - q_off) log p_label.
+    """
+    valid = label != IGNORE
+    temperature_s = temperature if soften_student else 1.0
+    compare = LabelDivergence(temperature, temperature_s, label.masked_fill(~valid, 0).unsqueeze(1), on_off)
+    values = DivergencePerPixel.apply(student, valid, compare)
+    return (temperature**2 if soften_student else 1.0) * global_mean(values, valid)
+
+
+@dataclass(frozen=True)
+class MapDivergence:
+    """KL to a teacher's map of logits."""
+
+    temperature_t: float
+    temperature_s: float
+    teacher: Float[Tensor, "b k h w"]
+
+    def __call__(self, part: slice, x: Tensor, values: Tensor) -> Tensor:
+        """Writes KL of the images `part`, [n h w], to `values`; x, [n k h w], are their softened student's logits.
+
+        Returns p - q, the gradient with respect to x.
+        """
+        y = self.teacher[part].to(x.dtype) / self.temperature_t
+        gap = y - x
+        log_z = softmax_(x)
+        torch.sub(log_z, softmax_(y), out=values)
+        values.add_(gap.mul_(y).sum(dim=1))
+        return x.sub_(y)
+
+
+@dataclass(frozen=True)
+class LabelDivergence:
+    """KL to a teacher that knows two numbers: `on_off` at the label's class and elsewhere; `label` is [b 1 h w]."""
+
+    temperature_t: float
+    temperature_s: float
+    label: Int64[Tensor, "b 1 h w"]
+    on_off: tuple[float, float]
+
+    def __call__(self, part: slice, x: Tensor, values: Tensor) -> Tensor:
+        """As `MapDivergence`."""
+        label, k = self.label[part], x.shape[1]
+        levels = torch.tensor([self.on_off[0], *[self.on_off[1]] * (k - 1)], dtype=torch.float64) / self.temperature_t
+        on, off = levels.softmax(dim=0)[:2].tolist()
+        log_on, log_off = levels.log_softmax(dim=0)[:2].tolist()
+        torch.sum(x, dim=1, out=values)
+        values.mul_(-off).sub_(x.gather(1, label).squeeze(1), alpha=on - off)
+        # the probabilities of the teacher sum to 1, so log Z counts once
+        values.add_(softmax_(x)).add_(on * log_on + (k - 1) * off * log_off)
+        x.sub_(off)
+        return x.scatter_add_(1, label, torch.full_like(x[:, :1], off - on))
+
+
+class DivergencePerPixel(torch.autograd.Function):
+    """KL(teacher || softmax(s / T_s)) at each valid pixel, 0 elsewhere; the gradient goes to s alone.
+
+    Written out because it runs in every step: d KL / d s = (p - q) / T_s is at hand once the value is, so nothing
+    else is kept. On a CPU it goes image by image, which stay in the cache from one pass to the next.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, student: Tensor, teacher: Tensor, valid: Tensor, temperature_t: float, temperature_s: float
-    ) -> Tensor:
+        ctx: Any, student: Tensor, valid: Tensor, compare: MapDivergence | LabelDivergence
+    ) -> Float[Tensor, "b h w"]:
         """Values [b h w]."""
+        # half precision is widened, and double stays
+        s, cpu = student.detach(), student.device.type == "cpu"
+        dtype = torch.promote_types(s.dtype, torch.float32)
         # torch's softmax over dimension 1 is fast on contiguous planes only
-        log_p = F.log_softmax(student.detach().contiguous() / temperature_s, dim=1)
-        log_t = F.log_softmax(teacher.detach().contiguous() / temperature_t, dim=1)
-        t = log_t.exp()
-        values = log_t.sub_(log_p).mul_(t).sum(dim=1).masked_fill_(~valid, 0.0)
+        gradient = torch.empty(s.shape, dtype=dtype, device=s.device)
+        values = torch.empty(valid.shape, dtype=dtype, device=s.device)
+        for part in [slice(i, i + 1) for i in range(len(s))] if cpu else [slice(None)]:
+            x = s[part].to(dtype).contiguous() / compare.temperature_s
+            gradient[part] = compare(part, x, values[part])
         # masked after the softmax, so that a pixel without a label has a gradient of 0 even where it is inf
-        ctx.save_for_backward(log_p.exp_().sub_(t).masked_fill_(~valid.unsqueeze(1), 0.0))
-        ctx.temperature = temperature_s
+        values.masked_fill_(~valid, 0.0)
+        if not cpu or not bool(valid.all()):  # on an accelerator, looking would wait for it
+            gradient.masked_fill_(~valid.unsqueeze(1), 0.0)
+        ctx.save_for_backward(gradient)
+        ctx.temperature = compare.temperature_s
         return values
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """The gradient of `student`, [b k h w]."""
-        (difference,) = ctx.saved_tensors
-        return difference * (grad / ctx.temperature).unsqueeze(1), None, None, None, None
+        (gradient,) = ctx.saved_tensors
+        return gradient * (grad / ctx.temperature).unsqueeze(1), None, None
+
+
+def softmax_(x: Float[Tensor, "n k h w"]) -> Float[Tensor, "n h w"]:
+    """Turns logits into probabilities, in place; returns log sum_k exp(x_k)."""
+    highest = x.amax(dim=1, keepdim=True)
+    total = x.sub_(highest).exp_().sum(dim=1, keepdim=True)
+    x.div_(total)
+    return total.log_().add_(highest).squeeze(1)
 
 
 @final
@@ -80,4 +158,6 @@ class Response(Knowledge):
 
     def forward(self, student: Prediction, target: Prediction, batch: Batch) -> Float[Tensor, ""]:
         """Mean over the valid pixels of all processes."""
+        if target.on_off is not None:
+            return response_to_label(student.logits, target.on_off, batch.label, self.temperature, self.soften_student)
         return response(student.logits, target.logits, batch.valid, self.temperature, self.soften_student)

@@ -137,7 +137,8 @@ class LabelTeacher(Teacher):
             # two numbers serve every pixel: fill with the one, write the other where the label is
             label = batch.label.masked_fill(~batch.valid, 0).unsqueeze(1)
             shape = (len(label), classes, *label.shape[2:])
-            return Lesson(Prediction(torch.full(shape, off, device=label.device).scatter_(1, label, on)))
+            logits = torch.full(shape, off, device=label.device).scatter_(1, label, on)
+            return Lesson(Prediction(logits, on_off=(on, off)))
         target = self.distribution(batch, classes)
         return Lesson(Prediction(target.log() if self.soften == "power" else target))
 

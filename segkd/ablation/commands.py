@@ -1,0 +1,47 @@
+"""`segkd ablate` and `segkd compare`."""
+
+import itertools
+import os
+from pathlib import Path
+
+from segkd.ablation.grid import describe, run_grid, stock_lines
+from segkd.ablation.plan import grid_parser, read_grid
+from segkd.ablation.resolve import Place, resolve
+from segkd.ablation.runner import Run, take_stock
+from segkd.experiment.console import make_console, ticking
+from segkd.experiment.settings import found_layer
+from segkd.types import InputError
+
+
+def ablate(arguments: list[str]) -> int:
+    """`segkd ablate`: runs a grid, or goes on with it; 1 when a cell failed."""
+    parser = grid_parser()
+    parser.add_argument("--out", type=str, required=True, metavar="GRID", help="the grid's folder; again to go on")
+    parser.add_argument("--processes", type=int, default=None, help="cells side by side; as many as cores / threads")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of each cell")
+    parser.add_argument("--engine", choices=["local", "ray"], default="local", help="ray: a cluster, or a local ray")
+    parser.add_argument("--data-root", type=str, default=None, metavar="DIR", help="folder of the data sets by name")
+    parser.add_argument("--keep-code", action="store_true", help="keep finished cells when the code alone changed")
+    parser.add_argument("--dry-run", action="store_true", help="say what would run and why, and stop")
+    file = next((b for a, b in itertools.pairwise(arguments) if a == "--config"), None)
+    if file is not None:
+        arguments = [found_layer(a) if a == file else a for a in arguments]
+    config, grid = read_grid(parser, arguments)
+    if config.threads < 1 or (config.processes or 1) < 1:
+        raise InputError(f"--processes and --threads must be at least 1, found {config.processes}, {config.threads}.")
+    processes = config.processes or max(1, (os.cpu_count() or 1) // config.threads)
+    run = Run(Path(config.out), processes, config.threads, config.engine, config.keep_code)
+    folder = Path(found_layer(file)).resolve().parent if file is not None else Path.cwd()
+    console = make_console(True)
+    with ticking(console, "resolving the grid"):
+        cells = resolve(grid, Place(folder, config.threads, config.data_root))
+    for line in describe(grid, cells, run):
+        console.print(line, markup=False)
+    if config.dry_run:
+        for line in stock_lines(take_stock(cells, run, list(grid.splits))):
+            console.print(line, markup=False)
+        return 0
+    status = run_grid(grid, cells, run, console)
+    if status > 1:
+        console.print(f"stopped; go on with the same command. Cells so far: {run.out / 'cells.csv'}", markup=False)
+    return status

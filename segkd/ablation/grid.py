@@ -1,0 +1,177 @@
+"""A grid from its plan to its cells: said, run, tuned, collected."""
+
+import csv
+import math
+import os
+import signal
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from rich.console import Console
+
+from segkd.ablation.cell import State, read_state
+from segkd.ablation.plan import Grid
+from segkd.ablation.progress import Watcher
+from segkd.ablation.resolve import Cell
+from segkd.ablation.rows import SCORES, Row, write_rows
+from segkd.ablation.runner import Engine, LocalEngine, RayEngine, Run, Task, run_tasks, take_stock
+from segkd.types import InputError
+
+COSTS = ("arm", "dataset", "seed", "status", "steps", "seconds", "cpu_seconds", "peak_memory_gb", "parameters", "macs",
+         "why")  # fmt: skip
+"""Columns of costs.csv, one line per cell."""
+
+
+def run_grid(grid: Grid, cells: list[Cell], run: Run, console: Console) -> int:
+    """Runs what is not done yet; returns 0, 1 when a cell failed, or 128 + the number of the signal that stopped it.
+
+    Raises:
+        InputError: the folder is not a grid's, or another process is at work in it.
+    """
+    claim(run.out)
+    try:
+        with FileLock(run.out / "lock", timeout=0):
+            engine = start_engine(run)
+            if grid.tune:
+                trials = [cell for cell in cells if cell.seed == grid.seeds[0]]
+                stopped = _run(take_stock(trials, run, ["val"]), ["val"], engine, run, console, "tuning on val")
+                if stopped:
+                    return 128 + signal.Signals[stopped].value
+            tasks = take_stock(chosen(grid, cells, run.out, console), run, list(grid.splits))
+            stopped = _run(tasks, list(grid.splits), engine, run, console, "training")
+    except Timeout as error:
+        raise InputError(
+            f"--out {run.out}: another `segkd ablate` is at work there. Wait for it, or stop it."
+        ) from error
+    if stopped:
+        return 128 + signal.Signals[stopped].value
+    return int(any(status != "done" for status in _statuses(tasks).values()))
+
+
+def claim(out: Path) -> None:
+    """Makes the folder of a grid; refuses one that holds something else."""
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / "cells").is_dir())):
+        raise InputError(f"--out {out}: expected a new folder or one of an earlier grid, found something else there.")
+    try:
+        (out / "cells").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out {out}: cannot write there: {error}.") from error
+
+
+def start_engine(run: Run) -> Engine:
+    """The engine named by `--engine`."""
+    return RayEngine(run.threads, run.processes) if run.engine == "ray" else LocalEngine(run.threads)
+
+
+def describe(grid: Grid, cells: Sequence[Cell], run: Run) -> list[str]:
+    """What will be compared at which budget, in sentences."""
+    trials = len(grid.tune)
+    lines = [
+        f"{len(grid.arms)} arms x {len(grid.datasets)} data sets x {len(grid.seeds)} seeds = "
+        f"{len(grid.arms) * len(grid.datasets) * len(grid.seeds)} cells; {run.processes} processes x {run.threads} "
+        f"threads ({run.engine}); tuning trials on val for each arm and data set: {trials}"
+    ]
+    if len(grid.seeds) < 2:
+        lines.append("one seed: readings, no result")
+    for dataset in grid.datasets:
+        budgets = {(cell.steps, cell.images) for cell in cells if cell.dataset == dataset}
+        text = " or ".join(f"{steps} optimiser steps, {images} images" for steps, images in sorted(budgets))
+        lines.append(
+            f"budget on {dataset}: {text}, {'the same for' if len(budgets) == 1 else 'UNEQUAL among'} all arms"
+        )
+    return lines
+
+
+def stock_lines(tasks: Sequence[Task]) -> list[str]:
+    """How many cells are done, and why the others run."""
+    reasons = Counter(task.why for task in tasks if task.run)
+    kept = sum(not task.run for task in tasks)
+    lines = [f"{kept} of {len(tasks)} cells are done already"] if kept else []
+    named = {why: next(t.cell.name for t in tasks if t.why == why) for why in reasons}
+    for why, number in reasons.items():
+        others = f" and {number - 1} more" if number > 1 else ""
+        lines += [] if why == "new" else [f"runs again: {named[why]}{others}: {why}"]
+    return lines
+
+
+def chosen(grid: Grid, cells: list[Cell], out: Path, console: Console) -> list[Cell]:
+    """The cells of the final comparison: of each arm and data set, the option of `tune` with the best score on val."""
+    if not grid.tune:
+        return cells
+    best: dict[tuple[str, str], tuple[float, int]] = {}
+    for cell in cells:
+        state = read_state(out / "cells" / cell.name) if cell.seed == grid.seeds[0] else None
+        score = (state.scores.get("val", {}) if state else {}).get(selected_score(cell.identity["config"]))
+        entry = (-math.inf if score is None else score, -(cell.option or 0))
+        best[cell.arm, cell.dataset] = max(best.get((cell.arm, cell.dataset), entry), entry)
+    for (arm, dataset), (score, option) in best.items():
+        console.print(
+            f"tuned {arm} on {dataset}: option {-option} {grid.tune[-option]} (val {score:.4f})", markup=False
+        )
+    return [cell for cell in cells if cell.option == -best[cell.arm, cell.dataset][1]]
+
+
+def selected_score(config: dict[str, Any]) -> str:
+    """The score on val that decides which weights are kept."""
+    several = len(config["data.classes"]) > 2
+    return config.get("evaluation.select") or ("miou_dataset" if several else "miou_image")
+
+
+def collect(tasks: Sequence[Task]) -> tuple[list[Row], list[list[Any]]]:
+    """Rows of the cells that are done, and a line of costs for every cell."""
+    rows, costs = [], []
+    for task in tasks:
+        state, cell = read_state(task.folder), task.cell
+        if state is None or (task.stale and state.identity != cell.identity):
+            continue
+        costs.append([
+            cell.arm, cell.dataset, cell.seed, state.status, state.steps, f"{state.seconds:.1f}",
+            f"{state.cpu_seconds:.1f}", f"{state.peak_memory / 1e9:.3f}", state.parameters, state.macs, state.why,
+        ])  # fmt: skip
+        for split, scores in state.scores.items() if state.status == "done" else ():
+            rows.append(_row(cell, state, split, scores))
+    return rows, costs
+
+
+def write_cells(out: Path, tasks: Sequence[Task]) -> list[Row]:
+    """Brings `cells.csv` and `costs.csv` up to date."""
+    rows, costs = collect(tasks)
+    write_rows(out / "cells.csv", rows)
+    part = out / "costs.csv.part"
+    with part.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows([COSTS, *costs])
+    os.replace(part, out / "costs.csv")
+    return rows
+
+
+def _row(cell: Cell, state: State, split: str, scores: dict[str, float | None]) -> Row:
+    values = {name: scores.get(name) for name in SCORES}
+    plain = {name: math.nan if value is None else value for name, value in values.items()}
+    images = round(cell.images * state.steps / cell.steps)
+    return Row(cell.arm, cell.dataset, cell.seed, split, plain, state.steps, images, state.seconds, state.commit)
+
+
+def _run(tasks: list[Task], splits: list[str], engine: Engine, run: Run, console: Console, what: str) -> str:
+    for line in stock_lines(tasks):
+        console.print(f"{what}: {line}", markup=False)
+    waiting = [task for task in tasks if task.run]
+    select = selected_score(tasks[0].cell.identity["config"])
+    cells = [task.cell for task in waiting]
+    rates: dict[str, list[float]] = {}
+    with Watcher(
+        console, splits, select, cells, run.processes, lambda: _ignore(write_cells(run.out, tasks)), rates
+    ) as w:
+        stopped = run_tasks(waiting, engine, run.processes, run.out, w)
+    write_cells(run.out, tasks)
+    return stopped
+
+
+def _ignore(_: object) -> None:
+    """A callback's result is nobody's."""
+
+
+def _statuses(tasks: Sequence[Task]) -> dict[str, str]:
+    return {task.cell.name: state.status for task in tasks if (state := read_state(task.folder)) is not None}

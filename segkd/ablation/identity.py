@@ -1,0 +1,133 @@
+"""What makes two cells the same: the content of configuration, data lists and code, and how two differ."""
+
+import ast
+import hashlib
+import importlib.util
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from segkd.datasets.data import Data, splits_of
+from segkd.experiment.folder import flat
+
+WITHOUT_EFFECT = frozenset({
+    "data.root", "data.workers", "data.cache_gb", "engine.threads", "engine.log_every", "engine.save_every",
+})  # fmt: skip
+"""Settings that change where and how fast a run goes, not its result; the files below data.root are looked at."""
+
+TRAINED_BY = ("types", "datasets", "frequency", "models", "losses", "distill", "metrics", "engine", "experiment")
+"""Rooms whose code a training and its scores pass through."""
+
+
+def plain_config(text: str) -> dict[str, Any]:
+    """A resolved configuration as dotted key -> leaf, without what has no effect on the result."""
+    return {key: leaf for key, leaf in flat(yaml.safe_load(text)).items() if key not in WITHOUT_EFFECT}
+
+
+def data_digests(data: Data) -> dict[str, dict[str, Any]]:
+    """Split -> number of pairs and a digest of their names and file sizes, in order."""
+    if data.embedded is not None:
+        sizes = {"train": data.embedded.train, "val": data.embedded.val, "test": data.embedded.test}
+        return {split: {"pairs": pairs, "digest": "generated"} for split, pairs in sizes.items()}
+    found = {}
+    for split, pairs in splits_of(data).items():
+        lines = [f"{p.stem} {p.image.stat().st_size} {p.mask.stat().st_size}" for p in pairs]
+        found[split] = {"pairs": len(pairs), "digest": _digest("\n".join(lines).encode())}
+    return found
+
+
+def code_digests() -> dict[str, str]:
+    """File -> digest of its code, for the rooms of segkd that a training passes through.
+
+    Comments, docstrings and layout do not count: correcting a sentence must not cost a day of training.
+    """
+    package = Path(__file__).parent.parent
+    files = [path for path in sorted(package.rglob("*.py")) if _room(path.relative_to(package)) in TRAINED_BY]
+    return {f"segkd/{path.relative_to(package).as_posix()}": code_digest(path) for path in files}
+
+
+def user_code(config: dict[str, Any]) -> dict[str, str]:
+    """Module -> digest of its code, for the classes outside segkd that a configuration names by import path."""
+    keys = [key for key in config if key.endswith(("class_path", "init_args.network"))]
+    modules = {str(config[key]).rpartition(".")[0] for key in keys if config[key]}
+    found = {}
+    for module in sorted(modules - {""}):
+        if module.split(".")[0] == "segkd":
+            continue
+        try:
+            spec = importlib.util.find_spec(module)
+        except (ImportError, ValueError):
+            spec = None
+        if spec is not None and spec.origin and spec.origin.endswith(".py"):
+            found[module] = code_digest(Path(spec.origin))
+    return found
+
+
+def code_digest(path: Path) -> str:
+    """Digest of a Python file's syntax tree without docstrings."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.body = [s for s in body if not _is_text(s)]  # type: ignore[attr-defined]
+    return _digest(ast.dump(tree).encode())
+
+
+def differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """One sentence for each thing that changed between two identities; [] when they are the same."""
+    sentences = []
+    for what in ("config", "data", "code"):
+        a, b = then.get(what, {}), now.get(what, {})
+        for key in sorted(a.keys() | b.keys()):
+            if a.get(key) != b.get(key):
+                sentences.append(_sentence(what, key, a.get(key), b.get(key)))
+    return sentences
+
+
+def commit() -> str:
+    """The commit of segkd's code, with "+" when tracked files differ from it; its version when it is no checkout."""
+    folder = Path(__file__).parent
+    try:
+        head = _git(folder, "rev-parse", "--short=10", "HEAD")
+        return head + ("+" if _git(folder, "status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        try:
+            return f"v{version('segkd')}"
+        except PackageNotFoundError:
+            return ""
+
+
+def _sentence(what: str, key: str, then: Any, now: Any) -> str:
+    if what == "config":
+        return f"{key}: {then} then, {now} now"
+    if what == "data":
+        return f"{key} split: {_pairs(then)} then, {_pairs(now)} now (names or sizes of files changed)"
+    return f"the code of {key} {'is new' if then is None else 'is gone' if now is None else 'changed'}"
+
+
+def _pairs(split: dict[str, Any] | None) -> str:
+    return "none" if split is None else f"{split['pairs']} pairs"
+
+
+def _room(path: Path) -> str:
+    return path.parts[0].removesuffix(".py")
+
+
+def _is_text(statement: ast.AST) -> bool:
+    return (
+        isinstance(statement, ast.Expr)
+        and isinstance(statement.value, ast.Constant)
+        and isinstance(statement.value.value, str)
+    )
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True, timeout=30)
+    return done.stdout.strip()
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]

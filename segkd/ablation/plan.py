@@ -1,0 +1,82 @@
+"""What a grid compares: base layers, arms, data sets, seeds."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
+
+from segkd.experiment.settings import explain
+from segkd.types import InputError
+
+
+@dataclass
+class Part:
+    """Layers and settings of an arm, a data set, or the base.
+
+    Args:
+        layers: YAML layers, relative to the file that names them, or of the package (methods/baseline.yaml).
+        set: settings by dotted key, as on the command line of `segkd train` (data.size: 128).
+    """
+
+    layers: list[str] = field(default_factory=list)
+    set: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Grid:
+    """What is compared. Later wins: base, data set, arm (layers first, then settings), seed.
+
+    Args:
+        arms: name -> what is compared; the names are the rows of every table.
+        datasets: name -> its data layer, and settings such as engine.epochs.
+        seeds: each arm runs with each seed on each data set; three or more make a result.
+        baseline: the arm that the others are compared with; the first when null.
+        base: what all arms share.
+        splits: where the best student (chosen on val) is scored.
+        tune: settings to try for every arm on every data set with the first seed; the one with the best score on val
+            is the arm's setting there. Every arm gets the same number of trials.
+        budget: "equal" refuses arms that differ in optimiser steps or images; "free" compares them all the same.
+    """
+
+    arms: dict[str, Part]
+    datasets: dict[str, Part]
+    seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
+    baseline: str | None = None
+    base: Part = field(default_factory=Part)
+    splits: list[Literal["val", "test"]] = field(default_factory=lambda: ["val", "test"])
+    tune: list[dict[str, Any]] = field(default_factory=list)
+    budget: Literal["equal", "free"] = "equal"
+
+    def __post_init__(self) -> None:
+        for name, members in (("arms", self.arms), ("datasets", self.datasets), ("seeds", self.seeds)):
+            if not members or len(set(members)) != len(members):
+                raise InputError(f"{name}: expected at least one, each once, found {list(members)}.")
+        for name in [*self.arms, *self.datasets]:
+            if not name.replace("_", "").replace("-", "").replace("+", "").replace(".", "").isalnum():
+                raise InputError(f"{name!r} names folders: expected letters, digits and - + . _ in it.")
+        self.baseline = self.baseline or next(iter(self.arms))
+        if self.baseline not in self.arms:
+            raise InputError(f"baseline: expected one of the arms {', '.join(self.arms)}, found {self.baseline!r}.")
+
+
+def grid_parser() -> ArgumentParser:
+    """The parser of `segkd ablate`."""
+    parser = ArgumentParser(
+        prog="segkd ablate",
+        description="Train every arm on every data set with every seed, go on where it was stopped, and compare.",
+        exit_on_error=False,
+    )
+    parser.add_argument("--config", action="config", metavar="GRID.yaml", help="what to compare (configs/ablations)")
+    parser.add_class_arguments(Grid)
+    return parser
+
+
+def read_grid(parser: ArgumentParser, arguments: list[str]) -> tuple[Namespace, Grid]:
+    """The parsed command line and the grid. Raises InputError of one paragraph."""
+    try:
+        config = parser.parse_args(arguments)
+        made = parser.instantiate(config)
+        names = Grid.__dataclass_fields__
+        return config, Grid(**{name: made[name] for name in names})
+    except (ArgumentError, TypeError, ValueError, OSError) as error:
+        raise InputError(explain(error, parser)) from error
