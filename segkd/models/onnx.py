@@ -74,7 +74,7 @@ class OnnxNetwork(Network):
             if not (out.min() >= 0 and out.max() <= 1):
                 raise InputError(
                     f"--onnx {self.path}: expected probabilities in 0..1, found {float(out.min()):.4g}.."
-                    f"{float(out.max()):.4g}. If these are logits, say --onnx_output logits."
+                    f"{float(out.max()):.4g}. If these are logits, say --onnx-output logits."
                 )
             tiny = 1 / (1 + math.exp(SURE))
             out = torch.logit(out.double(), tiny).float() if out.shape[1] == 1 else out.clamp_min(tiny).log()
