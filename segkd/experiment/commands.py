@@ -86,10 +86,10 @@ class Judgement:
 def judge(arguments: list[str]) -> Judgement:
     """Scores what the arguments name, on every data set they name, and prints the tables."""
     parser = _evaluation_parser()
-    sets = _values_of(arguments, "--data") or [None]
+    sets: list[str | None] = [*_values_of(arguments, "--data")]
     judged: list[Judged] = []
     config = None
-    for given in sets:
+    for given in sets or [None]:
         config = parse(parser, _data_layer(_without(arguments, "--data"), given))
         _refuse_unclear(config, given)
         from segkd.experiment.judging import judge_maps, judge_network

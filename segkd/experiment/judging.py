@@ -1,6 +1,6 @@
 """`segkd evaluate`: any model's predictions on any data set, judged: a run, an ONNX file, or maps in a folder."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,7 @@ import torch
 from accelerate import Accelerator
 from jsonargparse import Namespace
 from rich.console import Console
+from rich.markup import escape
 
 from segkd.datasets.data import Data, Records, splits_of
 from segkd.datasets.files import EXTENSIONS, read_image, read_mask
@@ -80,9 +81,7 @@ def judge_network(config: Namespace, data: Data, name: str) -> Judged:
         "size": list(card.size),
         "step": card.step,
         "skipped": list(skipped.values()),
-        "fingerprint": fingerprint(
-            protocol, sight.threshold if len(card.classes) == 2 else None, data.ignore, looks.said
-        ),
+        "fingerprint": fingerprint(protocol, _cut(sight.threshold, card.classes), data.ignore, looks.said),
     }
     return Judged(
         name,
@@ -109,9 +108,8 @@ def judge_maps(config: Namespace, data: Data, number: int) -> Judged:
     skipped = matching.unreadable | found.faults
     missing = [*skipped.values(), *matching.missing]
     if not found.meter.rows:
-        raise InputError(
-            f"--predictions {folder}: none of {len(matching.pairs)} could be scored; the first: {missing[0]}"
-        )
+        number_of = len(matching.pairs)
+        raise InputError(f"--predictions {folder}: none of {number_of} could be scored. The first: {missing[0]}")
     about = {
         "predictions": str(folder),
         "dataset": name,
@@ -119,7 +117,7 @@ def judge_maps(config: Namespace, data: Data, number: int) -> Judged:
         "n_resized": found.resized,
         "skipped": missing,
         "surplus": matching.surplus,
-        "fingerprint": fingerprint(scorer.protocol, scorer.threshold if len(data.classes) == 2 else None, data.ignore),
+        "fingerprint": fingerprint(scorer.protocol, _cut(scorer.threshold, data.classes), data.ignore),
     }
     skipped |= {line.partition(":")[0]: line for line in matching.missing}
     by_id = {pair.id: pair for pair in matching.pairs}
@@ -148,9 +146,12 @@ def _network(config: Namespace, data: Data, device: str) -> tuple[Network, Model
         tuple(config.std),
         threads=torch.get_num_threads(),
     )
-    return network.eval(), ModelCard(
-        "segkd.models.onnx.OnnxNetwork", {}, list(data.classes), network.size or data.shape
-    )
+    card = ModelCard("segkd.models.onnx.OnnxNetwork", {}, list(data.classes), network.size or data.shape)
+    return network.eval(), card
+
+
+def _cut(threshold: float, classes: Sequence[str]) -> float | None:
+    return threshold if len(classes) == 2 else None
 
 
 def _looks(config: Namespace) -> Looks:
@@ -216,7 +217,7 @@ def said_of(judged: Judged, console: Console) -> None:
     """Says what was left out."""
     for what, lines in (("not scored", list(judged.skipped.values())), ("surplus", judged.surplus)):
         for line in lines[:5]:
-            console.print(f"[yellow]{what}:[/yellow] {line}", markup=True)
+            console.print(f"[yellow]{what}:[/yellow] {escape(line)}")
         if len(lines) > 5:
             console.print(f"... and {len(lines) - 5} more")
 

@@ -65,9 +65,8 @@ def curves_of(judged: Judged) -> str:
     curves = judged.meter.mean_curves
     lines = [",".join(("threshold", *curves))]
     for t in range(256):
-        lines.append(
-            ",".join([repr(t / 255), *("" if math.isnan(c[t]) else repr(float(c[t])) for c in curves.values())])
-        )
+        values = [float(curve[t]) for curve in curves.values()]
+        lines.append(",".join([repr(t / 255), *("" if math.isnan(value) else repr(value) for value in values)]))
     return "\n".join(lines) + "\n"
 
 
@@ -87,7 +86,8 @@ def latex(judged: Sequence[Judged]) -> str:
     """A booktabs table with a row per data set; arrows say which way is better."""
     lines = []
     for names, group in _groups(judged):
-        heads = [f"{_tex(n)} ${'\\downarrow' if n in LOWER_IS_BETTER else '\\uparrow'}$" for n in names]
+        arrows = ["\\downarrow" if name in LOWER_IS_BETTER else "\\uparrow" for name in names]
+        heads = [f"{_tex(name)} ${arrow}$" for name, arrow in zip(names, arrows)]
         lines += [f"\\begin{{tabular}}{{lr{'c' * len(names)}}}", "\\toprule"]
         lines += [f"data & images & {' & '.join(heads)} \\\\", "\\midrule"]
         for one in group:
