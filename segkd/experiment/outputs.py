@@ -49,7 +49,8 @@ def write_text(path: Path, text: str) -> None:
 def per_image(judged: Judged) -> str:
     """One row per image, as CSV: its scores, or why it has none. What is not defined is left empty."""
     rows = judged.meter.rows
-    names = list(dict.fromkeys(name for row in rows.values() for name in row))
+    given = {name for row in rows.values() for name in row}
+    names = [name for name in score_names(len(judged.meter.classes)) if name in given]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["id", *names, "fault"])

@@ -2,16 +2,17 @@
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from segkd.engine.record import read_lines
 from segkd.experiment.judging import Judged
-from segkd.metrics.meter import LOWER_IS_BETTER, Meter
+from segkd.metrics.meter import LOWER_IS_BETTER, Meter, score_names
 from segkd.report.charts import Axis, line_chart
 from segkd.report.gallery import Piece, chosen, pieces
 
@@ -54,8 +55,9 @@ def _warnings(judged: Judged) -> str:
         return ""
     items = "".join(f"<li>{escape(line)}</li>" for line in lines[:50])
     rest = f"<li>and {len(lines) - 50} more</li>" if len(lines) > 50 else ""
-    counts = f"{len(judged.skipped)} images have no scores, {len(judged.surplus)} predictions have no label"
-    return f'<details class="warning" open><summary>{counts}</summary><ul>{items}{rest}</ul></details>'
+    counts = f"Images without scores: {len(judged.skipped)}. Predictions without a label: {len(judged.surplus)}."
+    shown = " open" if len(lines) <= 5 else ""
+    return f'<details class="warning"{shown}><summary>{counts}</summary><ul>{items}{rest}</ul></details>'
 
 
 def _tiles(meter: Meter) -> str:
@@ -115,7 +117,8 @@ def _card(piece: Piece, name: str) -> str:
 
 def _table(meter: Meter) -> str:
     rows = meter.rows
-    names = list(dict.fromkeys(name for row in rows.values() for name in row))
+    given = {name for row in rows.values() for name in row}
+    names = [name for name in score_names(len(meter.classes)) if name in given]
     table = [[id, *(_rounded(row.get(name, math.nan)) for name in names)] for id, row in rows.items()]
     # "<" must not end the script element, whatever a file is called
     data = json.dumps({"names": ["id", *names], "rows": table}, ensure_ascii=True).replace("<", "\\u003c")
@@ -140,21 +143,25 @@ def _learning(run: Path | None) -> str:
     step = Axis("step")
     charts = []
     if train:
-        terms = {name: _series(train, lambda line, name=name: line["terms"].get(name)) for name in train[-1]["terms"]}
-        charts.append(
-            line_chart("Training loss", step, Axis(""), {"sum": _series(train, lambda r: r["loss"]), **terms})
-        )
-        charts.append(line_chart("Learning rate", step, Axis(""), {"lr": _series(train, lambda r: r.get("lr"))}))
+        terms = {name: _series(train, "terms", name) for name in train[-1]["terms"]}
+        charts.append(line_chart("Training loss", step, Axis(""), terms | {"sum": _series(train, "loss")}))
+        charts.append(line_chart("Learning rate", step, Axis(""), {"lr": _series(train, "lr")}))
     for names in (("miou_image", "f_mean", "s_measure", "e_mean"), ("mae", "ber", "ece")):
-        found = {n: _series(val, lambda r, n=n: r.get(n)) for n in names if any(r.get(n) is not None for r in val)}
+        found = {name: _series(val, name) for name in names if any(line.get(name) is not None for line in val)}
         if found:
             charts.append(line_chart(f"Validation: {', '.join(found)}", step, Axis(""), found))
     return f'<h2>Learning</h2><div class="charts">{"".join(charts)}</div>' if any(charts) else ""
 
 
-def _series(lines: Sequence[dict], read: Callable[[dict], float | None]) -> tuple[list[float], list[float]]:
-    values = [read(line) for line in lines]
-    return [float(line["step"]) for line in lines], [math.nan if v is None else float(v) for v in values]
+def _series(lines: Sequence[dict], *path: str) -> tuple[list[float], list[float]]:
+    """Steps and the values at a path of keys; NaN where a line has none."""
+    values = []
+    for line in lines:
+        value: Any = line
+        for key in path:
+            value = value.get(key) if isinstance(value, dict) else None
+        values.append(math.nan if value is None else float(value))
+    return [float(line["step"]) for line in lines], values
 
 
 def _settings(judged: Judged, command: Sequence[str]) -> str:
