@@ -25,7 +25,7 @@ SCALARS = ("f_adaptive", "e_adaptive", "mae", "s_measure", "f_weighted", "iou_fg
 
 
 def judged(levels: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The scalars in the order of SCALARS, and the curves precision, recall, F, E at t = 0..255."""
+    """The scalars in the order of SCALARS, and the curves F and E at t = 0..255."""
     judges = {"f": pysod.Fmeasure(), "e": pysod.Emeasure(), "mae": pysod.MAE(), "s": pysod.Smeasure(),
               "w": pysod.WeightedFmeasure()}  # fmt: skip
     binary = {"with_dynamic": False, "with_adaptive": False, "with_binary": True}
@@ -34,9 +34,9 @@ def judged(levels: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray
         judge.step(levels, mask)
     f, e, more = judges["f"], judges["e"], many.get_results()
     scalars = [f.adaptive_fms[0], e.adaptive_ems[0], judges["mae"].maes[0], judges["s"].sms[0],
-               judges["w"].weighted_fms[0], *(float(more[name]["binary"]) for name in ("iou", "dice", "ber"))]  # fmt: skip
-    curves = [f.precisions[0], f.recalls[0], f.changeable_fms[0], e.changeable_ems[0]]
-    return np.array(scalars, float), np.stack(curves)[:, ::-1]
+               judges["w"].weighted_fms[0]]  # fmt: skip
+    scalars += [float(more[name]["binary"]) for name in ("iou", "dice", "ber")]
+    return np.array(scalars, float), np.stack([f.changeable_fms[0], e.changeable_ems[0]])[:, ::-1]
 
 
 def quadrants(levels: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
