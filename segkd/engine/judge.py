@@ -11,6 +11,7 @@ import numpy as np
 
 from segkd.datasets.files import read_mask
 from segkd.datasets.labels import LabelCode, code_from_threshold, resize_label
+from segkd.datasets.loader import single_threaded_opencv
 from segkd.datasets.maps import MapPair, read_class_map, read_map
 from segkd.metrics.counts import ImageCounts, count_binary, count_classes
 from segkd.metrics.meter import Meter
@@ -119,8 +120,9 @@ def score_maps(
     """Scores every pair; the result does not depend on `processes`. `advance(n)` is told of n more pairs."""
     scores = MapScores(Meter(classes, scorer.protocol))
     if processes > 1 and len(pairs) > 1:
+        single_threaded_opencv()
         share = max(1, min(16, len(pairs) // (4 * processes)))
-        with ProcessPoolExecutor(processes, mp_context=get_context("fork"), initializer=_quiet) as pool:
+        with ProcessPoolExecutor(processes, mp_context=get_context("fork")) as pool:
             # what a task carries is small; forked workers need not import anything again
             chunks = [pairs[start : start + share] for start in range(0, len(pairs), share)]
             for verdicts in pool.map(partial(_judge_chunk, scorer), chunks):
@@ -144,10 +146,6 @@ def _take(scores: MapScores, verdicts: Sequence[Verdict]) -> None:
         else:
             scores.meter.add(verdict.id, verdict.counts)
             scores.resized += verdict.resized
-
-
-def _quiet() -> None:
-    cv2.setNumThreads(1)
 
 
 def _bilinear(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:

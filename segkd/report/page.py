@@ -76,10 +76,10 @@ def _charts(meter: Meter) -> str:
         return ""
     curves = {name: values.tolist() for name, values in meter.mean_curves.items()}
     t = (np.arange(256) / 255).tolist()
-    unit, share = Axis("threshold", 0, 1), Axis("", 0, 1)
+    unit, share = Axis("threshold", 0.0, 1.0), Axis("", 0.0, 1.0)
     charts = [
         line_chart("F-beta and E-measure", unit, share, {"F (beta2 .3)": (t, curves["f"]), "E": (t, curves["e"])}),
-        line_chart("Precision over recall", Axis("recall", 0, 1), Axis("precision", 0, 1),
+        line_chart("Precision over recall", Axis("recall", 0.0, 1.0), Axis("precision", 0.0, 1.0),
                    {"": (curves["recall"], curves["precision"])}),
         line_chart("Precision and recall", unit, share,
                    {"precision": (t, curves["precision"]), "recall": (t, curves["recall"])}),
