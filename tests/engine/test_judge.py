@@ -40,10 +40,8 @@ def test_the_number_of_processes_changes_no_bit(pairs, protocol):
     pairs[2].prediction.write_bytes(b"torn")
     scorer = MapScorer(2, code_from_threshold(128), *([protocol] if protocol else []))
     seen: list[int] = []
-    cv2.setNumThreads(4)
-    cv2.resize(
-        np.zeros((2000, 2000), np.uint8), (999, 999), interpolation=cv2.INTER_AREA
-    )  # a pool that a fork would copy
+    cv2.setNumThreads(4)  # makes a pool of threads, which a fork would copy without its threads
+    cv2.resize(np.zeros((2000, 2000), np.uint8), (999, 999), interpolation=cv2.INTER_AREA)
     one, two = score_maps(pairs, scorer, TWO), score_maps(pairs, scorer, TWO, 2, seen.append)
     assert one.meter.scores() == two.meter.scores() and one.meter.rows == two.meter.rows
     assert one.faults == two.faults and sum(seen) == len(pairs)
