@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from segkd.ablation.identity import commit
 from segkd.types import InputError
 
 STOPPED = 75
@@ -121,7 +120,6 @@ def _train_and_score(folder: Path, state: State) -> bool:
     resume = (run / "config.yaml").is_file()
     parser = training_parser()
     config = parse(parser, ["--config", str(run / "config.yaml" if resume else folder / "config.yaml")])
-    state.commit = commit()
     outcome = run_training(parser, config, run, resume=resume, overfit=False)
     _describe(run, state)
     if outcome.how.startswith("SIG"):
@@ -136,8 +134,10 @@ def _train_and_score(folder: Path, state: State) -> bool:
 
 def _describe(run: Path, state: State) -> None:
     from segkd.engine.record import read_lines
+    from segkd.experiment.folder import read_environment
 
-    environment = json.loads((run / "environment.json").read_text(encoding="utf-8"))[-1]
+    environment = read_environment(run)[-1]
+    state.commit = environment["commit"]
     state.parameters, state.macs = environment["complexity"]["parameters"], environment["complexity"]["macs"]
     state.steps = max((line["step"] for line in read_lines(run / "metrics.jsonl")), default=0)
 

@@ -1,15 +1,18 @@
 """`segkd ablate` and `segkd compare`."""
 
 import itertools
-import os
 from pathlib import Path
 
+from jsonargparse import ArgumentParser, Namespace
+
+from segkd.ablation.comparison import gather, report
 from segkd.ablation.grid import describe, run_grid, stock_lines
 from segkd.ablation.plan import grid_parser, read_grid
 from segkd.ablation.resolve import Place, resolve
-from segkd.ablation.runner import Run, take_stock
+from segkd.ablation.rows import read_rows
+from segkd.ablation.runner import Run, default_processes, take_stock
 from segkd.experiment.console import make_console, ticking
-from segkd.experiment.settings import found_layer
+from segkd.experiment.settings import found_layer, parse
 from segkd.types import InputError
 
 
@@ -17,7 +20,7 @@ def ablate(arguments: list[str]) -> int:
     """`segkd ablate`: runs a grid, or goes on with it; 1 when a cell failed."""
     parser = grid_parser()
     parser.add_argument("--out", type=str, required=True, metavar="GRID", help="the grid's folder; again to go on")
-    parser.add_argument("--processes", type=int, default=None, help="cells side by side; as many as cores / threads")
+    parser.add_argument("--processes", type=int, default=None, help="cells side by side (GPUs, or cores by threads)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of each cell")
     parser.add_argument("--engine", choices=["local", "ray"], default="local", help="ray: a cluster, or a local ray")
     parser.add_argument("--data-root", type=str, default=None, metavar="DIR", help="folder of the data sets by name")
@@ -29,7 +32,7 @@ def ablate(arguments: list[str]) -> int:
     config, grid = read_grid(parser, arguments)
     if config.threads < 1 or (config.processes or 1) < 1:
         raise InputError(f"--processes and --threads must be at least 1, found {config.processes}, {config.threads}.")
-    processes = config.processes or max(1, (os.cpu_count() or 1) // config.threads)
+    processes = config.processes or default_processes(config.threads)
     run = Run(Path(config.out), processes, config.threads, config.engine, config.keep_code)
     folder = Path(found_layer(file)).resolve().parent if file is not None else Path.cwd()
     console = make_console(True)
@@ -42,6 +45,30 @@ def ablate(arguments: list[str]) -> int:
             console.print(line, markup=False)
         return 0
     status = run_grid(grid, cells, run, console)
+    if status <= 1 and len(grid.arms) > 1 and (rows := read_rows(run.out / "cells.csv")):
+        report(rows, Namespace(split=None, scores=None, baseline=grid.baseline), run.out / "report", console)
     if status > 1:
         console.print(f"stopped; go on with the same command. Cells so far: {run.out / 'cells.csv'}", markup=False)
     return status
+
+
+def compare(arguments: list[str]) -> int:
+    """`segkd compare`: tables, tests and plots for runs, grids, or CSV files of cells."""
+    parser = ArgumentParser(
+        prog="segkd compare",
+        description="Compare arms: mean, spread, paired gain over a baseline with interval and test; tables and plots. "
+        "Runs whose configurations agree but for seed and data are one arm.",
+        exit_on_error=False,
+    )
+    parser.add_argument("sources", nargs="+", metavar="SOURCE", help="run folders, grid folders, or files cells.csv")
+    parser.add_argument("--split", choices=["val", "test"], default=None, help="default: test of cells, val of runs")
+    parser.add_argument("--scores", type=list[str], default=None, help="e.g. [miou_image,f_mean]; default: by classes")
+    parser.add_argument("--baseline", type=str, default=None, help="the arm the others are compared with; the first")
+    parser.add_argument("--out", type=str, default=None, metavar="DIR", help="for tables, plots and cells.csv")
+    config = parse(parser, arguments)
+    console = make_console(True)
+    rows, apart = gather(config.sources, config.split or "val")
+    for line in apart:
+        console.print(line, markup=False)
+    report(rows, config, None if config.out is None else Path(config.out), console)
+    return 0

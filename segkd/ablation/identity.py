@@ -3,8 +3,6 @@
 import ast
 import hashlib
 import importlib.util
-import subprocess
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -87,19 +85,6 @@ def differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
     return sentences
 
 
-def commit() -> str:
-    """The commit of segkd's code, with "+" when tracked files differ from it; its version when it is no checkout."""
-    folder = Path(__file__).parent
-    try:
-        head = _git(folder, "rev-parse", "--short=10", "HEAD")
-        return head + ("+" if _git(folder, "status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.CalledProcessError):
-        try:
-            return f"v{version('segkd')}"
-        except PackageNotFoundError:
-            return ""
-
-
 def _sentence(what: str, key: str, then: Any, now: Any) -> str:
     if what == "config":
         return f"{key}: {then} then, {now} now"
@@ -122,11 +107,6 @@ def _is_text(statement: ast.AST) -> bool:
         and isinstance(statement.value, ast.Constant)
         and isinstance(statement.value.value, str)
     )
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True, timeout=30)
-    return done.stdout.strip()
 
 
 def _digest(content: bytes) -> str:

@@ -114,7 +114,7 @@ def remaining(waiting: list[Cell], active: list[tuple[Cell, float]], rates: dict
     if not known:
         return None
     usual = statistics.fmean(known.values())
-    left = sum(cell.steps * known.get(cell.arm, usual) for cell in waiting)
+    left = 0.0 + sum(cell.steps * known.get(cell.arm, usual) for cell in waiting)
     now = time.time()
     return left + sum(max(0.0, cell.steps * known.get(cell.arm, usual) - (now - since)) for cell, since in active)
 

@@ -61,14 +61,17 @@ def resolve(grid: Grid, place: Place) -> list[Cell]:
     """
     parser, code = training_parser(), code_digests()
     splits: dict[str, dict[str, Any]] = {}
+    built: set[tuple[str, int]] = set()
     cells = []
     for arm, dataset, seed, option in _combinations(grid):
         try:
             config = parse(parser, _arguments(grid, place, (arm, dataset, seed, option)))
-            if seed == grid.seeds[0]:
-                built = instantiate(parser, config)  # a misfit of teacher and knowledge speaks now, not after a day
-                splits[dataset] = data_digests(built.data)
+            if dataset not in splits:
+                splits[dataset] = data_digests(instantiate(parser, Namespace(data=config.data)).data)
                 _refuse_missing(grid, splits[dataset])
+            if (arm, len(config.data.classes)) not in built:
+                instantiate(parser, config)  # a misfit of teacher and knowledge speaks now, not after a day
+                built.add((arm, len(config.data.classes)))
         except InputError as error:
             raise InputError(f"arm {arm}, data set {dataset}: {error}") from error
         text = resolved_text(parser, config)

@@ -56,7 +56,7 @@ def write_rows(path: Path, rows: Iterable[Row]) -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for row in rows:
-            scores = ["" if math.isnan(row.scores[name]) else repr(row.scores[name]) for name in SCORES]
+            scores = ["" if math.isnan(row.scores[name]) else repr(float(row.scores[name])) for name in SCORES]
             cost = [row.steps, row.images, f"{row.seconds:.1f}", row.commit]
             writer.writerow([row.arm, row.dataset, row.seed, row.split, *scores, *cost])
     os.replace(part, path)
@@ -80,6 +80,8 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def _row(path: Path, number: int, line: dict[str, str]) -> Row:
+    if None in line:
+        raise InputError(f"{path}, line {number}: expected as many cells as columns, found more (a decimal comma?).")
     try:
         scores = {name: float(line[name]) if line[name] else math.nan for name in SCORES}
         steps, images, seconds = int(line["steps"]), int(line["images"]), float(line["seconds"])

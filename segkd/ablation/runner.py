@@ -137,24 +137,34 @@ class RayEngine(Engine):
             import ray
         except ImportError as error:
             raise InputError("--engine ray needs ray: pip install 'segkd[ray]'. Or use --engine local.") from error
-        local = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": processes * threads, "include_dashboard": False}
-        ray.init(ignore_reinit_error=True, log_to_driver=False, **local)
+        here: dict[str, Any] = {"num_cpus": processes * threads, "include_dashboard": False}
+        ray.init(ignore_reinit_error=True, log_to_driver=False, **({} if os.environ.get("RAY_ADDRESS") else here))
         gpus = min(1.0, ray.cluster_resources().get("GPU", 0.0) / processes)
         self.threads = threads
         self.remote = ray.remote(num_cpus=threads, num_gpus=gpus, max_retries=0)(wait_for)
 
     def start(self, folder: Path, slot: int) -> Job:
         """Hands the cell to the cluster, which picks machine and GPU."""
-        return RayJob(self.remote.remote(str(folder.resolve()), self.threads))
+        return RayJob(self.remote.remote(str(folder.resolve()), self.threads, str(Path.cwd())))
 
 
-def spawn(folder: Path, threads: int, device: str | None = None) -> subprocess.Popen:
-    """The process of a cell; it ends by itself when the writing end of its standard input closes."""
+def default_processes(threads: int) -> int:
+    """One cell for each GPU; without any, as many as the cores carry."""
+    import torch
+
+    return torch.cuda.device_count() or max(1, (os.cpu_count() or 1) // threads)
+
+
+def spawn(folder: Path, threads: int, device: str | None = None, home: str | None = None) -> subprocess.Popen:
+    """The process of a cell; it ends by itself when the writing end of its standard input closes.
+
+    It runs in the folder `home` (the working directory if None), where a user's own classes are.
+    """
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"}
     if device is not None:
         environment["CUDA_VISIBLE_DEVICES"] = device
     package = str(Path(__file__).parent.parent.parent)  # what we run is what cells run, installed or not
-    environment["PYTHONPATH"] = os.pathsep.join([package, os.getcwd(), environment.get("PYTHONPATH", "")])
+    environment["PYTHONPATH"] = os.pathsep.join([package, home or os.getcwd(), environment.get("PYTHONPATH", "")])
     with (folder / "log.txt").open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "segkd.ablation.cell", str(folder)],
@@ -162,13 +172,14 @@ def spawn(folder: Path, threads: int, device: str | None = None) -> subprocess.P
             stdout=log,
             stderr=subprocess.STDOUT,
             env=environment,
+            cwd=home,
             start_new_session=True,  # Ctrl-C is for the grid, which tells its cells
         )
 
 
-def wait_for(folder: str, threads: int) -> int:
+def wait_for(folder: str, threads: int, home: str) -> int:
     """Runs a cell to its end (the body of a ray task)."""
-    process = spawn(Path(folder), threads)
+    process = spawn(Path(folder), threads, home=home)
     try:
         return process.wait()
     finally:

@@ -24,9 +24,6 @@ def train(arguments: list[str]) -> int:
     parser = training_parser()
     parser.add_argument("--out", type=str, default=None, metavar="RUN", help="the run folder to make (new or empty)")
     parser.add_argument("--resume", type=str, default=None, metavar="RUN", help="a run folder to go on with")
-    parser.add_argument(
-        "--overfit-one-batch", action="store_true", help="train on one batch until it is known by heart: a check"
-    )
     resumed = _value_of(arguments, "--resume")
     if resumed is not None:
         _refuse_no_run(resumed)

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -70,6 +71,7 @@ def save_environment(folder: Path, engine: Engine, about: dict[str, Any]) -> Non
     """Adds what this session of the run depends on beside its configuration: a resumed run has several."""
     environment = {
         "command": sys.argv,
+        "commit": commit(),
         "python": platform.python_version(),
         "system": platform.platform(),
         "processor": platform.processor() or platform.machine(),
@@ -79,9 +81,24 @@ def save_environment(folder: Path, engine: Engine, about: dict[str, Any]) -> Non
         **circumstances(engine),
         **about,
     }
-    path = folder / "environment.json"
-    sessions = json.loads(path.read_text(encoding="utf-8")) if path.is_file() and engine.step else []
-    path.write_text(json.dumps([*sessions, environment], indent=2), encoding="utf-8")
+    _write_environment(folder, [*(read_environment(folder) if engine.step else []), environment])
+
+
+def note_seconds(folder: Path, seconds: float) -> None:
+    """Adds how long the running session took; one that was killed has no such entry."""
+    sessions = read_environment(folder)
+    if sessions:
+        sessions[-1]["seconds"] = round(seconds, 1)
+        _write_environment(folder, sessions)
+
+
+def read_environment(folder: Path) -> list[dict[str, Any]]:
+    """What each session of a run depended on, the first one first; [] when there is nothing to read."""
+    try:
+        sessions = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    return sessions if isinstance(sessions, list) else []
 
 
 def resolved_text(parser: ArgumentParser, config: Namespace) -> str:
@@ -90,6 +107,18 @@ def resolved_text(parser: ArgumentParser, config: Namespace) -> str:
     for name in ("config", "out", "resume"):
         plain.pop(name, None)
     return parser.dump(plain, skip_validation=True, skip_unset=False)
+
+
+def commit() -> str:
+    """The commit of segkd's code, with "+" when tracked files differ from it; its version when it is no checkout."""
+    folder = Path(__file__).parent
+    try:
+        _git(folder, "ls-files", "--error-unmatch", Path(__file__).name)  # installed inside someone else's checkout?
+        head = _git(folder, "rev-parse", "--short=10", "HEAD")
+        return head + ("+" if _git(folder, "status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        found = _version("segkd")
+        return f"v{found}" if found else ""
 
 
 def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
@@ -105,3 +134,14 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
+
+
+def _write_environment(folder: Path, sessions: list[dict[str, Any]]) -> None:
+    part = folder / "environment.json.part"
+    part.write_text(json.dumps(sessions, indent=2), encoding="utf-8")
+    os.replace(part, folder / "environment.json")
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True, timeout=30)
+    return done.stdout.strip()

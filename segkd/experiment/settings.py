@@ -104,6 +104,9 @@ def training_parser() -> ArgumentParser:
     parser.add_class_arguments(Optim, "optim")
     parser.add_class_arguments(EngineSettings, "engine")
     parser.add_class_arguments(Evaluation, "evaluation")
+    parser.add_argument(
+        "--overfit-one-batch", action="store_true", help="train on one batch until it is known by heart: a check"
+    )
     parser.link_arguments("data.classes", "model.init_args.classes", compute_fn=len)
     return parser
 

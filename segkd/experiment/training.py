@@ -22,7 +22,7 @@ from segkd.engine.optim import build_optimizer, build_schedule
 from segkd.engine.record import Recorder
 from segkd.engine.step import Engine
 from segkd.experiment.console import make_console, ticking, training_reporter
-from segkd.experiment.folder import checkpoint_of, claim_folder, save_environment
+from segkd.experiment.folder import checkpoint_of, claim_folder, note_seconds, save_environment
 from segkd.experiment.settings import EngineSettings, instantiate
 from segkd.experiment.validation import Validation
 from segkd.metrics.meter import LOWER_IS_BETTER, score_names
@@ -83,7 +83,10 @@ def run_training(parser: ArgumentParser, config: Namespace, folder: Path, *, res
     loader = train_loader(dataset, batches, objects.data.workers)
     with recorder, training_reporter(console, select, plan.epochs, engine.micro, plan.total) as reporter:
         how = train(engine, loader, plan, progress, Outputs(folder, recorder, reporter, validation, validation.keep))
-    return Outcome(how, select, progress.best, time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    if accelerator.is_main_process:
+        note_seconds(folder, seconds)
+    return Outcome(how, select, progress.best, seconds)
 
 
 def make_accelerator(settings: Namespace) -> Accelerator:

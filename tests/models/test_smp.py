@@ -41,5 +41,5 @@ def test_normalises_inside():
 def test_a_wrong_architecture_is_named():
     with pytest.raises(InputError, match="Unettt with encoder"):
         SmpNet(2, "Unettt", TINY, None)
-    with pytest.raises(InputError, match="FPN with encoder .* cannot be built"):
+    with pytest.raises(InputError, match=r"FPN with encoder .* cannot be built"):
         SmpNet(2, "FPN", TINY, None, {"nonsense": 1})

@@ -1,0 +1,290 @@
+"""Comparisons as text: a verdict for each arm, and tables for the console, for Markdown and for LaTeX.
+
+Figures have four decimals and a leading zero, gains a sign; positive gains are better for every score.
+"""
+
+import math
+import re
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from rich.console import Group
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from segkd.ablation.rows import Row
+from segkd.ablation.statistics import ALPHA, Arm, Comparison, Gain, Unit, cells_of
+
+LATEX = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
+    "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", '"': r"\textquotedbl{}", "±": r"$\pm$", "↑": r"$\uparrow$", "↓": r"$\downarrow$",
+    "†": r"\dag{}", "[": "{[}", "]": "{]}", "*": "{*}",
+}  # fmt: skip
+"""What LaTeX would not print as it is; "[" or "*" at the start of a row would be an option of the row before."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The text of a cell, and whether it is the best of its column."""
+
+    text: str
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """A table before it is printed.
+
+    Attributes:
+        sentence: what was compared; stands above.
+        groups: title and number of columns of each group, after the first column.
+        columns: titles, the first one's included.
+        body: rows of cells, the first of them the name of the arm.
+        notes: sentences that stand below.
+    """
+
+    sentence: str
+    groups: tuple[tuple[str, int], ...]
+    columns: tuple[str, ...]
+    body: tuple[tuple[Cell, ...], ...]
+    notes: tuple[str, ...]
+
+
+def verdict(arm: Arm, comparison: Comparison) -> str:
+    """What the numbers of an arm allow to be said, in one sentence that names it, and which pairs it lacks."""
+    if arm.name == comparison.baseline:
+        text = "the baseline"
+    elif arm.gain is None:
+        text = "no pair with the baseline, nothing to compare"
+    else:
+        text = _judged(arm.gain)
+    holes = [f"no row for {_units(arm.missing)}"] if arm.missing else []
+    holes += [f"no {comparison.score} for {_units(arm.undefined)}"] if arm.undefined else []
+    return f"{arm.name}: {'; '.join([text, *holes])}."
+
+
+def summary(rows: Sequence[Row], split: str, baseline: str) -> str:
+    """One sentence: split, data sets, seeds, baseline, and the budget of the arms."""
+    units = {row.unit for row in rows if row.split == split}
+    datasets, seeds = sorted({dataset for dataset, _ in units}), sorted({seed for _, seed in units})
+    return (
+        f"Split {split}, {_count(len(datasets), 'data set')} ({', '.join(datasets)}), {_count(len(seeds), 'seed')} "
+        f"({', '.join(map(str, seeds))}); baseline {baseline}; {_budget(rows, split, baseline)}."
+    )
+
+
+def arm_table(rows: Sequence[Row], comparisons: Sequence[Comparison]) -> TextTable:
+    """For each arm and score: mean and standard deviation over the units, gain, p and pairs; verdicts below.
+
+    The best mean is marked among the arms that have every unit: means over different units do not compare.
+
+    Args:
+        rows: those that were compared.
+        comparisons: of the same split and baseline, one for each score.
+    """
+    first = comparisons[0]
+    titles = (f"mean ± sd {_arrow(c)}" for c in comparisons)
+    columns = [title for spread in titles for title in (spread, "gain [95 %]", "p (Holm)", "pairs")]
+    best = [_best({arm.name: arm.mean for arm in c.arms if not _incomplete(arm, c)}, c.sign) for c in comparisons]
+    body = []
+    for arms in zip(*(comparison.arms for comparison in comparisons), strict=True):
+        cells = [Cell(arms[0].name)]
+        for arm, comparison, names in zip(arms, comparisons, best):
+            mark = " †" if _incomplete(arm, comparison) else ""
+            cells += [Cell(_spread(arm.mean, arm.sd) + mark, arm.name in names), *_gain_cells(arm, first.baseline)]
+        body.append(tuple(cells))
+    told = [(c, arm) for c in comparisons for arm in c.arms if arm.name != first.baseline or _incomplete(arm, c)]
+    notes = [f"{c.score}, {verdict(arm, c)}" if len(comparisons) > 1 else verdict(arm, c) for c, arm in told]
+    if any(_incomplete(arm, c) for c in comparisons for arm in c.arms):
+        notes.append("† lacks pairs that other arms have; its mean does not compare with theirs, its gain does.")
+    groups = tuple((comparison.score, 4) for comparison in comparisons)
+    return TextTable(summary(rows, first.split, first.baseline), groups, ("arm", *columns), tuple(body), tuple(notes))
+
+
+def dataset_table(rows: Sequence[Row], comparison: Comparison) -> TextTable:
+    """For each arm and data set the mean and standard deviation over the seeds; the best mean of a set is marked."""
+    cells = cells_of(rows, comparison.split, comparison.baseline)
+    datasets = sorted({dataset for units in cells.values() for dataset, _ in units})
+    values = {(name, dataset): _over_seeds(units, dataset, comparison.score)
+              for name, units in cells.items() for dataset in datasets}  # fmt: skip
+    most = {dataset: max(len(values[name, dataset]) for name in cells) for dataset in datasets}
+    full = {key: statistics.fmean(found) for key, found in values.items() if found and len(found) == most[key[1]]}
+    body = []
+    for name in cells:
+        line = [Cell(name)]
+        for dataset in datasets:
+            names = _best({arm: full[arm, dataset] for arm in cells if (arm, dataset) in full}, comparison.sign)
+            line.append(Cell(_seeds_text(values[name, dataset], most[dataset]), name in names))
+        body.append(tuple(line))
+    groups = ((f"{comparison.score} {_arrow(comparison)}", len(datasets)),)
+    sentence = summary(rows, comparison.split, comparison.baseline)
+    return TextTable(sentence, groups, ("arm", *datasets), tuple(body), ())
+
+
+def to_rich(table: TextTable) -> Group:
+    """For the console: the sentence, the table, the notes."""
+    printed = Table(show_edge=False, pad_edge=False)
+    for i, title in enumerate(_flat_titles(table, "\n")):
+        printed.add_column(escape(title), justify="right" if i else "left", overflow="fold")
+    for line in table.body:
+        printed.add_row(*(Text(cell.text, style="bold" if cell.best else "") for cell in line))
+    return Group(Text(table.sentence), "", printed, "", *map(Text, table.notes))
+
+
+def to_markdown(table: TextTable) -> str:
+    """The sentence, the table with its best means in bold, and the notes as a list."""
+    head = [f" {_markdown(title)} " for title in _flat_titles(table, " ")]
+    lines = [_markdown(table.sentence), "", f"|{'|'.join(head)}|", f"|---|{'---:|' * (len(head) - 1)}"]
+    for line in table.body:
+        cells = [f"**{_markdown(cell.text)}**" if cell.best else _markdown(cell.text) for cell in line]
+        lines.append(f"| {' | '.join(cells)} |")
+    notes = [f"- {_markdown(note)}" for note in table.notes]
+    return "\n".join([*lines, *([""] if notes else []), *notes]) + "\n"
+
+
+def to_latex(table: TextTable, label: str) -> str:
+    r"""A `table` for booktabs, the sentence as its caption above it and the notes below; refer to it by `label`."""
+    lines = [r"\begin{table}", r"\centering", rf"\caption{{{escape_latex(table.sentence)}}}", rf"\label{{{label}}}"]
+    lines += [rf"\begin{{tabular}}{{l{'r' * (len(table.columns) - 1)}}}", r"\toprule"]
+    lines += [" & " + " & ".join(rf"\multicolumn{{{n}}}{{c}}{{{escape_latex(title)}}}" for title, n in table.groups)
+              + r" \\"]  # fmt: skip
+    start = 2
+    for _, n in table.groups:
+        lines.append(rf"\cmidrule(lr){{{start}-{start + n - 1}}}")
+        start += n
+    lines += [" & ".join(map(escape_latex, table.columns)) + r" \\", r"\midrule"]
+    for line in table.body:
+        cells = [escape_latex(line[0].text), *(_latex_figure(cell.text) for cell in line[1:])]
+        lines.append(" & ".join(rf"\textbf{{{t}}}" if c.best else t for t, c in zip(cells, line)) + r" \\")
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    if table.notes:
+        lines += ["", r"\smallskip", rf"\parbox{{\linewidth}}{{\footnotesize {_paragraphs(table.notes)}}}"]
+    return "\n".join([*lines, r"\end{table}"]) + "\n"
+
+
+def escape_latex(text: str) -> str:
+    """Text that LaTeX prints as it is; "--" stays two hyphens, not a dash."""
+    return re.sub("-(?=-)", "-{}", "".join(LATEX.get(letter, letter) for letter in " ".join(text.split())))
+
+
+def _judged(gain: Gain) -> str:
+    """The gain in words, never more than the numbers carry."""
+    pairs = _count(len(gain.units), "pair")
+    if gain.seeds == 1:
+        return f"one seed: a reading, no result (gain {gain.mean:+.4f} over {pairs})"
+    numbers = f"gain {_interval(gain)} over {pairs}, p = {_p(gain.p_holm)} after Holm"
+    low, high = gain.interval or (-math.inf, math.inf)
+    side = "above" if low > 0 else "below"
+    shown = low > 0 or high < 0
+    holds = f"the interval lies {side} 0" if shown else "the interval holds 0"
+    if gain.interval is None:
+        holds = "too few pairs for an interval"
+    if gain.floor > ALPHA:
+        reach = f"with so few pairs p cannot fall below {_p(gain.floor)}, so the test cannot reach {ALPHA}"
+        return f"{numbers}: {holds}, but {reach}: {'a hint, no result' if shown else 'open'}"
+    if gain.p_holm <= ALPHA:
+        word = "better" if gain.mean > 0 else "worse"
+        return f"{numbers}: {word}" if shown else f"{numbers}: {holds}, unsettled"
+    doubt = "but the test does not confirm it: a hint, no result" if shown else "no difference shown"
+    return f"{numbers}: {holds}, {doubt}"
+
+
+def _budget(rows: Sequence[Row], split: str, baseline: str) -> str:
+    cells = cells_of(rows, split, baseline)
+    budgets: dict[Unit, set[tuple[int, int]]] = {}
+    for unit, row in (item for units in cells.values() for item in units.items()):
+        budgets.setdefault(unit, set()).add((row.steps, row.images))
+    if all(len(found) == 1 for found in budgets.values()):
+        budget = [next(iter(found)) for found in budgets.values()]
+        text = f"{_range(steps for steps, _ in budget)} steps and {_range(images for _, images in budget)} images"
+        return f"budget of a training {text}, equal for all arms"
+    each = []
+    for name, units in cells.items():
+        steps, images = _range(row.steps for row in units.values()), _range(row.images for row in units.values())
+        each.append(f"{name} {steps} steps and {images} images")
+    return f"BUDGETS DIFFER: {', '.join(each)}"
+
+
+def _gain_cells(arm: Arm, baseline: str) -> list[Cell]:
+    if arm.name == baseline:
+        return [Cell("baseline"), Cell(""), Cell("")]
+    if arm.gain is None:
+        return [Cell("none"), Cell(""), Cell("0")]
+    pairs = f"{len(arm.gain.units)}{' (one seed)' if arm.gain.seeds == 1 else ''}"
+    return [Cell(_interval(arm.gain)), Cell(_p(arm.gain.p_holm)), Cell(pairs)]
+
+
+def _incomplete(arm: Arm, comparison: Comparison) -> bool:
+    return arm.n < comparison.units
+
+
+def _best(means: dict[str, float], sign: int) -> set[str]:
+    """The names whose mean is the best to the four decimals that are printed."""
+    rounded = {name: sign * round(mean, 4) for name, mean in means.items() if not math.isnan(mean)}
+    return {name for name, value in rounded.items() if value == max(rounded.values())}
+
+
+def _p(p: float) -> str:
+    return f"{p:.4f}"
+
+
+def _interval(gain: Gain) -> str:
+    ends = "" if gain.interval is None else f" [{gain.interval[0]:+.4f}, {gain.interval[1]:+.4f}]"
+    return f"{gain.mean:+.4f}{ends}"
+
+
+def _spread(mean: float, sd: float) -> str:
+    if math.isnan(mean):
+        return "none"
+    return f"{mean:.4f} (n = 1)" if math.isnan(sd) else f"{mean:.4f} ± {sd:.4f}"
+
+
+def _over_seeds(units: dict[Unit, Row], dataset: str, score: str) -> list[float]:
+    found = [row.scores[score] for row in units.values() if row.dataset == dataset]
+    return [value for value in found if not math.isnan(value)]
+
+
+def _seeds_text(values: list[float], most: int) -> str:
+    if not values:
+        return "none"
+    text = _spread(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else math.nan)
+    return text if len(values) in (1, most) else f"{text} ({len(values)} of {most})"
+
+
+def _units(units: Iterable[Unit]) -> str:
+    return ", ".join(f"{dataset} seed {seed}" for dataset, seed in units)
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
+def _range(values: Iterable[int]) -> str:
+    found = sorted(values)
+    return str(found[0]) if found[0] == found[-1] else f"{found[0]} to {found[-1]}"
+
+
+def _arrow(comparison: Comparison) -> str:
+    return "↑" if comparison.sign > 0 else "↓"
+
+
+def _flat_titles(table: TextTable, joint: str) -> list[str]:
+    groups = [title for title, n in table.groups for _ in range(n)]
+    return [table.columns[0], *(f"{group}{joint}{title}" for group, title in zip(groups, table.columns[1:]))]
+
+
+def _markdown(text: str) -> str:
+    """Text that Markdown prints as it is; an underscore within a word is no markup."""
+    return re.sub(r"[\\`*|<>\[\]]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\\g<0>", " ".join(text.split()))
+
+
+def _latex_figure(text: str) -> str:
+    """Escaped, and with a minus for the hyphen before a figure, not for one within a name."""
+    return re.sub(r"(?<!\w)-(?=\d)", "$-$", escape_latex(text))
+
+
+def _paragraphs(notes: Iterable[str]) -> str:
+    return r" \par ".join(map(_latex_figure, notes))

@@ -1,0 +1,118 @@
+import json
+import math
+from dataclasses import replace
+
+import pytest
+from jsonargparse import Namespace
+from rich.console import Console
+
+from segkd.ablation.comparison import arm_names, gather, report, what_differs
+from segkd.ablation.rows import SCORES, Row, read_rows, write_rows
+from segkd.types import InputError
+from tests.ablation.conftest import SMALL
+
+
+def row(arm, seed, value, split="test", dataset="data"):
+    return Row(arm, dataset, seed, split, dict.fromkeys(SCORES, value), 10, 40, 5.0 + seed, "abc")
+
+
+ROWS = [row(arm, seed, base + seed / 100) for arm, base in (("a", 0.5), ("b", 0.7), ("c", 0.6)) for seed in range(4)]
+
+
+def wanted(**keys):
+    return Namespace(**({"split": None, "scores": None, "baseline": None} | keys))
+
+
+def said(rows, tmp_path, out=None, **keys):
+    with (tmp_path / "said.txt").open("w", encoding="utf-8") as file:
+        report(rows, wanted(**keys), out, Console(file=file, width=100))
+    return (tmp_path / "said.txt").read_text(encoding="utf-8")
+
+
+def test_a_grid_and_a_csv_file_are_read(tmp_path):
+    write_rows(tmp_path / "cells.csv", ROWS[:4])
+    write_rows(tmp_path / "other.csv", ROWS[4:])
+    rows, apart = gather([str(tmp_path), str(tmp_path / "other.csv")], "val")
+    assert rows == ROWS and apart == []
+
+
+def test_the_same_cell_twice_is_refused(tmp_path):
+    write_rows(tmp_path / "cells.csv", ROWS)
+    rows, _ = gather([str(tmp_path), str(tmp_path)], "val")
+    with pytest.raises(InputError, match="data"):
+        said(rows, tmp_path)
+
+
+def test_what_is_no_source_is_named(tmp_path):
+    with pytest.raises(InputError, match="expected a run folder, the folder of a grid, or a CSV file"):
+        gather([str(tmp_path / "nothing")], "val")
+
+
+def test_tables_and_plots_are_printed_and_written(tmp_path):
+    text = said(ROWS, tmp_path, tmp_path / "out")
+    assert "+0.2000" in text and "baseline a" in text
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    plots = {f"{kind}_{score}.{end}" for kind in ("gain", "cost_gain", "critical_difference")
+             for score in ("miou_image", "f_mean") for end in ("png", "svg")}  # fmt: skip
+    assert names == plots | {"cells.csv", "table.md", "table.tex"}
+    assert read_rows(tmp_path / "out" / "cells.csv") == ROWS
+    assert "+0.2000" in (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
+
+
+def test_split_baseline_and_scores_can_be_chosen(tmp_path):
+    both = [*ROWS, *(replace(r, split="val") for r in ROWS)]
+    text = said(both, tmp_path, split="val", baseline="b", scores=["mae"])
+    assert "Split val" in text and "baseline b" in text and "mae" in text and "miou" not in text
+    with pytest.raises(InputError, match="There are: test"):
+        said(ROWS, tmp_path, split="val")
+
+
+def test_several_classes_are_compared_by_what_is_defined(tmp_path):
+    several = [replace(r, scores=r.scores | {"f_mean": math.nan}) for r in ROWS]
+    text = said(several, tmp_path)
+    assert "miou_dataset" in text and "f_mean" not in text
+
+
+def test_one_seed_is_never_a_result(tmp_path):
+    assert "readings, no result" in said([r for r in ROWS if r.seed == 0], tmp_path)
+    assert "readings" not in said(ROWS, tmp_path)
+
+
+def test_runs_of_one_configuration_are_one_arm(tmp_path):
+    runs = [tmp_path / name for name in ("mine-0", "mine-1", "other")]
+    names = arm_names(dict(zip(runs, [{"a": 1}, {"a": 1}, {"a": 2}])))
+    assert list(names.values()) == ["mine", "mine", "other"]
+    assert what_differs({"mine": {"a": 1, "b": 3}, "other": {"a": 2, "b": 3}}) == ["a: mine 1, other 2"]
+
+
+def test_runs_are_compared(run_cli, tmp_path):
+    runs = []
+    for name, seed, width in (("slim-0", 0, 8), ("slim-1", 1, 8), ("wide-0", 0, 16), ("wide-1", 1, 16)):
+        settings = SMALL | {"seed": seed, "model.width": width}
+        words = [f"--{key}={'null' if v is None else v}" for key, v in settings.items()]
+        status, out, err = run_cli("train", "--config", "quickstart.yaml", *words, "--out", tmp_path / name)
+        assert status == 0, out + err
+        runs.append(tmp_path / name)
+    status, out, err = run_cli("compare", *runs, "--scores", "[miou_image]", "--out", tmp_path / "out")
+    assert status == 0, err
+    assert "model.init_args.width: slim 8, wide 16" in out and "2 seeds (0, 1); baseline slim" in out
+    rows = read_rows(tmp_path / "out" / "cells.csv")
+    assert [(r.arm, r.seed, r.dataset, r.split, r.steps, r.images) for r in rows] == [
+        (arm, seed, "embedded", "val", 4, 16) for arm in ("slim", "wide") for seed in (0, 1)
+    ]
+    card = json.loads((tmp_path / "wide-1" / "model.json").read_text())
+    assert rows[3].scores["miou_image"] == card["scores"]["miou_image"] and rows[3].seconds > 0
+
+    status, _, err = run_cli("compare", runs[0], "--split", "test", "--out", tmp_path / "test")
+    assert status == 0, err
+    run_cli("evaluate", "--run", runs[0], "--split", "test", "--out", tmp_path / "test.json", "--device", "cpu")
+    alone = json.loads((tmp_path / "test.json").read_text())
+    assert read_rows(tmp_path / "test" / "cells.csv")[0].scores["f_max"] == alone["f_max"]
+
+
+def test_an_unfinished_run_is_named(tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.yaml").write_text("seed: 0\ndata: {root: null, batch_size: 2}\nengine: {accumulate: 1}\n")
+    with pytest.raises(InputError, match=r"run: expected a run that was validated at least once"):
+        gather([str(run)], "val")

@@ -1,0 +1,45 @@
+import pytest
+
+from segkd.ablation.plan import grid_parser, read_grid
+from segkd.types import InputError
+
+
+def read(path, *more):
+    return read_grid(grid_parser(), ["--config", str(path), *more])[1]
+
+
+def test_a_grid_is_read_and_its_first_arm_is_the_baseline(grid_file):
+    grid = read(grid_file())
+    assert list(grid.arms) == ["plain", "narrow"] and grid.baseline == "plain"
+    assert grid.arms["narrow"].set == {"model.width": 8} and grid.base.layers == ["quickstart.yaml"]
+    assert grid.splits == ["val", "test"] and grid.budget == "equal"
+
+
+def test_the_command_line_wins_over_the_file(grid_file):
+    assert read(grid_file(), "--seeds", "[7]").seeds == [7]
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"baseline": "other"}, "baseline: expected one of the arms plain, narrow, found 'other'"),
+        ({"seeds": [1, 1]}, r"seeds: expected at least one, each once, found \[1, 1\]"),
+        ({"seeds": []}, "seeds: expected at least one"),
+        ({"arms": {"a/b": {}}}, "'a/b' names folders"),
+        ({"arms": {"..": {}}}, "names folders"),
+        ({"splits": ["tset"]}, "splits"),
+        ({"budget": "fair"}, "budget"),
+        ({"seed": 3}, "unknown key seed"),
+        ({"arms": {"a": {"layer": ["x"]}}}, "layer"),
+        ({"base": {"set": 3}}, "set"),
+    ],
+)
+def test_a_mistake_in_a_grid_is_one_paragraph(grid_file, keys, words):
+    with pytest.raises(InputError, match=words) as caught:
+        read(grid_file(**keys))
+    assert "Traceback" not in str(caught.value) and len(str(caught.value)) < 800
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"nowhere\.yaml"):
+        read(tmp_path / "nowhere.yaml")

@@ -1,0 +1,109 @@
+import pytest
+import yaml
+
+from segkd.types import InputError
+
+
+def config(cell):
+    return yaml.safe_load(cell.config)
+
+
+def test_every_arm_meets_every_data_set_and_seed(resolved):
+    _, cells = resolved(datasets={"one": {}, "two": {"set": {"data.embedded.contrast": 0.3}}}, seeds=[3, 5])
+    assert {(c.arm, c.dataset, c.seed) for c in cells} == {
+        (arm, data, seed) for arm in ("plain", "narrow") for data in ("one", "two") for seed in (3, 5)
+    }
+    assert len({c.name for c in cells}) == len(cells) == 8
+    assert [config(c)["seed"] for c in cells] == [c.seed for c in cells]
+    assert {c.dataset: config(c)["data"]["embedded"]["contrast"] for c in cells}["two"] == 0.3
+
+
+def test_seeds_are_outermost_so_that_half_a_grid_holds_whole_comparisons(resolved):
+    _, cells = resolved(seeds=[1, 2])
+    assert [c.seed for c in cells] == [1, 1, 2, 2]
+
+
+def test_later_wins_base_then_data_set_then_arm(resolved, tmp_path):
+    (tmp_path / "layer.yaml").write_text("optim: {lr: 0.5, warmup: 0.2}\n")
+    _, cells = resolved(
+        datasets={"embedded": {"set": {"optim.weight_decay": 0.25}}},
+        arms={
+            "plain": {},
+            "arm": {"layers": ["layer.yaml"]},
+            "own": {"set": {"optim.weight_decay": 0.125, "optim.lr": 0.75}},
+        },
+    )
+    optim = {c.arm: config(c)["optim"] for c in cells}
+    assert (optim["arm"]["lr"], optim["arm"]["weight_decay"]) == (0.5, 0.25)
+    assert (optim["own"]["lr"], optim["own"]["weight_decay"]) == (0.75, 0.125)
+    assert optim["plain"]["weight_decay"] == 0.25
+
+
+def test_a_class_is_named_by_a_setting(resolved):
+    arms = {"plain": {}, "other": {"set": {"model": "SmpNet", "model.architecture": "FPN"}}}
+    base = {"layers": ["quickstart.yaml"], "set": {"data.embedded.train": 8, "data.embedded.side": 32, "data.size": 32}}
+    _, cells = resolved(arms=arms, base=base)
+    assert config(cells[1])["model"]["class_path"] == "segkd.models.smp.SmpNet"
+    assert config(cells[0])["model"]["class_path"] == "segkd.models.network.FusionNet"
+
+
+def test_data_sets_are_found_by_name_below_a_folder(resolved, make_folder, tmp_path):
+    root = make_folder(12, name="mine")
+    (root / "test.txt").write_text("photo0\nphoto1\n")
+    plain = {"data.size": 32, "data.batch_size": 2, "model.encoder": "test_efficientnet", "model.weights": None}
+    _, cells = resolved(data_root=str(tmp_path), base={"set": plain}, datasets={"mine": {}})
+    assert config(cells[0])["data"]["root"] == str(root)
+    assert cells[0].identity["data"]["test"]["pairs"] == 2
+    assert cells[0].steps == 30 * (len(cells[0].identity["data"]) and (12 - 2 - 2) // 2)
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        (
+            {"arms": {"plain": {}, "bad": {"set": {"optim.lrr": 1}}}},
+            "arm bad, data set embedded: unknown key optim.lrr",
+        ),
+        ({"arms": {"plain": {}, "bad": {"layers": ["no.yaml"]}}}, "arm bad.*found no no.yaml below"),
+        ({"arms": {"plain": {}, "bad": {"set": {"model.encoder": "nonsense"}}}}, "arm bad.*encoder"),
+        ({"arms": {"plain": {}, "bad": {"set": {"model": "Nonsense"}}}}, "arm bad.*model: expected a class of segkd"),
+        (
+            {"arms": {"plain": {}, "bad": {"set": {"data.batch_size": 2}}}},
+            "unequal budgets on embedded: plain takes 4 steps and sees 16 images, bad takes 8",
+        ),
+        ({"arms": {"plain": {}, "bad": {"set": {"engine.epochs": 3}}}}, "unequal budgets.*budget: free"),
+        ({"arms": {"plain": {}, "bad": {"set": {"engine.patience": 3}}}}, "arm bad: engine.patience 3 ends trainings"),
+        ({"datasets": {"mine": {"set": {"data.root": "/nowhere", "data.embedded": None}}}}, "data set mine.*/nowhere"),
+    ],
+)
+def test_faults_speak_before_anything_runs(resolved, keys, words):
+    with pytest.raises(InputError, match=words):
+        resolved(**keys)
+
+
+def test_unequal_budgets_are_possible_when_asked_for(resolved):
+    _, cells = resolved(budget="free", arms={"plain": {}, "long": {"set": {"engine.epochs": 5}}})
+    assert {c.arm: (c.steps, c.images) for c in cells} == {"plain": (4, 16), "long": (10, 40)}
+
+
+def test_accumulation_counts_steps_and_images_apart(resolved):
+    arms = {"plain": {"set": {"data.batch_size": 2, "engine.accumulate": 2}}}
+    _, cells = resolved(arms=arms)
+    assert (cells[0].steps, cells[0].images) == (4, 16)
+
+
+def test_a_missing_test_split_is_refused_unless_it_is_not_asked_for(resolved, make_folder):
+    root = make_folder(8)
+    base = {"set": {"data.size": 32, "data.batch_size": 2, "model.encoder": "test_efficientnet", "model.weights": None}}
+    folder = {"mine": {"set": {"data.root": str(root)}}}
+    with pytest.raises(InputError, match="no test split to score on"):
+        resolved(base=base, datasets=folder)
+    assert resolved(base=base, datasets=folder, splits=["val"])[1]
+
+
+def test_every_option_of_tune_becomes_a_cell_of_its_own(resolved):
+    _, cells = resolved(tune=[{"optim.lr": 0.1}, {"optim.lr": 0.2}], seeds=[0])
+    assert [(c.arm, c.option, config(c)["optim"]["lr"]) for c in cells] == [
+        ("plain", 0, 0.1), ("plain", 1, 0.2), ("narrow", 0, 0.1), ("narrow", 1, 0.2),
+    ]  # fmt: skip
+    assert len({c.name for c in cells}) == 4

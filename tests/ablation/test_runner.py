@@ -1,0 +1,169 @@
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from segkd.ablation.cell import STOPPED, State, read_state, write_state
+from segkd.ablation.progress import Watcher
+from segkd.ablation.resolve import Cell
+from segkd.ablation.runner import Engine, Job, Run, run_tasks, spawn, take_stock
+
+IDENTITY = {"config": {"optim.lr": 1}, "data": {}, "code": {"segkd/a.py": "x"}}
+
+
+def cell(arm, seed=0, **identity):
+    return Cell(arm, "data", seed, None, "seed: 0\n", 4, 16, IDENTITY | identity)
+
+
+class Told(Job):
+    """Ends as its arm's name says, after two looks; "stubborn" works until it is stopped."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.looks, self.stopped = folder, 0, False
+        self.arm = folder.parent.name
+
+    def poll(self):
+        self.looks += 1
+        if self.stopped:
+            return self.end("waiting", STOPPED)
+        if self.looks < 2 or self.arm == "stubborn":
+            return None
+        if self.arm == "killed":
+            return -signal.SIGKILL
+        return self.end("failed", 1) if self.arm == "failing" else self.end("done", 0)
+
+    def end(self, status, code):
+        scores = {"val": {"miou_image": 0.5}, "test": {"miou_image": 0.25}} if status == "done" else {}
+        state = replace(read_state(self.folder), status=status, scores=scores, steps=4, seconds=8.0)
+        write_state(self.folder, replace(state, why="as told") if status == "failed" else state)
+        return code
+
+    def stop(self):
+        self.stopped = True
+
+
+class Tellable(Engine):
+    def __init__(self):
+        self.started, self.most, self.jobs = [], 0, []
+
+    def start(self, folder, slot):
+        self.started.append((folder.parent.name, slot))
+        self.jobs.append(Told(folder))
+        self.most = max(self.most, sum(job.looks < 2 for job in self.jobs))
+        return self.jobs[-1]
+
+
+def run(tmp_path, cells, slots=2, engine=None, look=lambda: None):
+    grid = Run(tmp_path, slots, 1, "local")
+    tasks = take_stock(cells, grid, ["val", "test"])
+    console = Console(file=(tmp_path / "said.txt").open("a"), width=200)
+    engine = engine or Tellable()
+    waiting = [task.cell for task in tasks if task.run]
+    with Watcher(console, ["val", "test"], "miou_image", waiting, slots, look) as watcher:
+        stopped = run_tasks([task for task in tasks if task.run], engine, slots, tmp_path, watcher)
+    console.file.close()
+    return engine, stopped, (tmp_path / "said.txt").read_text()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr("segkd.ablation.runner.POLL", 0.01)
+
+
+def test_cells_run_side_by_side_and_a_failure_stops_nothing(tmp_path):
+    cells = [cell(arm) for arm in ("a", "failing", "killed", "b", "c")]
+    engine, stopped, said = run(tmp_path, cells)
+    assert [arm for arm, _ in engine.started] == ["a", "failing", "killed", "b", "c"]
+    assert {slot for _, slot in engine.started} == {0, 1} and engine.most <= 2
+    states = {c.arm: read_state(tmp_path / "cells" / c.name) for c in cells}
+    assert [states[a].status for a in ("a", "b", "c")] == ["done"] * 3
+    assert (states["failing"].status, states["failing"].why) == ("failed", "as told")
+    assert states["killed"].status == "failed" and "SIGKILL (out of memory?)" in states["killed"].why
+    assert stopped == "" and "test miou_image 0.2500" in said and "failed: as told" in said and "5/5" in said
+    assert (tmp_path / "cells" / cells[0].name / "config.yaml").read_text() == cells[0].config
+
+
+def test_a_second_run_does_what_is_left(tmp_path):
+    run(tmp_path, [cell("a"), cell("failing")])
+    tasks = take_stock([cell("a"), cell("failing"), cell("new")], Run(tmp_path, 1, 1, "local"), ["val", "test"])
+    assert [(t.cell.arm, t.run, t.why) for t in tasks] == [
+        ("a", False, "done"), ("failing", True, "failed before: as told"), ("new", True, "new"),
+    ]  # fmt: skip
+    engine, _, _ = run(tmp_path, [cell("a"), cell("failing"), cell("new")])
+    assert [arm for arm, _ in engine.started] == ["failing", "new"]
+
+
+def test_what_changed_runs_again_and_the_old_result_is_kept_aside(tmp_path):
+    run(tmp_path, [cell("a"), cell("b")])
+    changed = [cell("a", config={"optim.lr": 2}), cell("b")]
+    (task, other) = take_stock(changed, Run(tmp_path, 1, 1, "local"), ["val", "test"])
+    assert task.run and task.why == "changed: optim.lr: 1 then, 2 now" and not other.run
+    engine, _, _ = run(tmp_path, changed)
+    assert [arm for arm, _ in engine.started] == ["a"]
+    (old,) = (tmp_path / "replaced").iterdir()
+    assert read_state(old).identity["config"] == {"optim.lr": 1} and read_state(old).status == "done"
+    assert read_state(tmp_path / "cells" / changed[0].name).why.startswith("changed")
+
+
+def test_changed_code_runs_again_unless_it_is_to_be_kept(tmp_path):
+    run(tmp_path, [cell("a")])
+    changed = [cell("a", code={"segkd/a.py": "y"})]
+    (task,) = take_stock(changed, Run(tmp_path, 1, 1, "local"), ["val"])
+    assert task.run and "the code of segkd/a.py changed" in task.why
+    (task,) = take_stock(changed, Run(tmp_path, 1, 1, "local", keep_code=True), ["val"])
+    assert not task.run
+    both = [cell("a", code={"segkd/a.py": "y"}, config={"optim.lr": 9})]
+    (task,) = take_stock(both, Run(tmp_path, 1, 1, "local", keep_code=True), ["val"])
+    assert task.run and task.why == "changed: optim.lr: 1 then, 9 now"
+
+
+def test_a_new_split_is_scored_without_starting_over(tmp_path):
+    run(tmp_path, [cell("a")])
+    (task,) = take_stock([cell("a")], Run(tmp_path, 1, 1, "local"), ["val", "test", "train"])
+    assert task.run and not task.stale and task.why == "not yet scored on train"
+
+
+def test_an_unreadable_state_is_moved_aside(tmp_path):
+    run(tmp_path, [cell("a")])
+    (tmp_path / "cells" / cell("a").name / "cell.json").write_text("{half")
+    engine, _, _ = run(tmp_path, [cell("a")])
+    assert engine.started == [("a", 0)] and len(list((tmp_path / "replaced").iterdir())) == 1
+
+
+def test_a_signal_stops_what_runs_and_starts_nothing_more(tmp_path):
+    signalled = []
+
+    def look():
+        if not signalled:
+            signalled.append(os.kill(os.getpid(), signal.SIGTERM))
+
+    cells = [cell("a"), cell("stubborn"), cell("b"), cell("c")]
+    engine, stopped, said = run(tmp_path, cells, slots=2, look=look)
+    assert stopped == "SIGTERM" and [arm for arm, _ in engine.started][:2] == ["a", "stubborn"]
+    assert "c" not in [arm for arm, _ in engine.started]
+    assert read_state(tmp_path / "cells" / cells[1].name).status == "waiting"
+    assert "stopped; its state is saved" in said
+
+
+def test_a_cell_leaves_when_its_grid_dies(tmp_path):
+    """The grid holds the cell's standard input; closing it is what the system does when a process is killed."""
+    write_state(tmp_path, State(IDENTITY, ["val"]))
+    layer = "data:\n  embedded: {train: 8, val: 2, side: 32}\n  size: 32\n  batch_size: 4\n  workers: 0\n"
+    (tmp_path / "config.yaml").write_text(layer + "engine: {epochs: 100000, log_every: 1}\n")
+    process = spawn(tmp_path, 1)
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    while not metrics.is_file():
+        assert process.poll() is None, (tmp_path / "log.txt").read_text()
+        try:
+            process.wait(0.2)
+        except TimeoutError:
+            pass
+        except Exception as error:
+            assert "timed out" in str(error)
+    process.stdin.close()
+    assert process.wait(120) == STOPPED
+    state = read_state(tmp_path)
+    assert state.status == "waiting" and state.seconds > 0 and (tmp_path / "run" / "checkpoints" / "last.pt").is_file()

@@ -1,0 +1,352 @@
+import itertools
+import math
+from dataclasses import replace
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from segkd.ablation.rows import SCORES, Row
+from segkd.ablation.statistics import (
+    bca_interval,
+    compare,
+    critical_difference,
+    holm,
+    rank,
+    sign_flip_p,
+    smallest_p,
+)
+from segkd.types import InputError
+
+# Demsar, JMLR 2006, table 6: ranks of C4.5, C4.5+m, C4.5+cf, C4.5+m+cf by AUC on 14 data sets
+DEMSAR_ARMS = ("C4.5", "C4.5+m", "C4.5+cf", "C4.5+m+cf")
+DEMSAR_RANKS = np.array([
+    [4, 3, 2, 1], [1, 2, 3, 4], [4, 1, 2, 3], [4, 1, 3, 2], [4, 2, 3, 1], [1, 2.5, 4, 2.5], [3, 2, 4, 1],
+    [2.5, 2.5, 4, 1], [4, 3, 2, 1], [2.5, 2.5, 2.5, 2.5], [4, 2.5, 1, 2.5], [3, 2, 4, 1], [4, 1, 2, 3], [3, 1, 4, 2],
+])  # fmt: skip
+
+
+def make_rows(values, seconds=None, split="test", score="f_mean"):
+    """Rows from {arm: {(data set, seed): score}}; the other scores are NaN."""
+    blank = dict.fromkeys(SCORES, math.nan)
+    return [
+        Row(arm, dataset, seed, split, {**blank, score: float(value)}, 2000, 32000, (seconds or {}).get(arm, 60.0), "")
+        for arm, cells in values.items()
+        for (dataset, seed), value in cells.items()
+    ]
+
+
+def random_values(arms, sets=2, seeds=3, lift=0.0, draw=0):
+    """Scores of arms named a, b, ...; each arm is better than the one before by `lift` on average."""
+    generator = np.random.default_rng(draw)
+    units = [(f"set{i}", seed) for i in range(sets) for seed in range(seeds)]
+    base = generator.uniform(0.6, 0.9, len(units))
+    return {
+        "abcdefghijkl"[i]: dict(zip(units, base + lift * i + generator.normal(0, 0.004, len(units))))
+        for i in range(arms)
+    }
+
+
+def gain_of(comparison, name):
+    return next(arm for arm in comparison.arms if arm.name == name).gain
+
+
+def near(interval, expected):
+    """Equal but for a twentieth of the width: rounding decides how the bootstrap counts its ties with the mean."""
+    assert interval == pytest.approx(expected, abs=0.05 * (expected[1] - expected[0]))
+
+
+# the sign-flip test
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.integers(-5, 5), min_size=1, max_size=9))
+@example([1, 2, 3])
+@example([0, 0, 0])
+@example([7])
+@example([-73, 111, 270, 90, 204, 113, 122, -837])  # a sum of 0 that rounding hides
+def test_sign_flip_p_is_the_share_of_sign_patterns_at_least_as_far_from_0(numbers):
+    sums = [sum(s * n for s, n in zip(signs, numbers)) for signs in itertools.product((1, -1), repeat=len(numbers))]
+    expected = sum(abs(total) >= abs(sum(numbers)) for total in sums) / len(sums)
+    # divided by 1000 sums that are equal differ by rounding: they must still count as equal
+    assert sign_flip_p([n / 1000 for n in numbers], 0) == pytest.approx(expected)
+
+
+def test_sign_flip_p_of_many_pairs_is_seeded_and_near_the_exact_one():
+    values = np.random.default_rng(4).normal(0.4, 1, 15)
+    signs = np.array(list(itertools.product((1, -1), repeat=15)))
+    exact = np.mean(np.abs(signs @ values) >= abs(values.sum()) - 1e-12)
+    assert 0.05 < exact < 0.5
+    drawn = sign_flip_p(values.tolist(), 1)
+    assert drawn == sign_flip_p(values.tolist(), 1) != sign_flip_p(values.tolist(), 2)
+    assert drawn == pytest.approx(exact, abs=0.02)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 8, 13, 14, 30])
+def test_the_smallest_p_is_reached_when_all_pairs_lie_on_one_side(n):
+    assert sign_flip_p([0.01 * (i + 1) for i in range(n)], 0) == pytest.approx(smallest_p(n))
+    assert smallest_p(n) == (2 / 2**n if n <= 13 else 2 / 2**13)
+
+
+# Holm
+
+
+def test_holm_by_the_example_of_demsar_section_3_2_2():
+    """p = .016, .019, .607 against .017, .025, .05: the first two are rejected."""
+    assert holm([0.016, 0.019, 0.607]) == pytest.approx([0.048, 0.048, 0.607])
+    assert holm([0.607, 0.016, 0.019]) == pytest.approx([0.607, 0.048, 0.048])
+    assert holm([]) == [] and holm([0.6, 0.7]) == [1.0, 1.0]
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
+def test_holm_is_the_closed_test_with_bonferroni(ps):
+    """The witness: an arm is rejected when Bonferroni rejects every set of arms that it is in (Marcus et al., 1976)."""
+    arms = range(len(ps))
+    families = [family for size in range(1, len(ps) + 1) for family in itertools.combinations(arms, size)]
+    expected = [max(min(1, len(f) * min(ps[j] for j in f)) for f in families if i in f) for i in arms]
+    assert holm(ps) == pytest.approx(expected)
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.integers(0, 10**6), st.integers(2, 6), st.integers(1, 5))
+def test_no_corrected_p_is_below_its_floor_and_none_below_the_plain_p(draw, arms, seeds):
+    comparison = compare(make_rows(random_values(arms, 1, seeds, 0.02, draw)), "test", "f_mean", "a")
+    for arm in comparison.arms[1:]:
+        assert arm.gain.floor <= arm.gain.p_holm + 1e-12
+        assert arm.gain.p <= arm.gain.p_holm <= 1
+        assert arm.gain.floor == pytest.approx(min(1, (arms - 1) * 2 / 2**seeds))
+
+
+def test_the_floor_of_an_arm_with_more_pairs_counts_only_what_the_others_leave():
+    values = random_values(3, 1, 6)
+    values["c"] = dict(list(values["c"].items())[:3])
+    comparison = compare(make_rows(values), "test", "f_mean", "a")
+    assert gain_of(comparison, "b").floor == pytest.approx(2 * 2 / 2**6)
+    assert gain_of(comparison, "c").floor == pytest.approx(2 / 2**3)
+
+
+# the interval
+
+
+def test_bca_agrees_with_efrons_formula_on_a_skewed_sample():
+    values = np.random.default_rng(2).exponential(1, 18)
+    normal, resampled = NormalDist(), np.random.default_rng(3).choice(values, (40000, 18)).mean(axis=1)
+    z0 = normal.inv_cdf(float(np.mean(resampled < values.mean())))
+    left_out = (values.sum() - values) / 17
+    spread = left_out.mean() - left_out
+    a = (spread**3).sum() / (6 * (spread**2).sum() ** 1.5)
+
+    def end(alpha):
+        z = z0 + normal.inv_cdf(alpha)
+        return np.quantile(resampled, normal.cdf(z0 + z / (1 - a * z)))
+
+    low, high = bca_interval(values.tolist(), 0)
+    error = values.std(ddof=1) / math.sqrt(18)
+    assert low == pytest.approx(end(0.025), abs=0.1 * error)
+    assert high == pytest.approx(end(0.975), abs=0.1 * error)
+    assert high - values.mean() > 1.1 * (values.mean() - low), "a skewed sample has a skewed interval"
+
+
+def test_bca_holds_the_true_mean_about_as_often_as_it_says():
+    draw = np.random.default_rng(0)
+    intervals = [bca_interval(draw.normal(0.3, 1, 20).tolist(), 0) for _ in range(120)]
+    assert 0.86 <= np.mean([low <= 0.3 <= high for low, high in intervals]) <= 0.99
+
+
+def test_the_interval_moves_and_stretches_with_the_values():
+    values = np.random.default_rng(5).normal(0, 1, 9)
+    low, high = bca_interval(values.tolist(), 0)
+    near(bca_interval((3 * values + 2).tolist(), 0), (3 * low + 2, 3 * high + 2))
+    assert low < values.mean() < high and bca_interval(values.tolist(), 0) == (low, high)
+
+
+@pytest.mark.parametrize(
+    "values, expected",
+    [
+        ([], None),
+        ([0.1], None),
+        ([0.1, 0.2], None),
+        ([0.0] * 4, (0.0, 0.0)),
+        ([0.3, 0.1 + 0.2, 0.3], (0.3, 0.3)),
+    ],
+)
+def test_degenerate_intervals(values, expected):
+    found = bca_interval(values, 0)
+    assert found is None if expected is None else found == pytest.approx(expected)
+
+
+# the comparison
+
+
+def test_the_numbers_of_a_small_example_by_hand():
+    values = {
+        "base": {("d", 0): 0.50, ("d", 1): 0.60, ("e", 0): 0.70, ("e", 1): 0.80},
+        "arm": {("d", 0): 0.52, ("d", 1): 0.61, ("e", 0): 0.69, ("e", 2): 0.99},
+    }
+    comparison = compare(make_rows(values, {"base": 100.0, "arm": 130.0}), "test", "f_mean", "base")
+    base, arm = comparison.arms
+    assert (base.name, base.n, base.gain, base.missing) == ("base", 4, None, (("e", 2),))
+    assert base.mean == pytest.approx(0.65) and base.sd == pytest.approx(math.sqrt(0.05 / 3))
+    assert arm.gain.units == (("d", 0), ("d", 1), ("e", 0))
+    assert arm.gain.gains == arm.gain.differences == pytest.approx((0.02, 0.01, -0.01))
+    assert arm.gain.mean == pytest.approx(0.02 / 3) and arm.gain.cost == pytest.approx(1.3)
+    # of the 8 sign patterns of (2, 1, -1) six have a sum of 2 or more from 0
+    assert arm.gain.p == arm.gain.p_holm == pytest.approx(6 / 8)
+    assert (arm.n, arm.missing, arm.undefined) == (4, (("e", 1),), ())
+    assert comparison.units == 5 and comparison.ranks is None and arm.gain.seeds == 2
+
+
+def test_one_unit_has_a_mean_and_nothing_more():
+    comparison = compare(make_rows({"a": {("d", 0): 0.5}, "b": {("d", 0): 0.7}}), "test", "f_mean", "a")
+    arm = comparison.arms[1]
+    assert arm.mean == 0.7 and math.isnan(arm.sd)
+    assert arm.gain.interval is None and arm.gain.p == 1 and arm.gain.mean == pytest.approx(0.2)
+    assert arm.gain.seeds == 1
+
+
+def test_less_is_better_for_mae_so_its_gain_is_baseline_minus_arm():
+    values = random_values(2, lift=0.01)
+    more = gain_of(compare(make_rows(values), "test", "f_mean", "a"), "b")
+    less = gain_of(compare(make_rows(values, score="mae"), "test", "mae", "a"), "b")
+    assert less.differences == more.differences
+    assert less.gains == pytest.approx([-gain for gain in more.gains])
+    assert more.mean > 0 > less.mean
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.integers(0, 10**6))
+def test_swapping_arm_and_baseline_turns_the_gain_around(draw):
+    rows = make_rows(random_values(2, 2, 4, 0.002, draw))
+    there, back = gain_of(compare(rows, "test", "f_mean", "a"), "b"), gain_of(compare(rows, "test", "f_mean", "b"), "a")
+    assert back.mean == pytest.approx(-there.mean)
+    assert back.gains == pytest.approx([-gain for gain in there.gains])
+    assert back.p == pytest.approx(there.p) and back.p_holm == pytest.approx(there.p_holm)
+    near(back.interval, (-there.interval[1], -there.interval[0]))
+
+
+def test_a_constant_on_one_arm_moves_its_gain_and_on_a_unit_moves_nothing():
+    values = random_values(3, 2, 4)
+    before = gain_of(compare(make_rows(values), "test", "f_mean", "a"), "b")
+    lifted = {**values, "b": {unit: value + 0.05 for unit, value in values["b"].items()}}
+    after = gain_of(compare(make_rows(lifted), "test", "f_mean", "a"), "b")
+    assert after.mean == pytest.approx(before.mean + 0.05)
+    near(after.interval, [end + 0.05 for end in before.interval])
+    harder = {arm: {u: v - 0.1 * (u == ("set0", 1)) for u, v in cells.items()} for arm, cells in values.items()}
+    same = gain_of(compare(make_rows(harder), "test", "f_mean", "a"), "b")
+    assert same.gains == pytest.approx(before.gains)
+    near(same.interval, before.interval)
+
+
+def test_the_order_of_rows_and_rows_of_another_split_change_nothing():
+    rows = make_rows(random_values(3))
+    expected = compare(rows, "test", "f_mean", "b")
+    order = sorted(rows, key=lambda row: (row.arm, -row.seed))
+    other = make_rows(random_values(4, lift=0.3), split="val")
+    assert compare([*other, *order], "test", "f_mean", "b") == expected
+    assert [arm.name for arm in expected.arms] == ["b", "a", "c"]
+
+
+def test_a_score_that_is_nan_drops_the_unit_and_is_counted():
+    values = random_values(3, 2, 3)
+    values["b"]["set1", 2] = math.nan
+    comparison = compare(make_rows(values), "test", "f_mean", "a")
+    arm = comparison.arms[1]
+    assert arm.n == 5 and arm.undefined == (("set1", 2),) and arm.missing == ()
+    assert ("set1", 2) not in arm.gain.units and len(arm.gain.units) == 5
+    assert len(gain_of(comparison, "c").units) == 6
+    assert comparison.ranks.n == 5 and comparison.units == 6
+    nowhere = compare(
+        make_rows({arm: dict.fromkeys(cells, math.nan) for arm, cells in values.items()}), "test", "f_mean", "a"
+    )
+    assert nowhere.units == 0 and all(math.isnan(arm.mean) and arm.gain is None for arm in nowhere.arms)
+
+
+def test_arms_without_a_common_unit_have_no_gain():
+    comparison = compare(make_rows({"a": {("d", 0): 0.5}, "b": {("d", 1): 0.6}}), "test", "f_mean", "a")
+    assert comparison.arms[1].gain is None and comparison.arms[1].missing == (("d", 0),)
+
+
+def test_cost_is_over_the_shared_units_and_nan_when_no_time_was_taken():
+    rows = make_rows({"a": {("d", 0): 0.5, ("e", 0): 0.5}, "b": {("d", 0): 0.6}})
+    seconds = {("a", "d"): 10.0, ("a", "e"): 1000.0, ("b", "d"): 15.0}
+    rows = [replace(row, seconds=seconds[row.arm, row.dataset]) for row in rows]
+    assert gain_of(compare(rows, "test", "f_mean", "a"), "b").cost == pytest.approx(1.5)
+    timeless = [replace(row, seconds=0.0) for row in rows]
+    assert math.isnan(gain_of(compare(timeless, "test", "f_mean", "a"), "b").cost)
+
+
+def test_mistakes_are_named():
+    rows = make_rows(random_values(2))
+    with pytest.raises(InputError, match=r"score: expected one of f_mean, .*found 'f_meen'"):
+        compare(rows, "test", "f_meen", "a")
+    with pytest.raises(InputError, match="baseline: expected an arm of the split 'test', found 'z'; there are: a, b"):
+        compare(rows, "test", "f_mean", "z")
+    with pytest.raises(InputError, match=r"no row of the split 'val', but of \['test'\]"):
+        compare(rows, "val", "f_mean", "a")
+    with pytest.raises(InputError, match="found two for b, set1, seed 2, test"):
+        compare([*rows, rows[-1]], "test", "f_mean", "a")
+
+
+# ranks
+
+
+def test_ranks_and_critical_difference_of_demsars_example():
+    """Average ranks, CD = 1.25 at .05 and 1.12 at .10, and the groups of figure 1(a)."""
+    ranks = rank(DEMSAR_ARMS, -DEMSAR_RANKS)
+    assert ranks.arms == ("C4.5+m+cf", "C4.5+m", "C4.5+cf", "C4.5")
+    assert ranks.averages == pytest.approx((1.964, 2.000, 2.893, 3.143), abs=5e-4)
+    assert ranks.n == 14 and ranks.cd == pytest.approx(1.25, abs=0.005)
+    assert ranks.groups == ((0, 3),), "no difference is significant at .05"
+    loose = rank(DEMSAR_ARMS, -DEMSAR_RANKS, alpha=0.10)
+    assert loose.cd == pytest.approx(1.12, abs=0.005)
+    assert loose.groups == ((0, 2), (2, 3)), "C4.5 is worse than +m and +m+cf; of +cf nothing can be said"
+    # the paper's 9.28 is not corrected for ties; the correction divides by 1 - sum(t^3 - t) / (n (k^3 - k))
+    ties = [2, 2, 4, 2]
+    corrected = 9.28 / (1 - sum(t**3 - t for t in ties) / (14 * (4**3 - 4)))
+    assert ranks.chi2 == pytest.approx(corrected, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "arms, q05, q10",
+    [(2, 1.960, 1.645), (3, 2.343, 2.052), (4, 2.569, 2.291), (7, 2.949, 2.693), (10, 3.164, 2.920)],
+)
+def test_critical_values_of_demsars_table_5a(arms, q05, q10):
+    for n in (5, 30):
+        scale = math.sqrt(arms * (arms + 1) / (6 * n))
+        assert critical_difference(arms, n) == pytest.approx(q05 * scale, abs=0.001 * scale)
+        assert critical_difference(arms, n, 0.10) == pytest.approx(q10 * scale, abs=0.001 * scale)
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.integers(0, 10**6), st.integers(3, 6), st.integers(2, 5))
+def test_ranks_are_those_of_counting_and_joined_arms_are_those_that_the_cd_does_not_separate(draw, arms, units):
+    table = np.random.default_rng(draw).integers(0, 4, (units, arms)).astype(float)
+    names = tuple("abcdef"[:arms])
+    ranks = rank(names, table)
+    for name, average in zip(ranks.arms, ranks.averages):
+        mine = table[:, [names.index(name)]]
+        counted = 1 + (table > mine).sum(axis=1) + ((table == mine).sum(axis=1) - 1) / 2
+        assert average == pytest.approx(counted.mean())
+    assert sum(ranks.averages) == pytest.approx(arms * (arms + 1) / 2)
+    assert list(ranks.averages) == sorted(ranks.averages)
+    pairs = list(itertools.combinations(range(arms), 2))
+    joined = {pair for pair in pairs if any(start <= pair[0] and pair[1] <= end for start, end in ranks.groups)}
+    assert joined == {(i, j) for i, j in pairs if ranks.averages[j] - ranks.averages[i] < ranks.cd}
+    assert 0 <= ranks.p <= 1 and rank(names, np.exp(table)).averages == ranks.averages
+
+
+def test_the_best_arm_ranks_first_whichever_way_the_score_runs():
+    values = random_values(4, 2, 3, lift=0.05)
+    assert compare(make_rows(values), "test", "f_mean", "a").ranks.arms == ("d", "c", "b", "a")
+    assert compare(make_rows(values, score="mae"), "test", "mae", "a").ranks.arms == ("a", "b", "c", "d")
+
+
+def test_ranks_where_all_tie_and_where_there_is_too_little():
+    ranks = rank(("a", "b", "c"), np.full((4, 3), 0.3) + np.array([0, 1e-15, 0]))
+    assert ranks.averages == (2.0, 2.0, 2.0) and (ranks.chi2, ranks.p, ranks.groups) == (0.0, 1.0, ((0, 2),))
+    assert compare(make_rows(random_values(2, 3, 3)), "test", "f_mean", "a").ranks is None
+    assert compare(make_rows(random_values(3, 1, 1)), "test", "f_mean", "a").ranks is None
+    assert compare(make_rows(random_values(3, 1, 2)), "test", "f_mean", "a").ranks.n == 2

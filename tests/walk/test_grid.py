@@ -1,0 +1,171 @@
+"""Grids of real trainings: killed and gone on with, a cell is what `train` and `evaluate` give, ray does the same."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+
+SETTINGS = {
+    "model": "quick_network.Quick",
+    "data.embedded.train": 8,
+    "data.embedded.val": 3,
+    "data.embedded.test": 3,
+    "data.embedded.side": 32,
+    "data.size": 32,
+    "data.batch_size": 4,
+    "data.workers": 0,
+    "engine.epochs": 3,
+    "engine.log_every": 1,
+}
+NETWORK = """
+from torch import nn
+from segkd.models.network import Network
+from segkd.types import Prediction
+class Quick(Network):
+    def __init__(self, classes: int, width: int = 4):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, classes, 1))
+    def forward(self, image):
+        return Prediction(self.body(image))
+"""
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A folder with a user's network and a grid of four cells."""
+    (tmp_path / "quick_network.py").write_text(NETWORK)
+    grid = {
+        "base": {"layers": ["quickstart.yaml"], "set": SETTINGS},
+        "arms": {"plain": {}, "wide": {"set": {"model.init_args.width": 8}}},
+        "datasets": {"embedded": {}},
+        "seeds": [0, 1],
+    }
+    (tmp_path / "grid.yaml").write_text(yaml.safe_dump(grid, sort_keys=False))
+    return tmp_path
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "segkd.cli", *map(str, arguments)]
+
+
+def environment():
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def segkd(place, *arguments):
+    return subprocess.run(
+        command(*arguments), cwd=place, env=environment(), capture_output=True, text=True, timeout=300
+    )
+
+
+def table(path):
+    with path.open(newline="") as file:
+        return {(r["arm"], r["seed"], r["split"]): r for r in csv.DictReader(file)}
+
+
+def ablate(place, *more):
+    return segkd(place, "ablate", "--config", "grid.yaml", "--out", "GRID", *more)
+
+
+def test_killed_and_started_again_it_finishes_and_runs_nothing_twice(place):
+    process = subprocess.Popen(
+        command("ablate", "--config", "grid.yaml", "--out", "GRID", "--processes", "1"),
+        cwd=place, env=environment(), stdout=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 200
+    first = place / "GRID" / "cells" / "embedded" / "plain" / "seed-0" / "cell.json"
+    second = place / "GRID" / "cells" / "embedded" / "wide" / "seed-0" / "cell.json"
+    while not (second.is_file() and json.loads(second.read_text())["status"] == "running"):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    kept = first.read_text()
+    assert json.loads(kept)["status"] == "done"
+
+    done = ablate(place)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 of 4 cells are done already" in done.stdout and "unfinished" in done.stdout
+    assert first.read_text() == kept
+    rows = table(place / "GRID" / "cells.csv")
+    assert len(rows) == 8 and all(float(r["miou_image"]) > 0 for r in rows.values())
+    assert {r["steps"] for r in rows.values()} == {"6"} and {r["images"] for r in rows.values()} == {"24"}
+
+    settings = [part for key, value in SETTINGS.items() for part in (f"--{key}", value)]
+    trained = segkd(place, "train", "--config", "quickstart.yaml", *settings, "--seed", 1, "--out", "RUN",
+                    "--model.init_args.width", 8, "--engine.threads", 1)  # fmt: skip
+    assert trained.returncode == 0, trained.stderr
+    segkd(place, "evaluate", "--run", "RUN", "--split", "test", "--out", "test.json")
+    alone = json.loads((place / "test.json").read_text())
+    row = rows["wide", "1", "test"]
+    assert all(float(row[name]) == alone[name] for name in ("f_mean", "miou_image", "miou_dataset", "mae"))
+
+    again = ablate(place, "--dry-run")
+    assert "4 of 4 cells are done already" in again.stdout and "runs again" not in again.stdout
+    changed = ablate(place, "--arms.wide.set", '{"model.init_args.width": 6}', "--dry-run")
+    assert "2 of 4" in changed.stdout and "model.init_args.width: 8 then, 6 now" in changed.stdout
+
+
+def test_an_arm_that_fails_says_why_in_its_cell_and_the_others_go_on(place):
+    grid = yaml.safe_load((place / "grid.yaml").read_text())
+    grid |= {
+        "seeds": [0],
+        "splits": ["val"],
+        "arms": {"wild": {"set": {"optim.lr": 1e30}}, "plain": {}},
+    }
+    (place / "grid.yaml").write_text(yaml.safe_dump(grid, sort_keys=False))
+    done = ablate(place, "--processes", "1")
+    assert done.returncode == 1 and "diverged" in done.stdout
+    with (place / "GRID" / "costs.csv").open(newline="") as file:
+        costs = {row["arm"]: row for row in csv.DictReader(file)}
+    assert costs["wild"]["status"] == "failed" and "diverged" in costs["wild"]["why"]
+    assert costs["plain"]["status"] == "done" and float(costs["plain"]["peak_memory_gb"]) > 0.05
+    assert list(table(place / "GRID" / "cells.csv")) == [("plain", "0", "val")]
+
+
+def test_options_are_tried_on_val_and_the_best_is_trained_with_every_seed(place):
+    grid = yaml.safe_load((place / "grid.yaml").read_text())
+    grid |= {"arms": {"plain": {}}, "tune": [{"optim.lr": 1e-9}, {"optim.lr": 0.05}]}
+    (place / "grid.yaml").write_text(yaml.safe_dump(grid, sort_keys=False))
+    done = ablate(place)
+    assert done.returncode == 0, done.stdout + done.stderr
+    cells = place / "GRID" / "cells" / "embedded" / "plain"
+    vals = [json.loads((cells / f"option-{i}" / "seed-0" / "cell.json").read_text())["scores"] for i in (0, 1)]
+    best = max((0, 1), key=lambda i: vals[i]["val"]["miou_image"])
+    assert f"tuned plain on embedded: option {best}" in done.stdout
+    assert "test" in vals[best] and "test" not in vals[1 - best], "the test set is not for choosing"
+    assert (cells / f"option-{best}" / "seed-1").is_dir() and not (cells / f"option-{1 - best}" / "seed-1").exists()
+    assert {seed for _, seed, _ in table(place / "GRID" / "cells.csv")} == {"0", "1"}
+
+
+def test_ray_gives_the_same_cells(place):
+    pytest.importorskip("ray", reason="the extra segkd[ray] is not installed")
+    local = ablate(place, "--processes", "1", "--seeds", "[0]")
+    assert local.returncode == 0, local.stdout + local.stderr
+    through = segkd(place, "ablate", "--config", "grid.yaml", "--out", "RAY", "--engine", "ray", "--seeds", "[0]")
+    assert through.returncode == 0, through.stdout + through.stderr
+    a, b = table(place / "GRID" / "cells.csv"), table(place / "RAY" / "cells.csv")
+    assert a.keys() == b.keys() and len(a) == 4
+    assert all(a[key]["miou_image"] == b[key]["miou_image"] for key in a)
+
+
+def test_another_grid_at_work_in_the_folder_is_refused(place):
+    from filelock import FileLock
+
+    (place / "GRID" / "cells").mkdir(parents=True)
+    with FileLock(place / "GRID" / "lock"):
+        done = ablate(place)
+    assert done.returncode == 2 and "another `segkd ablate` is at work there" in done.stderr
+
+
+def test_a_folder_that_holds_something_else_is_refused(place):
+    (place / "GRID").mkdir()
+    (place / "GRID" / "thesis.txt").write_text("")
+    done = ablate(place)
+    assert done.returncode == 2 and "found something else there" in done.stderr and "Traceback" not in done.stderr

@@ -1,0 +1,7 @@
+"""`python tools/ablate.py` is `segkd ablate`."""
+
+import sys
+
+from segkd.cli import main
+
+sys.exit(main(["ablate", *sys.argv[1:]]))
