@@ -197,7 +197,7 @@ def _seen(network: Network, records: Records, sight: Sight, id: str) -> Exhibit:
     image, label = records.load(records.ids.index(id))
     view = sight.transform(image, label, np.random.default_rng(0))
     device = next((p.device for p in network.parameters()), torch.device("cpu"))
-    pixels = torch.from_numpy(view.image).to(device).permute(2, 0, 1)[None].float() / 255
+    pixels = torch.tensor(view.image).to(device).permute(2, 0, 1)[None].float() / 255
     return Exhibit(image, label, enlarge(network.eval()(pixels).logits.float()[0], label.shape))
 
 
