@@ -7,7 +7,7 @@ from importlib import import_module
 
 COMMANDS = {
     "train": ("segkd.experiment.commands:train", "train a network on a folder of images and masks"),
-    "evaluate": ("segkd.experiment.commands:evaluate", "score a trained network on a data set"),
+    "evaluate": ("segkd.report.commands:evaluate", "score any network or its predictions on data sets"),
     "predict": ("segkd.experiment.commands:predict", "write masks or probability maps for a folder of images"),
     "ablate": ("segkd.ablation.commands:ablate", "train arms x data sets x seeds, resumable, and compare them"),
     "compare": (

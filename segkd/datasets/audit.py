@@ -1,5 +1,6 @@
 """Every image and mask is read once before epoch 1, and every fault is named by file, all in one report."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -26,10 +27,11 @@ class Reading:
 
 @dataclass
 class Audit:
-    """Counts of raw mask values per file, the total size of the decoded arrays, and the faults found."""
+    """Counts of raw mask values per file, the faults found, and the fault of each stem that has one (`bad`)."""
 
     counts: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
+    bad: dict[str, str] = field(default_factory=dict)
 
     @property
     def total(self) -> np.ndarray:
@@ -38,6 +40,12 @@ class Audit:
         for values, numbers in self.counts.values():
             total[values] += numbers
         return total
+
+    @property
+    def usual(self) -> list[int]:
+        """The raw values of most masks that hold more than one value (of all masks, if none does)."""
+        sets = Counter(tuple(values.tolist()) for values, _ in self.counts.values() if len(values) > 1)
+        return list(sets.most_common(1)[0][0]) if sets else np.flatnonzero(self.total).tolist()
 
 
 def read_pair(pair: Pair) -> Reading:
@@ -65,6 +73,7 @@ def read_all(pairs: Sequence[Pair], keep: Callable[[Reading], None], audit: Audi
                 advance()
                 if reading.fault is not None or reading.raw is None:
                     audit.faults.append(str(reading.fault))
+                    audit.bad[reading.pair.stem] = str(reading.fault)
                     continue
                 audit.counts[reading.pair.stem] = np.unique(reading.raw, return_counts=True)
                 keep(reading)
@@ -88,6 +97,22 @@ def refuse_faults(audit: Audit, pairs: Sequence[Pair], code: LabelCode, classes:
     if unknown:
         text += f"\nRead as: {code.rule}.\nFound raw values: {_summary(audit.total)}.\n" + _remedy(audit.total, classes)
     raise InputError(text)
+
+
+def forgive_faults(audit: Audit, pairs: Sequence[Pair], code: LabelCode) -> dict[str, str]:
+    """The fault of every pair that cannot be used, by stem, when the others can: then the audit forgets them."""
+    faults = dict(audit.bad)
+    for pair in pairs:
+        values = audit.counts.get(pair.stem, (np.zeros(0, int), None))[0]
+        stray = [int(value) for value in values if not code.known[value]]
+        if stray:
+            faults[pair.stem] = f"{pair.mask}: raw value {stray[0]} is not a class. Read as: {code.rule}."
+    if len(faults) == len(pairs):
+        return {}
+    audit.faults.clear()
+    for stem in faults:
+        audit.counts.pop(stem, None)
+    return faults
 
 
 def _advice_for(value: int, classes: int, values: Sequence[int]) -> str:

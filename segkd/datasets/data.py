@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segkd.datasets.audit import Audit, Reading, read_all, read_pair, refuse_faults
+from segkd.datasets.audit import Audit, Reading, forgive_faults, read_all, read_pair, refuse_faults
 from segkd.datasets.embedded import Embedded, draw_sample
 from segkd.datasets.files import SPLITS, Pair, listed, pair_files, split_pairs
 from segkd.datasets.labels import LabelCode, code_from_map, code_from_threshold, guess_code
@@ -77,11 +77,14 @@ class Records:
         return len(self.ids)
 
 
-def open_data(data: Data, wanted: Sequence[str], advance: Callable[[int], None]) -> tuple[dict[str, Records], str]:
+def open_data(
+    data: Data, wanted: Sequence[str], advance: Callable[[int], None], skipped: dict[str, str] | None = None
+) -> tuple[dict[str, Records], str]:
     """The records of the `wanted` splits, checked, and one paragraph on what was found.
 
     Every image and mask of the wanted splits is read once, which finds every fault before training begins
     and fills the cache when all fits. `advance(n)` is told the total once (n > 0), then 0 for each file read.
+    With `skipped`, a bad file is left out as long as any is good, and the reason put there under its stem.
 
     Raises:
         InputError: names every fault by file and says what to write.
@@ -95,7 +98,7 @@ def open_data(data: Data, wanted: Sequence[str], advance: Callable[[int], None])
         raise InputError(f"no {absent[0]} split: expected data.{absent[0]}, a list file below {data.root}, found none. "
                          f"There are: {', '.join(splits)}.")  # fmt: skip
     chosen = {name: splits[name] for name in wanted}
-    return _open_folder(data, chosen, advance, found=", ".join(f"{len(v)} {k}" for k, v in splits.items()))
+    return _open_folder(data, chosen, advance, ", ".join(f"{len(v)} {k}" for k, v in splits.items()), skipped)
 
 
 def splits_of(data: Data) -> dict[str, list[Pair]]:
@@ -108,13 +111,23 @@ def splits_of(data: Data) -> dict[str, list[Pair]]:
 
 
 def _open_folder(
-    data: Data, splits: dict[str, list[Pair]], advance: Callable[[int], None], found: str
+    data: Data,
+    splits: dict[str, list[Pair]],
+    advance: Callable[[int], None],
+    found: str,
+    skipped: dict[str, str] | None,
 ) -> tuple[dict[str, Records], str]:
     pairs = [pair for members in splits.values() for pair in members]
     audit, cache = Audit(), _Cache(limit=data.cache_gb * 1e9)
     advance(len(pairs))
     read_all(pairs, cache.keep, audit, partial(advance, 0))
-    code = _label_code(data, np.flatnonzero(audit.total).tolist())
+    # where bad files are forgiven, one stray value must not change how the others are read
+    code = _label_code(data, np.flatnonzero(audit.total).tolist() if skipped is None else audit.usual)
+    if skipped is not None:
+        skipped |= forgive_faults(audit, pairs, code)
+        splits = {name: [pair for pair in some if pair.stem not in skipped] for name, some in splits.items()}
+        cache.kept = {stem: arrays for stem, arrays in cache.kept.items() if stem not in skipped}
+        pairs = [pair for pair in pairs if pair.stem not in skipped]
     refuse_faults(audit, pairs, code, len(data.classes))
     kept = {stem: (image, code(raw)) for stem, (image, raw) in cache.kept.items()}
     records = {

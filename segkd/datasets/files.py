@@ -66,7 +66,7 @@ def split_pairs(pairs: Sequence[Pair], lists: dict[str, Path | None], val_share:
 
 def read_image(path: Path) -> UInt8[np.ndarray, "h w 3"]:
     """An image as RGB uint8 [h w 3], turned as its EXIF tag says. Raises InputError naming the file."""
-    with _opened(path) as picture:
+    with open_picture(path) as picture:
         upright = ImageOps.exif_transpose(picture)
     if upright.mode == "F":
         raise InputError(f"{path}: expected whole numbers per pixel, found real numbers. Save it with 8 or 16 bits.")
@@ -82,7 +82,7 @@ def read_mask(path: Path) -> np.ndarray:
     Raises:
         InputError: names the file that is not such a mask.
     """
-    with _opened(path) as picture:
+    with open_picture(path) as picture:
         raw = np.asarray(picture)
     if raw.dtype == bool:
         raw = raw.astype(np.uint8)
@@ -109,7 +109,8 @@ def listed(lines: Sequence[str], most: int = 10) -> str:
     return "\n".join([f"  {line}" for line in lines[:most]] + rest)
 
 
-def _opened(path: Path) -> Image.Image:
+def open_picture(path: Path) -> Image.Image:
+    """The decoded picture of a file. Raises InputError naming the file."""
     picture = None
     try:
         picture = Image.open(path)

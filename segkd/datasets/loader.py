@@ -55,6 +55,7 @@ def collate_originals(items: Sequence[Item]) -> tuple[Batch, list[np.ndarray]]:
 
 def train_loader(dataset: SegmentationDataset, batches: Sampler[list[tuple[int, int]]], workers: int) -> DataLoader:
     """An endless loader of `Batch`; its order and content do not depend on `workers`."""
+    single_threaded_opencv()
     return DataLoader(
         dataset,
         batch_sampler=batches,
@@ -71,6 +72,7 @@ def evaluation_loader(
     dataset: SegmentationDataset, indices: Sequence[int], batch_size: int, workers: int
 ) -> DataLoader:
     """The records `indices`, in order, in batches of `(Batch, labels at their own size)`."""
+    single_threaded_opencv()
     keys = [(0, index) for index in indices]
     batches = [keys[i : i + batch_size] for i in range(0, len(keys), batch_size)]
     return DataLoader(
@@ -83,8 +85,15 @@ def evaluation_loader(
     )
 
 
+def single_threaded_opencv() -> None:
+    """Keeps OpenCV to one thread in this process and in those that it forks from now on.
+
+    A fork copies OpenCV's pool without its threads, and the copy waits for them forever: the pool has to go before.
+    """
+    cv2.setNumThreads(1)
+
+
 def _quiet_worker(_: int) -> None:
-    """Leaves Ctrl-C and SIGTERM to the main process and keeps OpenCV to one thread per worker."""
+    """Leaves Ctrl-C and SIGTERM to the main process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    cv2.setNumThreads(1)

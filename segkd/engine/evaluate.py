@@ -11,6 +11,7 @@ from accelerate.utils import gather_object
 from segkd.datasets.loader import SegmentationDataset, evaluation_loader
 from segkd.metrics.counts import ImageCounts, count_binary, count_classes
 from segkd.metrics.meter import Meter
+from segkd.metrics.protocol import PLAIN, Protocol
 from segkd.models.network import Network
 
 
@@ -24,37 +25,44 @@ def evaluate(
     batch_size: int,
     workers: int = 0,
     threshold: float = 0.5,
+    protocol: Protocol = PLAIN,
     advance: Callable[[int], None] = lambda n: None,
 ) -> Meter:
     """Predicts every image at the data's size, enlarges the logits bilinearly to the label's own size, and counts.
 
-    For two classes the foreground is p >= `threshold`; for more, the class with the largest logit. The images
+    For two classes the foreground is p >= `threshold` (as `protocol` says); for more, the largest logit. The images
     are shared among processes, and every process returns the meter of all. `advance(n)` is told of n more images.
     """
-    meter = Meter(classes)
+    meter = Meter(classes, protocol)
     mine = range(accelerator.process_index, len(dataset), accelerator.num_processes)
     was_training = network.training
     network.eval()
     for batch, labels in evaluation_loader(dataset, mine, batch_size, workers):
         logits = network(batch.to(accelerator.device).image).logits.float()
         for id, one, label in zip(batch.ids, logits, labels):
-            meter.add(id, count(one, label, threshold))
+            meter.add(id, count(one, label, threshold, protocol))
         advance(len(labels))
     network.train(was_training)
     if accelerator.num_processes > 1:
-        merged = Meter(classes)
+        merged = Meter(classes, protocol)
         for part in gather_object([meter]):
             merged.merge(part)
         meter = merged
     return meter
 
 
-def count(logits: torch.Tensor, label: np.ndarray, threshold: float) -> ImageCounts:
+def count(logits: torch.Tensor, label: np.ndarray, threshold: float, protocol: Protocol = PLAIN) -> ImageCounts:
     """The counts of one image: logits [k h' w'] at any size against a label uint8 [h w]."""
     classes = len(logits)
-    if classes == 2:  # the difference decides: one plane to enlarge instead of two, and the same probability
+    full = enlarge(logits, label.shape)
+    return count_binary(full, label, threshold, protocol) if classes == 2 else count_classes(full, label, classes)
+
+
+def enlarge(logits: torch.Tensor, size: tuple[int, int]) -> np.ndarray:
+    """What logits [k h' w'] predict at another size: foreground probability float32 (k = 2), else classes uint8."""
+    if len(logits) == 2:  # the difference decides: one plane to enlarge instead of two, and the same probability
         margin = (logits[1] - logits[0])[None, None]
-        full = F.interpolate(margin, size=label.shape, mode="bilinear", align_corners=False)
-        return count_binary(full.sigmoid()[0, 0].cpu().numpy(), label, threshold)
-    full = F.interpolate(logits[None], size=label.shape, mode="bilinear", align_corners=False)
-    return count_classes(full[0].argmax(dim=0).to(torch.uint8).cpu().numpy(), label, classes)
+        full = F.interpolate(margin, size=size, mode="bilinear", align_corners=False)
+        return full.sigmoid()[0, 0].cpu().numpy()
+    full = F.interpolate(logits[None], size=size, mode="bilinear", align_corners=False)
+    return full[0].argmax(dim=0).to(torch.uint8).cpu().numpy()

@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Integer, UInt8
 from torch import Tensor
 
 from segkd.distill.base import Distiller
@@ -21,7 +21,7 @@ def class_colours(classes: int) -> UInt8[np.ndarray, "k 3"]:
     return (colours * 255).astype(np.uint8)
 
 
-def paint_label(label: Int[np.ndarray, "h w"], classes: int) -> UInt8[np.ndarray, "h w 3"]:
+def paint_label(label: Integer[np.ndarray, "h w"], classes: int) -> UInt8[np.ndarray, "h w 3"]:
     """A label map in colours; ignored pixels are grey."""
     table = np.full((256, 3), 110, np.uint8)
     table[:classes] = class_colours(classes)

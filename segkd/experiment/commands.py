@@ -1,13 +1,22 @@
 """The commands behind `segkd`: each reads its arguments, joins the rooms, and says what it did."""
 
+import os
 import signal
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 
+from segkd.datasets.data import Data
 from segkd.experiment.settings import data_parser, found_layer, instantiate, parse, read_layer, training_parser
 from segkd.types import InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from segkd.experiment.judging import Judged
 
 
 def train(arguments: list[str]) -> int:
@@ -40,17 +49,116 @@ def train(arguments: list[str]) -> int:
 
 
 def evaluate(arguments: list[str]) -> int:
-    """`segkd evaluate`: scores the student of a run; prints a table and writes scores.json."""
-    parser = data_parser("Score the best student of a run on a data set, at the labels' own size.", "segkd evaluate")
-    parser.add_argument("--run", type=str, required=True, metavar="RUN", help="the run folder")
-    parser.add_argument("--split", choices=["train", "val", "test"], default="test", help="which split to score")
-    parser.add_argument("--out", type=str, default=None, metavar="FILE.json", help="where to write the scores")
-    parser.add_argument("--threshold", type=str, default="0.5", help="foreground is p >= this; 'val': the run's own")
-    parser.add_argument("--device", choices=["auto", "cpu"], default="auto", help="auto takes an accelerator")
-    config = parse(parser, _data_layer(arguments))
-    from segkd.experiment.scoring import score_run
+    """`segkd evaluate`: scores predictions; prints tables, writes files, and ends with 2 if a file had no scores."""
+    judgement = judge(arguments)
+    if judgement.out is not None and judgement.main:
+        from segkd.experiment.outputs import write_outputs
 
-    return score_run(config, instantiate(parser, config).data)
+        write_outputs(judgement.out, judgement.judged)
+        judgement.console.print(f"scores: {judgement.out}")
+    return judgement.status()
+
+
+@dataclass
+class Judgement:
+    """What `segkd evaluate` found; `main` is False in all processes but the first."""
+
+    judged: "list[Judged]"
+    out: Path | None
+    console: "Console"
+    main: bool
+
+    def status(self) -> int:
+        """0, or an error that says how many images have no scores; all that was found is written by then."""
+        faults = [line for one in self.judged for line in one.skipped.values()]
+        scored = sum(len(one.meter.rows) for one in self.judged)
+        if faults:
+            raise InputError(
+                f"{len(faults)} of {len(faults) + scored} images have no scores; the others are scored. The first: "
+                f"{faults[0]}"
+            )
+        return 0
+
+
+def judge(arguments: list[str]) -> Judgement:
+    """Scores what the arguments name, on every data set they name, and prints the tables."""
+    parser = _evaluation_parser()
+    sets: list[str | None] = [*_values_of(arguments, "--data")]
+    judged: list[Judged] = []
+    config = None
+    for given in sets or [None]:
+        config = parse(parser, _data_layer(_without(arguments, "--data"), given))
+        _refuse_unclear(config, given)
+        from segkd.experiment.judging import judge_maps, judge_network
+
+        data = instantiate(parser, config).data
+        if config.predictions is None:
+            judged.append(judge_network(config, data, _name_of(data, given)))
+        else:
+            judged += [judge_maps(config, data, number) for number in range(len(config.predictions))]
+    assert config is not None
+    from segkd.experiment.console import make_console, print_scores
+    from segkd.experiment.judging import renamed, said_of
+
+    main = os.environ.get("RANK", "0") == "0"
+    console = make_console(main)
+    for one in renamed(judged):
+        print_scores(console, one.title, one.meter.scores(), one.meter.per_class())
+        said_of(one, console)
+    return Judgement(renamed(judged), Path(config.out) if config.out else None, console, main)
+
+
+def _evaluation_parser() -> ArgumentParser:
+    parser = data_parser(
+        "Score predictions at the labels' own size: of a run, of an ONNX file, or maps in a folder. --data may be "
+        "repeated, --predictions and --labels may list several folders.",
+        "segkd evaluate",
+    )
+    add = parser.add_argument
+    add("--run", type=str, default=None, metavar="RUN", help="the run folder")
+    add("--onnx", type=str, default=None, metavar="FILE", help="a network as an ONNX file")
+    add("--predictions", type=str, nargs="+", default=None, metavar="DIR", help="maps of any model: PNG, TIFF, NPY")
+    add("--labels", type=str, nargs="+", default=None, metavar="DIR", help="masks with the predictions' names")
+    add("--list", type=str, nargs="+", default=None, metavar="FILE", help="only these labels, one name per line")
+    add("--images", type=str, nargs="+", default=None, metavar="DIR", help="images with the same names, for the page")
+    add("--split", choices=["train", "val", "test"], default="test", help="which split to score")
+    add("--out", type=str, default=None, metavar="PATH", help="FILE.json for the scores alone, or a folder for all")
+    add("--protocol", type=str, default="plain", help="plain: the prediction as it is; pysod: as PySODMetrics 1.6.2")
+    add("--threshold", type=str, default="0.5", help="foreground is p >= this; 'val': the run's own")
+    add("--processes", type=int, default=1, help="processes that score maps; a network's: accelerate launch")
+    add("--flip", action="store_true", help="look at mirrored images too")
+    add("--scales", type=float, nargs="+", default=[1.0], help="look at the data's size times each of these")
+    add("--slide", action="store_true", help="look at the full image through a window of the data's size")
+    add("--stride", type=float, default=0.5, help="share of the window by which it slides")
+    add("--onnx-output", choices=["probability", "logits"], default="probability", help="what the ONNX file gives")
+    add("--mean", type=float, nargs=3, default=[0.485, 0.456, 0.406], help="subtracted from RGB in 0..1, for ONNX")
+    add("--std", type=float, nargs=3, default=[0.229, 0.224, 0.225], help="divides after the mean, for ONNX")
+    add("--device", choices=["auto", "cpu"], default="auto", help="auto takes an accelerator")
+    return parser
+
+
+def _refuse_unclear(config: Namespace, given: str | None) -> None:
+    what = [name for name in ("run", "onnx", "predictions") if config[name] is not None]
+    if len(what) != 1:
+        raise InputError(
+            f"expected one of --run RUN, --onnx FILE and --predictions DIR, found {', '.join(what) or 'none'}."
+        )
+    if config.processes < 1:
+        raise InputError(f"--processes must be at least 1, found {config.processes}.")
+    for name in ("labels", "list", "images"):
+        if config[name] is not None and len(config[name]) != len(config.predictions or []):
+            raise InputError(f"--{name}: expected one for each of --predictions, found {len(config[name])}.")
+    if config.predictions and config.labels is None and (len(config.predictions) > 1 or not config.data.root):
+        raise InputError("--predictions DIR needs --labels DIR, or --data LAYER.yaml with the labels' data set.")
+    looks = config.flip or config.slide or list(config.scales) != [1.0]
+    if looks and config.predictions:
+        raise InputError("--flip, --scales and --slide are for a network; --predictions are judged as they are.")
+
+
+def _name_of(data: Data, given: str | None) -> str:
+    if data.root is not None:
+        return Path(str(data.root)).name
+    return Path(given).stem if given else "embedded"
 
 
 def predict(arguments: list[str]) -> int:
@@ -78,7 +186,7 @@ def sheet(arguments: list[str]) -> int:
     parser.add_argument("--split", choices=["train", "val", "test"], default="train", help="which split to draw")
     parser.add_argument("--out", type=str, default="sheet.png", metavar="FILE.png", help="the picture to write")
     parser.add_argument("--number", type=int, default=24, help="how many images, spread over the split")
-    config = parse(parser, _data_layer(arguments))
+    config = parse(parser, _data_layer(_without(arguments, "--data"), _value_of(arguments, "--data")))
     from segkd.experiment.scoring import draw_sheet
 
     return draw_sheet(config, instantiate(parser, config).data)
@@ -109,15 +217,23 @@ def _refuse_no_run(run: str) -> None:
         raise InputError(f"expected a run folder with a config.yaml, found none at {run}.")
 
 
-def _data_layer(arguments: list[str]) -> list[str]:
+def _values_of(arguments: list[str], flag: str) -> list[str]:
+    after = [a for b, a in zip(["", *arguments], arguments) if b == flag]
+    return after + [a.partition("=")[2] for a in arguments if a.startswith(f"{flag}=")]
+
+
+def _without(arguments: list[str], flag: str) -> list[str]:
+    return [a for b, a in zip(["", *arguments], arguments) if flag not in (a, b) and not a.startswith(f"{flag}=")]
+
+
+def _data_layer(rest: list[str], given: str | None) -> list[str]:
     """`--data FILE` reads the `data` key of a layer, the same file that `train` takes as `--config`.
 
     Without it, the data that the run of `--run` was trained on.
     """
-    run, given = _value_of(arguments, "--run"), _value_of(arguments, "--data")
-    rest = [a for b, a in zip(["", *arguments], arguments) if "--data" not in (a, b) and not a.startswith("--data=")]
-    if given is None and (run is None or _value_of(arguments, "--config") is not None):
-        return arguments
+    run = _value_of(rest, "--run")
+    if given is None and (run is None or _value_of(rest, "--config") is not None):
+        return rest
     if given is None:
         _refuse_no_run(str(run))
     path = Path(found_layer(given)) if given is not None else Path(str(run)) / "config.yaml"

@@ -2,6 +2,8 @@
 
 import json
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -9,65 +11,87 @@ import torch
 from accelerate import Accelerator
 from jsonargparse import Namespace
 from PIL import Image
+from rich.console import Console
 
-from segkd.datasets.data import Data, open_data
+from segkd.datasets.data import Data, Records, open_data
 from segkd.datasets.files import EXTENSIONS, listed, read_image
 from segkd.datasets.loader import SegmentationDataset
 from segkd.datasets.sheet import contact_sheet
 from segkd.datasets.transforms import Transform
 from segkd.engine.evaluate import evaluate
 from segkd.engine.record import number
-from segkd.experiment.console import make_console, print_scores, ticking
+from segkd.engine.views import Looking, Looks, Untouched
+from segkd.experiment.console import make_console, ticking
 from segkd.metrics.meter import Meter
-from segkd.metrics.scores import BETA2
+from segkd.metrics.protocol import BETA2, PLAIN, Protocol
+from segkd.models.network import Network
 from segkd.models.store import Model, ModelCard, load_model
 from segkd.types import InputError
 
 
-def score_run(config: Namespace, data: Data) -> int:
-    """Scores the student of `config.run` on `config.split` of `data`."""
-    accelerator = Accelerator(cpu=config.device == "cpu")
-    console = make_console(accelerator.is_main_process)
-    model = load_model(config.run, str(accelerator.device))
-    threshold = _threshold(config.threshold, model.card)
-    meter = score_student(model, data, config.split, accelerator, threshold)
-    result = describe(meter, model.card, {"run": config.run, "split": config.split, "threshold": threshold})
-    print_scores(
-        console, f"{config.run} on {config.split} ({len(meter.rows)} images)", meter.scores(), meter.per_class()
-    )
-    if config.out and accelerator.is_main_process:
-        write_json(Path(config.out), result)
-        console.print(f"scores: {config.out}")
-    return 0
-
-
 def score_student(model: Model, data: Data, split: str, accelerator: Accelerator, threshold: float) -> Meter:
-    """The meter of a student on a split of `data`, with a progress bar."""
-    card, console = model.card, make_console(accelerator.is_main_process)
-    if len(data.classes) != len(card.classes):
+    """The meter of a student on a split of `data`, with a progress bar; any bad file is refused."""
+    console = make_console(accelerator.is_main_process)
+    records = open_split(data, split, console, model.card.classes)
+    return score_network(model.network, records, accelerator, Sight(data, model.card, threshold))
+
+
+def open_split(
+    data: Data, split: str, console: Console, classes: Sequence[str], skipped: dict[str, str] | None = None
+) -> Records:
+    """The records of a split, checked against the classes of a network; bad files go to `skipped` if it is given."""
+    if len(data.classes) != len(classes):
         raise InputError(
             f"data.classes names {len(data.classes)} classes ({', '.join(data.classes)}), but the student was trained "
-            f"on {len(card.classes)} ({', '.join(card.classes)}). Score it on data with the same classes."
+            f"on {len(classes)} ({', '.join(classes)}). Score it on data with the same classes."
         )
     with ticking(console, "checking the data") as ticker:
-        records, about = open_data(data, [split], ticker)
+        records, about = open_data(data, [split], ticker, skipped)
     console.print(f"data: {about}")
-    dataset = SegmentationDataset(records[split], Transform(card.size, None, len(card.classes), False), 0)
-    with ticking(console, "scoring") as ticker:
+    return records[split]
+
+
+@dataclass(frozen=True)
+class Sight:
+    """How a network sees and is judged."""
+
+    data: Data
+    card: ModelCard
+    threshold: float
+    protocol: Protocol = PLAIN
+    looks: Looks = field(default_factory=Looks)
+
+    @property
+    def transform(self) -> Transform:
+        """What is done to an image before it is shown."""
+        if self.looks.slide:
+            return Untouched()
+        return Transform(self.card.size, None, len(self.card.classes), False)
+
+    def through(self, network: Network) -> Network:
+        """The network that looks as often as it should."""
+        return network if self.looks == Looks() else Looking(network, self.looks, self.card.size)
+
+
+def score_network(network: Network, records: Records, accelerator: Accelerator, sight: Sight) -> Meter:
+    """The meter of a network on records, with a progress bar."""
+    dataset = SegmentationDataset(records, sight.transform, 0)
+    with ticking(make_console(accelerator.is_main_process), "scoring") as ticker:
         ticker(len(dataset))
         return evaluate(
-            model.network,
+            sight.through(network),
             dataset,
-            card.classes,
+            sight.card.classes,
             accelerator,
-            batch_size=data.batch_size,
-            workers=data.workers,
-            threshold=threshold,
+            batch_size=1 if sight.looks.slide else sight.data.batch_size,
+            workers=sight.data.workers,
+            threshold=sight.threshold,
+            protocol=sight.protocol,
             advance=ticker.move,
         )
 
 
-def describe(meter: Meter, card: ModelCard, about: dict) -> dict:
+def describe(meter: Meter, about: dict) -> dict:
     """The scores with everything one must know to compare them with others'."""
     return {
         **{name: number(value) for name, value in meter.scores().items()},
@@ -76,9 +100,7 @@ def describe(meter: Meter, card: ModelCard, about: dict) -> dict:
         "classes": list(meter.classes),
         "n_images": len(meter.rows),
         "n_without_foreground": meter.n_without_foreground,
-        "size": list(card.size),
         "beta2": BETA2,
-        "step": card.step,
         **about,
     }
 
@@ -97,7 +119,7 @@ def write_json(path: Path, content: dict) -> None:
 def predict_folder(config: Namespace) -> int:
     """Writes one PNG per image of `config.images` into `config.out`; a bad file loses only its own result."""
     model = load_model(config.run, "cuda" if torch.cuda.is_available() else "cpu")
-    threshold = _threshold(config.threshold, model.card)
+    threshold = threshold_of(config.threshold, model.card)
     if config.kind == "probability" and len(model.card.classes) != 2:
         raise InputError(f"--kind probability is for two classes; {config.run} has {len(model.card.classes)}.")
     targets = _targets(Path(config.images), Path(config.out))
@@ -161,8 +183,9 @@ def draw_sheet(config: Namespace, data: Data) -> int:
     return 0
 
 
-def _threshold(given: str, card: ModelCard) -> float:
-    if given == "val":
+def threshold_of(given: str, card: ModelCard | None = None) -> float:
+    """The threshold that the command line names: a probability, or "val" for the run's own."""
+    if given == "val" and card is not None:
         return card.threshold
     try:
         value = float(given)

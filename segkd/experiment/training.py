@@ -25,7 +25,7 @@ from segkd.experiment.console import make_console, ticking, training_reporter
 from segkd.experiment.folder import checkpoint_of, claim_folder, note_seconds, save_environment
 from segkd.experiment.settings import EngineSettings, instantiate
 from segkd.experiment.validation import Validation
-from segkd.metrics.meter import score_names
+from segkd.metrics.meter import LOWER_IS_BETTER, score_names
 from segkd.models.complexity import complexity
 from segkd.models.store import ModelCard
 from segkd.types import InputError, Prediction
@@ -205,7 +205,7 @@ def _card(config: Namespace, data: Data) -> ModelCard:
 
 def _select(objects: Namespace) -> str:
     classes = len(objects.data.classes)
-    names = [name for name in score_names(classes) if name != "mae"]
+    names = [name for name in score_names(classes) if name not in LOWER_IS_BETTER]
     chosen = objects.evaluation.select or ("miou_image" if classes == 2 else "miou_dataset")
     if chosen not in names:
         raise InputError(f"evaluation.select: expected one of {', '.join(names)}, found {chosen!r}.")

@@ -1,13 +1,24 @@
 """What is counted per image: a confusion matrix, and for two classes a histogram of the foreground probability."""
 
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
+import cv2
 import numpy as np
 from jaxtyping import Float32, Float64, Int64, UInt8
 
+from segkd.metrics.boundary import WIDTHS, boundary_counts, boundary_counts_of_classes, hd95
+from segkd.metrics.protocol import PLAIN, Protocol
+from segkd.metrics.structure import quadrant_plane, s_measure
+from segkd.metrics.weighted import weighted_f
 from segkd.types import IGNORE, InputError
 
 LEVELS = 256
+Depth = Literal["curves", "structure", "all"]
+
+EXACT = 1 << 24
+"""OpenCV counts in float32, which holds every whole number below this."""
 
 
 @dataclass(frozen=True)
@@ -19,11 +30,38 @@ class ImageCounts:
         histogram: for two classes, pixels by true class and level floor(255 p), so that "level >= t" is
             exactly "p >= t / 255"; None for more classes.
         error: for two classes, sum of |p - label| over valid pixels; 0 for more classes.
+        adaptive: for two classes, hits and false alarms at the adaptive threshold min(2 mean(p), 1).
+        shape: for two classes, the scores that no histogram gives: s_measure, f_weighted, hd95; empty if not asked for.
+        boundary: intersection and union of the boundary bands, by width and class.
     """
 
     confusion: Int64[np.ndarray, "k k"]
     histogram: Int64[np.ndarray, "2 256"] | None
     error: float
+    adaptive: tuple[int, int] = (0, 0)
+    shape: dict[str, float] = field(default_factory=dict)
+    boundary: Int64[np.ndarray, "widths k 2"] | None = None
+
+
+def joint_histogram(
+    low: UInt8[np.ndarray, "h w"], high: UInt8[np.ndarray, "h w"], planes: int
+) -> Int64[np.ndarray, "planes 256"]:
+    """Pixels by `high` (row, 0..planes-1; IGNORE is left out) and `low` (column), in one pass.
+
+    `planes` is a power of two, and `high` holds nothing else below IGNORE, or 256.
+    """
+    lanes = 4 if planes <= 16 else 1
+    if lanes > 1:
+        # equal neighbours would wait for each other's count: each of four columns counts into bins of its own
+        high = high | (np.arange(high.shape[1], dtype=np.uint8) % lanes * planes)
+    pair = (low, high) if sys.byteorder == "little" else (high, low)
+    joint = cv2.merge(pair).view(np.uint16)
+    bins = lanes * planes * 256
+    if joint.size < EXACT:
+        counted = cv2.calcHist([joint], [0], None, [bins], [0, bins])
+    else:
+        counted = np.bincount(joint.ravel(), minlength=65536)[:bins]
+    return counted.reshape(lanes, planes, 256).sum(axis=0).astype(np.int64)
 
 
 def confusion(
@@ -34,8 +72,7 @@ def confusion(
     Raises:
         InputError: the label holds a number that is neither a class nor IGNORE, or the prediction one that is no class.
     """
-    # the label is the high byte: one bincount serves all, and IGNORE's row is simply not read
-    joint = np.bincount((label.astype(np.int32) << 8 | predicted).ravel(), minlength=65536).reshape(256, 256)
+    joint = joint_histogram(predicted, label, 256)  # the label is the high byte: IGNORE's row is simply not read
     stray = np.flatnonzero(joint[classes:IGNORE].sum(axis=1))
     if len(stray):
         raise InputError(f"label: expected classes 0..{classes - 1} or {IGNORE} (ignored), found {classes + stray[0]}.")
@@ -46,21 +83,138 @@ def confusion(
 
 
 def count_binary(
-    probability: Float32[np.ndarray, "h w"], label: UInt8[np.ndarray, "h w"], threshold: float
+    prediction: Float32[np.ndarray, "h w"] | UInt8[np.ndarray, "h w"],
+    label: UInt8[np.ndarray, "h w"],
+    threshold: float,
+    protocol: Protocol = PLAIN,
+    depth: Depth = "all",
 ) -> ImageCounts:
-    """Counts of a foreground probability in 0..1 against a label of 0, 1 and IGNORE; foreground is p >= threshold."""
-    if not (probability.min() >= 0 and probability.max() <= 1):
-        raise InputError(f"probability: expected 0..1, found {float(probability.min())}..{float(probability.max())}.")
-    matrix = confusion((probability >= threshold).astype(np.uint8), label, 2)
-    level = (probability * 255).astype(np.uint8)
-    joint = np.bincount((label.astype(np.int32) << 8 | level).ravel(), minlength=65536).reshape(256, 256)
+    """Counts of a foreground map against a label of 0, 1 and IGNORE.
+
+    Args:
+        prediction: probability in 0..1, or its 8-bit levels 0..255 (p = level / 255).
+        label: 0, 1 and IGNORE.
+        threshold: foreground is p >= threshold (p > threshold where the protocol is strict).
+        protocol: `pysod` reads a probability as the 8-bit map that a file would hold.
+        depth: what is taken beside the histogram: nothing ("curves"), S-measure and weighted F ("structure"), or
+            the outlines too ("all").
+    """
+    if prediction.dtype == np.uint8:
+        return _count_levels(prediction, label, threshold, protocol, depth)
+    if not (prediction.min() >= 0 and prediction.max() <= 1):
+        raise InputError(f"probability: expected 0..1, found {float(prediction.min())}..{float(prediction.max())}.")
+    rounded = cv2.convertScaleAbs(prediction, alpha=255)
+    if protocol.stretch:
+        return _count_levels(rounded, label, threshold, protocol, depth)
+    mask = (prediction > threshold if protocol.strict else prediction >= threshold).astype(np.uint8)
+    matrix = confusion(mask, label, 2)
+    histogram = joint_histogram((prediction * 255).astype(np.uint8), label, 2)
     valid = label != IGNORE
-    error: Float64[np.ndarray, ""] = np.abs(probability - label, where=valid, out=np.zeros_like(probability)).sum(
+    error: Float64[np.ndarray, ""] = np.abs(prediction - label, where=valid, out=np.zeros_like(prediction)).sum(
         dtype=np.float64
     )
-    return ImageCounts(matrix, joint[:2], float(error))
+    levels = histogram.sum(axis=0)
+    mean = (levels * np.arange(LEVELS)).sum() / max(int(levels.sum()), 1)
+    # an all-zero map predicts nothing: twice its mean must not turn it into all foreground
+    cut = max(1, min(int(np.ceil(2 * mean)), 255))
+    adaptive = (int(histogram[1, cut:].sum()), int(histogram[0, cut:].sum()))
+    counts = ImageCounts(matrix, histogram, float(error), adaptive)
+    values = np.arange(LEVELS) / 255
+    return _with_shapes(counts, (rounded, label, mask), values, protocol, depth)
 
 
 def count_classes(predicted: UInt8[np.ndarray, "h w"], label: UInt8[np.ndarray, "h w"], classes: int) -> ImageCounts:
     """Counts of predicted classes against a label of classes and IGNORE."""
-    return ImageCounts(confusion(predicted, label, classes), None, 0.0)
+    matrix = confusion(predicted, label, classes)
+    there = np.flatnonzero(matrix.sum(axis=0) + matrix.sum(axis=1))
+    return ImageCounts(
+        matrix, None, 0.0, boundary=boundary_counts_of_classes(predicted, label, classes, [int(c) for c in there])
+    )
+
+
+def level_values(low: int, high: int, protocol: Protocol) -> Float64[np.ndarray, "256"]:
+    """What each 8-bit level of a map with levels `low` to `high` stands for: level / 255, stretched if so agreed."""
+    values = np.arange(LEVELS) / 255
+    if not protocol.stretch or low == high or (low, high) == (0, 255):
+        return values
+    values = (values - values[low]) / (values[high] - values[low])
+    values[:low], values[high + 1 :] = 0, 1  # do not occur
+    return values
+
+
+def _count_levels(
+    levels: np.ndarray, label: np.ndarray, threshold: float, protocol: Protocol, depth: Depth
+) -> ImageCounts:
+    raw = joint_histogram(levels, label, 2)
+    pixels = raw[0] + raw[1]
+    there = np.flatnonzero(pixels)
+    low, high = (int(there[0]), int(there[-1])) if len(there) else (0, 0)
+    below = np.concatenate([np.zeros((2, 1), np.int64), raw.cumsum(axis=1)], axis=1)
+    ground, figure = below[:, -1].tolist()
+    if ground + figure < label.size:
+        _refuse_stray(label)
+        if protocol.stretch:  # the map's own range counts ignored pixels too, as it would in a file
+            low, high = (int(n) for n in cv2.minMaxLoc(levels)[:2])
+    values = level_values(low, high, protocol)
+    cut = int(np.searchsorted(values, threshold, side="right" if protocol.strict else "left"))
+    missed, hits = int(below[1, cut]), figure - int(below[1, cut])
+    alarms = ground - int(below[0, cut])
+    adaptive = int(np.searchsorted(values, _adaptive_threshold(pixels, values, levels, protocol)))
+    histogram = raw
+    if protocol.stretch and values[1] != 1 / 255:  # the map is rounded down to 8 bits again before thresholds count
+        again = (values * 255).astype(np.uint8)
+        histogram = np.stack([np.bincount(again, row, LEVELS) for row in raw]).astype(np.int64)
+    dark, lit = (raw @ values).tolist()
+    counts = ImageCounts(
+        np.array([[ground - alarms, alarms], [missed, hits]], np.int64),
+        histogram,
+        dark + figure - lit,
+        (figure - int(below[1, adaptive]), ground - int(below[0, adaptive])),
+    )
+    mask = (levels >= cut).astype(np.uint8) if depth == "all" else levels
+    return _with_shapes(counts, (levels, label, mask), values, protocol, depth)
+
+
+def _adaptive_threshold(pixels: np.ndarray, values: np.ndarray, levels: np.ndarray, protocol: Protocol) -> float:
+    """min(2 mean(p), 1); where a level ties with it, the last bit of PySODMetrics' own sum decides."""
+    total = int(pixels.sum())
+    threshold = min(2 * float(pixels @ values) / max(total, 1), 1.0)
+    if not protocol.stretch:
+        return max(threshold, 1 / 255)  # an all-zero map predicts nothing
+    nearest = int(np.searchsorted(values, threshold - 1e-9))
+    if 0 < threshold < 1 and values[nearest] < threshold + 1e-9 and total == levels.size:
+        return min(2 * float(values[levels].mean()), 1.0)
+    return threshold
+
+
+def _with_shapes(
+    counts: ImageCounts,
+    planes: tuple[np.ndarray, np.ndarray, np.ndarray],
+    values: np.ndarray,
+    protocol: Protocol,
+    depth: Depth,
+) -> ImageCounts:
+    """The counts with the scores that need pixels, not histograms: of `planes` levels, label and predicted mask."""
+    if depth == "curves":
+        return counts
+    levels, label, mask = planes
+    truth, valid = label, None
+    if counts.confusion.sum() != label.size:
+        valid = (label != IGNORE).astype(np.uint8)
+        truth, mask = label & valid, mask & valid
+    plane, weights = quadrant_plane(truth, label)
+    quadrants = joint_histogram(levels, plane, 8).reshape(4, 2, LEVELS)
+    shape = {
+        "s_measure": s_measure(quadrants, weights, values, (levels, truth) if protocol.stretch else None),
+        "f_weighted": weighted_f(levels, truth, valid, values),
+    }
+    if depth == "structure":
+        return replace(counts, shape=shape)
+    bands = np.stack([np.zeros((len(WIDTHS), 2), np.int64), boundary_counts(mask, truth)], axis=1)
+    return replace(counts, shape=shape | {"hd95": hd95(mask, truth)}, boundary=bands)
+
+
+def _refuse_stray(label: np.ndarray) -> None:
+    stray = np.setdiff1d(np.unique(label), [0, 1, IGNORE])
+    if len(stray):
+        raise InputError(f"label: expected classes 0..1 or {IGNORE} (ignored), found {stray[0]}.")

@@ -1,12 +1,39 @@
 """`Meter`: gathers the counts of many images, merges with others', and gives the table of scores."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
+from segkd.metrics.boundary import WIDTHS
 from segkd.metrics.counts import ImageCounts
-from segkd.metrics.scores import best_threshold, f_adaptive, f_curve, iou, mean_iou, pixel_accuracy
+from segkd.metrics.curves import Curves, curves
+from segkd.metrics.protocol import PLAIN, Protocol
+from segkd.metrics.rows import BOUNDARY, mean_defined, row_of_classes, rows_of_binary
+from segkd.metrics.scores import (
+    best_threshold,
+    calibration_error,
+    class_accuracy,
+    dice,
+    iou,
+    mean_iou,
+    overlap,
+    pixel_accuracy,
+)
+
+LOWER_IS_BETTER = frozenset({"mae", "ber", "hd95", "ece"})
+"""All other scores are better the higher they are."""
+
+BINARY = (
+    "f_max", "f_mean", "f_adaptive", "f_weighted", "s_measure", "e_max", "e_mean", "e_adaptive", "mae", "ber", "dice",
+    "iou_fg_image", "iou_fg_dataset", "miou_image", "miou_dataset", *reversed(BOUNDARY), "hd95", "ece",
+    "pixel_accuracy",
+)  # fmt: skip
+"""Scores of two classes, in the order of tables."""
+
+MANY = ("miou_image", "miou_dataset", "dice", "pixel_accuracy", "class_accuracy", *reversed(BOUNDARY))
+"""Scores of more classes."""
 
 
 @dataclass
@@ -18,52 +45,55 @@ class Meter:
     """
 
     classes: Sequence[str]
+    protocol: Protocol = PLAIN
     confusion: np.ndarray = field(init=False)
     histogram: np.ndarray = field(init=False)
-    rows: dict[str, dict[str, float]] = field(default_factory=dict)
-    curves: dict[str, np.ndarray] = field(default_factory=dict)
+    boundary: np.ndarray = field(init=False)
+    images: dict[str, ImageCounts] = field(default_factory=dict)
+    many: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         k = len(self.classes)
         self.confusion, self.histogram = np.zeros((k, k), np.int64), np.zeros((2, 256), np.int64)
+        self.boundary = np.zeros((len(WIDTHS), k, 2), np.int64)
 
     def add(self, id: str, counts: ImageCounts) -> None:
         """Takes in one image."""
+        self._forget()
         self.confusion += counts.confusion
-        row = {"miou_image": mean_iou(counts.confusion)}
+        if counts.boundary is not None:
+            self.boundary += counts.boundary
         if counts.histogram is not None:
             self.histogram += counts.histogram
-            self.curves[id] = f_curve(counts.histogram)
-            pixels = int(counts.confusion.sum())
-            row |= {
-                "f_max": float(self.curves[id].max()),
-                "f_mean": float(self.curves[id].mean()),
-                "f_adaptive": f_adaptive(counts.histogram),
-                "mae": counts.error / pixels if pixels else float("nan"),
-                "iou_fg_image": _or_one(float(iou(counts.confusion)[1]), pixels),
-            }
-        self.rows[id] = row
+            self.images[id] = counts
+        else:  # scored now: confusion matrices of many classes are large
+            self.many[id] = row_of_classes(counts)
 
     def merge(self, other: "Meter") -> None:
         """Takes in the images of another meter; no image may be in both."""
-        if self.rows.keys() & other.rows.keys():
-            raise ValueError(f"merged meters share images: {sorted(self.rows.keys() & other.rows.keys())[:3]}")
+        shared = sorted((self.images.keys() & other.images.keys()) | (self.many.keys() & other.many.keys()))
+        if shared:
+            raise ValueError(f"merged meters share images: {shared[:3]}")
+        self._forget()
         self.confusion += other.confusion
         self.histogram += other.histogram
-        self.rows |= other.rows
-        self.curves |= other.curves
+        self.boundary += other.boundary
+        self.images |= other.images
+        self.many |= other.many
 
     def scores(self) -> dict[str, float]:
-        """The scores by name, in 0..1 (see docs/metrics.md for each definition)."""
-        order = sorted(self.rows)  # so that sums do not depend on which process saw which image
-        table: dict[str, float] = {}
+        """The scores by name (see docs/metrics.md for each definition); hd95 in pixels, all others in 0..1."""
+        table = {name: _mean_of(self.rows.values(), name) for name in score_names(len(self.classes))}
         if len(self.classes) == 2:
-            curve = _mean(np.stack([self.curves[id] for id in order]))
-            table |= {"f_max": float(curve.max()), "f_mean": float(curve.mean())}
-            for name in ("f_adaptive", "mae", "iou_fg_image"):
-                table[name] = float(_mean(np.array([self.rows[id][name] for id in order])))
+            for name in ("f", "e"):
+                mean = self.mean_curves[name]
+                table |= {f"{name}_max": float(mean.max()), f"{name}_mean": float(mean.mean())}
             table["iou_fg_dataset"] = float(iou(self.confusion)[1])
-        table["miou_image"] = float(_mean(np.array([self.rows[id]["miou_image"] for id in order])))
+            table["ece"] = calibration_error(self.histogram)
+        else:
+            table["dice"] = mean_defined(dice(self.confusion))
+            table["class_accuracy"] = class_accuracy(self.confusion)
+            table |= {name: mean_defined(overlap(band)) for name, band in zip(BOUNDARY, self.boundary)}
         table["miou_dataset"] = mean_iou(self.confusion)
         table["pixel_accuracy"] = pixel_accuracy(self.confusion)
         return table
@@ -72,29 +102,57 @@ class Meter:
         """IoU of each class by name, accumulated over the data set; NaN for a class that never occurs."""
         return dict(zip(self.classes, iou(self.confusion).tolist()))
 
+    @cached_property
+    def rows(self) -> dict[str, dict[str, float]]:
+        """The scores of each image, by its id, in the order of the ids.
+
+        That order is also the order of sums, so that they do not depend on which process saw which image.
+        """
+        many = {id: self.many[id] for id in sorted(self.many)}
+        if not self.images:
+            return many
+        order = sorted(self.images)
+        return many | dict(
+            zip(order, rows_of_binary([self.images[id] for id in order], self.image_curves, self.protocol))
+        )
+
+    @cached_property
+    def image_curves(self) -> Curves:
+        """Precision, recall, F and E of each image [n 256], in the order of the ids."""
+        histograms = [self.images[id].histogram for id in sorted(self.images)]
+        return curves(np.stack([h for h in histograms if h is not None] or [np.zeros((2, 256), int)]), self.protocol)
+
+    @cached_property
+    def mean_curves(self) -> dict[str, np.ndarray]:
+        """Precision, recall, F and E at t / 255 for t = 0..255, mean over the images where they are defined."""
+        return {name: mean_over_images(values) for name, values in self.image_curves.items()}
+
     @property
     def n_without_foreground(self) -> int:
         """Images without foreground, on which F-beta is not defined."""
-        return sum(bool(np.isnan(curve).all()) for curve in self.curves.values())
+        return sum(not counts.confusion[1].any() for counts in self.images.values())
 
     def threshold(self) -> float:
         """The threshold with the best foreground IoU on this data set."""
         return best_threshold(self.histogram)
 
+    def _forget(self) -> None:
+        for name in ("rows", "image_curves", "mean_curves"):
+            self.__dict__.pop(name, None)
 
-def _mean(values: np.ndarray) -> np.ndarray:
+
+def mean_over_images(values: np.ndarray) -> np.ndarray:
     """Mean over images (axis 0) without the undefined ones; NaN when none is defined."""
     defined = ~np.isnan(values)
     count = defined.sum(axis=0)
     return np.where(count > 0, np.where(defined, values, 0).sum(axis=0) / np.maximum(count, 1), np.nan)
 
 
-def _or_one(value: float, pixels: int) -> float:
-    """IoU of an empty mask predicted empty is 1: nothing was to be found and nothing was."""
-    return 1.0 if np.isnan(value) and pixels else value
+def _mean_of(rows: Collection[dict[str, float]], name: str) -> float:
+    values = np.array([row.get(name, float("nan")) for row in rows])
+    return float(mean_over_images(values)) if len(values) else float("nan")
 
 
 def score_names(classes: int) -> list[str]:
     """The names that `Meter.scores` gives for so many classes."""
-    binary = ["f_max", "f_mean", "f_adaptive", "mae", "iou_fg_image", "iou_fg_dataset"] if classes == 2 else []
-    return [*binary, "miou_image", "miou_dataset", "pixel_accuracy"]
+    return list(BINARY if classes == 2 else MANY)

@@ -3,8 +3,10 @@
 import numpy as np
 from jaxtyping import Float64, Int64
 
-BETA2 = 0.3
-"""Beta squared of F-beta, the convention of salient-object detection."""
+from segkd.metrics.protocol import BETA2
+
+ECE_BINS = 15
+"""Equal bins of the probability (Guo et al., ICML 2017); 255 levels are 15 bins of 17."""
 
 
 def precision_recall(histogram: Int64[np.ndarray, "2 256"]) -> tuple[np.ndarray, np.ndarray]:
@@ -34,7 +36,7 @@ def f_adaptive(histogram: Int64[np.ndarray, "2 256"]) -> float:
         return float("nan")
     levels = histogram.sum(axis=0)
     mean = (levels * np.arange(256)).sum() / max(int(levels.sum()), 1)
-    threshold = min(int(np.ceil(2 * mean)), 255)
+    threshold = max(1, min(int(np.ceil(2 * mean)), 255))  # an all-zero map predicts nothing
     return float(f_curve(histogram)[threshold])
 
 
@@ -55,6 +57,44 @@ def pixel_accuracy(confusion: Int64[np.ndarray, "k k"]) -> float:
     """The share of valid pixels predicted right; NaN if no pixel counts."""
     total = int(confusion.sum())
     return float(np.diag(confusion).sum() / total) if total else float("nan")
+
+
+def class_accuracy(confusion: Int64[np.ndarray, "k k"]) -> float:
+    """Mean over the classes that occur in the label of the share of their pixels predicted right."""
+    pixels = confusion.sum(axis=1)
+    return float(np.mean(np.diag(confusion)[pixels > 0] / pixels[pixels > 0])) if pixels.any() else float("nan")
+
+
+def dice(confusion: Int64[np.ndarray, "k k"]) -> Float64[np.ndarray, "k"]:
+    """2 |A and B| / (|A| + |B|) per class; NaN for a class that is neither in the label nor predicted."""
+    both = np.diag(confusion).astype(float)
+    below = confusion.sum(axis=0) + confusion.sum(axis=1)
+    return np.divide(2 * both, below, out=np.full(len(both), np.nan), where=below > 0)
+
+
+def balanced_error(confusion: Int64[np.ndarray, "2 2"]) -> float:
+    """BER: the mean over the classes that occur in the label of the share of their pixels predicted wrong."""
+    return 1 - class_accuracy(confusion)
+
+
+def calibration_error(histogram: Int64[np.ndarray, "2 256"]) -> float:
+    """ECE of the foreground probability: sum over bins of (pixels / all) |share of foreground - mean p|.
+
+    15 equal bins of p; p is read as level / 255. NaN without a valid pixel.
+    """
+    levels = np.arange(256)
+    of = np.minimum(levels // (255 // ECE_BINS), ECE_BINS - 1)
+    pixels = np.bincount(of, histogram.sum(axis=0), ECE_BINS)
+    if not pixels.any():
+        return float("nan")
+    foreground = np.bincount(of, histogram[1], ECE_BINS)
+    sure = np.bincount(of, histogram.sum(axis=0) * levels / 255, ECE_BINS)
+    return float(np.abs(foreground - sure).sum() / pixels.sum())
+
+
+def overlap(counts: Int64[np.ndarray, "*rest 2"]) -> Float64[np.ndarray, "*rest"]:
+    """Intersection over union of (intersection, union) pairs; NaN where the union is empty."""
+    return np.divide(counts[..., 0], counts[..., 1], out=np.full(counts.shape[:-1], np.nan), where=counts[..., 1] > 0)
 
 
 def best_threshold(histogram: Int64[np.ndarray, "2 256"]) -> float:

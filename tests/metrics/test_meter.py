@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segkd.metrics.counts import count_binary, count_classes
-from segkd.metrics.meter import Meter, score_names
+from segkd.metrics.meter import LOWER_IS_BETTER, Meter, score_names
+from segkd.metrics.rows import BOUNDARY
 from segkd.types import IGNORE
 
 TWO = ["background", "foreground"]
@@ -49,7 +50,7 @@ def test_numbers_by_hand():
         "miou_dataset": 1 / 3,
         "pixel_accuracy": 0.5,
     }
-    assert scores == pytest.approx(expected)
+    assert {name: scores[name] for name in expected} == pytest.approx(expected)
 
 
 def test_f_max_is_the_maximum_of_the_mean_curve_not_the_mean_of_maxima():
@@ -142,7 +143,10 @@ def test_many_classes_by_hand():
             "miou_image": ((1 / 2 + 2 / 3) / 2 + 1) / 2,
             "miou_dataset": (2 / 3 + 2 / 3) / 2,
             "pixel_accuracy": 4 / 5,
+            "dice": 4 / 5,
+            "class_accuracy": (1 + 2 / 3) / 2,
         }
+        | {name: meter.scores()[name] for name in BOUNDARY}
     )
     per_class = meter.per_class()
     assert list(per_class) == ["road", "car", "sky"]
@@ -161,3 +165,28 @@ def test_each_image_keeps_its_own_scores():
     assert [meter.rows[f"image{i}"]["iou_fg_image"] for i in range(2)] == [1, 0]
     assert meter.rows["image1"]["mae"] == pytest.approx((0.8 + 0.1) / 2)
     assert meter.rows["image0"]["f_max"] == pytest.approx(1)
+
+
+def test_a_perfect_map_has_the_best_of_every_score():
+    label = np.zeros((40, 50), np.uint8)
+    label[10:30, 12:41] = 1
+    scores = filled(binary(label.astype(float), label)).scores()
+    for name, value in scores.items():
+        best = 0.0 if name in LOWER_IS_BETTER else 1.0
+        # threshold 0 calls everything foreground, so that means over thresholds never reach 1
+        tolerance = 0.01 if name in ("f_mean", "e_mean") else 1e-12
+        assert value == pytest.approx(best, abs=tolerance), name
+
+
+def test_no_images_give_no_scores():
+    assert all(np.isnan(value) for value in Meter(["a", "b", "c"]).scores().values())
+
+
+def test_scores_of_levels_and_of_probabilities_agree():
+    draw = np.random.default_rng(3)
+    label = draw.choice([0, 1, IGNORE], (30, 31), p=[0.6, 0.3, 0.1]).astype(np.uint8)
+    levels = np.clip(draw.normal(60 + 120 * (label == 1), 50), 0, 255).astype(np.uint8)
+    # nudged up, so that floor(255 p) is the level in float32 too
+    nudged = np.minimum(np.nextafter((levels / np.float32(255)).astype(np.float32), np.float32(2)), 1)
+    one, other = filled(count_binary(levels, label, 0.5)).scores(), filled(binary(nudged, label)).scores()
+    assert one == pytest.approx(other, rel=1e-5)

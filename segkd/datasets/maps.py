@@ -1,0 +1,218 @@
+"""Predictions on disk: any model's probability maps or class maps, matched with labels and read one at a time."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from segkd.datasets.files import EXTENSIONS, listed, open_picture, read_mask
+from segkd.datasets.labels import LabelCode, code_from_map, code_from_threshold, guess_code
+from segkd.types import InputError
+
+ARRAYS = {".npy"}
+
+
+@dataclass(frozen=True)
+class MapPair:
+    """A prediction, its label, and the name they share."""
+
+    id: str
+    prediction: Path
+    label: Path
+
+
+@dataclass
+class Matching:
+    """Which prediction belongs to which label, and what was left over: one sentence each."""
+
+    pairs: list[MapPair]
+    missing: list[str] = field(default_factory=list)
+    surplus: list[str] = field(default_factory=list)
+    unreadable: dict[str, str] = field(default_factory=dict)
+
+
+def match_maps(predictions: Path, labels: Mapping[str, Path]) -> Matching:
+    """Pairs predictions with labels by stem; what is missing and what is too much is said, not refused.
+
+    Raises:
+        InputError: there is no such folder, it holds nothing, or nothing in it has a label.
+    """
+    found, unreadable = files_by_stem(predictions, "predictions", EXTENSIONS | ARRAYS)
+    pairs = [MapPair(stem, found[stem], labels[stem]) for stem in sorted(found.keys() & labels.keys())]
+    if not pairs:
+        raise InputError(
+            f"--predictions {predictions}: expected files named like the labels up to the extension, found none: "
+            f"{_some(found)} there, {_some(labels)} among the labels. Rename them, or correct one of the folders."
+        )
+    missing = [f"{stem}: no prediction" for stem in sorted(labels.keys() - found.keys() - unreadable.keys())]
+    surplus = [f"{found[stem].name}: no label" for stem in sorted(found.keys() - labels.keys())]
+    return Matching(pairs, missing, surplus, {k: v for k, v in unreadable.items() if k in labels})
+
+
+def files_by_stem(folder: Path, what: str, kinds: Iterable[str]) -> tuple[dict[str, Path], dict[str, str]]:
+    """The files of a folder by stem, and a sentence on each stem that cannot be used.
+
+    Raises:
+        InputError: there is no such folder, or nothing in it.
+    """
+    if not folder.is_dir():
+        kind = "a file" if folder.is_file() else "nothing"
+        raise InputError(f"--{what} {folder}: expected a folder, found {kind} there.")
+    files: dict[str, Path] = {}
+    faults: dict[str, str] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() not in set(kinds) or path.name.startswith("."):
+            continue
+        stem = path.relative_to(folder).with_suffix("").as_posix()
+        if path.is_dir():
+            faults[stem] = f"{path}: expected a file, found a folder."
+        elif stem in files:
+            faults[stem] = f"{path}: shares its name with {files[stem].name}; remove or rename one."
+        files.setdefault(stem, path)
+    for stem in faults:
+        files.pop(stem, None)
+    if not files:
+        raise InputError(f"--{what} {folder}: expected files ({' '.join(sorted(kinds))}), found none.")
+    return files, faults
+
+
+def read_map(path: Path, ones: bool = False) -> np.ndarray:
+    """A foreground map as 8-bit levels uint8 [h w] or probabilities float32 [h w] in 0..1.
+
+    8 bits are levels / 255 (with `ones`, 0 and 1 are 0 and 255), 16 bits are value / 65535, real numbers are
+    probabilities. Palettes give their colours, alpha is left out, and a coloured picture is refused.
+
+    Raises:
+        InputError: names the file that is no such map.
+    """
+    raw = _raw(path)
+    if raw.ndim == 3:
+        raise InputError(f"{path}: expected one number per pixel [h w], found an array of shape {raw.shape}.")
+    if raw.dtype == bool or (ones and raw.dtype == np.uint8):
+        return raw.astype(np.uint8) * np.uint8(255)
+    if raw.dtype == np.uint8:
+        return raw
+    if raw.dtype.kind == "f":
+        return _checked(path, raw)
+    if raw.min() < 0 or raw.max() > 65535:
+        raise InputError(f"{path}: expected levels 0..65535, found {raw.min()}..{raw.max()}.")
+    return (raw / 65535).astype(np.float32)
+
+
+def read_class_map(path: Path, classes: int) -> np.ndarray:
+    """Predicted classes uint8 [h w] (palettes give their indices), or scores of the classes float32 [k h w].
+
+    Raises:
+        InputError: names the file that is no such map.
+    """
+    if path.suffix.lower() not in ARRAYS:
+        raw = read_mask(path)
+    else:
+        raw = _raw(path)
+        if raw.ndim == 3:
+            if len(raw) != classes:
+                raise InputError(f"{path}: expected scores [{classes} h w], found an array of shape {raw.shape}.")
+            if not np.isfinite(raw).all():
+                raise InputError(f"{path}: expected finite scores, found {_unfinite(raw)} that are not.")
+            return raw.astype(np.float32)
+    if raw.dtype.kind not in "ui" or raw.min() < 0 or raw.max() >= classes:
+        raise InputError(f"{path}: expected classes 0..{classes - 1}, found {raw.dtype} {raw.min()}..{raw.max()}.")
+    return raw.astype(np.uint8)
+
+
+def probe(paths: Iterable[Path], read: Callable[[Path], np.ndarray], ignore: Iterable[int] = ()) -> int:
+    """The largest value up to the first file that holds more than 1; files that cannot be read are passed over.
+
+    It tells masks and maps of 0 and 1 from those of 0 to 255, mostly after one file.
+    """
+    largest, skipped = 0, list(ignore)
+    for path in paths:
+        try:
+            values = np.unique(read(path))
+        except InputError:
+            continue
+        if values.dtype.kind == "f":
+            return 255
+        kept = values[~np.isin(values, skipped)]
+        largest = max([largest, *kept[-1:].tolist()])
+        if largest > 1:
+            break
+    return largest
+
+
+def label_code(
+    largest: int, classes: int, label_map: dict[int, int] | None, ignore: list[int], threshold: int | None
+) -> LabelCode:
+    """How the masks of a folder are read: as told, else 0/1, else above 128 is foreground (two classes)."""
+    if threshold is not None:
+        return code_from_threshold(threshold, ignore)
+    if label_map is not None:
+        return code_from_map(label_map, ignore, classes)
+    if classes == 2 and largest > 1:
+        return code_from_threshold(128, ignore)
+    return guess_code([0, 1], ignore, classes)
+
+
+def labels_in(folder: Path, names: Path | None) -> dict[str, Path]:
+    """The label files of a folder by stem; only those that the list file `names` holds, if it is given."""
+    files, faults = files_by_stem(folder, "labels", EXTENSIONS)
+    if faults:
+        raise InputError(f"{len(faults)} of the labels cannot be used:\n{listed(list(faults.values()))}")
+    if names is None:
+        return files
+    try:
+        lines = [line.strip() for line in names.read_text(encoding="utf-8-sig").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"--list {names}: expected a text file with one name per line, found: {error}.") from error
+    wanted = [line for line in lines if line and not line.startswith("#")]
+    stems = {line: line if line in files else Path(line).with_suffix("").as_posix() for line in wanted}
+    absent = [line for line, stem in stems.items() if stem not in files]
+    if absent or not wanted:
+        raise InputError(f"--list {names}: {len(absent)} of {len(wanted)} lines name no label:\n{listed(absent)}")
+    return {stem: files[stem] for stem in stems.values()}
+
+
+def _raw(path: Path) -> np.ndarray:
+    if path.suffix.lower() in ARRAYS:
+        return _array(path)
+    with open_picture(path) as picture:
+        flat = picture.convert("RGBA") if picture.mode in ("P", "PA") else picture
+        raw = np.asarray(flat)
+    raw = raw.astype(raw.dtype.newbyteorder("="), copy=False)
+    if raw.ndim == 3 and raw.shape[2] in (3, 4):
+        if (raw[..., :3] != raw[..., :1]).any():
+            raise InputError(f"{path}: expected a grey map, found a colour picture. Save one number per pixel.")
+        if raw.shape[2] == 4 and raw[..., 0].min() == raw[..., 0].max() and raw[..., 3].min() != raw[..., 3].max():
+            raise InputError(f"{path}: the colour is constant and alpha is not: save alpha as a grey picture.")
+    return raw[..., 0] if raw.ndim == 3 else raw
+
+
+def _array(path: Path) -> np.ndarray:
+    try:
+        raw = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path}: expected a NumPy array, found: {error}. Replace or remove the file.") from error
+    raw = raw[0] if raw.ndim == 3 and len(raw) == 1 else raw
+    if raw.ndim not in (2, 3) or raw.size == 0 or raw.dtype.kind not in "fuib":
+        raise InputError(f"{path}: expected numbers [h w] or [k h w], found {raw.dtype} of shape {raw.shape}.")
+    return raw
+
+
+def _checked(path: Path, raw: np.ndarray) -> np.ndarray:
+    if not np.isfinite(raw).all():
+        raise InputError(f"{path}: expected probabilities, found {_unfinite(raw)} pixels that are NaN or infinite.")
+    if raw.min() < 0 or raw.max() > 1:
+        raise InputError(
+            f"{path}: expected probabilities in 0..1, found {raw.min():.4g}..{raw.max():.4g}. Save probabilities, "
+            "not logits, or 8-bit levels."
+        )
+    return raw.astype(np.float32)
+
+
+def _unfinite(raw: np.ndarray) -> int:
+    return int((~np.isfinite(raw)).sum())
+
+
+def _some(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)[:3])

@@ -1,0 +1,109 @@
+"""Several looks at an image at test: mirrored, at other sizes, through a window that slides over the full image."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch.nn.functional as F
+from torch import Tensor
+
+from segkd.datasets.transforms import Transform, View
+from segkd.models.network import Network
+from segkd.types import InputError, Prediction
+
+
+@dataclass(frozen=True)
+class Looks:
+    """How a network looks at test.
+
+    Attributes:
+        flip: mirrored left and right too.
+        scales: at the data's size times each of these.
+        slide: the full image is seen through a window of the data's size, moved by `stride` of it; else the whole
+            image is shrunk to that size.
+        stride: share of the window by which it moves.
+    """
+
+    flip: bool = False
+    scales: tuple[float, ...] = (1.0,)
+    slide: bool = False
+    stride: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not self.scales or min(self.scales) <= 0 or max(self.scales) > 8:
+            raise InputError(f"--scales: expected numbers above 0 and up to 8, found {list(self.scales)}.")
+        if not 0 < self.stride <= 1:
+            raise InputError(f"--stride: expected a share of the window, above 0 and up to 1, found {self.stride}.")
+
+    @property
+    def said(self) -> str:
+        """The words of a fingerprint: "none" for one look at the whole image."""
+        parts = ["flip"] if self.flip else []
+        parts += ["scales " + " ".join(f"{scale:g}" for scale in self.scales)] if self.scales != (1.0,) else []
+        parts += [f"window stride {self.stride:g}"] if self.slide else []
+        return ", ".join(parts) or "none"
+
+
+class Untouched(Transform):
+    """Leaves images and labels at their own size: for a window that slides."""
+
+    def __init__(self) -> None:
+        pass
+
+    def __call__(self, image: np.ndarray, label: np.ndarray, draw: np.random.Generator) -> View:
+        """The sample as it is."""
+        return View(np.ascontiguousarray(image), np.ascontiguousarray(label), None)
+
+
+class Looking(Network):
+    """A network that looks several times and averages its logits (means of logits, at the image's size)."""
+
+    def __init__(self, network: Network, looks: Looks, window: tuple[int, int]) -> None:
+        super().__init__()
+        self.network, self.looks, self.window = network, looks, window
+
+    def forward(self, image: Tensor) -> Prediction:
+        """The mean of all looks, logits [b k h w] at the image's size."""
+        size = image.shape[-2:]
+        total: Tensor | None = None
+        for scale in self.looks.scales:
+            scaled = image if scale == 1 else _resized(image, [max(32, round(side * scale)) for side in size])
+            for mirrored in (False, True)[: 1 + self.looks.flip]:
+                seen = self._look(scaled.flip(-1) if mirrored else scaled)
+                seen = _resized(seen.flip(-1) if mirrored else seen, size)
+                total = seen if total is None else total + seen
+        assert total is not None
+        return Prediction(total / (len(self.looks.scales) * (1 + self.looks.flip)))
+
+    def _look(self, image: Tensor) -> Tensor:
+        if not self.looks.slide:
+            return self.network(image).logits.float()
+        height, width = image.shape[-2:]
+        pad = (0, max(0, self.window[1] - width), 0, max(0, self.window[0] - height))
+        padded = F.pad(image, pad, mode="replicate") if any(pad) else image
+        rows = _starts(padded.shape[-2], self.window[0], self.looks.stride)
+        columns = _starts(padded.shape[-1], self.window[1], self.looks.stride)
+        total: Tensor | None = None
+        times = padded.new_zeros(padded.shape[-2:])
+        for top in rows:
+            for left in columns:
+                part = (slice(top, top + self.window[0]), slice(left, left + self.window[1]))
+                logits = self.network(padded[(..., *part)].contiguous()).logits.float()
+                if total is None:
+                    total = logits.new_zeros(*logits.shape[:2], *padded.shape[-2:])
+                total[(..., *part)] += logits
+                times[part] += 1
+        assert total is not None
+        return (total / times)[..., :height, :width]
+
+
+def _starts(side: int, window: int, stride: float) -> Sequence[int]:
+    """Where the windows begin: evenly, at most `stride` windows apart, the last one at the end."""
+    steps = int(np.ceil((side - window) / max(1, round(window * stride)))) + 1
+    return np.linspace(0, side - window, steps).round().astype(int).tolist()
+
+
+def _resized(x: Tensor, size: Sequence[int]) -> Tensor:
+    if tuple(x.shape[-2:]) == tuple(size):
+        return x
+    return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=False)

@@ -1,0 +1,125 @@
+"""What `segkd evaluate` writes: scores.json, one row per image, curves, and tables for papers."""
+
+import csv
+import io
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from segkd.experiment.judging import Judged
+from segkd.experiment.scoring import write_json
+from segkd.metrics.meter import LOWER_IS_BETTER, score_names
+from segkd.types import InputError
+
+
+def write_outputs(out: Path, judged: Sequence[Judged]) -> list[Path]:
+    """Writes everything; returns the folder of each data set.
+
+    `out` is a JSON file, which gets the scores of the one data set, or a folder: `scores.json`, `per_image.csv`,
+    `curves.csv`, `scores.md` and `scores.tex` (of several data sets, in a folder each, the tables over all).
+    """
+    if out.suffix == ".json":
+        if len(judged) > 1:
+            raise InputError(f"--out {out}: {len(judged)} data sets need a folder, not one file.")
+        write_json(out, judged[0].result)
+        return [out.parent]
+    folders = [out / one.name for one in judged] if len(judged) > 1 else [out]
+    for one, folder in zip(judged, folders):
+        write_json(folder / "scores.json", one.result)
+        write_text(folder / "per_image.csv", per_image(one))
+        if len(one.meter.classes) == 2:
+            write_text(folder / "curves.csv", curves_of(one))
+    write_text(out / "scores.md", markdown(judged))
+    write_text(out / "scores.tex", latex(judged))
+    return folders
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file whole or not at all, its folder made when missing."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(path.name + ".part")
+        part.write_text(text, encoding="utf-8", newline="")
+        os.replace(part, path)
+    except OSError as error:
+        raise InputError(f"--out {path}: cannot write there: {error}.") from error
+
+
+def per_image(judged: Judged) -> str:
+    """One row per image, as CSV: its scores, or why it has none. What is not defined is left empty."""
+    rows = judged.meter.rows
+    given = {name for row in rows.values() for name in row}
+    names = [name for name in score_names(len(judged.meter.classes)) if name in given]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["id", *names, "fault"])
+    for id, row in rows.items():
+        writer.writerow([id, *("" if math.isnan(row[name]) else repr(row[name]) for name in names), ""])
+    for id, fault in sorted(judged.skipped.items()):
+        writer.writerow([id, *("" for _ in names), fault])
+    return text.getvalue()
+
+
+def curves_of(judged: Judged) -> str:
+    """Mean precision, recall, F and E at each of the 256 thresholds, as CSV."""
+    curves = judged.meter.mean_curves
+    lines = [",".join(("threshold", *curves))]
+    for t in range(256):
+        values = [float(curve[t]) for curve in curves.values()]
+        lines.append(",".join([repr(t / 255), *("" if math.isnan(value) else repr(value) for value in values)]))
+    return "\n".join(lines) + "\n"
+
+
+def markdown(judged: Sequence[Judged]) -> str:
+    """A table with a row per data set and, below it, what must be equal to compare."""
+    lines = []
+    for names, group in _groups(judged):
+        lines += [f"| data | images | {' | '.join(names)} |", f"|---|---|{'---|' * len(names)}"]
+        for one in group:
+            lines.append(f"| {_plain(one.name)} | {len(one.meter.rows)} | {' | '.join(_values(one, names))} |")
+        lines.append("")
+    prints = {", ".join(f"{key} {value}" for key, value in one.result["fingerprint"].items()) for one in judged}
+    return "\n".join([*lines, *(f"Scored with: {text}." for text in sorted(prints))]) + "\n"
+
+
+def latex(judged: Sequence[Judged]) -> str:
+    """A booktabs table with a row per data set; arrows say which way is better."""
+    lines = []
+    for names, group in _groups(judged):
+        arrows = ["\\downarrow" if name in LOWER_IS_BETTER else "\\uparrow" for name in names]
+        heads = [f"{_tex(name)} ${arrow}$" for name, arrow in zip(names, arrows)]
+        lines += [f"\\begin{{tabular}}{{lr{'c' * len(names)}}}", "\\toprule"]
+        lines += [f"data & images & {' & '.join(heads)} \\\\", "\\midrule"]
+        for one in group:
+            cells = [_tex(one.name), str(len(one.meter.rows)), *_values(one, names)]
+            lines.append(" & ".join(cells) + " \\\\")
+        lines += ["\\bottomrule", "\\end{tabular}"]
+    return "\n".join(lines) + "\n"
+
+
+def _groups(judged: Sequence[Judged]) -> list[tuple[list[str], list[Judged]]]:
+    """Data sets with the same kind of scores share a table."""
+    groups: dict[tuple[str, ...], list[Judged]] = {}
+    for one in judged:
+        groups.setdefault(tuple(score_names(len(one.meter.classes))), []).append(one)
+    return [(list(names), group) for names, group in groups.items()]
+
+
+def _values(judged: Judged, names: Sequence[str]) -> list[str]:
+    out = []
+    for name in names:
+        value = judged.result[name]
+        text = "--" if value is None else f"{value:.4f}" if name != "hd95" else f"{value:.2f}"
+        out.append(text.removeprefix("0") if name != "hd95" else text)
+    return out
+
+
+def _plain(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _tex(text: str) -> str:
+    escapes = {"\\": "\\textbackslash{}", "_": "\\_", "%": "\\%", "&": "\\&", "#": "\\#", "$": "\\$", "{": "\\{",
+               "}": "\\}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}"}  # fmt: skip
+    return "".join(escapes.get(letter, letter) for letter in text)

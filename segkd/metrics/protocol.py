@@ -1,0 +1,82 @@
+"""How predictions are scored: the two protocols, and the fingerprint that says whether scores may be compared."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from segkd.types import InputError
+
+BETA2 = 0.3
+"""Beta squared of F-beta, the convention of salient-object detection (Achanta et al., CVPR 2009)."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """The choices in which repositories differ (docs/metrics.md holds the table).
+
+    Attributes:
+        name: what `--protocol` calls it.
+        stretch: every map is stretched to 0..1 by its own minimum and maximum before anything is counted.
+        strict: "foreground is more than the threshold" rather than "at least".
+        unbiased: E-measure divides by N - 1 (it may exceed 1) rather than by N.
+        zero_when_empty: scores that an image without foreground leaves undefined count as 0 rather than not at all.
+    """
+
+    name: str
+    stretch: bool
+    strict: bool
+    unbiased: bool
+    zero_when_empty: bool
+
+
+PLAIN = Protocol("plain", stretch=False, strict=False, unbiased=False, zero_when_empty=False)
+"""The prediction as it is; every score lies within its range and is defined or left out."""
+
+PYSOD = Protocol("pysod", stretch=True, strict=True, unbiased=True, zero_when_empty=True)
+"""PySODMetrics 1.6.2: what most papers on salient and camouflaged objects print."""
+
+
+def find_protocol(name: str) -> Protocol:
+    """The protocol of that name."""
+    for protocol in (PLAIN, PYSOD):
+        if protocol.name == name:
+            return protocol
+    raise InputError(f"--protocol: expected plain or pysod, found {name!r}.")
+
+
+def fingerprint(
+    protocol: Protocol, threshold: float | None, ignore: Sequence[int] = (), augmentation: str = "none"
+) -> dict[str, Any]:
+    """What two tables of scores must have in common to be compared, as plain values for `scores.json`.
+
+    Args:
+        protocol: how predictions are scored.
+        threshold: of the foreground probability, for two classes; None for more, where the largest wins.
+        ignore: raw label values whose pixels count nowhere.
+        augmentation: what was done at test beside one look at the whole image; "none" if nothing.
+    """
+    rule = "largest" if threshold is None else f"p {'>' if protocol.strict else '>='} {threshold:.6g}"
+    return {
+        "protocol": protocol.name,
+        "size": "label",
+        "interpolation": "bilinear",
+        "threshold": rule,
+        "minmax": protocol.stretch,
+        "beta2": BETA2,
+        "ignore": sorted(ignore),
+        "augmentation": augmentation,
+    }
+
+
+def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
+    """One sentence per choice in which two fingerprints (the `fingerprint` of two `scores.json`) differ.
+
+    An empty list means that the scores may be compared. A whole `scores.json` may be given for its fingerprint.
+    """
+    first, second = a.get("fingerprint", a), b.get("fingerprint", b)
+    missing = object()
+    return [
+        f"{key}: {first.get(key, 'not said')} against {second.get(key, 'not said')}"
+        for key in sorted(first.keys() | second.keys())
+        if first.get(key, missing) != second.get(key, missing)
+    ]

@@ -1,0 +1,1 @@
+"""What was measured, to look at: one self-contained HTML page."""

@@ -1,0 +1,81 @@
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from segkd.datasets.labels import code_from_threshold, guess_code
+from segkd.datasets.maps import MapPair
+from segkd.engine.judge import MapScorer, score_maps, to_label_size
+from segkd.metrics.counts import count_binary
+from segkd.metrics.protocol import PYSOD
+
+TWO = ["background", "foreground"]
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    draw, found = np.random.default_rng(0), []
+    for number in range(9):
+        size = (20 + number, 30)
+        mask = (draw.random(size) < 0.4).astype(np.uint8) * 255
+        levels = np.clip(mask * 0.6 + draw.normal(60, 40, size), 0, 255).astype(np.uint8)
+        Image.fromarray(mask).save(tmp_path / f"m{number}.png")
+        Image.fromarray(levels).save(tmp_path / f"p{number}.png")
+        found.append(MapPair(f"i{number}", tmp_path / f"p{number}.png", tmp_path / f"m{number}.png"))
+    return found
+
+
+def test_one_bad_file_never_loses_the_scores_of_the_others(pairs):
+    whole = score_maps(pairs, MapScorer.for_binary(), TWO)
+    pairs[3].prediction.write_bytes(b"torn")
+    pairs[5].label.unlink()
+    found = score_maps(pairs, MapScorer.for_binary(), TWO)
+    assert set(found.faults) == {"i3", "i5"} and "p3.png" in found.faults["i3"] and "m5.png" in found.faults["i5"]
+    kept = {id: row for id, row in whole.meter.rows.items() if id not in found.faults}
+    assert found.meter.rows == kept and not whole.faults
+
+
+@pytest.mark.parametrize("protocol", [None, PYSOD])
+def test_the_number_of_processes_changes_no_bit(pairs, protocol):
+    pairs[2].prediction.write_bytes(b"torn")
+    scorer = MapScorer(2, code_from_threshold(128), *([protocol] if protocol else []))
+    seen: list[int] = []
+    cv2.setNumThreads(4)  # makes a pool of threads, which a fork would copy without its threads
+    cv2.resize(np.zeros((2000, 2000), np.uint8), (999, 999), interpolation=cv2.INTER_AREA)
+    one, two = score_maps(pairs, scorer, TWO), score_maps(pairs, scorer, TWO, 2, seen.append)
+    assert one.meter.scores() == two.meter.scores() and one.meter.rows == two.meter.rows
+    assert one.faults == two.faults and sum(seen) == len(pairs)
+
+
+def test_a_map_of_another_size_is_enlarged_with_its_centres_kept(tmp_path):
+    ramp = np.linspace(0, 1, 8, dtype=np.float32)[None].repeat(4, axis=0)
+    large = to_label_size(ramp, (8, 16), 2)
+    assert large.shape == (8, 16) and large[0, 0] == 0 and large[0, -1] == 1
+    np.testing.assert_allclose(large[0, 1:3], [ramp[0, 1] * 0.25, ramp[0, 1] * 0.75], atol=1e-6)
+    classes = np.array([[0, 2], [1, 1]], np.uint8)
+    np.testing.assert_array_equal(to_label_size(classes, (4, 4), 3), classes.repeat(2, 0).repeat(2, 1))
+    assert to_label_size(np.stack([ramp, 1 - ramp, ramp]), (8, 16), 3).shape == (3, 8, 16)
+
+
+def test_resized_maps_are_counted(pairs):
+    Image.open(pairs[0].prediction).resize((15, 10)).save(pairs[0].prediction)
+    assert score_maps(pairs, MapScorer.for_binary(), TWO).resized == 1
+
+
+def test_a_mask_of_ones_among_masks_of_255_is_a_fault(pairs):
+    Image.fromarray(np.eye(20, 30, dtype=np.uint8)).save(pairs[0].label)
+    scorer = MapScorer(2, code_from_threshold(128), refuse_ones=True)
+    assert "0 and 1" in score_maps(pairs, scorer, TWO).faults["i0"]
+
+
+def test_an_unknown_class_is_a_fault_of_its_file(pairs):
+    found = score_maps(pairs[:2], MapScorer(3, guess_code([], [], 3)), ["a", "b", "c"])
+    assert len(found.faults) == 2 and "255 is not a class" in found.faults["i0"]
+
+
+def test_files_score_as_arrays_do(pairs):
+    levels, mask = (np.asarray(Image.open(path)) for path in (pairs[1].prediction, pairs[1].label))
+    counts = count_binary(levels, (mask > 128).astype(np.uint8), 0.5)
+    found = score_maps(pairs[1:2], MapScorer.for_binary(), TWO).meter
+    np.testing.assert_array_equal(found.histogram, counts.histogram)
+    assert found.rows["i1"]["s_measure"] == counts.shape["s_measure"]

@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+import torch
+
+from segkd.engine.views import Looking, Looks, Untouched
+from segkd.models.network import Network
+from segkd.types import InputError, Prediction
+
+
+class Pixelwise(Network):
+    """Reads each pixel by itself and remembers the sizes it saw."""
+
+    def __init__(self):
+        super().__init__()
+        self.sizes = []
+
+    def forward(self, image):
+        self.sizes.append(tuple(image.shape[-2:]))
+        return Prediction(torch.cat([-image[:, :1], image[:, 1:2]], dim=1))
+
+
+class LeftOnly(Network):
+    """Predicts a ramp from left to right, whatever it sees."""
+
+    def forward(self, image):
+        ramp = torch.linspace(0, 1, image.shape[-1]).expand(image.shape[0], 1, *image.shape[-2:])
+        return Prediction(torch.cat([-ramp, ramp], dim=1))
+
+
+@pytest.mark.parametrize("size", [(64, 64), (70, 131), (40, 90), (30, 20)])
+@pytest.mark.parametrize("stride", [0.5, 1.0])
+def test_a_sliding_window_sees_every_pixel_once_on_average(size, stride):
+    image = torch.rand(1, 3, *size)
+    network = Pixelwise()
+    found = Looking(network, Looks(slide=True, stride=stride), (64, 64))(image).logits
+    torch.testing.assert_close(found, network(image).logits)
+    assert set(network.sizes[:-1]) == {(64, 64)}
+
+
+def test_a_mirrored_look_makes_the_prediction_symmetric():
+    found = Looking(LeftOnly(), Looks(flip=True), (32, 32))(torch.rand(2, 3, 32, 40)).logits
+    torch.testing.assert_close(found, found.flip(-1))
+
+
+def test_scales_look_at_other_sizes_and_answer_at_the_images():
+    network = Pixelwise()
+    image = torch.full((1, 3, 64, 96), 0.3)
+    found = Looking(network, Looks(scales=(0.5, 1.0, 1.5), flip=True), (64, 96))(image).logits
+    assert network.sizes == [(32, 48)] * 2 + [(64, 96)] * 2 + [(96, 144)] * 2
+    torch.testing.assert_close(found, network(image).logits)
+
+
+def test_what_was_done_is_said_and_nonsense_refused():
+    assert Looks().said == "none"
+    assert Looks(True, (0.75, 1.0), True).said == "flip, scales 0.75 1, window stride 0.5"
+    for wrong in ({"scales": (0.0,)}, {"scales": ()}, {"stride": 0.0}, {"stride": 1.5}):
+        with pytest.raises(InputError):
+            Looks(**wrong)
+
+
+def test_a_window_sees_the_image_at_its_own_size():
+    image, label = np.zeros((7, 9, 3), np.uint8), np.zeros((7, 9), np.uint8)
+    view = Untouched()(image, label, np.random.default_rng(0))
+    assert view.image.shape == (7, 9, 3) and view.label.shape == (7, 9) and view.soft is None

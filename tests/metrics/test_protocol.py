@@ -1,0 +1,32 @@
+import json
+
+import pytest
+
+from segkd.metrics.protocol import PLAIN, PYSOD, differences, find_protocol, fingerprint
+from segkd.types import InputError
+
+
+def test_equal_fingerprints_do_not_differ_even_through_a_file():
+    one = fingerprint(PLAIN, 0.5, [255])
+    assert differences(one, json.loads(json.dumps(one))) == []
+
+
+def test_every_difference_is_said():
+    one, other = fingerprint(PLAIN, 0.5, [255]), fingerprint(PYSOD, 0.5, (), "flip")
+    said = differences({"fingerprint": one, "mae": 0.1}, {"fingerprint": other, "mae": 0.2})
+    assert said == [
+        "augmentation: none against flip",
+        "ignore: [255] against []",
+        "minmax: False against True",
+        "protocol: plain against pysod",
+        "threshold: p >= 0.5 against p > 0.5",
+    ]
+    assert differences(one, {}) and "not said" in differences(one, {})[0]
+    assert differences(one, fingerprint(PLAIN, 0.4, [255])) == ["threshold: p >= 0.5 against p >= 0.4"]
+    assert differences(one, fingerprint(PLAIN, None, [255])) == ["threshold: p >= 0.5 against largest"]
+
+
+def test_an_unknown_protocol_is_refused():
+    assert find_protocol("pysod") is PYSOD and find_protocol("plain") is PLAIN
+    with pytest.raises(InputError, match="plain or pysod"):
+        find_protocol("paper")

@@ -1,0 +1,112 @@
+"""The page in a real browser: it sorts, slides, fetches nothing, says nothing, fits a phone, hears the keyboard."""
+
+import json
+import re
+from functools import partial
+
+import numpy as np
+import pytest
+
+from segkd.experiment.judging import Exhibit, Judged
+from segkd.experiment.scoring import describe
+from segkd.metrics.counts import count_binary
+from segkd.metrics.meter import Meter
+from segkd.metrics.protocol import PLAIN, fingerprint
+from segkd.report.page import page
+from tests.report.browser import Browser, find_browser
+
+NASTY = "</script><script>window.broken=1</script>\"'&"
+
+
+def sample(number):
+    draw = np.random.default_rng(number)
+    label = np.zeros((40, 60), np.uint8)
+    if number:
+        label[10:30, 10 : 20 + 2 * number] = 1
+    prediction = np.clip(np.roll(label, number, axis=1) * 0.8 + draw.random(label.shape) * 0.2, 0, 1).astype(np.float32)
+    image = draw.integers(0, 256, (40, 60, 3)).astype(np.uint8)
+    return Exhibit(image, label, prediction)
+
+
+@pytest.fixture
+def judged(tmp_path):
+    names = {f"{n:02d}": n for n in range(14)} | {NASTY: 14}
+    meter = Meter(["background", f"object {NASTY}"])
+    for name, number in names.items():
+        one = sample(number)
+        meter.add(name, count_binary(one.prediction, one.label, 0.5))
+    (tmp_path / "config.yaml").write_text(f"data: {{root: {NASTY}}}\n")
+    lines = [{"kind": "train", "step": s, "loss": 1 / s, "lr": 0.1, "terms": {"task": 1 / s}} for s in range(1, 30)]
+    lines += [{"kind": "val", "step": s, "miou_image": 1 - 1 / s, "mae": 1 / s} for s in range(10, 30, 10)]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    about = {"fingerprint": fingerprint(PLAIN, 0.5)}
+    show = partial(lambda names, id: sample(names[id]), names)
+    return Judged("set", f"model {NASTY}", meter, describe(meter, about), show, {"x": NASTY}, [], tmp_path)
+
+
+def test_names_and_settings_are_escaped_and_no_address_is_written(judged):
+    text = page(judged, ["segkd", "evaluate", NASTY])
+    assert NASTY not in text and text.count("</script>") == 2 and text.count("<script") == 2
+    assert not re.search(r"https?://|//[a-z]+\.|url\(|@import", text)
+    assert "config.yaml" in text and "Learning rate" in text
+
+
+@pytest.fixture
+def browser(tmp_path):
+    if find_browser() is None:
+        pytest.skip("no Chromium: apt-get install chromium")
+    one = Browser(tmp_path / "profile")
+    yield one
+    one.close()
+
+
+def shown(browser, column):
+    return browser.js(f"[...document.querySelectorAll('#images tbody tr')].map(r => r.cells[{column}].textContent)")
+
+
+def test_the_page_works_in_a_browser(judged, browser, tmp_path):
+    path = tmp_path / "report.html"
+    path.write_text(page(judged, ["segkd", "evaluate"]), encoding="utf-8")
+    browser.open(path)
+    assert len(shown(browser, 0)) == 15 and NASTY in shown(browser, 0)
+
+    heads = browser.js("[...document.querySelectorAll('#images th')].map(h => h.textContent)")
+    mae = heads.index("mae")
+    button = f"#images th:nth-child({mae + 1}) button"
+    browser.click(button)
+    ordered = [float(value) for value in shown(browser, mae)]
+    assert ordered == sorted(ordered) and len(set(ordered)) > 5
+    browser.key("Enter", 13, "\r")  # the head has the focus: the keyboard turns the order round
+    assert [float(value) for value in shown(browser, mae)] == ordered[::-1]
+    browser.click(f"#images th:nth-child({heads.index('f_max') + 1}) button")
+    assert shown(browser, heads.index("f_max"))[-1] == "–"  # not defined without foreground: last
+
+    browser.js("document.getElementById('filter').focus()")
+    browser.call("Input.insertText", text="</scr")
+    assert shown(browser, 0) == [NASTY]
+
+    layers = "[...document.querySelector('.piece').querySelectorAll('img')].map(i => i.style.clipPath)"
+    assert browser.js(layers)[1:] == ["inset(0px 100% 0px 0px)"] * 3
+    browser.js("document.querySelector('.slider').focus()")
+    for _ in range(10):
+        browser.key("ArrowRight", 39)
+    assert browser.js(layers)[1] == "inset(0px 80% 0px 0px)"
+    browser.click(".piece .stops button:nth-child(4)")
+    assert browser.js(layers) == ["none"] * 4
+    assert browser.js("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
+
+    assert browser.js("window.broken") is None
+    assert browser.said() == []
+    assert [url for url in browser.fetched() if not url.startswith("data:")] == [path.as_uri()]
+
+
+def test_the_page_fits_a_phone_and_darkens(judged, browser, tmp_path):
+    path = tmp_path / "report.html"
+    path.write_text(page(judged, ["segkd", "evaluate"]), encoding="utf-8")
+    browser.call("Emulation.setDeviceMetricsOverride", width=360, height=740, deviceScaleFactor=2, mobile=True)
+    browser.open(path)
+    assert browser.js("document.documentElement.scrollWidth <= innerWidth")
+    light = browser.js("getComputedStyle(document.body).backgroundColor")
+    browser.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
+    assert browser.js("getComputedStyle(document.body).backgroundColor") != light
+    assert browser.said() == []
