@@ -88,4 +88,6 @@ def _row(path: Path, number: int, line: dict[str, str]) -> Row:
             line["commit"],
         )  # fmt: skip
     except (TypeError, ValueError) as error:
-        raise InputError(f"{path}, line {number}: expected numbers after arm, dataset, seed, found: {error}.") from error
+        raise InputError(
+            f"{path}, line {number}: expected numbers after arm, dataset, seed, found: {error}."
+        ) from error
