@@ -41,6 +41,12 @@ def doubled(chroma: Float[Tensor, "b c h w"], bilinear: bool) -> Float[Tensor, "
     return F.interpolate(chroma, scale_factor=2, mode="nearest-exact")
 
 
+def eight_bit(planes: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    """The nearest multiples of 1/255, with the gradient of `planes`: a JPEG encoder's planes are bytes, and what that
+    rounding flips in the coefficients is most of what would still tell us from libjpeg (2 to 4 dB)."""
+    return planes + (planes.detach().mul(255).round_().div_(255) - planes.detach())
+
+
 def _mixed(image: Tensor, rows: tuple[tuple[float, ...], ...]) -> Tensor:
     matrix = torch.tensor(rows, dtype=image.dtype, device=image.device)
     return (matrix @ image.flatten(2)).view(image.shape)

@@ -52,7 +52,7 @@ class DctQuantization(Disturbance):
         strength: factor on the start table, constant or {progress: factor}.
         bounds: smallest and largest step, in image units 0..1.
         block: side of a block: 4, 8, 16 or 32.
-        chroma: how 4:2:0 chroma comes back: "bilinear" as libjpeg, or "nearest", which is faster.
+        faithful: YCbCr as libjpeg (planes are bytes, 4:2:0 chroma comes back bilinearly); False is faster.
         size: height and width of the images, for granularity pixel and block; `segkd train` sets it from the data.
         spread: octaves by which "random" makes a whole image's table finer or coarser.
         jitter: octaves by which "random" moves each entry.
@@ -75,7 +75,7 @@ class DctQuantization(Disturbance):
         strength: Schedule = 1.0,
         bounds: tuple[float, float] = (0.0039, 1.0),
         block: int = 8,
-        chroma: Literal["bilinear", "nearest"] = "bilinear",
+        faithful: bool = True,
         size: tuple[int, int] | None = None,
         spread: float = 2.0,
         jitter: float = 0.0,
@@ -87,7 +87,7 @@ class DctQuantization(Disturbance):
         refuse_share("DctQuantization", "probability", probability)
         self.objective, self.granularity, self.color, self.block = objective, granularity, color, block
         self.rounding, self.probability, self.strength = rounding or StraightThrough(), probability, strength
-        self.bounds, self.bilinear, self.size = bounds, chroma == "bilinear", size
+        self.bounds, self.faithful, self.size = bounds, faithful, size
         self.spread, self.jitter, self.inner_steps, self.inner_step = spread, jitter, inner_steps, inner_step
         self._refuse_settings()
         self.layout = lay_out(table or AnnexK(), color, block, granularity, size)
@@ -174,7 +174,7 @@ class DctQuantization(Disturbance):
             rounding=lambda u: self.rounding(u, self.progress),
             color=self.color,
             block=self.block,
-            bilinear=self.bilinear,
+            faithful=self.faithful,
         )
         return changed(batch, self.probability, change)
 
