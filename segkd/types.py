@@ -109,7 +109,8 @@ class Report:
 
 
 class Disturbance(nn.Module, ABC):
-    """Changes the images of a batch while training, never their geometry: label and `clean` stay.
+    """Changes the images of a batch while training, never their geometry: label and `clean` stay (CutMix, which mixes
+    images, mixes these with them).
 
     What a later step depends on is a parameter, a buffer, or a function of `progress`.
 

@@ -115,7 +115,8 @@ class DctQuantization(Disturbance):
             return passed_through(held, free if self.objective == "cooperative" else reversed_gradient(free))
         level = torch.full((1, self.layout.entries), self._level(), device=self.low.device)
         if self.objective == "random":
-            level = level + self.spread * _even(b, 1, like=level)
+            if self.spread > 0:
+                level = level + self.spread * _even(b, 1, like=level)
             if self.jitter > 0:
                 rows = b if self.granularity == "image" else 1
                 level = level + self.jitter * _even(rows, self.layout.entries, like=level)

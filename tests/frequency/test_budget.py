@@ -3,7 +3,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segkd.frequency.budget import along, passed_through, refuse_unreachable, reversed_gradient, with_distortion, with_mean
+from segkd.frequency.budget import (
+    along,
+    passed_through,
+    refuse_unreachable,
+    reversed_gradient,
+    with_distortion,
+    with_mean,
+)
 from segkd.types import InputError
 
 

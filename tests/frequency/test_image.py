@@ -19,7 +19,9 @@ def natural(side: int, seed: int) -> np.ndarray:
     draw = np.random.default_rng(seed)
     radius = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None])
     radius[0, 0] = np.inf
-    fields = [np.fft.irfft2(np.fft.rfft2(draw.standard_normal((side, side))) / radius, s=(side, side)) for _ in range(3)]
+    fields = [
+        np.fft.irfft2(np.fft.rfft2(draw.standard_normal((side, side))) / radius, s=(side, side)) for _ in range(3)
+    ]
     light, *colour = [field / field.std() for field in fields]
     image = np.stack([light + 0.3 * colour[0], light - 0.15 * sum(colour), light + 0.3 * colour[1]], axis=-1)
     return (np.clip(0.5 + 0.18 * image, 0, 1) * 255 + 0.5).astype(np.uint8)

@@ -11,11 +11,11 @@ from segkd.types import InputError
 
 B, C, H, W, N = 2, 3, 24, 32, 8
 GRAINS = {
-    "coefficient": (lambda t: per_coefficient(t), (C, N, N)),
-    "one plane for all": (lambda t: per_coefficient(t), (1, N, N)),
+    "coefficient": (per_coefficient, (C, N, N)),
+    "one plane for all": (per_coefficient, (1, N, N)),
     "pixel": (lambda t: per_pixel(t, N), (C, H, W)),
-    "block": (lambda t: per_block(t), (C, H // N, W // N)),
-    "image": (lambda t: per_image(t), (B, C, N, N)),
+    "block": (per_block, (C, H // N, W // N)),
+    "image": (per_image, (B, C, N, N)),
     "block times coefficient": (lambda t: per_block(t) * per_coefficient(torch.full((C, N, N), 0.5).to(t)), (C, 3, 4)),
 }
 every_grain = pytest.mark.parametrize(("lay", "shape"), GRAINS.values(), ids=GRAINS)
@@ -36,7 +36,9 @@ def test_the_fast_form_is_the_plain_one_with_its_gradients(lay, shape, piece, mo
     for rounding in (partial(tanh, sharpness=4.0), partial(fourier, terms=3)):
         fast, plain = (form(image, lay(table), rounding) for form in (quantize, quantize_plain))
         torch.testing.assert_close(fast, plain, rtol=0, atol=1e-12)
-        for one, two in zip(torch.autograd.grad(fast, (image, table), grad), torch.autograd.grad(plain, (image, table), grad)):
+        for one, two in zip(
+            torch.autograd.grad(fast, (image, table), grad), torch.autograd.grad(plain, (image, table), grad)
+        ):
             torch.testing.assert_close(one, two, rtol=1e-9, atol=1e-9)
 
 

@@ -6,7 +6,18 @@ from functools import partial
 import pytest
 import torch
 
-from segkd.frequency.rounding import Cubic, Fourier, Noise, StraightThrough, Tanh, cubic, fourier, noise, straight_through, tanh
+from segkd.frequency.rounding import (
+    Cubic,
+    Fourier,
+    Noise,
+    StraightThrough,
+    Tanh,
+    cubic,
+    fourier,
+    noise,
+    straight_through,
+    tanh,
+)
 from segkd.types import InputError
 
 SCALE = 10.0
@@ -103,7 +114,9 @@ def test_the_stated_slope_is_the_derivative_of_the_value(rounding):
     torch.testing.assert_close(rounding(u)[1], difference, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize(("rounding", "mean"), [(DIFFERENTIABLE["tanh"], 1), (DIFFERENTIABLE["fourier"], 1), (cubic, 0.25)])
+@pytest.mark.parametrize(
+    ("rounding", "mean"), [(DIFFERENTIABLE["tanh"], 1), (DIFFERENTIABLE["fourier"], 1), (cubic, 0.25)]
+)
 def test_the_mean_slope_is_what_the_docstring_says(rounding, mean):
     u = (torch.arange(10_000, dtype=torch.float64) + 0.5) / 10_000
     assert float(rounding(u)[1].mean()) == pytest.approx(mean, abs=1e-3)

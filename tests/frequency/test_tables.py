@@ -2,7 +2,6 @@ import io
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from segkd.frequency.tables import CHROMA, LUMA, AnnexK, Flat, Ramp, annex_k, at_block, zigzag
