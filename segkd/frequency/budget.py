@@ -19,8 +19,11 @@ from torch import Tensor
 
 from segkd.types import InputError
 
-HALVINGS = 48
-"""Of the bracket of the shift: enough for the last bit of float32."""
+HALVINGS = 32
+"""Of the bracket of the shift, some octaves wide: down to the last bits of float32."""
+
+HELD = 2e-6
+"""A table this near to its budget (in octaves, or as a share of the distortion) is left as it is."""
 
 
 def with_mean(
@@ -28,7 +31,7 @@ def with_mean(
 ) -> Float[Tensor, "*b p"]:
     """clip(theta + s, low, high) with the one shift s that gives it this mean: the nearest point (KKT) of the box
     with that mean."""
-    return _shifted(theta, low, high, lambda moved: moved.mean(dim=-1, keepdim=True), mean)
+    return _shifted(theta, (low, high), lambda moved: moved.mean(dim=-1, keepdim=True), mean, HELD)
 
 
 def with_distortion(
@@ -43,7 +46,11 @@ def with_distortion(
     `power` is start step^2 / 12 per entry: the squared error of a uniform quantiser where steps are small beside the
     coefficients, an upper estimate where they are not (a zeroed coefficient costs its own square, and that is less).
     """
-    return _shifted(theta, low, high, lambda moved: (power * torch.exp2(2 * moved)).mean(-1, keepdim=True), distortion)
+
+    def measure(moved: Tensor) -> Tensor:
+        return (power * torch.exp2(2 * moved)).mean(dim=-1, keepdim=True)
+
+    return _shifted(theta, (low, high), measure, distortion, HELD * distortion)
 
 
 def along(theta: Float[Tensor, "*b p"], normal: Float[Tensor, "*b p"]) -> Float[Tensor, "*b p"]:
@@ -72,8 +79,12 @@ def refuse_unreachable(name: str, value: float, low: float, high: float) -> None
 
 
 def _shifted(
-    theta: Tensor, low: Tensor, high: Tensor, measure: Callable[[Tensor], Tensor], target: float
+    theta: Tensor, bounds: tuple[Tensor, Tensor], measure: Callable[[Tensor], Tensor], target: float, near: float
 ) -> Float[Tensor, "*b p"]:
+    low, high = bounds
+    inside = theta.clamp(low, high)
+    if (measure(inside) - target).abs().max() <= near:
+        return inside
     least = (low - theta).amin(dim=-1, keepdim=True)  # with this shift every entry is at its lower bound
     most = (high - theta).amax(dim=-1, keepdim=True)
     for _ in range(HALVINGS):

@@ -102,19 +102,24 @@ def quantize_image(
     With Annex-K tables, straight-through rounding and 4:2:0 it is libjpeg within 40 dB on images with a 1/f spectrum.
     """
     n, size = block, (image.shape[-2], image.shape[-1])
-    planes = planes_of(image, color, n, faithful)
     if color == "rgb":
-        return cropped(quantize(planes[0], tables[0], rounding, n), size)
+        return cropped(quantize(padded(image, n), tables[0], rounding, n), size)
     if color == "ycbcr444":
-        luma, chroma = planes[0][:, :1], planes[0][:, 1:]
-        parts = [_channels(tables[0], 0, 1), _channels(tables[0], 1, 3)]
-    else:
-        (luma, chroma), parts = planes, list(tables)
-    luma = quantize(luma, parts[0], rounding, n)
-    chroma = quantize(chroma, parts[1], rounding, n, centre=0.0)
+        tables = [_channels(tables[0], 0, 1), _channels(tables[0], 1, 3)]
+    # names are taken over, so that what they held is freed: peak memory is a figure of this stage
+    luma, chroma = _luma_and_chroma(image, color, n, faithful)
+    luma = quantize(luma, tables[0], rounding, n)
+    chroma = quantize(chroma, tables[1], rounding, n, centre=0.0)
     if color == "ycbcr420":
         chroma = doubled(chroma, bilinear=faithful)
-    return cropped(ycbcr_to_rgb(torch.cat([luma, chroma], dim=1)), size)
+    luma = torch.cat([luma, chroma], dim=1)
+    del chroma
+    return cropped(ycbcr_to_rgb(luma), size)
+
+
+def _luma_and_chroma(image: Tensor, color: Color, n: int, faithful: bool) -> tuple[Tensor, Tensor]:
+    planes = planes_of(image, color, n, faithful)
+    return (planes[0], planes[1]) if color == "ycbcr420" else (planes[0][:, :1], planes[0][:, 1:])
 
 
 def _channels(table: Tensor, start: int, stop: int) -> Tensor:
