@@ -9,6 +9,7 @@ COMMANDS = {
     "train": ("segkd.experiment.commands:train", "train a network on a folder of images and masks"),
     "evaluate": ("segkd.experiment.commands:evaluate", "score a trained network on a data set"),
     "predict": ("segkd.experiment.commands:predict", "write masks or probability maps for a folder of images"),
+    "analyse": ("segkd.analysis.tables:analyse", "draw how a run's quantisation table changed while it trained"),
     "sheet": ("segkd.experiment.commands:sheet", "draw a contact sheet of a data set, labels overlaid"),
 }
 """Command -> where it is and what it does; imported when called, so that `segkd --help` is quick."""
