@@ -80,7 +80,8 @@ def main() -> None:
             {name: round(min(values), 2) for name, values in figures.items()}
             | {"peak_memory_over_image": round(max(peaks["plane"]), 2)}
             | {"peak_memory_over_image_ycbcr420": round(max(peaks["ycbcr420"]), 2)}
-            | {"step_with_over_without": round(max(steps.values()), 4)}
+            | {"step_with_over_without": round(max(v for name, v in steps.items() if "every" not in name), 4)}
+            | {"step_with_over_without_every_image": round(steps["cooperative, every image"], 4)}
         )
     )
 
@@ -180,13 +181,14 @@ def high_water() -> int:
 
 
 def step_ratios(size: int, rounds: int) -> dict[str, float]:
-    """CPU time of a training step of the virtual teacher with each disturbance, over one without."""
+    """CPU time of a training step of the virtual teacher with each disturbance, over one without; half of the images
+    are quantised, as in configs/methods, but for the last arm."""
     stages = {
         "no": None,
-        "fixed": DctQuantization(objective="fixed"),
-        "random": DctQuantization(objective="random"),
-        "cooperative": DctQuantization(objective="cooperative"),
-        "cooperative per pixel": DctQuantization(objective="cooperative", granularity="pixel", size=(size, size)),
+        "random": DctQuantization(objective="random", probability=0.5),
+        "cooperative": DctQuantization(probability=0.5),
+        "cooperative per pixel": DctQuantization(probability=0.5, granularity="pixel", size=(size, size)),
+        "cooperative, every image": DctQuantization(),
     }
     student = FusionNet(2, weights=None).to(memory_format=torch.channels_last)
     image = torch.rand(8, 3, size, size).contiguous(memory_format=torch.channels_last)
@@ -201,7 +203,7 @@ def step_ratios(size: int, rounds: int) -> dict[str, float]:
             torch.stack(list(learner(batch).values())).sum().backward()
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-            learner.follow(0)
+            learner.follow(0)  # the table goes back on its budget
 
         return run
 

@@ -97,7 +97,7 @@ class FDA(Disturbance):
     def forward(self, batch: Batch) -> Batch:
         """The batch with swapped amplitudes."""
         other = batch.image[partners(len(batch.image))]
-        return changed(batch, self.probability, lambda image: fda(image, other, self.share))
+        return changed(batch, self.probability, lambda image, rows: fda(image, other[rows], self.share))
 
 
 @final
@@ -119,7 +119,7 @@ class APRP(Disturbance):
         """The batch with exchanged amplitudes."""
         other = batch.image[partners(len(batch.image))]
         whole = torch.ones(len(other), 1, 1, 1, device=other.device)
-        return changed(batch, self.probability, lambda image: amplitude_mix(image, other, whole))
+        return changed(batch, self.probability, lambda image, rows: amplitude_mix(image, other[rows], whole[rows]))
 
 
 @final
@@ -144,7 +144,7 @@ class APRS(Disturbance):
     def forward(self, batch: Batch) -> Batch:
         """The batch with phases and amplitudes of two views."""
 
-        def change(image: Tensor) -> Tensor:
+        def change(image: Tensor, rows: Tensor) -> Tensor:
             other = mirrored(recoloured(image, self.strength))
             return with_amplitude(recoloured(image, self.strength), half_plane(other).abs())
 
@@ -170,4 +170,4 @@ class AmpMix(Disturbance):
         """The batch with mixed amplitudes."""
         other = batch.image[partners(len(batch.image))]
         share = self.most * torch.rand(len(other), 1, 1, 1, device=other.device)
-        return changed(batch, self.probability, lambda image: amplitude_mix(image, other, share))
+        return changed(batch, self.probability, lambda image, rows: amplitude_mix(image, other[rows], share[rows]))

@@ -11,6 +11,7 @@ an optimiser that normalises, such as Adam, would first blow up). An entry at it
 always come back; `DctQuantization.follow` puts the entries themselves back after a step, so none winds up beyond.
 """
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -18,6 +19,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from segkd.types import InputError
+
+NEWTON = 6
+"""Attempts before the bracket is halved instead."""
 
 HALVINGS = 32
 """Of the bracket of the shift, some octaves wide: down to the last bits of float32."""
@@ -31,7 +35,11 @@ def with_mean(
 ) -> Float[Tensor, "*b p"]:
     """clip(theta + s, low, high) with the one shift s that gives it this mean: the nearest point (KKT) of the box
     with that mean."""
-    return _shifted(theta, (low, high), lambda moved: moved.mean(dim=-1, keepdim=True), mean, HELD)
+
+    def measure(moved: Tensor) -> tuple[Tensor, Tensor]:
+        return moved.mean(dim=-1, keepdim=True), torch.ones_like(moved)
+
+    return _shifted(theta, (low, high), measure, mean, HELD)
 
 
 def with_distortion(
@@ -47,8 +55,9 @@ def with_distortion(
     coefficients, an upper estimate where they are not (a zeroed coefficient costs its own square, and that is less).
     """
 
-    def measure(moved: Tensor) -> Tensor:
-        return (power * torch.exp2(2 * moved)).mean(dim=-1, keepdim=True)
+    def measure(moved: Tensor) -> tuple[Tensor, Tensor]:
+        squares = power * torch.exp2(2 * moved)
+        return squares.mean(dim=-1, keepdim=True), squares * (2 * math.log(2))
 
     return _shifted(theta, (low, high), measure, distortion, HELD * distortion)
 
@@ -79,16 +88,26 @@ def refuse_unreachable(name: str, value: float, low: float, high: float) -> None
 
 
 def _shifted(
-    theta: Tensor, bounds: tuple[Tensor, Tensor], measure: Callable[[Tensor], Tensor], target: float, near: float
+    theta: Tensor,
+    bounds: tuple[Tensor, Tensor],
+    measure: Callable[[Tensor], tuple[Tensor, Tensor]],
+    target: float,
+    near: float,
 ) -> Float[Tensor, "*b p"]:
+    """clip(theta + s) with measure = target; `measure` gives its value [*b 1] and n times its slope in each entry."""
     low, high = bounds
-    inside = theta.clamp(low, high)
-    if (measure(inside) - target).abs().max() <= near:
-        return inside
+    shift = torch.zeros_like(theta[..., :1])
+    for _ in range(NEWTON):  # a step of training leaves little to put back: one or two of these do
+        moved = (theta + shift).clamp(low, high)
+        value, slope = measure(moved)
+        if (value - target).abs().max() <= near:
+            return moved
+        free = (slope * ((moved > low) & (moved < high))).mean(dim=-1, keepdim=True)
+        shift = shift + (target - value) / free.clamp_min(1e-12)
     least = (low - theta).amin(dim=-1, keepdim=True)  # with this shift every entry is at its lower bound
     most = (high - theta).amax(dim=-1, keepdim=True)
     for _ in range(HALVINGS):
         middle = (least + most) / 2
-        above = measure((theta + middle).clamp(low, high)) > target
+        above = measure((theta + middle).clamp(low, high))[0] > target
         least, most = torch.where(above, least, middle), torch.where(above, middle, most)
     return (theta + (least + most) / 2).clamp(low, high)

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import Literal, final
 
 import torch
@@ -105,7 +104,7 @@ class DctQuantization(Disturbance):
 
     def forward(self, batch: Batch) -> Batch:
         """The batch with `image` quantised."""
-        return self._quantized(batch, self.octaves(len(batch.image)))
+        return self._quantized(batch, self.octaves(len(batch.image)), self.probability)
 
     def octaves(self, b: int) -> Float[Tensor, "_b p"]:
         """log2(step / start step) of every entry now: one row for all images, or one for each of `b`."""
@@ -138,9 +137,9 @@ class DctQuantization(Disturbance):
             with torch.enable_grad():
                 free = theta.clone().requires_grad_()
                 moved = passed_through(theta, along(free, self._normal(theta)))
-                (gradient,) = torch.autograd.grad(loss(self._quantized(batch, moved)), free)
+                (gradient,) = torch.autograd.grad(loss(self._quantized(batch, moved, 1.0)), free)
             theta = self._held(theta + sign * self.inner_step * gradient.sign())
-        return self._quantized(batch, theta)
+        return self._quantized(batch, theta, self.probability)
 
     def follow(self, progress: float) -> None:
         """Takes the schedule to `progress` and puts the table back on its budget."""
@@ -163,21 +162,24 @@ class DctQuantization(Disturbance):
         scalars = {f"bits/band{i}": value for i, value in enumerate(bits)} | {"log2_step/mean": float(table.mean())}
         return Report(scalars, pictures, record)
 
-    def _quantized(self, batch: Batch, octaves: Tensor) -> Batch:
+    def _quantized(self, batch: Batch, octaves: Tensor, probability: float) -> Batch:
         size = (batch.image.shape[-2], batch.image.shape[-1])
         if self.granularity in ("pixel", "block") and size != tuple(self.size or ()):
             raise InputError(
                 f"DctQuantization: a table per {self.granularity} for images of {self.size}, found images of {size}."
             )
-        change = partial(
-            quantize_image,
-            tables=self.layout.tables(octaves),
-            rounding=lambda u: self.rounding(u, self.progress),
-            color=self.color,
-            block=self.block,
-            faithful=self.faithful,
-        )
-        return changed(batch, self.probability, change)
+
+        def change(image: Tensor, rows: Tensor) -> Tensor:
+            return quantize_image(
+                image,
+                self.layout.tables(octaves if len(octaves) == 1 else octaves[rows]),
+                lambda u: self.rounding(u, self.progress),
+                color=self.color,
+                block=self.block,
+                faithful=self.faithful,
+            )
+
+        return changed(batch, probability, change)
 
     def _level(self) -> float:
         return math.log2(scheduled(self.strength, self.progress))

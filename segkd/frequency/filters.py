@@ -75,9 +75,9 @@ class BandStop(Disturbance):
         low, high = self.start
         edge = low + (high - low) * torch.rand(len(batch.image), 1, 1, 1, device=batch.image.device)
 
-        def change(image: Tensor) -> Tensor:
+        def change(image: Tensor, rows: Tensor) -> Tensor:
             rho = radius(image.shape[-2], image.shape[-1], image.device)
-            return filtered(image, ((rho <= edge) | (rho >= edge + self.width)).float())
+            return filtered(image, ((rho <= edge[rows]) | (rho >= edge[rows] + self.width)).float())
 
         return changed(batch, self.probability, change)
 
@@ -104,7 +104,7 @@ class FrequencyDropout(Disturbance):
     def forward(self, batch: Batch) -> Batch:
         """The batch with frequencies dropped."""
 
-        def change(image: Tensor) -> Tensor:
+        def change(image: Tensor, rows: Tensor) -> Tensor:
             b, _, h, w = image.shape
             kept = torch.rand(b, 1, h, w // 2 + 1, device=image.device) >= self.rate
             return filtered(image, symmetric(kept.float(), w))
@@ -133,4 +133,4 @@ class DctBandDrop(Disturbance):
         """The batch without high coefficients."""
         low, high = self.first
         first = torch.randint(low, high + 1, (len(batch.image),), device=batch.image.device).float()
-        return changed(batch, self.probability, lambda image: without_high(image, first, self.block))
+        return changed(batch, self.probability, lambda image, rows: without_high(image, first[rows], self.block))

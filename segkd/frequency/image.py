@@ -18,17 +18,24 @@ SLACK = 1e-3
 """How far a warp's rounding may leave 0..1."""
 
 
-def changed(batch: Batch, probability: float, change: Callable[[Tensor], Tensor]) -> Batch:
+def changed(batch: Batch, probability: float, change: Callable[[Tensor, Tensor], Tensor]) -> Batch:
     """The batch with each image changed with this probability, cut to 0..1 and in its memory order; the rest stays.
 
-    The cut is what a decoder or a camera does; its gradient is its own (none where a pixel is saturated).
+    `change` gets the images that are changed and their rows in the batch; the others cost nothing. The cut is what a
+    decoder or a camera does; its gradient is its own (none where a pixel is saturated).
     """
     image = batch.image
     refuse_image(image)
-    disturbed = change(image).clamp(0, 1)
-    if probability < 1:
-        chosen = torch.rand(len(image), 1, 1, 1, device=image.device) < probability
-        disturbed = torch.where(chosen, disturbed, image)
+    rows = torch.arange(len(image))
+    if probability == 1:
+        disturbed = change(image, rows).clamp(0, 1)
+    else:
+        chosen = rows[torch.rand(len(image)) < probability]
+        few = chosen if len(chosen) else rows[:1]
+        out = change(image[few], few).clamp(0, 1)
+        # nobody is chosen: what learns stays in the graph all the same, as DDP waits for every gradient
+        out = out if len(chosen) else image[few] + 0 * out
+        disturbed = image.index_copy(0, few.to(image.device), out)
     if not image.is_contiguous() and image.is_contiguous(memory_format=torch.channels_last):
         disturbed = disturbed.contiguous(memory_format=torch.channels_last)
     return replace(batch, image=disturbed)

@@ -54,12 +54,12 @@ class RandomJpeg(Disturbance):
         """The batch as JPEG files would give it back."""
         drawn = torch.randint(self.quality[0], self.quality[1] + 1, (len(batch.image),))
 
-        def change(image: Tensor) -> Tensor:
+        def change(image: Tensor, rows: Tensor) -> Tensor:
             if self.codec == "cv2":
-                return libjpeg(image, drawn.tolist())
+                return libjpeg(image, drawn[rows].tolist())
             from kornia.enhance import jpeg_codec_differentiable  # slow to import
 
             with torch.no_grad():  # its gradients are of no use: see docs/frequency.md
-                return jpeg_codec_differentiable(image.clamp(0, 1), drawn.to(image))
+                return jpeg_codec_differentiable(image.clamp(0, 1), drawn[rows].to(image))
 
         return changed(batch, self.probability, change)

@@ -111,7 +111,7 @@ def test_changed_keeps_the_rest_of_the_batch_and_the_memory_order(make_batch):
     batch = make_batch(b=4)
     image = batch.image.contiguous(memory_format=torch.channels_last)
     batch = type(batch)(image, image, batch.label, batch.soft, batch.ids)
-    out = changed(batch, 1.0, lambda x: x + 0.7)
+    out = changed(batch, 1.0, lambda x, rows: x + 0.7)
     assert out.image.is_contiguous(memory_format=torch.channels_last)
     assert out.image.max() == 1 and out.clean is image and out.label is batch.label and out.ids == batch.ids
 
@@ -119,7 +119,7 @@ def test_changed_keeps_the_rest_of_the_batch_and_the_memory_order(make_batch):
 def test_probability_is_the_share_of_images_that_change(make_batch):
     batch, shares = make_batch(b=8, size=(8, 8)), []
     for _ in range(60):
-        out = changed(batch, 0.25, lambda x: 1 - x)
+        out = changed(batch, 0.25, lambda x, rows: 1 - x)
         shares.append(float((out.image != batch.image).flatten(1).any(dim=1).float().mean()))
     assert sum(shares) / 60 == pytest.approx(0.25, abs=0.06)
 
@@ -153,3 +153,10 @@ def test_bytes_have_the_gradient_of_what_they_round():
     out = eight_bit(planes)
     torch.testing.assert_close(out * 255, (planes * 255).round())
     assert torch.equal(torch.autograd.grad(out.sum(), planes)[0], torch.ones_like(planes))
+
+
+def test_when_nobody_is_chosen_nothing_changes_and_what_learns_stays_in_the_graph(make_batch):
+    batch, level = make_batch(b=2), torch.zeros((), requires_grad=True)
+    out = changed(batch, 1e-9, lambda x, rows: x + level)
+    assert torch.equal(out.image, batch.image)
+    assert torch.autograd.grad(out.image.sum(), level)[0] == 0
