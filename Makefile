@@ -36,6 +36,7 @@ check: .venv/installed  ## format, lint, types, tests
 
 bench: .venv/installed  ## the speed figures
 	$(BIN)/python benchmarks/step.py
+	$(BIN)/python benchmarks/frequency.py
 
 clean:  ## remove .venv and caches
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache build *.egg-info

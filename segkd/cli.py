@@ -10,10 +10,8 @@ COMMANDS = {
     "evaluate": ("segkd.report.commands:evaluate", "score any network or its predictions on data sets"),
     "predict": ("segkd.experiment.commands:predict", "write masks or probability maps for a folder of images"),
     "ablate": ("segkd.ablation.commands:ablate", "train arms x data sets x seeds, resumable, and compare them"),
-    "compare": (
-        "segkd.ablation.commands:compare",
-        "compare runs or grids: gains, intervals, tests, tables, plots",
-    ),
+    "compare": ("segkd.ablation.commands:compare", "compare runs or grids: gains, intervals, tests, tables"),
+    "analyse": ("segkd.analysis.tables:analyse", "draw how a run's quantisation table changed while it trained"),
     "sheet": ("segkd.experiment.commands:sheet", "draw a contact sheet of a data set, labels overlaid"),
 }
 """Command -> where it is and what it does; imported when called, so that `segkd --help` is quick."""

@@ -5,15 +5,29 @@ Letters fixed for the whole package: b batch, k classes, c channels, h w, l leve
 
 import os
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import final
 
+import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor, nn
 
 IGNORE = 255
 """The label of a pixel that belongs to no class: it counts in no loss and no score."""
+
+
+Schedule = float | dict[float, float]
+"""A number that may change while training: constant, or {progress in 0..1: value} interpolated linearly."""
+
+
+def scheduled(schedule: Schedule, progress: float) -> float:
+    """The value of `schedule` at `progress` 0..1 of the training."""
+    if not isinstance(schedule, dict):
+        return schedule
+    points = sorted(schedule.items())
+    return float(np.interp(progress, [p for p, _ in points], [value for _, value in points]))
 
 
 class LayerPath(str):
@@ -86,9 +100,41 @@ class Lesson:
     terms: tuple[tuple[str, Float[Tensor, ""]], ...] = ()
 
 
+@final
+@dataclass(frozen=True)
+class Report:
+    """What a disturbance tells at a validation: numbers and pictures for TensorBoard, and what
+    `metrics.jsonl` keeps of it (numbers, strings and lists)."""
+
+    scalars: Mapping[str, float] = field(default_factory=dict)
+    pictures: Mapping[str, UInt8[np.ndarray, "_h _w 3"]] = field(default_factory=dict)
+    record: Mapping[str, object] = field(default_factory=dict)
+
+
 class Disturbance(nn.Module, ABC):
-    """Changes the images of a batch while training, never their geometry: label and `clean` stay."""
+    """Changes the images of a batch while training, never their geometry: label and `clean` stay (CutMix, which mixes
+    images, mixes these with them).
+
+    What a later step depends on is a parameter, a buffer, or a function of `progress`.
+
+    Attributes:
+        progress: 0..1 of the training, for schedules.
+    """
+
+    progress: float = 0.0
 
     @abstractmethod
     def forward(self, batch: Batch) -> Batch:
         """The batch with `image` disturbed."""
+
+    def seek(self, batch: Batch, loss: Callable[[Batch], Float[Tensor, ""]]) -> Batch:
+        """As `forward`, for a disturbance that looks at the task loss of a batch before it decides."""
+        return self(batch)
+
+    def follow(self, progress: float) -> None:
+        """Called after every optimiser step: schedules move on, constraints are put back."""
+        self.progress = progress
+
+    def report(self, batch: Batch) -> Report:
+        """What it does to a few undisturbed images, told at each validation; nothing unless it says so."""
+        return Report()

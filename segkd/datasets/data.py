@@ -15,6 +15,11 @@ from segkd.datasets.transforms import Augment
 from segkd.types import InputError, LayerPath
 
 
+def height_and_width(size: int | tuple[int, int]) -> tuple[int, int]:
+    """`size` as (height, width): one number is a square's side."""
+    return (size, size) if isinstance(size, int) else (size[0], size[1])
+
+
 @dataclass
 class Data:
     """Images, masks, and how they become batches. Give `root` (a folder) or `embedded` (generated images).
@@ -62,7 +67,7 @@ class Data:
     @property
     def shape(self) -> tuple[int, int]:
         """Height and width of the network's input."""
-        return (self.size, self.size) if isinstance(self.size, int) else (self.size[0], self.size[1])
+        return height_and_width(self.size)
 
 
 @dataclass(frozen=True)

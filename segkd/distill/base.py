@@ -5,20 +5,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import final
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from segkd.losses import CrossEntropy, TaskLoss, resize_label, resize_shares
-from segkd.types import IGNORE, Batch, InputError, Lesson, Prediction
+from segkd.types import IGNORE, Batch, InputError, Lesson, Prediction, Schedule, scheduled
 
 Look = Callable[[Float[Tensor, "b 3 h w"]], Prediction]
 """The student's own forward, lent to a teacher that wants to look again; never stored."""
-
-Schedule = float | dict[float, float]
-"""A weight: constant, or {progress in 0..1: weight} interpolated linearly."""
 
 
 class Teacher(nn.Module, ABC):
@@ -96,11 +92,7 @@ class Distiller(nn.Module):
 
     def weight(self, name: str) -> float:
         """The weight of a term at the current progress."""
-        schedule = self.weights.get(name, 1.0)
-        if not isinstance(schedule, dict):
-            return schedule
-        points = sorted(schedule.items())
-        return float(np.interp(self.progress, [p for p, _ in points], [w for _, w in points]))
+        return scheduled(self.weights.get(name, 1.0), self.progress)
 
     def forward(self, student: Prediction, batch: Batch, network: Look) -> dict[str, Float[Tensor, ""]]:
         """Named, weighted terms whose sum is the loss."""

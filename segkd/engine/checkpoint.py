@@ -62,7 +62,7 @@ def load_checkpoint(path: Path, engine: Engine) -> tuple[Progress, list[str]]:
     if engine.accelerator.scaler and state["scaler"]:
         engine.accelerator.scaler.load_state_dict(state["scaler"])
     engine.micro, engine.step = state["micro"], state["step"]
-    engine.bare.distiller.progress = engine.step / engine.bare.total
+    engine.bare.arrive(engine.step / engine.bare.total)
     then, now = state["circumstances"], circumstances(engine)
     changed = [f"{name}: {then[name]} then, {now[name]} now" for name in now if then[name] != now[name]]
     return Progress(state["best"], state["since_best"]), changed

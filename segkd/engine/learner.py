@@ -50,7 +50,7 @@ class Learner(nn.Module):
         for module in self.still:
             module.eval()  # an evaluation puts the student, not the learner, back into training mode
         if self.disturbance is not None:
-            batch = self.disturbance(batch)
+            batch = self.disturbance.seek(batch, self._task_loss)
         return self.distiller(self.student(batch.image), batch, self.student)
 
     def train(self, mode: bool = True) -> "Learner":
@@ -67,7 +67,25 @@ class Learner(nn.Module):
         if self.average is not None:
             self.average.update_parameters(self.student)
         self.distiller.follow(self.student, step)
-        self.distiller.progress = step / self.total
+        self.arrive(step / self.total)
+        if self.disturbance is not None:
+            self.disturbance.follow(step / self.total)
+
+    def arrive(self, progress: float) -> None:
+        """Sets all schedules to `progress` 0..1 of the training; nothing else moves, so that it serves a resume."""
+        self.distiller.progress = progress
+        if self.disturbance is not None:
+            self.disturbance.progress = progress
+
+    def _task_loss(self, batch: Batch) -> Float[Tensor, ""]:
+        """For a disturbance that looks before it decides: no teacher, which may keep state, and no BatchNorm
+        statistics of images that nobody trains on."""
+        self.student.eval()
+        loss = self.distiller.task(self.student(batch.image).logits, batch)
+        self.student.train(self.training)
+        for module in self.still:
+            module.eval()
+        return loss
 
     @property
     def kept(self) -> Network:

@@ -84,7 +84,7 @@ def train(engine: Engine, batches: Iterable[Batch], plan: Plan, progress: Progre
                 loss = outputs.recorder.train(
                     engine.step,
                     engine.micro / plan.per_epoch,
-                    [float(rate) for rate in engine.schedule.get_last_lr()],
+                    [float(group["lr"]) for group in engine.optimizer.param_groups if not group["disturbs"]],
                     engine.accelerator.num_processes,
                 )
             outputs.reporter.advance(engine, loss)

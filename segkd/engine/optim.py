@@ -20,7 +20,9 @@ class Optim:
         name: the optimiser.
         lr: peak learning rate.
         encoder_lr: peak learning rate of the pretrained encoder, as a multiple of `lr`.
-        weight_decay: on weights of convolutions and matrices; never on biases and normalisation.
+        disturbance_lr: peak learning rate of a disturbance that learns, as a multiple of `lr`; a quantisation table
+            is learned in octaves.
+        weight_decay: on weights of convolutions and matrices; never on biases, normalisation and disturbances.
         momentum: of SGD.
         schedule: how the rate falls after warm-up: "poly" (1 - t)^power, "cosine", "linear", or "constant".
         power: of "poly".
@@ -33,6 +35,7 @@ class Optim:
     name: Literal["adamw", "sgd"] = "adamw"
     lr: float = 2e-3
     encoder_lr: float = 0.25
+    disturbance_lr: float = 10.0
     weight_decay: float = 0.01
     momentum: float = 0.9
     schedule: Literal["poly", "cosine", "linear", "constant"] = "poly"
@@ -46,6 +49,7 @@ class Optim:
         faults = [
             (self.lr > 0, f"optim.lr must be above 0, found {self.lr}"),
             (self.encoder_lr >= 0, f"optim.encoder_lr is a multiple of optim.lr, >= 0, found {self.encoder_lr}"),
+            (self.disturbance_lr > 0, f"optim.disturbance_lr must be above 0, found {self.disturbance_lr}"),
             (0 <= self.warmup < 1, f"optim.warmup is a share of all steps, 0 <= warmup < 1, found {self.warmup}"),
             (self.average is None or 0 < self.average < 1, f"optim.average is a decay in 0..1, found {self.average}"),
             (self.weight_decay >= 0, f"optim.weight_decay must be 0 or more, found {self.weight_decay}"),
@@ -58,20 +62,27 @@ class Optim:
 
 
 def build_optimizer(optim: Optim, learner: Learner) -> torch.optim.Optimizer:
-    """The optimiser over everything in `learner` that learns, in groups of {encoder, rest} x {decay, no decay}."""
+    """The optimiser over everything in `learner` that learns, in groups of one rate and one decay: {encoder, rest} x
+    {decay, no decay}, and the disturbance."""
     path = learner.student.encoder_path
     encoder = set(map(id, learner.student.layer(path).parameters())) if path else set()
     kept = set() if learner.average is None else set(map(id, learner.average.parameters()))
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    disturbing = set() if learner.disturbance is None else set(map(id, learner.disturbance.parameters()))
+    groups: dict[tuple[float, float, bool], list[nn.Parameter]] = {}
     for parameter in learner.parameters():
         if not parameter.requires_grad or id(parameter) in kept:
             continue
-        rate = optim.lr * (optim.encoder_lr if id(parameter) in encoder else 1.0)
-        decay = optim.weight_decay if parameter.ndim > 1 else 0.0
-        groups.setdefault((rate, decay), []).append(parameter)
+        share, disturbs = optim.encoder_lr if id(parameter) in encoder else 1.0, id(parameter) in disturbing
+        rate = optim.lr * (optim.disturbance_lr if disturbs else share)
+        # decay would pull a table towards its start
+        decay = optim.weight_decay if parameter.ndim > 1 and not disturbs else 0.0
+        groups.setdefault((rate, decay, disturbs), []).append(parameter)
     if not groups:
         raise InputError("nothing learns: optim.freeze holds every parameter. Freeze less.")
-    settings = [{"params": members, "lr": rate, "weight_decay": decay} for (rate, decay), members in groups.items()]
+    settings = [
+        {"params": members, "lr": rate, "weight_decay": decay, "disturbs": disturbs}
+        for (rate, decay, disturbs), members in groups.items()
+    ]
     if optim.name == "sgd":
         return torch.optim.SGD(settings, momentum=optim.momentum, nesterov=optim.momentum > 0)
     return torch.optim.AdamW(settings)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from segkd.distill.base import Distiller
 from segkd.models.network import Network
-from segkd.types import Batch
+from segkd.types import Batch, Disturbance
 
 
 def class_colours(classes: int) -> UInt8[np.ndarray, "k 3"]:
@@ -70,6 +70,16 @@ def teacher_quality(shares: Float[Tensor, "b k h w"], batch: Batch) -> dict[str,
     agreement = ((shares.argmax(dim=1) == batch.label) & valid).sum() / count
     entropy = torch.special.entr(shares).sum(dim=1).masked_fill(~valid, 0).sum() / count
     return {"agreement": float(agreement), "entropy": float(entropy)}
+
+
+@torch.no_grad()
+def disturbed_panel(disturbance: Disturbance, batch: Batch) -> tuple[np.ndarray, dict[str, float]]:
+    """One row per image (undisturbed, disturbed), and `psnr` in dB, the mean over the images that changed."""
+    image = disturbance(batch).image
+    errors = (image - batch.image).float().square().mean(dim=(1, 2, 3))
+    found = -10 * errors[errors > 0].log10()
+    both = torch.cat([batch.image, image], dim=3).cpu().permute(0, 2, 3, 1).mul(255).round().byte().numpy()
+    return np.concatenate(list(both), axis=0), {"psnr": float(found.mean())} if len(found) else {}
 
 
 def _painted(shares: Tensor) -> np.ndarray:

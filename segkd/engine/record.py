@@ -64,6 +64,10 @@ class Recorder:
         if self.writes:
             self.board.flush()
 
+    def note(self, kind: str, step: int, content: Mapping[str, Any]) -> None:
+        """Writes a line of another kind to metrics.jsonl."""
+        self._line({"kind": kind, "step": step, **content})
+
     def scalars(self, group: str, values: Mapping[str, float], step: int) -> None:
         """Writes scalars to TensorBoard."""
         for name, value in values.items() if self.writes else ():

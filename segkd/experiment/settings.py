@@ -13,11 +13,18 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from jsonargparse.typing import register_type
 
-from segkd.datasets.data import Data
+from segkd.datasets.data import Data, height_and_width
 from segkd.distill.base import Distiller, Knowledge, Teacher
 from segkd.distill.knowledge.response import Response
 from segkd.distill.teachers.label import LabelTeacher
 from segkd.engine.optim import Optim
+from segkd.frequency.amplitude import APRP, APRS, FDA, AmpMix
+from segkd.frequency.disturb import DctQuantization
+from segkd.frequency.filters import BandStop, DctBandDrop, FrequencyDropout
+from segkd.frequency.jpeg import RandomJpeg
+from segkd.frequency.mix import CutMix
+from segkd.frequency.rounding import Rounding
+from segkd.frequency.tables import Table
 from segkd.losses import TaskLoss
 from segkd.models.network import FusionNet, Network, WrappedNet
 from segkd.models.smp import SmpNet
@@ -25,14 +32,19 @@ from segkd.types import Disturbance, InputError, LayerPath
 
 BASES: dict[str, type] = {
     "model": Network,
+    "disturbance.table": Table,
+    "disturbance.rounding": Rounding,
     "disturbance": Disturbance,
     "distiller.task": TaskLoss,
     "distiller.teacher": Teacher,
     "distiller.knowledge": Knowledge,
 }
-"""Configuration keys that name a class, and the base it must have."""
+"""Configuration keys that name a class, and the base it must have; a key comes before the one that it begins with."""
 
-BUILT_IN = (FusionNet, WrappedNet, SmpNet, LabelTeacher, Response)
+BUILT_IN = (
+    *(FusionNet, WrappedNet, SmpNet, LabelTeacher, Response),
+    *(DctQuantization, FDA, APRP, APRS, AmpMix, BandStop, FrequencyDropout, DctBandDrop, RandomJpeg, CutMix),
+)
 """Importing them is what lets a configuration name them without their path."""
 
 register_type(LayerPath, serializer=str, deserializer=LayerPath)
@@ -107,6 +119,7 @@ def training_parser() -> ArgumentParser:
     parser.add_argument(
         "--overfit-one-batch", action="store_true", help="train on one batch until it is known by heart: a check"
     )
+    parser.link_arguments("data.size", "disturbance.init_args.size", compute_fn=height_and_width)
     parser.link_arguments("data.classes", "model.init_args.classes", compute_fn=len)
     return parser
 
@@ -232,6 +245,7 @@ def _refuse_unknown_data(path: Path, parser: ArgumentParser) -> None:
 
 
 def _base_of(key: str) -> type | None:
+    key = key.replace(".init_args", "")
     return next((base for name, base in BASES.items() if key == name or key.startswith(name + ".")), None)
 
 

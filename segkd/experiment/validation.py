@@ -8,11 +8,12 @@ from segkd.datasets.data import Data, Records
 from segkd.datasets.loader import SegmentationDataset, collate
 from segkd.datasets.transforms import Transform
 from segkd.engine.evaluate import evaluate
-from segkd.engine.panels import panel
+from segkd.engine.panels import disturbed_panel, panel
 from segkd.engine.record import Recorder, number
 from segkd.engine.step import Engine
 from segkd.metrics.meter import Meter
 from segkd.models.store import ModelCard, save_student
+from segkd.types import Disturbance
 
 PICTURED = 4
 
@@ -47,6 +48,8 @@ class Validation:
             picture, quality = panel(network, engine.bare.distiller, self.few)
             self.recorder.picture("val/image-label-teacher-prediction-error", picture, engine.step)
             self.recorder.scalars("teacher", quality, engine.step)
+            if engine.bare.disturbance is not None:
+                self._record(engine.bare.disturbance)
         return evaluate(
             network,
             self.dataset,
@@ -55,6 +58,15 @@ class Validation:
             batch_size=self.data.batch_size,
             threshold=self.threshold,
         )
+
+    def _record(self, disturbance: Disturbance) -> None:
+        picture, quality = disturbed_panel(disturbance, self.few)
+        report, step = disturbance.report(self.few), self.engine.step
+        self.recorder.picture("disturbance/image-disturbed", picture, step)
+        for name, content in report.pictures.items():
+            self.recorder.picture(f"disturbance/{name}", content, step)
+        self.recorder.scalars("disturbance", {**quality, **report.scalars}, step)
+        self.recorder.note("disturbance", step, {**quality, **report.record})
 
     def keep(self, meter: Meter) -> None:
         """Saves the student as the best so far."""

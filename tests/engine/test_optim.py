@@ -4,6 +4,7 @@ import torch
 from segkd.distill.base import Distiller
 from segkd.engine.learner import Learner
 from segkd.engine.optim import Optim, build_optimizer, build_schedule, rate_at
+from segkd.frequency.disturb import DctQuantization
 from segkd.models.network import FusionNet
 from segkd.types import InputError
 from tests.conftest import TINY
@@ -23,6 +24,16 @@ def test_every_learning_parameter_is_in_one_group_and_no_other_is(learner):
         for p in group["params"]:
             assert group["lr"] == pytest.approx(0.001 if id(p) in encoder else 0.01)
             assert group["weight_decay"] == (0.3 if p.ndim > 1 else 0.0)
+
+
+def test_a_disturbance_learns_at_a_rate_of_its_own_and_never_decays():
+    learner = Learner(FusionNet(2, TINY, None, width=16), Distiller(), DctQuantization())
+    optimizer = build_optimizer(Optim(lr=0.01, disturbance_lr=7.0), learner)
+    (group,) = [g for g in optimizer.param_groups if g["disturbs"]]
+    assert group["params"] == [learner.disturbance.theta]
+    assert group["lr"] == pytest.approx(0.07) and group["weight_decay"] == 0
+    with pytest.raises(InputError, match="disturbance_lr must be above 0"):
+        Optim(disturbance_lr=0.0)
 
 
 def test_frozen_parameters_are_left_out():

@@ -34,7 +34,16 @@ class Noise(Disturbance):
 
 def make_engine(accumulate=1, clip=1e9, disturbance=None, lr=0.1) -> Engine:
     torch.manual_seed(0)
-    optim = Optim(name="sgd", lr=lr, momentum=0.0, weight_decay=0.0, warmup=0.0, schedule="constant", average=None)
+    optim = Optim(
+        name="sgd",
+        lr=lr,
+        disturbance_lr=1.0,
+        momentum=0.0,
+        weight_decay=0.0,
+        warmup=0.0,
+        schedule="constant",
+        average=None,
+    )
     learner = Learner(Linear(2), Distiller(), disturbance, total=10)
     optimizer = build_optimizer(optim, learner)
     AcceleratorState._reset_state()

@@ -30,8 +30,10 @@ SETTINGS = {
     "engine.accumulate": 2,
     "evaluation.every": 2,
     "distiller.teacher.kind": "antialiased",
+    "disturbance.granularity": "pixel",
+    "disturbance.strength": "{0.0: 0.5, 1.0: 2.0}",
 }
-LAYERS = ["--config", "quickstart.yaml", "--config", "methods/virtual_teacher.yaml"]
+LAYERS = ["--config", "quickstart.yaml", "--config", "methods/virtual_teacher_frequency.yaml"]
 
 
 def start(*arguments: object) -> subprocess.Popen:

@@ -1,0 +1,133 @@
+"""What is done to images of a batch: the check at the door, who is changed, and the quantisation of RGB."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from segkd.frequency.color import Color, doubled, eight_bit, halved, rgb_to_ycbcr, ycbcr_to_rgb
+from segkd.frequency.dct import cropped, padded
+from segkd.frequency.quantize import Table, quantize
+from segkd.frequency.rounding import Rounded
+from segkd.types import Batch, InputError
+
+SLACK = 1e-3
+"""How far a warp's rounding may leave 0..1."""
+
+
+def changed(batch: Batch, probability: float, change: Callable[[Tensor, Tensor], Tensor]) -> Batch:
+    """The batch with each image changed with this probability, cut to 0..1 and in its memory order; the rest stays.
+
+    `change` gets the images that are changed and their rows in the batch; the others cost nothing. The cut is what a
+    decoder or a camera does; its gradient is its own (none where a pixel is saturated).
+    """
+    image = batch.image
+    refuse_image(image)
+    rows = torch.arange(len(image))
+    if probability == 1:
+        disturbed = change(image, rows).clamp(0, 1)
+    else:
+        chosen = rows[torch.rand(len(image)) < probability]
+        few = chosen if len(chosen) else rows[:1]
+        out = change(image[few], few).clamp(0, 1)
+        # nobody is chosen: what learns stays in the graph all the same, as DDP waits for every gradient
+        out = out if len(chosen) else image[few] + 0 * out
+        disturbed = image.index_copy(0, few.to(image.device), out)
+    if not image.is_contiguous() and image.is_contiguous(memory_format=torch.channels_last):
+        disturbed = disturbed.contiguous(memory_format=torch.channels_last)
+    return replace(batch, image=disturbed)
+
+
+def refuse_image(image: Tensor) -> None:
+    """Raises InputError unless the image is RGB in 0..1 (one pass over it; on an accelerator it waits for it)."""
+    if image.ndim != 4 or image.shape[1] != 3 or not image.is_floating_point():
+        found = f"{image.dtype} {tuple(image.shape)}"
+        raise InputError(f"a disturbance takes floating-point RGB images [b 3 h w] in 0..1, found {found}.")
+    low, high = (float(edge) for edge in image.detach().aminmax())
+    if math.isnan(low):
+        raise InputError("a disturbance takes images in 0..1, found NaN.")
+    if low < -SLACK or high > 1 + SLACK:
+        hint = " Divide by 255." if high > 2 and low >= 0 else ""
+        raise InputError(f"a disturbance takes images in 0..1, found values in {low:.4g}..{high:.4g}.{hint}")
+
+
+def refuse_share(owner: str, name: str, value: float) -> None:
+    """Raises InputError unless `value` is a share above 0 (or it would do nothing) and at most 1."""
+    if not 0 < value <= 1:
+        raise InputError(f"{owner}: {name} must be above 0 and at most 1, found {value}.")
+
+
+def refuse_range(owner: str, name: str, pair: tuple[float, float], least: float, most: float) -> None:
+    """Raises InputError unless least <= pair[0] <= pair[1] <= most."""
+    if not least <= pair[0] <= pair[1] <= most:
+        raise InputError(f"{owner}: {name} is [low, high] with {least} <= low <= high <= {most}, found {list(pair)}.")
+
+
+def plane_groups(color: Color) -> tuple[tuple[int, int], ...]:
+    """Planes that are quantised together: (number of channels, how many times smaller than the image)."""
+    return ((1, 1), (2, 2)) if color == "ycbcr420" else ((3, 1),)
+
+
+def planes_of(
+    image: Float[Tensor, "b 3 h w"], color: Color, n: int, faithful: bool = False
+) -> list[Float[Tensor, "b _c _h _w"]]:
+    """The planes that are quantised, padded to whole blocks, one entry per group of `plane_groups`; `faithful` ones
+    are bytes."""
+    image = padded(image, 2 * n if color == "ycbcr420" else n)
+    if color == "rgb":
+        return [image]
+    ycbcr = eight_bit(rgb_to_ycbcr(image)) if faithful else rgb_to_ycbcr(image)
+    if color == "ycbcr444":
+        return [ycbcr]
+    small = halved(ycbcr[:, 1:])
+    return [ycbcr[:, :1], eight_bit(small) if faithful else small]
+
+
+def quantize_image(
+    image: Float[Tensor, "b 3 h w"],
+    tables: Sequence[Table],
+    rounding: Callable[[Tensor], Rounded],
+    *,
+    color: Color = "ycbcr420",
+    block: int = 8,
+    faithful: bool = True,
+) -> Float[Tensor, "b 3 h w"]:
+    """The image after a round trip through quantised block-DCT coefficients; may leave 0..1 a little.
+
+    Args:
+        image: RGB in 0..1, of any size: blocks that stick out repeat the last row and column.
+        tables: one per group of `plane_groups(color)`, for the padded planes.
+        rounding: u -> (R(u), R'(u)), see `segkd.frequency.rounding`.
+        color: what is quantised: "rgb", "ycbcr444", or "ycbcr420" (chroma at half size, as JPEG).
+        block: side of a block.
+        faithful: as libjpeg, whose planes are bytes and whose chroma comes back bilinearly; False is faster: no bytes,
+            and every chroma value becomes four pixels.
+
+    With Annex-K tables, straight-through rounding and 4:2:0 it is libjpeg within 40 dB on images with a 1/f spectrum.
+    """
+    n, size = block, (image.shape[-2], image.shape[-1])
+    if color == "rgb":
+        return cropped(quantize(padded(image, n), tables[0], rounding, n), size)
+    if color == "ycbcr444":
+        tables = [_channels(tables[0], 0, 1), _channels(tables[0], 1, 3)]
+    # names are taken over, so that what they held is freed: peak memory is a figure of this stage
+    luma, chroma = _luma_and_chroma(image, color, n, faithful)
+    luma = quantize(luma, tables[0], rounding, n)
+    chroma = quantize(chroma, tables[1], rounding, n, centre=0.0)
+    if color == "ycbcr420":
+        chroma = doubled(chroma, bilinear=faithful)
+    luma = torch.cat([luma, chroma], dim=1)
+    del chroma
+    return cropped(ycbcr_to_rgb(luma), size)
+
+
+def _luma_and_chroma(image: Tensor, color: Color, n: int, faithful: bool) -> tuple[Tensor, Tensor]:
+    planes = planes_of(image, color, n, faithful)
+    return (planes[0], planes[1]) if color == "ycbcr420" else (planes[0][:, :1], planes[0][:, 1:])
+
+
+def _channels(table: Tensor, start: int, stop: int) -> Tensor:
+    return table if table.shape[1] == 1 else table[:, start:stop]

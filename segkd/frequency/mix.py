@@ -1,0 +1,59 @@
+"""The rival outside the frequency domain: CutMix, the strongest plain mixing of images for segmentation."""
+
+from dataclasses import replace
+from typing import final
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from segkd.frequency.amplitude import partners
+from segkd.frequency.image import refuse_image, refuse_share
+from segkd.types import Batch, Disturbance, InputError
+
+
+def boxes(b: int, h: int, w: int, alpha: float) -> Bool[Tensor, "b h w"]:
+    """True in one box per image: sides sqrt(1 - l) of the image's, l ~ Beta(alpha, alpha), centre anywhere, cut at
+    the border (Yun et al., ICCV 2019, eq. 2)."""
+    share = (1 - torch.distributions.Beta(alpha, alpha).sample((b, 1))).sqrt()
+    y, x = torch.arange(h) + 0.5, torch.arange(w) + 0.5
+    centre = torch.rand(2, b, 1)
+    down = (y - centre[0] * h).abs() <= share * h / 2
+    across = (x - centre[1] * w).abs() <= share * w / 2
+    return down.unsqueeze(2) & across.unsqueeze(1)
+
+
+@final
+class CutMix(Disturbance):
+    """A box of another image of the batch, with its labels (CutMix; for segmentation as in French et al., BMVC 2020).
+
+    The one disturbance that changes label, `soft` and `clean`, all under the same box: labels are per pixel, so
+    nothing is weighted by area. `ids` name the image outside the box.
+
+    Args:
+        alpha: of the Beta distribution of the kept area; 1 is even.
+        probability: share of the images that get a box.
+    """
+
+    def __init__(self, alpha: float = 1.0, probability: float = 0.5) -> None:
+        super().__init__()
+        if not alpha > 0:
+            raise InputError(f"CutMix: alpha must be above 0, found {alpha}.")
+        refuse_share("CutMix", "probability", probability)
+        self.alpha, self.probability = alpha, probability
+
+    def forward(self, batch: Batch) -> Batch:
+        """The batch with boxes exchanged."""
+        refuse_image(batch.image)
+        b, _, h, w = batch.image.shape
+        other = partners(b)
+        box = boxes(b, h, w, self.alpha) & (torch.rand(b, 1, 1) < self.probability)
+        box = box.to(batch.label.device)
+
+        def mixed(values: Tensor) -> Tensor:
+            return torch.where(box if values.ndim == 3 else box.unsqueeze(1), values[other], values)
+
+        image = mixed(batch.image)
+        clean = image if batch.clean is batch.image else mixed(batch.clean)
+        soft = None if batch.soft is None else mixed(batch.soft)
+        return replace(batch, image=image, clean=clean, label=mixed(batch.label), soft=soft)

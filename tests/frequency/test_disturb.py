@@ -1,0 +1,235 @@
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from segkd.frequency.disturb import DctQuantization
+from segkd.frequency.rounding import Tanh
+from segkd.frequency.tables import AnnexK, Flat
+from segkd.types import InputError
+
+GRAINS = ("coefficient", "pixel", "block", "image")
+COLORS = ("rgb", "ycbcr444", "ycbcr420")
+every_grain = pytest.mark.parametrize("granularity", GRAINS)
+learning = pytest.mark.parametrize("objective", ["cooperative", "adversarial"])
+persistent = pytest.mark.parametrize("granularity", ["coefficient", "pixel", "block"])
+
+
+def make(**settings) -> DctQuantization:
+    return DctQuantization(table=Flat(0.1), size=(32, 32), **settings)
+
+
+def quality(batch) -> torch.Tensor:
+    """A loss that likes images as they were, all but their blue."""
+    weight = torch.tensor([1.0, 1.0, 0.01]).view(1, 3, 1, 1)
+    return ((batch.image - batch.clean).square() * weight).mean()
+
+
+def steps_of(stage: DctQuantization) -> torch.Tensor:
+    return torch.cat([table.flatten() for table in stage.tables()])
+
+
+@pytest.mark.parametrize("color", COLORS)
+@pytest.mark.parametrize("objective", ["cooperative", "adversarial", "random", "fixed"])
+def test_the_image_alone_is_quantised(objective, color, make_batch):
+    batch = make_batch()
+    out = make(objective=objective, color=color)(batch)
+    assert (out.image != batch.image).any() and out.image.min() >= 0 and out.image.max() <= 1
+    for name in ("clean", "label", "soft", "ids"):
+        assert getattr(out, name) is getattr(batch, name)
+
+
+@persistent
+@learning
+@pytest.mark.parametrize("color", COLORS)
+def test_every_entry_gets_a_gradient(granularity, objective, color, make_batch):
+    stage = make(granularity=granularity, objective=objective, color=color)
+    quality(stage(make_batch(b=4))).backward()
+    share = float((stage.theta.grad != 0).float().mean())
+    assert stage.theta.grad.isfinite().all() and share > 0.9  # a saturated pixel gives none
+
+
+@persistent
+def test_adversarial_is_the_reverse_of_cooperative(granularity, make_batch):
+    grads = []
+    for objective in ("cooperative", "adversarial"):
+        stage = make(granularity=granularity, objective=objective)
+        quality(stage(make_batch())).backward()
+        grads.append(stage.theta.grad)
+    torch.testing.assert_close(grads[0], -grads[1], rtol=1e-4, atol=1e-9)  # a flat table: both budgets have one normal
+
+
+def descend(stage: DctQuantization, batch, steps: int = 40, lr: float = 0.1) -> list[float]:
+    optimizer = torch.optim.Adam(stage.parameters(), lr=lr)
+    losses = []
+    for step in range(steps):
+        loss = quality(stage(batch))
+        losses.append(float(loss.detach()))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        stage.follow((step + 1) / steps)
+    return losses
+
+
+@persistent
+def test_cooperative_holds_the_mean_of_log2_at_its_schedule_and_lowers_the_loss(granularity, make_batch):
+    stage = make(granularity=granularity, strength={0.0: 1.0, 1.0: 0.5}, color="rgb")
+    for progress in (0.0, 0.5, 1.0):
+        stage.follow(progress)
+        wanted = math.log2(0.1) + math.log2(1 - 0.5 * progress)
+        assert float(steps_of(stage).log2().mean()) == pytest.approx(wanted, abs=2e-5)
+    stage = make(granularity=granularity, color="rgb")
+    losses = descend(stage, make_batch(size=(32, 32)))
+    assert losses[-1] < 0.8 * losses[0]
+    assert float(steps_of(stage).log2().mean()) == pytest.approx(math.log2(0.1), abs=2e-5)
+    red, _, blue = stage.tables()[0].expand(1, 3, -1, -1, -1, -1)[0].log2().flatten(1).mean(dim=1)
+    assert red < math.log2(0.1) < blue  # what the loss does not miss pays for what it does
+
+
+@persistent
+def test_adversarial_holds_the_distortion_and_raises_the_loss(granularity, make_batch):
+    stage = make(granularity=granularity, objective="adversarial", color="rgb")
+    losses = descend(stage, make_batch(size=(32, 32)))
+    assert losses[-1] > 1.1 * losses[0]
+    assert float(steps_of(stage).square().mean()) == pytest.approx(0.01, rel=1e-4)
+
+
+@learning
+def test_a_table_stays_within_its_bounds_and_comes_back_from_them(objective, make_batch):
+    batch = make_batch(size=(32, 32))
+    stage = make(objective=objective, bounds=(0.05, 0.2), color="rgb")
+    descend(stage, batch, 60, lr=0.5)
+    steps = steps_of(stage)
+    assert steps.min() >= 0.05 * 0.999 and steps.max() <= 0.2 * 1.001
+    at_edge = (stage.theta.detach() <= stage.low + 1e-4) | (stage.theta.detach() >= stage.high - 1e-4)
+    assert at_edge.float().mean() > 0.3
+    edge = at_edge.clone()
+    grads = []
+    for sign in (1, -1):  # pulled both ways, an entry at its bound moves when it is pulled inward
+        stage.theta.grad = None
+        (sign * quality(stage(batch))).backward()
+        grads.append(stage.theta.grad[edge])
+    assert (grads[0] == -grads[1]).all() and (grads[0] != 0).float().mean() > 0.9
+
+
+def test_distortion_is_an_upper_estimate_of_what_images_lose(make_batch):
+    from tests.frequency.test_image import natural, to_tensor
+
+    image = to_tensor(natural(64, 0))
+    batch = replace(make_batch(b=1, size=(64, 64)), image=image, clean=image)
+    for step in (0.02, 0.1, 0.4):
+        stage = DctQuantization(Flat(step), "fixed", color="rgb")
+        lost = float((stage(batch).image - image).square().mean())
+        assert lost <= 1.05 * step**2 / 12
+
+
+def test_random_draws_a_strength_per_image_and_follows_the_seed(make_batch):
+    batch = make_batch(b=16)
+    stage = make(objective="random", spread=3.0, color="rgb")
+    torch.manual_seed(4)
+    one = stage(batch).image
+    torch.manual_seed(4)
+    assert torch.equal(one, stage(batch).image)
+    errors = (one - batch.clean).square().mean(dim=(1, 2, 3))
+    assert errors.max() > 8 * errors.min() and not list(stage.parameters())
+
+
+@every_grain
+def test_random_jitter_is_drawn_at_its_grain(granularity, make_batch):
+    stage = make(objective="random", spread=0.0, jitter=1.0, granularity=granularity)
+    rows = stage.octaves(4)
+    assert rows.shape == (4 if granularity == "image" else 1, stage.layout.entries)
+    assert rows.abs().max() <= 1 and rows.std() > 0.4
+    stage(make_batch(b=4))
+
+
+def test_strength_follows_its_schedule_and_stops_at_the_bounds(make_batch):
+    stage = make(objective="fixed", strength={0.0: 0.5, 1.0: 100.0})
+    assert float(steps_of(stage).mean()) == pytest.approx(0.05)
+    stage.follow(1.0)
+    assert float(steps_of(stage).max()) == pytest.approx(1.0)
+
+
+@learning
+def test_a_table_per_image_moves_by_the_sign_of_the_loss_and_starts_anew(objective, make_batch):
+    batch = make_batch(b=3)
+    stage = make(granularity="image", objective=objective, inner_steps=3, inner_step=0.5, color="rgb")
+    assert not list(stage.parameters())
+    calls = []
+
+    def loss(seen):
+        calls.append(quality(seen))
+        return calls[-1]
+
+    before = quality(stage(batch))
+    out = stage.seek(batch, loss)
+    assert len(calls) == 3 and not out.image.requires_grad
+    assert (quality(out) < before) if objective == "cooperative" else (quality(out) > before)
+    assert torch.equal(stage.seek(batch, loss).image, out.image)
+
+
+def test_gradients_flow_under_no_grad_only_where_they_must(make_batch):
+    with torch.no_grad():
+        make(granularity="image", objective="adversarial").seek(make_batch(), quality)
+
+
+def test_probability(make_batch):
+    batch = make_batch(b=32, size=(16, 16))
+    out = DctQuantization(Flat(0.3), "fixed", probability=0.5)(batch)
+    moved = (out.image != batch.image).flatten(1).any(dim=1)
+    assert 5 < moved.sum() < 27
+
+
+@pytest.mark.parametrize("objective", ["cooperative", "random"])
+def test_a_report_has_bits_and_pictures_and_a_record(objective, make_batch):
+    report = make(objective=objective).report(make_batch())
+    assert len(report.record["bits"]) == 8 and len(report.record["log2_steps"]) == 3
+    assert "table" in report.pictures and "bits/band0" in report.scalars
+
+
+def test_sharpness_follows_the_training(make_batch):
+    batch = make_batch()
+    stage = make(rounding=Tanh({0.0: 2.0, 1.0: 20.0}))
+    one = stage(batch).image
+    stage.follow(1.0)
+    assert (stage(batch).image != one).any()
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"block": 5}, "one of 4, 8, 16, 32; found 5"),
+        ({"probability": 0.0}, "probability must be above 0"),
+        ({"strength": -1.0}, "strength is a factor above 0, found -1.0"),
+        ({"bounds": (0.5, 0.1)}, r"found \[0.5, 0.1\]"),
+        ({"bounds": (0.2, 1.0)}, r"steps in 0.1..0.1, beyond the bounds 0.2..1.0"),
+        ({"strength": {0.0: 1.0, 1.0: 50.0}}, "out of reach"),
+        ({"strength": 50.0, "objective": "adversarial"}, "out of reach"),
+        ({"objective": "random", "spread": 0.0}, "draws nothing"),
+        ({"objective": "random", "spread": -1.0}, "spread"),
+        ({"objective": "fixed", "granularity": "pixel"}, "granularity pixel changes nothing with objective fixed"),
+        ({"inner_steps": 0}, "inner_steps"),
+    ],
+)
+def test_impossible_settings_are_named(settings, words):
+    with pytest.raises(InputError, match=words):
+        make(**settings)
+
+
+def test_images_of_another_size_than_the_table_s_are_named(make_batch):
+    with pytest.raises(InputError, match=r"table per pixel for images of \(32, 32\), found images of \(16, 32\)"):
+        make(granularity="pixel")(make_batch(size=(16, 32)))
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), 255.0])
+def test_images_that_are_not_in_0_to_1_are_named(wrong, make_batch):
+    batch = make_batch()
+    batch.image[0, 0, 0, 0] = wrong
+    with pytest.raises(InputError, match="NaN" if math.isnan(wrong) else "Divide by 255"):
+        make()(batch)
+
+
+def test_the_default_is_jpeg_at_quality_50():
+    assert torch.equal(DctQuantization().layout.groups[0].start[0], AnnexK(50.0).steps(8, False))

@@ -1,0 +1,162 @@
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from segkd.frequency.color import doubled, eight_bit, halved, rgb_to_ycbcr, ycbcr_to_rgb
+from segkd.frequency.image import changed, quantize_image, refuse_image, refuse_range, refuse_share
+from segkd.frequency.quantize import per_coefficient
+from segkd.frequency.rounding import straight_through
+from segkd.frequency.spectrum import psnr
+from segkd.frequency.tables import annex_k
+from segkd.types import InputError
+
+
+def natural(side: int, seed: int) -> np.ndarray:
+    """A colour image uint8 with a 1/f spectrum, as photographs have; channels are correlated as theirs are."""
+    draw = np.random.default_rng(seed)
+    radius = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None])
+    radius[0, 0] = np.inf
+    fields = [
+        np.fft.irfft2(np.fft.rfft2(draw.standard_normal((side, side))) / radius, s=(side, side)) for _ in range(3)
+    ]
+    light, *colour = [field / field.std() for field in fields]
+    image = np.stack([light + 0.3 * colour[0], light - 0.15 * sum(colour), light + 0.3 * colour[1]], axis=-1)
+    return (np.clip(0.5 + 0.18 * image, 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def tables(quality: float) -> list[torch.Tensor]:
+    luma, chroma = annex_k(quality, False), annex_k(quality, True)
+    return [per_coefficient(luma.expand(1, 8, 8)), per_coefficient(chroma.expand(2, 8, 8))]
+
+
+def decoded(image: np.ndarray, quality: float, subsampling: int) -> torch.Tensor:
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=int(quality), subsampling=subsampling)
+    return to_tensor(np.asarray(Image.open(file)))
+
+
+def to_tensor(image: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(image.copy()).permute(2, 0, 1)[None] / 255
+
+
+def distance(one: torch.Tensor, two: torch.Tensor) -> float:
+    return float(psnr((one.clamp(0, 1) * 255).round() / 255, two))
+
+
+@pytest.mark.parametrize("quality", [30.0, 50.0, 80.0, 95.0])
+def test_it_is_libjpeg_within_40_db(quality):
+    found = []
+    for seed in range(3):
+        image = natural(256, seed)
+        ours = quantize_image(to_tensor(image), tables(quality), straight_through, color="ycbcr420")
+        found.append(distance(ours, decoded(image, quality, subsampling=2)))
+    assert min(found) >= 40
+
+
+def test_without_chroma_subsampling_it_is_libjpeg_too():
+    image = natural(256, 0)
+    both = torch.cat([tables(50.0)[0], tables(50.0)[1]], dim=1)
+    ours = quantize_image(to_tensor(image), [both], straight_through, color="ycbcr444")
+    assert distance(ours, decoded(image, 50, subsampling=0)) >= 43
+
+
+def test_faithful_is_nearer_to_libjpeg_than_fast():
+    image = natural(128, 0)
+    near, far = (
+        distance(quantize_image(to_tensor(image), tables(80.0), straight_through, faithful=b), decoded(image, 80, 2))
+        for b in (True, False)
+    )
+    assert near > far + 3
+
+
+def test_colours_round_trip_and_grey_has_no_chroma():
+    image = torch.rand(2, 3, 8, 8, dtype=torch.float64)
+    torch.testing.assert_close(ycbcr_to_rgb(rgb_to_ycbcr(image)), image, rtol=0, atol=1e-6)
+    grey = rgb_to_ycbcr(torch.full((1, 3, 2, 2), 0.3, dtype=torch.float64))
+    torch.testing.assert_close(grey[0, :, 0, 0], torch.tensor([0.3, 0, 0], dtype=torch.float64), rtol=0, atol=1e-8)
+    corners = torch.stack(torch.meshgrid(*[torch.tensor([0.0, 1.0])] * 3, indexing="ij"), dim=-1).view(8, 3, 1, 1)
+    assert rgb_to_ycbcr(corners)[:, 1:].abs().max() <= 0.5 + 1e-6
+
+
+def test_halved_and_doubled():
+    chroma = torch.rand(1, 2, 6, 4)
+    assert torch.equal(halved(doubled(chroma, bilinear=False)), chroma)
+    line = doubled(torch.tensor([[[[0.0, 1.0]]]]), bilinear=True)[0, 0, 0]
+    assert line.tolist() == [0.0, 0.25, 0.75, 1.0]
+
+
+@pytest.mark.parametrize("color", ["rgb", "ycbcr444", "ycbcr420"])
+@pytest.mark.parametrize("size", [(1, 1), (13, 22), (32, 16)])
+def test_any_size_and_a_fine_table_changes_nothing(color, size):
+    image = torch.rand(2, 3, *size, dtype=torch.float64)
+    if color == "ycbcr420":  # chroma without detail, or halving it would lose some
+        image = image.mean(dim=1, keepdim=True).repeat(1, 3, 1, 1)
+    fine = [torch.full((1, 1, 1, 1, 1, 1), 1e-4, dtype=torch.float64)] * 2
+    out = quantize_image(image, fine, straight_through, color=color, faithful=False)
+    torch.testing.assert_close(out, image, rtol=0, atol=1e-3)
+
+
+def test_the_gradient_reaches_image_and_both_tables():
+    image = torch.rand(1, 3, 20, 36, dtype=torch.float64, requires_grad=True)
+    parts = [table.double().requires_grad_() for table in tables(30.0)]
+    out = quantize_image(image, parts, straight_through)
+    grads = torch.autograd.grad((out * torch.randn_like(out)).sum(), [image, *parts])
+    assert all(grad.isfinite().all() and (grad != 0).any() for grad in grads)
+
+
+def test_changed_keeps_the_rest_of_the_batch_and_the_memory_order(make_batch):
+    batch = make_batch(b=4)
+    image = batch.image.contiguous(memory_format=torch.channels_last)
+    batch = type(batch)(image, image, batch.label, batch.soft, batch.ids)
+    out = changed(batch, 1.0, lambda x, rows: x + 0.7)
+    assert out.image.is_contiguous(memory_format=torch.channels_last)
+    assert out.image.max() == 1 and out.clean is image and out.label is batch.label and out.ids == batch.ids
+
+
+def test_probability_is_the_share_of_images_that_change(make_batch):
+    batch, shares = make_batch(b=8, size=(8, 8)), []
+    for _ in range(60):
+        out = changed(batch, 0.25, lambda x, rows: 1 - x)
+        shares.append(float((out.image != batch.image).flatten(1).any(dim=1).float().mean()))
+    assert sum(shares) / 60 == pytest.approx(0.25, abs=0.06)
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        (torch.full((1, 3, 8, 8), float("nan")), "NaN"),
+        (torch.full((1, 3, 8, 8), 200.0), r"200\.\.200.*Divide by 255"),
+        (torch.full((1, 3, 8, 8), -0.5), r"-0\.5"),
+        (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), "uint8"),
+        (torch.zeros(1, 1, 8, 8), r"\(1, 1, 8, 8\)"),
+    ],
+)
+def test_images_that_are_not_rgb_in_0_to_1_are_named(image, words):
+    with pytest.raises(InputError, match=words):
+        refuse_image(image)
+
+
+def test_settings_out_of_range_are_named():
+    refuse_share("X", "p", 1.0)
+    refuse_range("X", "r", (0.1, 0.1), 0.0, 1.0)
+    with pytest.raises(InputError, match=r"X: p must be above 0.*found 0"):
+        refuse_share("X", "p", 0.0)
+    with pytest.raises(InputError, match=r"X: r is \[low, high\].*\[0.5, 0.1\]"):
+        refuse_range("X", "r", (0.5, 0.1), 0.0, 1.0)
+
+
+def test_bytes_have_the_gradient_of_what_they_round():
+    planes = torch.rand(1, 2, 4, 4, dtype=torch.float64, requires_grad=True)
+    out = eight_bit(planes)
+    torch.testing.assert_close(out * 255, (planes * 255).round())
+    assert torch.equal(torch.autograd.grad(out.sum(), planes)[0], torch.ones_like(planes))
+
+
+def test_when_nobody_is_chosen_nothing_changes_and_what_learns_stays_in_the_graph(make_batch):
+    batch, level = make_batch(b=2), torch.zeros((), requires_grad=True)
+    out = changed(batch, 1e-9, lambda x, rows: x + level)
+    assert torch.equal(out.image, batch.image)
+    assert torch.autograd.grad(out.image.sum(), level)[0] == 0

@@ -1,0 +1,30 @@
+import pytest
+import torch
+
+from segkd.frequency.mix import CutMix, boxes
+from segkd.types import InputError
+
+
+def test_pixels_and_their_labels_come_from_the_same_image(make_batch):
+    batch = make_batch(b=4)
+    out = CutMix(probability=1.0)(batch)
+    moved = (out.image != batch.image).any(dim=1)
+    assert moved.any(dim=(1, 2)).sum() >= 3  # an empty box is rare
+    for i in range(4):
+        for y, x in moved[i].nonzero()[::7].tolist():
+            (source,) = [j for j in range(4) if torch.equal(batch.image[j, :, y, x], out.image[i, :, y, x])]
+            assert out.label[i, y, x] == batch.label[source, y, x]
+            assert torch.equal(out.soft[i, :, y, x], batch.soft[source, :, y, x])
+    assert out.clean is out.image and out.ids == batch.ids
+    assert torch.equal(out.label[~moved], batch.label[~moved])
+
+
+def test_boxes_cover_a_share_of_beta_cut_at_the_border():
+    found = boxes(4000, 20, 20, 1.0).float().mean(dim=(1, 2))
+    assert found.min() >= 0 and found.max() <= 1
+    assert float(found.mean()) == pytest.approx(0.30, abs=0.05)  # .5 before the border cuts
+
+
+def test_impossible_settings_are_named():
+    with pytest.raises(InputError, match="alpha must be above 0"):
+        CutMix(0.0)
