@@ -5,12 +5,13 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
-from segkd.ablation.comparison import gather, report
+from segkd.ablation.comparison import report
 from segkd.ablation.grid import describe, run_grid, stock_lines
 from segkd.ablation.plan import grid_parser, read_grid
 from segkd.ablation.resolve import Place, resolve
 from segkd.ablation.rows import read_rows
 from segkd.ablation.runner import Run, default_processes, take_stock
+from segkd.ablation.sources import gather
 from segkd.experiment.console import make_console, ticking
 from segkd.experiment.settings import found_layer, parse
 from segkd.types import InputError
@@ -60,14 +61,14 @@ def compare(arguments: list[str]) -> int:
         "Runs whose configurations agree but for seed and data are one arm.",
         exit_on_error=False,
     )
-    parser.add_argument("sources", nargs="+", metavar="SOURCE", help="run folders, grid folders, or files cells.csv")
+    parser.add_argument("sources", nargs="+", metavar="SOURCE", help="runs, grids, cells.csv, scores.json")
     parser.add_argument("--split", choices=["val", "test"], default=None, help="default: test of cells, val of runs")
     parser.add_argument("--scores", type=list[str], default=None, help="e.g. [miou_image,f_mean]; default: by classes")
     parser.add_argument("--baseline", type=str, default=None, help="the arm the others are compared with; the first")
     parser.add_argument("--out", type=str, default=None, metavar="DIR", help="for tables, plots and cells.csv")
     config = parse(parser, arguments)
     console = make_console(True)
-    rows, apart = gather(config.sources, config.split or "val")
+    rows, apart = gather(config.sources, config.split)
     for line in apart:
         console.print(line, markup=False)
     report(rows, config, None if config.out is None else Path(config.out), console)

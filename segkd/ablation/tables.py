@@ -197,6 +197,8 @@ def _budget(rows: Sequence[Row], split: str, baseline: str) -> str:
     budgets: dict[Unit, set[tuple[int, int]]] = {}
     for unit, row in (item for units in cells.values() for item in units.items()):
         budgets.setdefault(unit, set()).add((row.steps, row.images))
+    if any(steps == 0 for found in budgets.values() for steps, _ in found):
+        return "budgets of the trainings unknown"
     if all(len(found) == 1 for found in budgets.values()):
         budget = [next(iter(found)) for found in budgets.values()]
         text = f"{_range(steps for steps, _ in budget)} steps and {_range(images for _, images in budget)} images"

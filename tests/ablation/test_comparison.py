@@ -6,8 +6,10 @@ import pytest
 from jsonargparse import Namespace
 from rich.console import Console
 
-from segkd.ablation.comparison import arm_names, gather, report, what_differs
+from segkd.ablation.comparison import report
 from segkd.ablation.rows import SCORES, Row, read_rows, write_rows
+from segkd.ablation.sources import arm_names, gather, what_differs
+from segkd.metrics.protocol import PLAIN, fingerprint
 from segkd.types import InputError
 from tests.ablation.conftest import SMALL
 
@@ -44,7 +46,7 @@ def test_the_same_cell_twice_is_refused(tmp_path):
 
 
 def test_what_is_no_source_is_named(tmp_path):
-    with pytest.raises(InputError, match="expected a run folder, the folder of a grid, or a CSV file"):
+    with pytest.raises(InputError, match=r"expected a run folder, the folder of a grid, .* or a scores\.json"):
         gather([str(tmp_path / "nothing")], "val")
 
 
@@ -116,3 +118,39 @@ def test_an_unfinished_run_is_named(tmp_path):
     (run / "config.yaml").write_text("seed: 0\ndata: {root: null, batch_size: 2}\nengine: {accumulate: 1}\n")
     with pytest.raises(InputError, match=r"run: expected a run that was validated at least once"):
         gather([str(run)], "val")
+
+
+def judged(path, arm_scores=0.5, **changes):
+    print_ = fingerprint(PLAIN, 0.5) | changes
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(dict.fromkeys(SCORES, arm_scores) | {"dataset": "ecssd", "fingerprint": print_}))
+    return str(path)
+
+
+def test_scores_of_any_model_are_compared(tmp_path):
+    sources = [judged(tmp_path / "ours" / "scores.json"), judged(tmp_path / "theirs.json", 0.7)]
+    rows, _ = gather(sources, None)
+    assert [(r.arm, r.dataset, r.split, r.scores["f_max"]) for r in rows] == [
+        ("ours", "ecssd", "test", 0.5), ("theirs", "ecssd", "test", 0.7),
+    ]  # fmt: skip
+    text = said(rows, tmp_path)
+    assert "+0.2000" in text and "budgets of the trainings unknown" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [({"protocol": "pysod", "minmax": True}, "minmax: False against True; protocol: plain against pysod"),
+     ({"threshold": "p >= 0.3"}, "threshold: p >= 0.5 against p >= 0.3"),
+     ({"augmentation": "flip"}, "augmentation: none against flip")],
+)  # fmt: skip
+def test_scores_made_by_different_rules_are_refused(tmp_path, changes, words):
+    sources = [judged(tmp_path / "a.json"), judged(tmp_path / "b.json", **changes)]
+    with pytest.raises(InputError, match="scored by different rules") as caught:
+        gather(sources, None)
+    assert words in str(caught.value)
+
+
+def test_a_json_that_is_no_scores_file_is_named(tmp_path):
+    (tmp_path / "x.json").write_text("[1, 2]")
+    with pytest.raises(InputError, match=r"x.json: expected a scores.json of segkd evaluate"):
+        gather([str(tmp_path / "x.json")], None)

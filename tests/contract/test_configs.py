@@ -4,9 +4,12 @@ import json
 
 import pytest
 
+from segkd.ablation.plan import grid_parser, read_grid
+from segkd.ablation.resolve import Place, resolve
 from tests.conftest import REPOSITORY, TINY
 
-LAYERS = sorted((REPOSITORY / "configs").rglob("*.yaml"))
+GRIDS = sorted((REPOSITORY / "configs" / "ablations").glob("*.yaml"))
+LAYERS = sorted(set((REPOSITORY / "configs").rglob("*.yaml")) - set(GRIDS))
 SMALL = {
     "data.root": "null",
     "data.embedded": '{"train": 8, "val": 2, "test": 2, "side": 48}',
@@ -38,6 +41,22 @@ def test_every_layer_trains_two_steps_and_is_reloaded(layer, run_cli, tmp_path):
     assert card.step == 2 and len(card.classes) == len(lines[-1]["iou"])
 
 
-@pytest.mark.parametrize("layer", LAYERS, ids=lambda path: str(path.relative_to(REPOSITORY)))
+@pytest.mark.parametrize("path", GRIDS, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_every_arm_of_every_grid_trains_two_steps(path, run_cli, tmp_path):
+    _, grid = read_grid(grid_parser(), ["--config", str(path)])
+    assert grid.budget == "equal" and len(grid.seeds) >= 3
+    small = {key: None if value == "null" else value for key, value in SMALL.items() if key != "model.width"}
+    for part in grid.datasets.values():
+        part.set = part.set | small
+    cells = resolve(grid, Place(path.parent, 1))
+    for arm in grid.arms:
+        cell = next(cell for cell in cells if cell.arm == arm)
+        (tmp_path / f"{arm}.yaml").write_text(cell.config)
+        status, out, err = run_cli("train", "--config", tmp_path / f"{arm}.yaml", "--out", tmp_path / arm)
+        assert status == 0, out + err
+        assert cell.steps == 2
+
+
+@pytest.mark.parametrize("layer", [*LAYERS, *GRIDS], ids=lambda path: str(path.relative_to(REPOSITORY)))
 def test_every_layer_says_what_it_is(layer):
     assert layer.read_text().startswith("# ")
