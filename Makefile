@@ -26,13 +26,13 @@ sheet: .venv/installed  ## draw a contact sheet of the embedded data set
 	$(BIN)/segkd sheet --data configs/quickstart.yaml --out runs/sheet.png
 
 test: .venv/installed  ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 check: .venv/installed  ## format, lint, types, tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 bench: .venv/installed  ## the speed figures
 	$(BIN)/python benchmarks/step.py
