@@ -46,8 +46,11 @@ def ablate(arguments: list[str]) -> int:
             console.print(line, markup=False)
         return 0
     status = run_grid(grid, cells, run, console)
-    if status <= 1 and len(grid.arms) > 1 and (rows := read_rows(run.out / "cells.csv")):
-        report(rows, Namespace(split=None, scores=None, baseline=grid.baseline), run.out / "report", console)
+    rows = read_rows(run.out / "cells.csv") if status <= 1 and len(grid.arms) > 1 else []
+    if rows:
+        # where no cell of the baseline succeeded, the first arm that has one takes its place
+        baseline = grid.baseline if any(row.arm == grid.baseline for row in rows) else None
+        report(rows, Namespace(split=None, scores=None, baseline=baseline), run.out / "report", console)
     if status > 1:
         console.print(f"stopped; go on with the same command. Cells so far: {run.out / 'cells.csv'}", markup=False)
     return status

@@ -33,12 +33,13 @@ def readme_row(start: str) -> list[str]:
     return shlex.split(row.split("`")[1])
 
 
-def test_the_smp_line_of_the_readme_trains(make_folder, run_cli, tmp_path):
+@pytest.mark.parametrize(("row", "name"), [("an smp network", "SmpNet"), ("any network of any package", "WrappedNet")])
+def test_the_lines_of_the_readme_for_other_networks_train(make_folder, run_cli, tmp_path, row, name):
     status, out, err = run_cli(
-        "train", *readme_row("an smp network"), "--data.root", make_folder(), *SHORT, "--out", tmp_path / "run"
+        "train", *readme_row(row), "--data.root", make_folder(), *SHORT, "--out", tmp_path / "run"
     )
-    assert status == 0 and "WrappedNet" in out, out + err
-    assert "encoder: tf_efficientnet" not in (tmp_path / "run" / "config.yaml").read_text()
+    assert status == 0 and name in out, out + err
+    assert "width:" not in (tmp_path / "run" / "config.yaml").read_text(), "a setting of FusionNet stayed"
 
 
 def test_the_network_of_the_readme_trains_with_its_own_defaults(make_folder, run_cli, tmp_path, monkeypatch):
