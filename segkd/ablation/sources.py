@@ -37,7 +37,7 @@ def gather(sources: Sequence[str], split: str | None) -> tuple[list[Row], list[s
     rows: list[Row] = []
     runs: list[Path] = []
     judged: dict[Path, dict[str, Any]] = {}
-    for source in map(Path, sources):
+    for source in map(_source, sources):
         if source.suffix == ".json" and source.is_file():
             judged[source] = _read_scores(source)
         elif source.is_file():
@@ -56,7 +56,7 @@ def gather(sources: Sequence[str], split: str | None) -> tuple[list[Row], list[s
     methods = {run: _method(run) for run in runs}
     names = arm_names(methods)
     rows += [replace(_row_of(run, split), arm=names[run]) for run in runs]
-    return rows, what_differs({names[run]: methods[run] for run in runs})
+    return rows, [*_uneven(judged), *what_differs({names[run]: methods[run] for run in runs})]
 
 
 def arm_names(methods: dict[Path, dict[str, Any]]) -> dict[Path, str]:
@@ -139,14 +139,36 @@ def _scored_now(run: Path, split: str) -> dict[str, Any]:
     return score_student(model, data, split, accelerator, config.evaluation.threshold).scores()
 
 
+def _source(name: str) -> Path:
+    """The path of a source; of a folder that `segkd evaluate` wrote, its scores.json."""
+    path = Path(name)
+    written = (path / "scores.json").is_file() and not (path / "config.yaml").is_file()
+    return path / "scores.json" if written else path
+
+
 def _read_scores(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: expected a scores.json of segkd evaluate, found: {error}.") from error
-    if not isinstance(content, dict) or "fingerprint" not in content or "dataset" not in content:
+    good = isinstance(content, dict) and isinstance(content.get("fingerprint"), dict)
+    if not good or not isinstance(content.get("dataset"), str):
         raise InputError(f"{path}: expected a scores.json of segkd evaluate, found no fingerprint and dataset in it.")
+    wrong = [name for name in SCORES if not isinstance(content.get(name), int | float | None)]
+    if wrong:
+        raise InputError(f"{path}: expected a number for {wrong[0]}, found {content[wrong[0]]!r}.")
     return content
+
+
+def _uneven(judged: dict[Path, dict[str, Any]]) -> list[str]:
+    """A warning for each data set of which not all scored the same number of images."""
+    sentences = []
+    for dataset in dict.fromkeys(content["dataset"] for content in judged.values()):
+        counts = {path: c.get("n_images") for path, c in judged.items() if c["dataset"] == dataset}
+        if len(set(counts.values())) > 1:
+            texts = ", ".join(f"{path} {count}" for path, count in counts.items())
+            sentences.append(f"warning: unequal numbers of images were scored of {dataset}: {texts}")
+    return sentences
 
 
 def _refuse_other_rules(judged: dict[Path, dict[str, Any]], runs: Sequence[Path]) -> None:
@@ -171,7 +193,10 @@ def _fingerprint(run: Path) -> dict[str, Any]:
 
 
 def _row_of_scores(path: Path, content: dict[str, Any]) -> Row:
-    name = path.resolve().parent.name if path.stem == "scores" else path.stem
+    folder = path.resolve().parent
+    # of several data sets, evaluate writes OUT/DATASET/scores.json
+    folder = folder.parent if folder.name == content["dataset"] else folder
+    name = folder.name if path.stem == "scores" else path.stem
     scores = {key: math.nan if content.get(key) is None else float(content[key]) for key in SCORES}
     split = content.get("split") or "test"
     return Row(name, content["dataset"], 0, split, scores, steps=0, images=0, seconds=0.0, commit="")

@@ -80,8 +80,9 @@ def files_by_stem(folder: Path, what: str, kinds: Iterable[str]) -> tuple[dict[s
 def read_map(path: Path, ones: bool = False) -> np.ndarray:
     """A foreground map as 8-bit levels uint8 [h w] or probabilities float32 [h w] in 0..1.
 
-    8 bits are levels / 255 (with `ones`, 0 and 1 are 0 and 255), 16 bits are value / 65535, real numbers are
-    probabilities. Palettes give their colours, alpha is left out, and a coloured picture is refused.
+    8 bits are levels / 255 (with `ones`, 0 and 1 are 0 and 255), 16 bits are value / 65535, wider whole numbers must be
+    0 and 1, real numbers are probabilities. Palettes give their colours, alpha is left out, and a coloured picture is
+    refused.
 
     Raises:
         InputError: names the file that is no such map.
@@ -95,9 +96,14 @@ def read_map(path: Path, ones: bool = False) -> np.ndarray:
         return raw
     if raw.dtype.kind == "f":
         return _checked(path, raw)
-    if raw.min() < 0 or raw.max() > 65535:
-        raise InputError(f"{path}: expected levels 0..65535, found {raw.min()}..{raw.max()}.")
-    return (raw / 65535).astype(np.float32)
+    if raw.dtype == np.uint16:
+        return (raw / 65535).astype(np.float32)
+    if raw.min() < 0 or raw.max() > 1:  # an argmax is 0 and 1; the scale of anything else would be a guess
+        raise InputError(
+            f"{path}: expected {raw.dtype} of 0 and 1, found {raw.min()}..{raw.max()}. Save levels as uint8 or uint16, "
+            "or probabilities as real numbers."
+        )
+    return raw.astype(np.uint8) * np.uint8(255)
 
 
 def read_class_map(path: Path, classes: int) -> np.ndarray:
@@ -124,16 +130,17 @@ def read_class_map(path: Path, classes: int) -> np.ndarray:
 def probe(paths: Iterable[Path], read: Callable[[Path], np.ndarray], ignore: Iterable[int] = ()) -> int:
     """The largest value up to the first file that holds more than 1; files that cannot be read are passed over.
 
-    It tells masks and maps of 0 and 1 from those of 0 to 255, mostly after one file.
+    It tells masks and maps of 0 and 1 from those of 0 to 255, mostly after one file. Pictures are looked at first:
+    arrays of real numbers beside them say nothing about how the pictures are to be read.
     """
     largest, skipped = 0, list(ignore)
-    for path in paths:
+    for path in sorted(paths, key=lambda path: path.suffix.lower() in ARRAYS):
         try:
             values = np.unique(read(path))
         except InputError:
             continue
         if values.dtype.kind == "f":
-            return 255
+            return largest if largest else 255
         kept = values[~np.isin(values, skipped)]
         largest = max([largest, *kept[-1:].tolist()])
         if largest > 1:
@@ -190,9 +197,12 @@ def _raw(path: Path) -> np.ndarray:
 
 def _array(path: Path) -> np.ndarray:
     try:
-        raw = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        with path.open("rb") as file:
+            raw = np.load(file, allow_pickle=False)
+    except Exception as error:  # a damaged header can raise anything: it is parsed as Python, or as a zip file
         raise InputError(f"{path}: expected a NumPy array, found: {error}. Replace or remove the file.") from error
+    if not isinstance(raw, np.ndarray):
+        raise InputError(f"{path}: expected one NumPy array, found an archive (.npz). Save with np.save.")
     raw = raw[0] if raw.ndim == 3 and len(raw) == 1 else raw
     if raw.ndim not in (2, 3) or raw.size == 0 or raw.dtype.kind not in "fuib":
         raise InputError(f"{path}: expected numbers [h w] or [k h w], found {raw.dtype} of shape {raw.shape}.")

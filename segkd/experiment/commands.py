@@ -67,9 +67,12 @@ class Judgement:
     out: Path | None
     console: "Console"
     main: bool
+    failed: list[str]
 
     def status(self) -> int:
         """0, or an error that says how many images have no scores; all that was found is written by then."""
+        if self.failed:
+            raise InputError("\n".join(["not every data set could be scored; the others are.", *self.failed]))
         faults = [line for one in self.judged for line in one.skipped.values()]
         scored = sum(len(one.meter.rows) for one in self.judged)
         if faults:
@@ -85,18 +88,28 @@ def judge(arguments: list[str]) -> Judgement:
     parser = _evaluation_parser()
     sets: list[str | None] = [*_values_of(arguments, "--data")]
     judged: list[Judged] = []
+    failed: list[str] = []
     config = None
     for given in sets or [None]:
         config = parse(parser, _data_layer(_without(arguments, "--data"), given))
         _refuse_unclear(config, given)
         from segkd.experiment.judging import judge_maps, judge_network
+        from segkd.experiment.outputs import refuse_unwritable
 
+        refuse_unwritable(config.out)  # before the work, not after it
         data = instantiate(parser, config).data
-        if config.predictions is None:
-            judged.append(judge_network(config, data, _name_of(data, given)))
-        else:
-            judged += [judge_maps(config, data, number) for number in range(len(config.predictions))]
+        for number in range(len(config.predictions or [None])):
+            try:
+                network = config.predictions is None
+                one = (
+                    judge_network(config, data, _name_of(data, given)) if network else judge_maps(config, data, number)
+                )
+                judged.append(one)
+            except InputError as error:  # one data set never costs another its scores
+                failed.append(str(error))
     assert config is not None
+    if not judged:
+        raise InputError("\n".join(failed))
     from segkd.experiment.console import make_console, print_scores
     from segkd.experiment.judging import renamed, said_of
 
@@ -105,7 +118,7 @@ def judge(arguments: list[str]) -> Judgement:
     for one in renamed(judged):
         print_scores(console, one.title, one.meter.scores(), one.meter.per_class())
         said_of(one, console)
-    return Judgement(renamed(judged), Path(config.out) if config.out else None, console, main)
+    return Judgement(renamed(judged), Path(config.out) if config.out else None, console, main, failed)
 
 
 def _evaluation_parser() -> ArgumentParser:

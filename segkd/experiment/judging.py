@@ -228,5 +228,6 @@ def renamed(judged: list[Judged]) -> list[Judged]:
     out = []
     for one in judged:
         seen[one.name] = seen.get(one.name, 0) + 1
-        out.append(replace(one, name=f"{one.name}-{seen[one.name]}") if seen[one.name] > 1 else one)
+        name = f"{one.name}-{seen[one.name]}" if seen[one.name] > 1 else one.name
+        out.append(replace(one, name=name, result={**one.result, "dataset": name}))
     return out

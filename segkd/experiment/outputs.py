@@ -35,6 +35,19 @@ def write_outputs(out: Path, judged: Sequence[Judged]) -> list[Path]:
     return folders
 
 
+def refuse_unwritable(out: str | None) -> None:
+    """Raises InputError when `--out` cannot be written to."""
+    if out is None:
+        return
+    folder = Path(out).parent if out.endswith(".json") else Path(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(f"{folder} is not writable")
+    except OSError as error:
+        raise InputError(f"--out {out}: cannot write there: {error}.") from error
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a file whole or not at all, its folder made when missing."""
     try:

@@ -154,3 +154,21 @@ def test_a_json_that_is_no_scores_file_is_named(tmp_path):
     (tmp_path / "x.json").write_text("[1, 2]")
     with pytest.raises(InputError, match=r"x.json: expected a scores.json of segkd evaluate"):
         gather([str(tmp_path / "x.json")], None)
+
+
+def test_unequal_numbers_of_images_are_said(tmp_path):
+    sources = [judged(tmp_path / "a" / "scores.json"), judged(tmp_path / "b" / "scores.json")]
+    for count, source in zip((12, 8), sources):
+        content = json.loads((tmp_path / source).read_text()) | {"n_images": count}
+        (tmp_path / source).write_text(json.dumps(content))
+    _, said_ = gather([str(tmp_path / "a"), str(tmp_path / "b")], None)
+    assert len(said_) == 1 and "unequal numbers of images were scored of ecssd" in said_[0]
+
+
+@pytest.mark.parametrize("change", [{"fingerprint": 3}, {"mae": "x"}, {"dataset": None}])
+def test_odd_contents_of_a_scores_file_are_named(tmp_path, change):
+    source = judged(tmp_path / "a.json")
+    content = json.loads((tmp_path / "a.json").read_text()) | change
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"a\.json: expected"):
+        gather([source], None)

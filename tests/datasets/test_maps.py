@@ -121,3 +121,33 @@ def test_masks_of_ones_are_told_from_masks_of_255_by_the_first_that_shows_it(tmp
     assert probe(paths, read_mask) == 255 and probe(paths, read_mask, ignore=[255]) == 1
     np.testing.assert_array_equal(label_code(255, 2, None, [], None)(mask * np.uint8(200)), mask)
     assert label_code(255, 3, {7: 1}, [], None).table[7] == 1 and label_code(9, 2, None, [], 5).table[6] == 1
+
+
+def test_wide_whole_numbers_are_0_and_1_or_refused(tmp_path):
+    np.save(tmp_path / "argmax.npy", np.array([[0, 1], [1, 1]], np.int64))
+    np.save(tmp_path / "levels.npy", np.array([[0, 200], [3, 4]], np.int32))
+    assert read_map(tmp_path / "argmax.npy").tolist() == [[0, 255], [255, 255]]
+    with pytest.raises(InputError, match=r"expected int32 of 0 and 1, found 0..200. Save levels as uint8"):
+        read_map(tmp_path / "levels.npy")
+
+
+@pytest.mark.parametrize("kind", ["archive", "zip head", "garbled head"])
+def test_a_damaged_array_is_named_whatever_numpy_raises(tmp_path, kind):
+    path = tmp_path / "x.npy"
+    np.save(path, np.zeros((4, 4)))
+    if kind == "archive":
+        with path.open("wb") as file:
+            np.savez(file, a=np.zeros(3))
+    elif kind == "zip head":
+        path.write_bytes(b"PK\x03\x04 nothing")
+    else:
+        path.write_bytes(path.read_bytes().replace(b"{'descr'", b"('''('des"))
+    with pytest.raises(InputError, match=r"x\.npy: expected"):
+        read_map(path)
+
+
+def test_pictures_of_ones_beside_real_arrays_are_ones(tmp_path):
+    np.save(tmp_path / "a.npy", np.full((2, 2), 0.5, np.float32))
+    Image.fromarray(np.array([[0, 1], [1, 1]], np.uint8)).save(tmp_path / "b.png")
+    assert probe([tmp_path / "a.npy", tmp_path / "b.png"], read_map) == 1
+    assert probe([tmp_path / "a.npy"], read_map) == 255

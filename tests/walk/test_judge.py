@@ -151,3 +151,34 @@ def test_mistakes_are_one_paragraph(maps, run_cli, arguments, said):
     places = {"MAPS": folder, "GT": root / "masks", "GT/photo0.png": root / "masks" / "photo0.png", "ROOT": root}
     status, _, err = run_cli("evaluate", *(places.get(a, a) for a in arguments))
     assert status == 2 and said in err and "Traceback" not in err, err
+
+
+def test_a_data_set_that_cannot_be_scored_costs_the_others_nothing(maps, run_cli, tmp_path):
+    root, folder = maps
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "photo0.png").write_bytes(b"no picture")
+    both = ["--predictions", folder, tmp_path / "empty", "--labels", root / "masks", root / "masks"]
+    status, _, err = run_cli("evaluate", *both, "--out", tmp_path / "out")
+    assert status == 2 and "the others are" in err and "photo0.png" in err and "Traceback" not in err
+    assert json.loads((tmp_path / "out" / "scores.json").read_text())["n_images"] == 7
+
+
+def test_an_unwritable_place_is_refused_before_the_work(maps, run_cli, tmp_path):
+    root, folder = maps
+    (tmp_path / "taken").write_text("")
+    status, out, err = run_cli(
+        "evaluate", "--predictions", folder, "--labels", root / "masks", "--out", tmp_path / "taken"
+    )
+    assert status == 2 and "cannot write there" in err and "f_max" not in out
+
+
+def test_two_models_on_several_data_sets_are_compared(maps, run_cli, tmp_path):
+    root, folder = maps
+    for name in ("ours", "theirs"):
+        where = ["--predictions", folder, folder, "--labels", root / "masks", root / "masks"]
+        status, out, err = run_cli("evaluate", *where, "--out", tmp_path / name)
+        assert status == 0, out + err
+    files = sorted(tmp_path.glob("*/*/scores.json"))
+    assert len(files) == 4
+    status, out, err = run_cli("compare", *files)
+    assert status == 0 and "2 data sets" in out and "baseline ours" in out and "theirs" in out, out + err
