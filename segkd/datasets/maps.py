@@ -161,13 +161,11 @@ def label_code(
     return guess_code([0, 1], ignore, classes)
 
 
-def labels_in(folder: Path, names: Path | None) -> dict[str, Path]:
-    """The label files of a folder by stem; only those that the list file `names` holds, if it is given."""
+def labels_in(folder: Path, names: Path | None) -> tuple[dict[str, Path], dict[str, str]]:
+    """The label files of a folder by stem, and what is wrong with others; only those that the list `names` holds."""
     files, faults = files_by_stem(folder, "labels", EXTENSIONS)
-    if faults:
-        raise InputError(f"{len(faults)} of the labels cannot be used:\n{listed(list(faults.values()))}")
     if names is None:
-        return files
+        return files, faults
     try:
         lines = [line.strip() for line in names.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
@@ -177,7 +175,7 @@ def labels_in(folder: Path, names: Path | None) -> dict[str, Path]:
     absent = [line for line, stem in stems.items() if stem not in files]
     if absent or not wanted:
         raise InputError(f"--list {names}: {len(absent)} of {len(wanted)} lines name no label:\n{listed(absent)}")
-    return {stem: files[stem] for stem in stems.values()}
+    return {stem: files[stem] for stem in stems.values()}, {}
 
 
 def _raw(path: Path) -> np.ndarray:

@@ -98,14 +98,14 @@ def judge_maps(config: Namespace, data: Data, number: int) -> Judged:
     """Judges the maps of `config.predictions[number]` against a folder of labels, or against a split of `data`."""
     console = make_console(True)
     folder = Path(config.predictions[number])
-    labels, images, name = _labels(config, data, number)
+    labels, images, name, unusable = _labels(config, data, number)
     matching = match_maps(folder, labels)
     scorer, rule = _scorer(config, data, matching)
     console.print(f"labels: {rule}{'; predictions are 0 and 1' if scorer.ones else ''}")
     with ticking(console, "scoring") as ticker:
         ticker(len(matching.pairs))
         found = score_maps(matching.pairs, scorer, data.classes, config.processes, ticker.move)
-    skipped = matching.unreadable | found.faults
+    skipped = unusable | matching.unreadable | found.faults
     missing = [*skipped.values(), *matching.missing]
     if not found.meter.rows:
         number_of = len(matching.pairs)
@@ -177,18 +177,19 @@ def _scorer(config: Namespace, data: Data, matching: Matching) -> tuple[MapScore
     return scorer, code.rule
 
 
-def _labels(config: Namespace, data: Data, number: int) -> tuple[dict[str, Path], dict[str, Path], str]:
-    """Label files and image files by stem, and the name of the data set."""
+def _labels(config: Namespace, data: Data, number: int) -> tuple[dict, dict, str, dict[str, str]]:
+    """Label files and image files by stem, the name of the data set, and labels that cannot be used, with why."""
     if config.labels is None:
         pairs = splits_of(data).get(config.split)
         if pairs is None:
             raise InputError(f"no {config.split} split in {data.root}. Name its list: --data.{config.split} FILE.")
-        return {p.stem: p.mask for p in pairs}, {p.stem: p.image for p in pairs}, Path(str(data.root)).name
+        return {p.stem: p.mask for p in pairs}, {p.stem: p.image for p in pairs}, Path(str(data.root)).name, {}
     folder = Path(config.labels[number])
     names = Path(config.list[number]) if config.list else None
     images = files_by_stem(Path(config.images[number]), "images", EXTENSIONS)[0] if config.images else {}
     generic = folder.resolve().name.lower() in {"masks", "mask", "labels", "label", "gt", "gts", "annotations"}
-    return labels_in(folder, names), images, (folder.resolve().parent if generic else folder.resolve()).name
+    labels, unusable = labels_in(folder, names)
+    return labels, images, (folder.resolve().parent if generic else folder.resolve()).name, unusable
 
 
 @torch.inference_mode()

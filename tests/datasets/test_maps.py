@@ -105,7 +105,7 @@ def test_a_list_chooses_labels_by_stem_or_file_name(tmp_path):
     for stem in "abc":
         saved(tmp_path / f"{stem}.png", GREY)
     (tmp_path / "list.txt").write_text("# test\na\nc.png\n")
-    assert list(labels_in(tmp_path, tmp_path / "list.txt")) == ["a", "c"]
+    assert list(labels_in(tmp_path, tmp_path / "list.txt")[0]) == ["a", "c"]
     (tmp_path / "list.txt").write_text("a\nz\n")
     with pytest.raises(InputError, match="1 of 2"):
         labels_in(tmp_path, tmp_path / "list.txt")

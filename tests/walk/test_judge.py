@@ -182,3 +182,13 @@ def test_two_models_on_several_data_sets_are_compared(maps, run_cli, tmp_path):
     assert len(files) == 4
     status, out, err = run_cli("compare", *files)
     assert status == 0 and "2 data sets" in out and "baseline ours" in out and "theirs" in out, out + err
+
+
+def test_a_folder_among_the_labels_costs_one_image(maps, run_cli, tmp_path):
+    root, folder = maps
+    (root / "masks" / "extra.png").mkdir()
+    status, _, err = run_cli(
+        "evaluate", "--predictions", folder, "--labels", root / "masks", "--out", tmp_path / "scores.json"
+    )
+    assert status == 2 and "extra.png: expected a file, found a folder" in err
+    assert json.loads((tmp_path / "scores.json").read_text())["n_images"] == 7
