@@ -14,8 +14,6 @@ SCORES = ("f_mean", "f_max", "f_adaptive", "miou_image", "miou_dataset", "iou_fg
 
 COLUMNS = ("arm", "dataset", "seed", "split", *SCORES, "steps", "images", "seconds", "commit")
 
-LOWER_IS_BETTER = frozenset({"mae"})
-
 
 @dataclass(frozen=True)
 class Row:

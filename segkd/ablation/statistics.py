@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from segkd.ablation.rows import LOWER_IS_BETTER, SCORES, Row
+from segkd.ablation.rows import SCORES, Row
+from segkd.metrics.meter import LOWER_IS_BETTER
 from segkd.types import InputError
 
 Unit = tuple[str, int]

@@ -16,14 +16,7 @@ from rich.text import Text
 
 from segkd.ablation.rows import Row
 from segkd.ablation.statistics import ALPHA, Arm, Comparison, Gain, Unit, cells_of
-
-LATEX = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
-    "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", '"': r"\textquotedbl{}", "±": r"$\pm$", "↑": r"$\uparrow$", "↓": r"$\downarrow$",
-    "†": r"\dag{}", "[": "{[}", "]": "{]}", "*": "{*}",
-}  # fmt: skip
-"""What LaTeX would not print as it is; "[" or "*" at the start of a row would be an option of the row before."""
+from segkd.experiment.outputs import escape_latex
 
 
 @dataclass(frozen=True)
@@ -163,11 +156,6 @@ def to_latex(table: TextTable, label: str) -> str:
     if table.notes:
         lines += ["", r"\smallskip", rf"\parbox{{\linewidth}}{{\footnotesize {_paragraphs(table.notes)}}}"]
     return "\n".join([*lines, r"\end{table}"]) + "\n"
-
-
-def escape_latex(text: str) -> str:
-    """Text that LaTeX prints as it is; "--" stays two hyphens, not a dash."""
-    return re.sub("-(?=-)", "-{}", "".join(LATEX.get(letter, letter) for letter in " ".join(text.split())))
 
 
 def _judged(gain: Gain) -> str:

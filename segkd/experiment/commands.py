@@ -48,17 +48,6 @@ def train(arguments: list[str]) -> int:
     return 0
 
 
-def evaluate(arguments: list[str]) -> int:
-    """`segkd evaluate`: scores predictions; prints tables, writes files, and ends with 2 if a file had no scores."""
-    judgement = judge(arguments)
-    if judgement.out is not None and judgement.main:
-        from segkd.experiment.outputs import write_outputs
-
-        write_outputs(judgement.out, judgement.judged)
-        judgement.console.print(f"scores: {judgement.out}")
-    return judgement.status()
-
-
 @dataclass
 class Judgement:
     """What `segkd evaluate` found; `main` is False in all processes but the first."""

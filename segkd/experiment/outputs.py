@@ -4,6 +4,7 @@ import csv
 import io
 import math
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,14 @@ from segkd.experiment.judging import Judged
 from segkd.experiment.scoring import write_json
 from segkd.metrics.meter import LOWER_IS_BETTER, score_names
 from segkd.types import InputError
+
+LATEX = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
+    "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", '"': r"\textquotedbl{}", "±": r"$\pm$", "↑": r"$\uparrow$", "↓": r"$\downarrow$",
+    "†": r"\dag{}", "[": "{[}", "]": "{]}", "*": "{*}",
+}  # fmt: skip
+"""What LaTeX would not print as it is; "[" or "*" at the start of a row would be an option of the row before."""
 
 
 def write_outputs(out: Path, judged: Sequence[Judged]) -> list[Path]:
@@ -101,14 +110,19 @@ def latex(judged: Sequence[Judged]) -> str:
     lines = []
     for names, group in _groups(judged):
         arrows = ["\\downarrow" if name in LOWER_IS_BETTER else "\\uparrow" for name in names]
-        heads = [f"{_tex(name)} ${arrow}$" for name, arrow in zip(names, arrows)]
+        heads = [f"{escape_latex(name)} ${arrow}$" for name, arrow in zip(names, arrows)]
         lines += [f"\\begin{{tabular}}{{lr{'c' * len(names)}}}", "\\toprule"]
         lines += [f"data & images & {' & '.join(heads)} \\\\", "\\midrule"]
         for one in group:
-            cells = [_tex(one.name), str(len(one.meter.rows)), *_values(one, names)]
+            cells = [escape_latex(one.name), str(len(one.meter.rows)), *_values(one, names)]
             lines.append(" & ".join(cells) + " \\\\")
         lines += ["\\bottomrule", "\\end{tabular}"]
     return "\n".join(lines) + "\n"
+
+
+def escape_latex(text: str) -> str:
+    """Text that LaTeX prints as it is; "--" stays two hyphens, not a dash."""
+    return re.sub("-(?=-)", "-{}", "".join(LATEX.get(letter, letter) for letter in " ".join(text.split())))
 
 
 def _groups(judged: Sequence[Judged]) -> list[tuple[list[str], list[Judged]]]:
@@ -130,9 +144,3 @@ def _values(judged: Judged, names: Sequence[str]) -> list[str]:
 
 def _plain(text: str) -> str:
     return text.replace("|", "\\|")
-
-
-def _tex(text: str) -> str:
-    escapes = {"\\": "\\textbackslash{}", "_": "\\_", "%": "\\%", "&": "\\&", "#": "\\#", "$": "\\$", "{": "\\{",
-               "}": "\\}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}"}  # fmt: skip
-    return "".join(escapes.get(letter, letter) for letter in text)
