@@ -10,11 +10,12 @@ import argparse
 import csv
 import os
 import statistics
-import time
+from functools import partial
 from pathlib import Path
 
 import torch
 import yaml
+from interleave import interleaved
 from jsonargparse import Namespace
 from rich.console import Console
 from rich.table import Table
@@ -58,18 +59,9 @@ def main() -> None:
 
 @torch.inference_mode()
 def latencies(networks: dict, sizes: dict, rounds: int) -> dict[str, list[float]]:
-    """CPU seconds of each network in each round; the order turns, so that no arm always comes first."""
-    names = list(networks)
-    images = {name: torch.rand(1, 3, *sizes[name]).to(memory_format=torch.channels_last) for name in names}
-    seconds: dict[str, list[float]] = {name: [] for name in names}
-    for name in names:
-        networks[name](images[name])
-    for turn in range(rounds):
-        for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            start = time.process_time()
-            networks[name](images[name])
-            seconds[name].append(time.process_time() - start)
-    return seconds
+    """CPU seconds of each network in each round."""
+    images = {name: torch.rand(1, 3, *sizes[name]).to(memory_format=torch.channels_last) for name in networks}
+    return interleaved({name: partial(network, images[name]) for name, network in networks.items()}, rounds)
 
 
 if __name__ == "__main__":

@@ -13,11 +13,11 @@ import os
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from interleave import interleaved
 from rich.console import Console
 from rich.table import Table
 
@@ -137,20 +137,6 @@ def kornia_arm(image: torch.Tensor, grad: torch.Tensor) -> Arm:
 
 def ratio(above: list[float], below: list[float]) -> float:
     return statistics.median(a / b for a, b in zip(above, below))
-
-
-def interleaved(arms: dict[str, Arm], rounds: int) -> dict[str, list[float]]:
-    """CPU seconds of each arm in each round; the order turns, so that no arm always comes first."""
-    seconds: dict[str, list[float]] = {name: [] for name in arms}
-    names = list(arms)
-    for arm in arms.values():
-        arm()
-    for turn in range(rounds):
-        for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            start = time.process_time()
-            arms[name]()
-            seconds[name].append(time.process_time() - start)
-    return seconds
 
 
 def memory(name: str, number: int, at_once: bool) -> float:

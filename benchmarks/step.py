@@ -14,10 +14,10 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
 
 import torch
+from interleave import interleaved
 from rich.console import Console
 from rich.table import Table
 
@@ -97,20 +97,6 @@ def teacher_ratios(k: int, size: int, rounds: int) -> dict[str, float]:
     return {
         name: statistics.median(a / b for a, b in zip(seconds[name], seconds["no"])) for name in steps if name != "no"
     }
-
-
-def interleaved(arms: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """CPU seconds of each arm in each round; the order turns, so that no arm always comes first."""
-    seconds: dict[str, list[float]] = {name: [] for name in arms}
-    names = list(arms)
-    for arm in arms.values():
-        arm()
-    for turn in range(rounds):
-        for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            start = time.process_time()
-            arms[name]()
-            seconds[name].append(time.process_time() - start)
-    return seconds
 
 
 def one_step(learner: Learner, optimizer: torch.optim.Optimizer, batch: Batch) -> None:
