@@ -71,6 +71,16 @@ def save_environment(folder: Path, engine: Engine, about: dict[str, Any]) -> Non
     """Adds what this session of the run depends on beside its configuration: a resumed run has several."""
     environment = {
         "command": sys.argv,
+        **surroundings(),
+        **circumstances(engine),
+        **about,
+    }
+    _write_environment(folder, [*(read_environment(folder) if engine.step else []), environment])
+
+
+def surroundings() -> dict[str, Any]:
+    """The machine, the commit and the versions that a result was made with."""
+    return {
         "commit": commit(),
         "python": platform.python_version(),
         "system": platform.platform(),
@@ -78,10 +88,7 @@ def save_environment(folder: Path, engine: Engine, about: dict[str, Any]) -> Non
         "cores": os.cpu_count(),
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "packages": {name: _version(name) for name in PACKAGES},
-        **circumstances(engine),
-        **about,
     }
-    _write_environment(folder, [*(read_environment(folder) if engine.step else []), environment])
 
 
 def note_seconds(folder: Path, seconds: float) -> None:

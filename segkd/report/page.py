@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from segkd.engine.record import read_lines
+from segkd.experiment.folder import surroundings
 from segkd.experiment.judging import Judged
 from segkd.metrics.meter import LOWER_IS_BETTER, Meter, score_names
 from segkd.report.charts import Axis, line_chart
@@ -170,6 +171,7 @@ def _settings(judged: Judged, command: Sequence[str]) -> str:
         path = judged.run / name if judged.run is not None else None
         if path is not None and path.is_file():
             texts[name] = path.read_text(encoding="utf-8", errors="replace")
+    texts["Environment of this evaluation"] = json.dumps(surroundings(), indent=1)
     texts["scores.json"] = json.dumps(judged.result, indent=1)
     blocks = "".join(
         f"<details><summary>{escape(k)}</summary><pre>{escape(v)}</pre></details>" for k, v in texts.items()
