@@ -1,0 +1,55 @@
+"""How the output error of each band fell while a run trained: read from metrics.jsonl, no network needed."""
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from segkd.analysis.evidence import Learning
+from segkd.engine.record import read_lines
+
+LEARNED = 0.05
+"""A band whose error never falls this far below 1 was not learned: when it did so means nothing."""
+
+
+def read_learning(run: Path) -> Learning | None:
+    """E_b(t) of a run; None where it recorded none (see `evaluation.band_errors`)."""
+    lines = read_lines(run / "metrics.jsonl")
+    spectra = [line for line in lines if line.get("kind") == "spectrum"]
+    if not spectra:
+        return None
+    errors = np.array([[np.nan if e is None else e for e in line["errors"]] for line in spectra], float)
+    tables = [line for line in lines if "log2_step_bands" in line]
+    epoch_of = {line["step"]: float(line["epoch"]) for line in spectra}
+    tables = [line for line in tables if line["step"] in epoch_of]
+    return Learning(
+        np.array([float(line["epoch"]) for line in spectra]),
+        errors,
+        np.array([line["log2_step_bands"] for line in tables], float) if tables else None,
+        np.array([epoch_of[line["step"]] for line in tables]) if tables else None,
+    )
+
+
+def half_epochs(learning: Learning) -> Float[np.ndarray, "rings"]:
+    """The epoch at which each band had half of what the network ever learned of it, interpolated linearly.
+
+    What is learned of a band is 1 - E_b: 1 is the error of a constant prediction, which knows nothing of it. NaN in a
+    band that was not learned (`LEARNED`).
+    """
+    epochs, errors = learning.epochs, learning.errors
+    if epochs[0] > 0:  # the recording starts after the first epochs: before them nothing was known
+        epochs = np.concatenate([[0.0], epochs])
+        errors = np.concatenate([np.ones((1, errors.shape[1])), errors])
+    known = 1 - np.nan_to_num(errors, nan=1.0)
+    found = np.full(errors.shape[1], np.nan)
+    for band in range(errors.shape[1]):
+        most = known[:, band].max()
+        if most < LEARNED:
+            continue
+        after = int(np.argmax(known[:, band] >= most / 2))
+        if after == 0:
+            found[band] = epochs[0]
+            continue
+        before, then = known[after - 1, band], known[after, band]
+        found[band] = np.interp(most / 2, [before, then], epochs[after - 1 : after + 1])
+    return found

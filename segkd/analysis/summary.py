@@ -1,0 +1,194 @@
+"""Runs of one name as one group: what each quantity is per band, with intervals over images and over seeds."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from segkd.analysis.evidence import Condition, Evidence
+from segkd.analysis.learning import half_epochs
+from segkd.types import InputError
+
+RESAMPLES = 1000
+LEVEL = 0.95
+REPRESENTED = 0.5
+"""Highest error of a label passed through the decoder's stride in a band that the decoder is said to represent."""
+
+Statistic = Callable[[Evidence, Float[np.ndarray, "r n"]], Float[np.ndarray, "r x"]]
+"""A run and weights of its images, a row per resample -> values."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A number per band (or width, or level) of a group, mean over seeds.
+
+    Attributes:
+        mean: the value.
+        low: lower end of the 95 % bootstrap interval over images (drawn alike for all seeds and groups); NaN where a
+            quantity is none of single images.
+        high: upper end.
+        seeds: the value of each seed.
+        draws: the value of each bootstrap resample, for differences of groups.
+    """
+
+    mean: Float[np.ndarray, "x"]
+    low: Float[np.ndarray, "x"]
+    high: Float[np.ndarray, "x"]
+    seeds: Float[np.ndarray, "s x"]
+    draws: Float[np.ndarray, "r x"]
+
+    @property
+    def seed_interval(self) -> tuple[Float[np.ndarray, "x"], Float[np.ndarray, "x"]] | None:
+        """The 95 % Student interval of the mean over seeds; None below 3 seeds."""
+        return student(self.seeds) if len(self.seeds) >= 3 else None
+
+
+@dataclass(frozen=True)
+class Group:
+    """The runs of one name and what they show.
+
+    Attributes:
+        name: of the group.
+        runs: its members, one per seed.
+        curves: by name, a value per band unless said otherwise: "error" (E_b of the final network), "ceiling" (E_b of
+            the label through the decoder's stride), "untrained_error", "sensitivity" (root mean power of the
+            gradient), "untrained_sensitivity", "stop_drop/<score>" and "noise_drop/<score>" (what the score loses),
+            "low/<score>" and "high/<score>" (the score that is left), "image", "label", "prediction" (share of the
+            energy), "half" (epoch at half error; only with `learning`), "clean/<score>" (one value), "boundary" and
+            "interior" (per width), "aliasing" (per encoder level).
+    """
+
+    name: str
+    runs: tuple[Evidence, ...]
+    curves: Mapping[str, Curve]
+
+    @property
+    def scores(self) -> tuple[str, ...]:
+        """The names of the scores; the last one stands in the overview."""
+        return tuple(self.runs[0].scores)
+
+    @property
+    def representable(self) -> np.ndarray:
+        """True for the bands that the decoder's stride can represent."""
+        return self.curves["ceiling"].mean <= REPRESENTED
+
+
+def group(evidence: Sequence[Evidence], seed: int = 0) -> list[Group]:
+    """The groups in the order of their first runs; images are drawn alike for all, so that groups are paired.
+
+    Raises:
+        InputError: the runs saw other images or sizes, so that their bands are not the same.
+    """
+    first = evidence[0]
+    for one in evidence:
+        if (one.ids, one.size) != (first.ids, first.size):
+            raise InputError(
+                f"analyse spectra: expected runs that see the same images at the same size, found {first.size} and "
+                f"{len(first.ids)} images in {first.run}, {one.size} and {len(one.ids)} images in {one.run}. "
+                "Analyse them one by one."
+            )
+    n = len(first.ids)
+    draw = np.random.default_rng(seed)
+    weights = np.stack([np.full(n, 1 / n), *draw.multinomial(n, np.full(n, 1 / n), RESAMPLES) / n])
+    names = list(dict.fromkeys(one.name for one in evidence))
+    return [_grouped(name, tuple(one for one in evidence if one.name == name), weights) for name in names]
+
+
+def difference(other: Curve, base: Curve) -> Curve:
+    """`other` - `base`, the images paired; the seeds paired where both have as many, in their order."""
+    draws = other.draws - base.draws
+    paired = len(other.seeds) == len(base.seeds)
+    seeds = other.seeds - base.seeds if paired else (other.mean - base.mean)[None]
+    return Curve(other.mean - base.mean, *_percentiles(draws), seeds, draws)
+
+
+def student(values: Float[np.ndarray, "s x"]) -> tuple[Float[np.ndarray, "x"], Float[np.ndarray, "x"]]:
+    """Mean -+ t s / sqrt(n) over the first axis."""
+    from scipy.stats import t  # slow to import
+
+    half = t.ppf((1 + LEVEL) / 2, len(values) - 1) * values.std(axis=0, ddof=1) / np.sqrt(len(values))
+    return values.mean(axis=0) - half, values.mean(axis=0) + half
+
+
+def _grouped(name: str, runs: tuple[Evidence, ...], weights: np.ndarray) -> Group:
+    first = runs[0]
+    statistics: dict[str, Statistic] = {
+        "error": _relative("error"),
+        "ceiling": _relative("ceiling"),
+        "untrained_error": _relative("untrained"),
+        "sensitivity": lambda one, w: np.sqrt(w @ one.sensitivity),
+        "untrained_sensitivity": lambda one, w: np.sqrt(w @ one.untrained_sensitivity),
+        "boundary": lambda one, w: weighted_mean(w, one.boundary),
+        "interior": lambda one, w: weighted_mean(w, one.interior),
+    }
+    if first.aliasing:
+        statistics["aliasing"] = lambda one, w: w @ np.stack([share for _, _, share in one.aliasing], axis=1)
+    statistics |= {key: _share(key) for key in ("image", "label", "prediction")}
+    for score, conditions in first.scores.items():
+        statistics |= _of_score(score, conditions)
+    curves = {key: _curve(runs, statistic, weights) for key, statistic in statistics.items()}
+    if all(one.learning is not None for one in runs):
+        halves = np.stack([half_epochs(one.learning) for one in runs if one.learning is not None])
+        nothing = np.full(halves.shape[1], np.nan)
+        curves["half"] = Curve(halves.mean(axis=0), nothing, nothing, halves, np.full((RESAMPLES, len(nothing)), np.nan))
+    return Group(name, runs, curves)
+
+
+def _relative(key: str) -> Statistic:
+    """E_b = (sum |P_b e|^2 / sum |P_b g|^2)^.5: errors of all images over labels of all images."""
+
+    def statistic(one: Evidence, w: np.ndarray) -> np.ndarray:
+        below = w @ one.energy["label"]
+        ratio = np.divide(w @ one.energy[key], below, out=np.full(below.shape, np.nan), where=below > 0)
+        return np.sqrt(ratio)
+
+    return statistic
+
+
+def _share(key: str) -> Statistic:
+    def statistic(one: Evidence, w: np.ndarray) -> np.ndarray:
+        energy = w @ one.energy[key]
+        return energy / np.maximum(energy.sum(axis=1, keepdims=True), np.finfo(float).tiny)
+
+    return statistic
+
+
+def _of_score(score: str, conditions: Mapping[Condition, np.ndarray]) -> dict[str, Statistic]:
+    """The statistics of one score: clean, what is lost to each change, and what is left under each pass."""
+
+    def table(one: Evidence, kind: str) -> np.ndarray:
+        found = sorted(condition for condition in conditions if condition.kind == kind)
+        return np.stack([one.scores[score][condition] for condition in found], axis=1)
+
+    def drop(kind: str) -> Statistic:
+        return lambda one, w: weighted_mean(w, table(one, "clean") - table(one, kind))
+
+    def left(kind: str) -> Statistic:
+        return lambda one, w: weighted_mean(w, table(one, kind))
+
+    return {
+        f"clean/{score}": left("clean"),
+        f"stop_drop/{score}": drop("stop"),
+        f"noise_drop/{score}": drop("noise"),
+        f"low/{score}": left("low"),
+        f"high/{score}": left("high"),
+    }
+
+
+def weighted_mean(w: Float[np.ndarray, "r n"], values: Float[np.ndarray, "n x"]) -> Float[np.ndarray, "r x"]:
+    """Means over the images where a value is defined."""
+    defined = ~np.isnan(values)
+    below = w @ defined
+    return np.divide(w @ np.where(defined, values, 0), below, out=np.full(below.shape, np.nan), where=below > 0)
+
+
+def _curve(runs: Sequence[Evidence], statistic: Statistic, weights: np.ndarray) -> Curve:
+    values = np.stack([statistic(one, weights) for one in runs])  # [seeds, 1 + resamples, x]
+    draws = values[:, 1:].mean(axis=0)
+    return Curve(values[:, 0].mean(axis=0), *_percentiles(draws), values[:, 0], draws)
+
+
+def _percentiles(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    return low, high
