@@ -97,6 +97,9 @@ class Evidence:
             "ceiling" (label through the stride - label), "untrained" (untrained prediction - label).
         sensitivity: mean power per coefficient of the gradient, by image and band.
         untrained_sensitivity: the same network's before any training.
+        margin: mean square of the logit margin of each image: sensitivities are compared relative to it, because a
+            network may scale its logits and decide the same.
+        untrained_margin: the same network's before any training.
         dct: [n 8 8] mean square of the gradient's 8 x 8 block DCT.
         scores: by score ("f_mean" for two classes, "miou_image") and condition, each image's score; NaN: not defined.
         boundary: Boundary IoU of each image at three widths, in 0..1.
@@ -122,6 +125,8 @@ class Evidence:
     energy: Mapping[str, Float[np.ndarray, "n rings"]]
     sensitivity: Float[np.ndarray, "n rings"]
     untrained_sensitivity: Float[np.ndarray, "n rings"]
+    margin: Float[np.ndarray, "n"]
+    untrained_margin: Float[np.ndarray, "n"]
     dct: Float[np.ndarray, "n 8 8"]
     scores: Mapping[str, Mapping[Condition, Float[np.ndarray, "n"]]]
     boundary: Float[np.ndarray, "n widths"]

@@ -52,11 +52,12 @@ class Group:
         name: of the group.
         runs: its members, one per seed.
         curves: by name, a value per band unless said otherwise: "error" (E_b of the final network), "ceiling" (E_b of
-            the label through the decoder's stride), "untrained_error", "sensitivity" (root mean power of the
-            gradient), "untrained_sensitivity", "stop_drop/<score>" and "noise_drop/<score>" (what the score loses),
-            "low/<score>" and "high/<score>" (the score that is left), "image", "label", "prediction" (share of the
-            energy), "half" (epoch at half error; only with `learning`), "clean/<score>" (one value), "boundary" and
-            "interior" (per width), "aliasing" (per encoder level).
+            the label through the decoder's stride), "untrained_error", "sensitivity" (root mean power of the gradient
+            over the root mean square of the margin), "untrained_sensitivity", "stop_drop/<score>" and
+            "noise_drop/<score>" (what the score loses), "low/<score>" and "high/<score>" (the score that is left; one
+            value fewer, the pass that keeps all is "clean"), "image", "label", "prediction" (share of the energy),
+            "half" (epoch at half error; only with `learning`), "clean/<score>" (one value), "boundary" and "interior"
+            (per width), "aliasing" (per encoder level).
     """
 
     name: str
@@ -117,8 +118,8 @@ def _grouped(name: str, runs: tuple[Evidence, ...], weights: np.ndarray) -> Grou
         "error": _relative("error"),
         "ceiling": _relative("ceiling"),
         "untrained_error": _relative("untrained"),
-        "sensitivity": lambda one, w: np.sqrt(w @ one.sensitivity),
-        "untrained_sensitivity": lambda one, w: np.sqrt(w @ one.untrained_sensitivity),
+        "sensitivity": lambda one, w: _scaled(w, one.sensitivity, one.margin),
+        "untrained_sensitivity": lambda one, w: _scaled(w, one.untrained_sensitivity, one.untrained_margin),
         "boundary": lambda one, w: weighted_mean(w, one.boundary),
         "interior": lambda one, w: weighted_mean(w, one.interior),
     }
@@ -131,7 +132,9 @@ def _grouped(name: str, runs: tuple[Evidence, ...], weights: np.ndarray) -> Grou
     if all(one.learning is not None for one in runs):
         halves = np.stack([half_epochs(one.learning) for one in runs if one.learning is not None])
         nothing = np.full(halves.shape[1], np.nan)
-        curves["half"] = Curve(halves.mean(axis=0), nothing, nothing, halves, np.full((RESAMPLES, len(nothing)), np.nan))
+        curves["half"] = Curve(
+            halves.mean(axis=0), nothing, nothing, halves, np.full((RESAMPLES, len(nothing)), np.nan)
+        )
     return Group(name, runs, curves)
 
 
@@ -144,6 +147,11 @@ def _relative(key: str) -> Statistic:
         return np.sqrt(ratio)
 
     return statistic
+
+
+def _scaled(w: np.ndarray, powers: np.ndarray, margin: np.ndarray) -> np.ndarray:
+    """Change of the margin per unit of a wave, both relative to the margin's own root mean square."""
+    return np.sqrt((w @ powers) / np.maximum(w @ margin, np.finfo(float).tiny)[:, None])
 
 
 def _share(key: str) -> Statistic:

@@ -1,33 +1,39 @@
 """Energy by radial frequency: the rings that all spectral analyses share.
 
-A ring holds the frequencies hypot(fy, fx) of equal width between 0 and .5 cycles per pixel; what lies beyond .5, the
-corners of the spectrum, belongs to the last ring. The mean (frequency 0) belongs to no ring.
+A ring holds the frequencies hypot(fy, fx) between two edges in cycles per pixel; what lies beyond the last edge, the
+corners of the spectrum, belongs to the last ring. The mean (frequency 0) belongs to no ring. The rings are narrow where
+the energy of masks and photographs lies and wide beyond: of equal rings, the first would hold nearly all of a mask.
 """
+
+from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from segkd.frequency.spectrum import BANDS
+EDGES = (0.0, 1 / 64, 1 / 32, 1 / 16, 1 / 8, 3 / 16, 1 / 4, 3 / 8, 1 / 2)
+"""Of the eight rings, in cycles per pixel."""
 
 
-def ring_of(h: int, w: int, rings: int = BANDS) -> Int64[Tensor, "h k"]:
-    """The ring 0..rings-1 of each coefficient of `torch.fft.rfft2` of an image h x w, k = w // 2 + 1; -1 for the mean."""
+def ring_of(h: int, w: int, edges: Sequence[float] = EDGES) -> Int64[Tensor, "h k"]:
+    """The ring, from 0, of each coefficient of `torch.fft.rfft2` of an image h x w, k = w // 2 + 1; -1 for the mean."""
     fy, fx = torch.fft.fftfreq(h, dtype=torch.float64), torch.fft.rfftfreq(w, dtype=torch.float64)
-    ring = (torch.hypot(fy.unsqueeze(1), fx) * 2 * rings).floor().clamp(max=rings - 1).long()
+    radius = torch.hypot(fy.unsqueeze(1), fx)
+    ring = torch.bucketize(radius, torch.tensor(edges[1:-1], dtype=torch.float64), right=True)
     ring[0, 0] = -1
     return ring
 
 
-def ring_matrix(h: int, w: int, rings: int = BANDS) -> Float[Tensor, "hk rings"]:
+def ring_matrix(h: int, w: int, edges: Sequence[float] = EDGES) -> Float[Tensor, "hk rings"]:
     """What sums |rfft2|^2 over rings: 1 or 2 where the coefficient is of the ring, 2 where it stands for its mirror
     image too, so that the sums are those of the full spectrum."""
-    ring = ring_of(h, w, rings)
+    ring = ring_of(h, w, edges)
     twice = torch.full((w // 2 + 1,), 2.0)
     twice[0] = 1
     if w % 2 == 0:
         twice[-1] = 1
-    one_hot = ring.unsqueeze(-1) == torch.arange(rings)
+    one_hot = ring.unsqueeze(-1) == torch.arange(len(edges) - 1)
     return (one_hot * twice.view(1, -1, 1)).flatten(0, 1)
 
 
@@ -46,6 +52,7 @@ def ring_energy(field: Float[Tensor, "*n h w"], matrix: Float[Tensor, "hk rings"
     return power(field).flatten(-2) @ matrix.to(field.device, torch.promote_types(field.dtype, torch.float32))
 
 
-def ring_edges(rings: int = BANDS) -> list[float]:
-    """The rings+1 edges in cycles per pixel; the last ring goes on to the corners, sqrt(1/2)."""
-    return [number / (2 * rings) for number in range(rings + 1)]
+def ring_names(edges: Sequence[float] = EDGES) -> list[str]:
+    """Each ring's edges as text, e.g. ".125-.1875"."""
+    short = [f"{edge:.4g}".removeprefix("0") or "0" for edge in edges]
+    return [f"{low}-{high}" for low, high in pairwise(short)]
