@@ -139,3 +139,14 @@ class Evidence:
     forwards: float = 0.0
     seconds: float = 0.0
     notes: tuple[str, ...] = field(default_factory=tuple)
+
+
+Verdict = Literal["supported", "not supported", "cannot be told", "measured"]
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """What the numbers say of a claim; "measured" where there is no claim."""
+
+    text: str
+    verdict: Verdict

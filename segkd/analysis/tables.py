@@ -13,10 +13,9 @@ from segkd.types import InputError
 COLUMNS = 6
 
 
-def analyse(arguments: list[str]) -> int:
+def analyse_tables(arguments: list[str]) -> int:
     """`segkd analyse tables RUN`: writes RUN/tables.png, or what --out says."""
-    parser = ArgumentParser("segkd analyse", description="Draw what a run's records show.")
-    parser.add_argument("what", choices=["tables"], help="tables: the quantisation table over training")
+    parser = ArgumentParser("segkd analyse tables", description="Draw the quantisation table over training.")
     parser.add_argument("run", type=Path, metavar="RUN", help="a run folder whose disturbance was DctQuantization")
     parser.add_argument("--out", type=Path, default=None, metavar="FILE.png", help="the picture; RUN/tables.png")
     options = parser.parse_args(arguments)

@@ -80,7 +80,8 @@ def judge(arguments: list[str]) -> Judgement:
     failed: list[str] = []
     config = None
     for given in sets or [None]:
-        config = parse(parser, _data_layer(_without(arguments, "--data"), given))
+        rest = _without(arguments, "--data")
+        config = parse(parser, data_layer(rest, given, _value_of(rest, "--run")))
         _refuse_unclear(config, given)
         from segkd.experiment.judging import judge_maps, judge_network
         from segkd.experiment.outputs import refuse_unwritable
@@ -188,7 +189,7 @@ def sheet(arguments: list[str]) -> int:
     parser.add_argument("--split", choices=["train", "val", "test"], default="train", help="which split to draw")
     parser.add_argument("--out", type=str, default="sheet.png", metavar="FILE.png", help="the picture to write")
     parser.add_argument("--number", type=int, default=24, help="how many images, spread over the split")
-    config = parse(parser, _data_layer(_without(arguments, "--data"), _value_of(arguments, "--data")))
+    config = parse(parser, data_layer(_without(arguments, "--data"), _value_of(arguments, "--data"), None))
     from segkd.experiment.scoring import draw_sheet
 
     return draw_sheet(config, instantiate(parser, config).data)
@@ -228,12 +229,11 @@ def _without(arguments: list[str], flag: str) -> list[str]:
     return [a for b, a in zip(["", *arguments], arguments) if flag not in (a, b) and not a.startswith(f"{flag}=")]
 
 
-def _data_layer(rest: list[str], given: str | None) -> list[str]:
-    """`--data FILE` reads the `data` key of a layer, the same file that `train` takes as `--config`.
+def data_layer(rest: list[str], given: str | None, run: str | None) -> list[str]:
+    """The arguments `rest` with the `data` key of the layer `given`, the same file that `train` takes as `--config`.
 
-    Without it, the data that the run of `--run` was trained on.
+    Without it, the data that `run` was trained on, unless a `--config` in `rest` names other data.
     """
-    run = _value_of(rest, "--run")
     if given is None and (run is None or _value_of(rest, "--config") is not None):
         return rest
     if given is None:

@@ -1,4 +1,4 @@
-"""`segkd evaluate` with its page: the judge's scores and files, and beside them `report.html`."""
+"""The commands that end with a page: `segkd evaluate` and `segkd analyse`, whose `report.html` lies beside their files."""
 
 from segkd.experiment.commands import judge
 from segkd.types import InputError
@@ -23,3 +23,33 @@ def evaluate(arguments: list[str]) -> int:
                 raise InputError(f"{folder}/report.html: cannot be made: {error}.") from error
             judgement.console.print(f"page: {folder / 'report.html'}")
     return judgement.status()
+
+
+ANALYSES = {
+    "spectra": "which frequencies trained networks learned first (output) and rely on (input)",
+    "tables": "how a learned quantisation table changed while a run trained",
+}
+
+
+def analyse(arguments: list[str]) -> int:
+    """`segkd analyse spectra RUN...` or `segkd analyse tables RUN`."""
+    what, rest = (arguments[0], arguments[1:]) if arguments else ("", [])
+    if what in ("-h", "--help"):
+        lines = [f"  {name:<8} {about}" for name, about in ANALYSES.items()]
+        print("usage: segkd analyse {spectra,tables} ...\n\n" + "\n".join(lines) + "\n\nsegkd analyse NAME --help")
+        return 0
+    if what == "tables":
+        from segkd.analysis.tables import analyse_tables
+
+        return analyse_tables(rest)
+    if what == "spectra":
+        return _spectra(rest)
+    raise InputError(f"expected one of {', '.join(ANALYSES)}, found {what!r}. See segkd analyse --help.")
+
+
+def _spectra(arguments: list[str]) -> int:
+    from segkd.analysis.commands import analyse_spectra
+
+    for s in analyse_spectra(arguments).sentences:
+        print(s)
+    return 0

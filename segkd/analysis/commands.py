@@ -1,0 +1,150 @@
+"""`segkd analyse`: what a run's records and its trained network show."""
+
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from segkd.analysis.evidence import Evidence, Sentence
+from segkd.analysis.examine import Examination, examine
+from segkd.analysis.sentences import sentences
+from segkd.analysis.summary import Group, group
+from segkd.datasets.data import Records
+from segkd.experiment.commands import data_layer
+from segkd.experiment.console import make_console, ticking
+from segkd.experiment.scoring import open_split
+from segkd.experiment.settings import data_parser, instantiate, parse
+from segkd.models.store import load_model
+from segkd.types import InputError
+
+MOST = 40
+"""Forward passes per image that the analysis may cost, without the heat map."""
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What `segkd analyse spectra` found, before anything is written.
+
+    Attributes:
+        groups: of runs, in the order of the command line.
+        sentences: what the numbers say.
+        about: data set, split, images, command: what one must know to read them.
+        out: the folder to write.
+    """
+
+    groups: list[Group]
+    sentences: list[Sentence]
+    about: dict[str, Any]
+    out: Path
+
+
+def analyse_spectra(arguments: list[str]) -> Analysis:
+    """Examines the runs of a command line.
+
+    Raises:
+        InputError: a run, the data or a number does not fit.
+    """
+    options, rest = _parser().parse_known_args(arguments)
+    runs = named_runs(options.runs)
+    settings = _settings(options)
+    parser = data_parser("The data set.", "segkd analyse spectra")
+    data = instantiate(parser, parse(parser, data_layer(rest, options.data, str(runs[0][1])))).data
+    console = make_console(True)
+    card = load_model(runs[0][1]).card
+    records = open_split(data, options.split, console, card.classes)
+    count, total = len(settings.chosen(records)), settings.passes
+    waves = f" + {settings.heatmap} for the heat map" if settings.heatmap else ""
+    console.print(f"{len(runs)} runs x {count} images of {options.split}: {total} forward passes per image{waves}")
+    device = "cuda" if torch.cuda.is_available() and options.device == "auto" else "cpu"
+    with ticking(console, "examining") as ticker:
+        ticker(len(runs) * count)
+        found = [_examined(name, run, records, settings, device, ticker.move) for name, run in runs]
+    groups = group(found, settings.seed)
+    about = {
+        "command": ["segkd", "analyse", "spectra", *arguments],
+        "data": options.data or str(runs[0][1] / "config.yaml"),
+        "split": options.split,
+        "images": count,
+        "noise": settings.noise,
+        "forward_passes_per_image": found[0].forwards,
+        "seconds": round(sum(one.seconds for one in found), 1),
+    }
+    return Analysis(groups, sentences(groups), about, options.out)
+
+
+def named_runs(texts: Sequence[str]) -> list[tuple[str, Path]]:
+    """RUN or NAME=RUN of a command line: (name, folder). Runs of one name are one group, its seeds.
+
+    Without a name: the folder's, or its parent's where the folder is called run or seed-N, as in the cells of a grid.
+
+    Raises:
+        InputError: a folder holds no student, or is named twice.
+    """
+    found: list[tuple[str, Path]] = []
+    for text in texts:
+        name, sign, path = text.partition("=")
+        run = Path(path if sign and not Path(text).exists() else text)
+        if not (run / "model.json").is_file() and (run / "run" / "model.json").is_file():
+            run = run / "run"  # a cell of a grid
+        if not (run / "model.json").is_file():
+            raise InputError(
+                f"analyse spectra: expected a run folder with a trained student (model.json), found none at {run}. "
+                "Give RUN or NAME=RUN; runs of one name are seeds of one group."
+            )
+        if run.resolve() in [other.resolve() for _, other in found]:
+            raise InputError(f"analyse spectra: {run} is named twice.")
+        found.append((name if sign and not Path(text).exists() else _name_of(run), run))
+    return found
+
+
+def _name_of(run: Path) -> str:
+    parts = [part for part in run.resolve().parts if part != "run" and not part.startswith("seed-")]
+    return parts[-1]
+
+
+def _examined(
+    name: str, run: Path, records: Records, settings: Examination, device: str, move: Any
+) -> Evidence:
+    return examine(name, run, records, settings, device, move)
+
+
+def _settings(options: Namespace) -> Examination:
+    for name, low, high in (("images", 2, 10**9), ("batch_size", 1, 10**6), ("heatmap", 0, 10**5), ("seed", 0, 2**31)):
+        value = getattr(options, name)
+        if not low <= value <= high:
+            raise InputError(f"--{name.replace('_', '-')} must be at least {low}, found {value}.")
+    if not 0 < options.noise <= 1:
+        raise InputError(f"--noise is a root mean square in image units, 0 < noise <= 1, found {options.noise}.")
+    return Examination(
+        options.images, options.batch_size, options.workers, options.noise, options.seed, options.heatmap
+    )
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        "segkd analyse spectra",
+        description="Which frequencies did networks learn first (output), and which do they rely on (input)?",
+        epilog="Settings of the data set can be overridden, e.g. --data.root FOLDER.\n\n"
+        "  segkd analyse spectra runs/first --out runs/first/spectra\n"
+        "  segkd analyse spectra baseline=runs/b0 baseline=runs/b1 frequency=runs/f0 frequency=runs/f1 \\\n"
+        "      --data configs/data/ecssd.yaml --split val --out spectra\n\n"
+        "Writes report.html, figures (PNG, SVG), bands.csv, images.csv and spectra.json. See docs/spectral.md.",
+        formatter_class=RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("runs", nargs="+", metavar="[NAME=]RUN", help="run folders; those of one NAME are seeds of one group")
+    add("--data", default=None, metavar="LAYER.yaml", help="the data set; that of the first run if not said")
+    add("--split", choices=["train", "val", "test"], default="val", help="which split to look at (val)")
+    add("--out", type=Path, required=True, metavar="DIR", help="the folder to write")
+    add("--images", type=int, default=64, help="how many images, spread over the split (64)")
+    add("--noise", type=float, default=0.05, help="root mean square of the noise per band, image units 0..1 (.05)")
+    add("--heatmap", type=int, default=0, metavar="N", help="check the gradient with about N single waves (0: do not)")
+    add("--batch-size", type=int, default=8, help="images per pass (8)")
+    add("--workers", type=int, default=0, help="processes that read images (0)")
+    add("--seed", type=int, default=0, help="of probes, noise and intervals (0)")
+    add("--device", choices=["auto", "cpu"], default="auto", help="auto takes an accelerator")
+    return parser
