@@ -11,7 +11,10 @@ COMMANDS = {
     "predict": ("segkd.experiment.commands:predict", "write masks or probability maps for a folder of images"),
     "ablate": ("segkd.ablation.commands:ablate", "train arms x data sets x seeds, resumable, and compare them"),
     "compare": ("segkd.ablation.commands:compare", "compare runs or grids: gains, intervals, tests, tables"),
-    "analyse": ("segkd.report.commands:analyse", "spectra: what networks learned first and rely on; tables: a learned table"),
+    "analyse": (
+        "segkd.report.commands:analyse",
+        "spectra: what networks learned first and rely on; tables: a learned table",
+    ),
     "sheet": ("segkd.experiment.commands:sheet", "draw a contact sheet of a data set, labels overlaid"),
 }
 """Command -> where it is and what it does; imported when called, so that `segkd --help` is quick."""

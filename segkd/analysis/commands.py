@@ -105,9 +105,7 @@ def _name_of(run: Path) -> str:
     return parts[-1]
 
 
-def _examined(
-    name: str, run: Path, records: Records, settings: Examination, device: str, move: Any
-) -> Evidence:
+def _examined(name: str, run: Path, records: Records, settings: Examination, device: str, move: Any) -> Evidence:
     return examine(name, run, records, settings, device, move)
 
 
@@ -119,7 +117,7 @@ def _settings(options: Namespace) -> Examination:
     if not 0 < options.noise <= 1:
         raise InputError(f"--noise is a root mean square in image units, 0 < noise <= 1, found {options.noise}.")
     return Examination(
-        options.images, options.batch_size, options.workers, options.noise, options.seed, options.heatmap
+        options.images, options.batch_size, options.workers, options.noise, seed=options.seed, heatmap=options.heatmap
     )
 
 
@@ -141,7 +139,7 @@ def _parser() -> ArgumentParser:
     add("--split", choices=["train", "val", "test"], default="val", help="which split to look at (val)")
     add("--out", type=Path, required=True, metavar="DIR", help="the folder to write")
     add("--images", type=int, default=64, help="how many images, spread over the split (64)")
-    add("--noise", type=float, default=0.05, help="root mean square of the noise per band, image units 0..1 (.05)")
+    add("--noise", type=float, default=0.15, help="root mean square of the noise per band, image units 0..1 (.15)")
     add("--heatmap", type=int, default=0, metavar="N", help="check the gradient with about N single waves (0: do not)")
     add("--batch-size", type=int, default=8, help="images per pass (8)")
     add("--workers", type=int, default=0, help="processes that read images (0)")

@@ -135,7 +135,7 @@ class Evidence:
     spectra: Spectra
     learning: Learning | None = None
     heatmap: HeatMap | None = None
-    noise: float = 0.05
+    noise: float = 0.15
     forwards: float = 0.0
     seconds: float = 0.0
     notes: tuple[str, ...] = field(default_factory=tuple)

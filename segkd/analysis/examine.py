@@ -40,7 +40,9 @@ class Examination:
         images: how many of the split, spread evenly; all if it has fewer.
         batch_size: images per pass.
         workers: processes that read images.
-        noise: root mean square of the noise added per band, in image units 0..1.
+        noise: root mean square of the noise added per band, in image units 0..1: strong enough to be taken for
+            content (weak noise only shows where the network adds things up).
+        wave: root mean square of a single wave, weak enough for the gradient to hold.
         seed: of probes and noise.
         heatmap: number of single waves of the optional check; 0 for none.
     """
@@ -48,7 +50,8 @@ class Examination:
     images: int = 64
     batch_size: int = 8
     workers: int = 0
-    noise: float = 0.05
+    noise: float = 0.15
+    wave: float = 0.05
     seed: int = 0
     heatmap: int = 0
 
@@ -117,7 +120,7 @@ class _Look:
         self.levels: list[list[np.ndarray]] = []
         self.strides: list[int] = []
         self.waves = (
-            WaveProbe(self.size, settings.heatmap, settings.noise, self._first_score) if settings.heatmap else None
+            WaveProbe(self.size, settings.heatmap, settings.wave, self._first_score) if settings.heatmap else None
         )
 
     def __call__(self, batch: Batch, labels: Sequence[np.ndarray], indices: Sequence[int]) -> None:
@@ -175,7 +178,7 @@ class _Look:
             learning=read_learning(run),
             heatmap=self.waves.result() if self.waves is not None else None,
             noise=self.settings.noise,
-            forwards=self.settings.passes + (len(self.waves.places) if self.waves is not None else 0),
+            forwards=float(self.settings.passes + (len(self.waves.places) if self.waves is not None else 0)),
             seconds=seconds,
             notes=()
             if levels

@@ -122,6 +122,8 @@ def block_sensitivity(gradient: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 8 
     What does not fill a block at the right and below is left out; NaN for images smaller than a block.
     """
     b, c, h, w = gradient.shape
+    if min(h, w) < BLOCK:
+        return gradient.new_full((b, BLOCK, BLOCK), float("nan"))
     whole = gradient[..., : h - h % BLOCK, : w - w % BLOCK].contiguous()
     blocks = block_dct(whole, BLOCK).view(b, c, h // BLOCK, BLOCK, w // BLOCK, BLOCK)
     return blocks.square().sum(dim=1).mean(dim=(1, 3))

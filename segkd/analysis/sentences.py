@@ -128,9 +128,7 @@ def compared(other: Group, base: Group) -> list[Sentence]:
         few = min(len(other.runs), len(base.runs)) < 3
         verdict: Verdict = "cannot be told" if few else "supported" if less else "not supported"
         why = " (fewer than 3 seeds: no result)" if few else ""
-        text = (
-            f"{side}, {other.name} against {base.name}: {what} in {_list(less)}; the opposite in {_list(more)}{why}."
-        )
+        text = f"{side}, {other.name} against {base.name}: {what} in {_list(less)}; the opposite in {_list(more)}{why}."
         found.append(Sentence(text, verdict))
     return found
 

@@ -1,4 +1,4 @@
-"""The commands that end with a page: `segkd evaluate` and `segkd analyse`, whose `report.html` lies beside their files."""
+"""The commands that end with a page, `segkd evaluate` and `segkd analyse`: `report.html` lies beside their files."""
 
 from segkd.experiment.commands import judge
 from segkd.types import InputError

@@ -1,0 +1,61 @@
+import pytest
+import torch
+
+from segkd.analysis.output import output_stride, planes, through_stride
+from segkd.frequency.rings import ring_energy, ring_matrix
+from segkd.models.network import FusionNet
+from segkd.models.smp import SmpNet
+from segkd.types import IGNORE
+from tests.analysis.networks import Constant
+from tests.conftest import TINY
+
+
+def test_planes_of_two_classes_are_the_foreground():
+    label = torch.tensor([[[0, 1], [IGNORE, 1]]])
+    shares = torch.tensor([[[[0.8, 0.1], [0.5, 0.3]], [[0.2, 0.9], [0.5, 0.7]]]])
+    shown, truth = planes(shares, label)
+    assert torch.equal(truth, torch.tensor([[[[0.0, 1.0], [0.0, 1.0]]]]))
+    assert torch.equal(shown, torch.tensor([[[[0.2, 0.9], [0.0, 0.7]]]]))
+    shown, truth = planes(torch.rand(1, 3, 2, 2), label)
+    assert shown.shape == (1, 3, 2, 2) and truth.sum() == 3
+
+
+def test_both_classes_have_the_same_error_in_every_band():
+    label = (torch.rand(2, 32, 32) > 0.6).long()
+    shares = torch.randn(2, 2, 32, 32).softmax(dim=1)
+    truth = torch.nn.functional.one_hot(label, 2).permute(0, 3, 1, 2)
+    energy = ring_energy(shares - truth, ring_matrix(32, 32))
+    assert torch.allclose(energy[:, 0], energy[:, 1], rtol=1e-4)
+
+
+def test_an_independent_prediction_errs_as_theory_says():
+    """E_b^2 = 1 + |P_b p|^2 / |P_b g|^2 where p and g are independent: to know nothing and say much is worse than 1."""
+    label = (torch.rand(400, 24, 24) > 0.5).float()
+    guess = torch.rand(400, 24, 24)
+    matrix = ring_matrix(24, 24)
+    label_energy, guess_energy, error = (
+        ring_energy(field, matrix).sum(dim=0)[2:] for field in (label, guess, guess - label)
+    )
+    assert torch.allclose(error / label_energy, 1 + guess_energy / label_energy, rtol=0.03)
+
+
+def test_a_label_through_a_stride_loses_high_bands_first():
+    label = (torch.rand(4, 1, 16, 16) > 0.5).float().repeat_interleave(4, 2).repeat_interleave(4, 3)
+    matrix = ring_matrix(64, 64)
+    below = ring_energy(label, matrix).sum(dim=(0, 1))
+    errors = {}
+    for stride in (1, 2, 4, 8):
+        errors[stride] = (ring_energy(through_stride(label, stride) - label, matrix).sum(dim=(0, 1)) / below)[1:].sqrt()
+    assert errors[1].max() == 0
+    assert (errors[8] > errors[4])[:4].all() and (errors[4] > errors[2])[:4].all()
+    assert errors[4][0] < 0.2 < errors[4][5]
+
+
+@pytest.mark.parametrize("architecture,stride", [("FPN", 4), ("Unet", 1), ("DeepLabV3Plus", 4), ("Segformer", 4)])
+def test_the_stride_of_known_decoders_is_found(architecture, stride):
+    assert output_stride(SmpNet(3, architecture, TINY, weights=None).eval(), 3, (64, 96)) == stride
+
+
+def test_the_stride_of_ours_and_of_no_convolution():
+    assert output_stride(FusionNet(2, TINY, weights=None).eval(), 2, (64, 64)) == 2
+    assert output_stride(Constant(2), 2, (32, 32)) == 1
