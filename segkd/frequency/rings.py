@@ -12,7 +12,7 @@ from segkd.frequency.spectrum import BANDS
 
 
 def ring_of(h: int, w: int, rings: int = BANDS) -> Int64[Tensor, "h k"]:
-    """The ring 0..rings-1 of each coefficient of `torch.fft.rfft2` of an image h x w, k = w // 2 + 1; -1 for the mean."""
+    """The ring 0..rings-1 of each coefficient of `torch.fft.rfft2` of h x w, k = w // 2 + 1; -1 for the mean."""
     fy, fx = torch.fft.fftfreq(h, dtype=torch.float64), torch.fft.rfftfreq(w, dtype=torch.float64)
     ring = (torch.hypot(fy.unsqueeze(1), fx) * 2 * rings).floor().clamp(max=rings - 1).long()
     ring[0, 0] = -1
