@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
-from segkd.frequency.rings import ring_energy, ring_matrix
+from segkd.frequency.rings import power, ring_energy, ring_matrix
 from segkd.frequency.spectrum import BANDS
 from segkd.types import Batch
 
@@ -44,9 +44,10 @@ class BandErrors:
         if batch.ids not in self.labels:
             self.labels[batch.ids] = label_energy(batch.label.cpu(), logits.shape[1], self.matrix.cpu())
         self.matrix = self.matrix.to(logits.device)
-        energy = ring_energy(difference(batch.label, logits), self.matrix).flatten(0, 1)
-        # float64 on the CPU, which every device can do, so that the order of sums does not matter
-        self.sums += np.stack([energy.cpu().double().sum(dim=0).numpy(), self.labels[batch.ids]])
+        # an image at a time stays in the cache; rings are a sum too, so they come last
+        squares = torch.stack([power(one).sum(dim=0) for one in difference(batch.label, logits)]).flatten(1)
+        energy = (squares @ self.matrix).cpu().double()  # not every device has float64
+        self.sums += np.stack([energy.sum(dim=0).numpy(), self.labels[batch.ids]])
 
     def take(self, accelerator: Accelerator) -> list[float]:
         """E_b of what all processes saw since the last call, the same on each; NaN where no label has energy."""
@@ -62,23 +63,22 @@ def difference(label: Int64[Tensor, "b h w"], logits: Float[Tensor, "b k h w"]) 
     p_0 - g_0 = (1 - p_1) - (1 - g_1) = -(p_1 - g_1) on every valid pixel, so class 0 has the same energy; so has its
     label, g_0 = 1 - g_1, whose mean is in no band, where no pixel is ignored (else it would also hold their shape).
     """
-    k = logits.shape[1]
-    p = (logits[:, 1:] - logits[:, :1]).sigmoid() if k == 2 else logits.softmax(dim=1)
-    valid = label < k
-    return (p - planes_of_label(label, k).to(p.dtype)) * valid.unsqueeze(1)
+    k, one = logits.shape[1], label.unsqueeze(1)
+    valid = one < k
+    if k == 2:  # the label is its own plane; 255, where it stands, is wiped out below
+        p = (logits[:, 1:] - logits[:, :1]).sigmoid_().sub_(one)
+    else:  # without a one-hot label: -1 at the label's class
+        p = logits.softmax(dim=1)
+        p.scatter_add_(1, one * valid, p.new_full((), -1.0).expand(one.shape))
+    return p.mul_(valid)
 
 
 def label_energy(label: Int64[Tensor, "b h w"], classes: int, matrix: Float[Tensor, "hk bands"]) -> np.ndarray:
-    """sum |P_b g|^2 over images and planes, float64 [bands]; `matrix` is the label's `ring_matrix`."""
+    """sum |P_b g|^2 over images and the planes of `difference`, float64 [bands]; `matrix`: of the same size."""
     total = np.zeros(matrix.shape[1])
-    for one in label.split(1):  # an image at a time: this runs once, and doubles of many classes are large
-        g = planes_of_label(one, classes).double()
-        energy = ring_energy(g, matrix).sum(dim=(0, 1))
+    wanted = torch.arange(1 if classes == 2 else 0, classes).view(-1, 1, 1)
+    for one in label:  # an image at a time: this runs once, and doubles of many classes are large
+        g = (one == wanted).double()
+        energy = ring_energy(g, matrix).sum(dim=0)
         total += torch.where(energy > ROUNDING * g.sum(), energy, 0).numpy()
     return total
-
-
-def planes_of_label(label: Int64[Tensor, "b h w"], classes: int) -> Bool[Tensor, "b planes h w"]:
-    """The one-hot label, False on ignored pixels; for two classes, the plane of class 1 alone."""
-    wanted = torch.arange(1 if classes == 2 else 0, classes, device=label.device)
-    return label.unsqueeze(1) == wanted.view(1, -1, 1, 1)
