@@ -17,6 +17,9 @@ from segkd.types import Batch
 ROUNDING = 1e-20
 """A band with less than this share of a label's energy holds rounding of the transform (float64), not the label."""
 
+PLANES = 8
+"""Planes that are transformed at once."""
+
 
 @final
 class BandErrors:
@@ -44,8 +47,9 @@ class BandErrors:
         if batch.ids not in self.labels:
             self.labels[batch.ids] = label_energy(batch.label.cpu(), logits.shape[1], self.matrix.cpu())
         self.matrix = self.matrix.to(logits.device)
-        # an image at a time stays in the cache; rings are a sum too, so they come last
-        squares = torch.stack([power(one).sum(dim=0) for one in difference(batch.label, logits)]).flatten(1)
+        # a few planes at a time stay in the cache; rings are a sum too, so they come last
+        parts = difference(batch.label, logits).flatten(0, 1).split(PLANES)
+        squares = torch.stack([power(part).sum(dim=0) for part in parts]).flatten(1)
         energy = (squares @ self.matrix).cpu().double()  # not every device has float64
         self.sums += np.stack([energy.sum(dim=0).numpy(), self.labels[batch.ids]])
 
