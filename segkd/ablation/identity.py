@@ -13,6 +13,7 @@ from segkd.experiment.folder import flat
 
 WITHOUT_EFFECT = frozenset({
     "data.root", "data.workers", "data.cache_gb", "engine.threads", "engine.log_every", "engine.save_every",
+    "evaluation.band_errors",
 })  # fmt: skip
 """Settings that change where and how fast a run goes, not its result; the files below data.root are looked at."""
 

@@ -21,13 +21,17 @@ from segkd.types import Batch
 
 @dataclass(frozen=True)
 class Plan:
-    """How long, and how often what happens; `per_epoch` counts micro-steps."""
+    """How long, and how often what happens.
+
+    `per_epoch` counts micro-steps, `log_every` and `save_every` optimiser steps, `validate_every` epochs, in fractions
+    too; `patience` counts validations.
+    """
 
     epochs: int
     per_epoch: int
     log_every: int
     save_every: int
-    validate_every: int
+    validate_every: float
     patience: int | None
     select: str
 
@@ -35,6 +39,18 @@ class Plan:
     def total(self) -> int:
         """Micro-steps of the whole training."""
         return self.epochs * self.per_epoch
+
+    def validates(self, micro: int, accumulate: int) -> bool:
+        """Whether a validation is due after `micro` micro-steps, the end of an optimiser step of `accumulate`.
+
+        One that falls due within an optimiser step waits for its end. Nothing is remembered, so a resumed run
+        validates where an unbroken one does.
+        """
+        return micro >= self.total or self._due(micro) > self._due(micro - accumulate)
+
+    def _due(self, micro: int) -> int:
+        """Validations that are due by then; a millionth of one is rounding (.7 x 10 = 7.000000000000001)."""
+        return int(micro / self.per_epoch / self.validate_every + 1e-6)
 
 
 class Reporter(ABC):
@@ -45,8 +61,8 @@ class Reporter(ABC):
         """One micro-step is done; `loss` is the mean since the last log when there is a new one."""
 
     @abstractmethod
-    def validated(self, epoch: int, scores: dict[str, float], best: bool) -> None:
-        """A validation is done."""
+    def validated(self, epoch: int | float, scores: dict[str, float], best: bool) -> None:
+        """A validation is done, so many epochs after the start (a whole number where it is one)."""
 
     @abstractmethod
     def warn(self, sentence: str) -> None:
@@ -88,20 +104,23 @@ def train(engine: Engine, batches: Iterable[Batch], plan: Plan, progress: Progre
                     engine.accelerator.num_processes,
                 )
             outputs.reporter.advance(engine, loss)
-            epoch, rest = divmod(engine.micro, plan.per_epoch)
-            if rest == 0 and (epoch % plan.validate_every == 0 or epoch == plan.epochs):
-                _validate(engine, epoch, plan, progress, outputs, watch)
+            due = whole and plan.validates(engine.micro, engine.accelerator.gradient_accumulation_steps)
+            if due:
+                _validate(engine, plan, progress, outputs, watch)
             signalled = _anywhere(engine, signals) if whole else ""
             ended = engine.micro >= plan.total or _out_of_patience(plan, progress)
-            if whole and (rest == 0 or engine.step % plan.save_every == 0 or signalled or ended):
+            saves = engine.micro % plan.per_epoch == 0 or engine.step % plan.save_every == 0
+            if whole and (saves or due or signalled or ended):
                 _save(engine, progress, outputs)
             if signalled or ended:
                 return signalled or ("done" if engine.micro >= plan.total else "stopped early")
     raise RuntimeError("the stream of batches ended before the training did")
 
 
-def _validate(engine: Engine, epoch: int, plan: Plan, progress: Progress, outputs: Outputs, watch: Watch) -> None:
+def _validate(engine: Engine, plan: Plan, progress: Progress, outputs: Outputs, watch: Watch) -> None:
     meter = outputs.validate()
+    whole, rest = divmod(engine.micro, plan.per_epoch)
+    epoch = engine.micro / plan.per_epoch if rest else whole
     scores = meter.scores()
     score = scores[plan.select]
     better = not math.isnan(score) and (progress.best is None or score > progress.best)

@@ -20,7 +20,8 @@ class Recorder:
 
     Args:
         folder: the run folder.
-        step: the step to go on from; what stands beyond it in the logs is removed.
+        step: the step to go on from; what stands beyond it in the logs is removed. -1 begins anew: even what was
+            written before the first step goes.
         writes: False makes every call return at once.
     """
 
@@ -54,7 +55,9 @@ class Recorder:
         self.scalars("train", {"loss": loss, **terms, "lr": max(rates), "images_per_second": speed}, step)
         return loss
 
-    def scores(self, step: int, epoch: int, scores: Mapping[str, float], per_class: Mapping[str, float]) -> None:
+    def scores(
+        self, step: int, epoch: int | float, scores: Mapping[str, float], per_class: Mapping[str, float]
+    ) -> None:
         """Writes the scores of one validation."""
         clean = {name: number(value) for name, value in scores.items()}
         classes = {name: number(value) for name, value in per_class.items()}

@@ -60,11 +60,11 @@ class TrainingReporter(Reporter):
         if loss is not None:
             self.bar.update(self.task, description=f"step {engine.step}  loss {loss:.4f}")
 
-    def validated(self, epoch: int, scores: dict[str, float], best: bool) -> None:
+    def validated(self, epoch: int | float, scores: dict[str, float], best: bool) -> None:
         """Prints the scores of a validation."""
         chosen = [self.select, *(n for n in ("f_mean", "mae", "pixel_accuracy") if n in scores and n != self.select)]
         text = "  ".join(f"{name} {scores[name]:.4f}" for name in chosen[:3])
-        self.console.print(f"epoch {epoch:>3}/{self.epochs}  val {text}{'  (best so far)' if best else ''}")
+        self.console.print(f"epoch {round(epoch, 2):>3}/{self.epochs}  val {text}{'  (best so far)' if best else ''}")
 
     def warn(self, sentence: str) -> None:
         """Prints a warning."""

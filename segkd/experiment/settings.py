@@ -62,8 +62,9 @@ class EngineSettings:
         threads: CPU threads of torch; null leaves torch's choice. The last bits of a result depend on it. Where other
             programs keep a core busy, give one less than there are cores: threads wait for each other at every layer.
         log_every: optimiser steps between two lines of metrics.jsonl.
-        save_every: optimiser steps between two checkpoints within an epoch; every epoch ends with one.
-        patience: validations without a better score after which training stops; null never stops early.
+        save_every: optimiser steps between two checkpoints within an epoch; every epoch and validation ends with one.
+        patience: validations (not epochs: see `evaluation.every`) without a better score after which training stops;
+            null never stops early.
     """
 
     epochs: int = 30
@@ -88,19 +89,23 @@ class Evaluation:
     """How validation runs.
 
     Args:
-        every: epochs between two validations; the last epoch always ends with one.
+        every: epochs between two validations; .25 validates four times per epoch, each at the end of an optimiser
+            step. The training always ends with one.
         select: the score on val that decides which weights are kept; null is miou_image for two classes and
             miou_dataset for more.
         threshold: for two classes, foreground is p >= threshold in all IoU scores.
+        band_errors: before the first step and at every validation, the relative error of the probabilities in each
+            band of spatial frequency on val, as lines of kind "spectrum" in metrics.jsonl and in TensorBoard.
     """
 
-    every: int = 1
+    every: float = 1.0
     select: str | None = None
     threshold: float = 0.5
+    band_errors: bool = True
 
     def __post_init__(self) -> None:
-        if self.every < 1:
-            raise InputError(f"evaluation.every must be at least 1, found {self.every}.")
+        if not self.every > 0:
+            raise InputError(f"evaluation.every is a number of epochs above 0, found {self.every}.")
         if not 0 < self.threshold < 1:
             raise InputError(f"evaluation.threshold is a probability in 0..1, found {self.threshold}.")
 

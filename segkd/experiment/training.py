@@ -70,18 +70,17 @@ def run_training(parser: ArgumentParser, config: Namespace, folder: Path, *, res
     engine = _engine(accelerator, objects, objects.engine.epochs * batches.per_epoch, config.seed)
     progress = _resumed(engine, folder, console) if resume else Progress()
     _refuse_wrong_output(engine, objects.data)
-    cost = complexity(engine.bare.student, objects.data.shape)
-    console.print(f"model: {type(engine.bare.student).__name__}, {cost}")
-    if accelerator.is_main_process:
-        save_environment(folder, engine, {"data": about, "complexity": vars(cost)})
+    _describe(engine, objects.data, about, folder, console)
 
-    recorder = Recorder(folder, engine.step, accelerator.is_main_process)
-    card = _card(config, objects.data)
-    validation = Validation(engine, objects.data, records["val"], recorder, folder, card, objects.evaluation.threshold)
-    plan = _plan(objects, batches.per_epoch, select)
+    recorder = Recorder(folder, engine.step if engine.micro else -1, accelerator.is_main_process)
+    card, plan = _card(config, objects.data), _plan(objects, batches.per_epoch, select)
+    validation = Validation(
+        engine, objects.data, records["val"], recorder, folder, card, objects.evaluation, plan.per_epoch
+    )
     batches.start = engine.micro
     loader = train_loader(dataset, batches, objects.data.workers)
     with recorder, training_reporter(console, select, plan.epochs, engine.micro, plan.total) as reporter:
+        validation.begin()
         how = train(engine, loader, plan, progress, Outputs(folder, recorder, reporter, validation, validation.keep))
     seconds = time.perf_counter() - start
     if accelerator.is_main_process:
@@ -185,6 +184,14 @@ def _resumed(engine: Engine, folder: Path, console: Console) -> Progress:
     return progress
 
 
+def _describe(engine: Engine, data: Data, about: str, folder: Path, console: Console) -> None:
+    """Says how large the model is, and keeps that with what the run depends on."""
+    cost = complexity(engine.bare.student, data.shape)
+    console.print(f"model: {type(engine.bare.student).__name__}, {cost}")
+    if engine.accelerator.is_main_process:
+        save_environment(folder, engine, {"data": about, "complexity": vars(cost)})
+
+
 def _plan(objects: Namespace, per_epoch: int, select: str) -> Plan:
     settings: EngineSettings = objects.engine
     return Plan(
@@ -218,5 +225,5 @@ def _one_batch(objects: Namespace, records: dict[str, Records]) -> dict[str, Rec
     few = Records("one batch", whole.ids[: objects.data.batch_size], whole.load)
     objects.data = replace(objects.data, batch_size=len(few), augment=None)
     objects.engine = replace(objects.engine, epochs=OVERFIT_EPOCHS, patience=None)
-    objects.evaluation = replace(objects.evaluation, every=OVERFIT_EPOCHS // 4)
+    objects.evaluation = replace(objects.evaluation, every=OVERFIT_EPOCHS / 4, band_errors=False)
     return {"train": few, "val": few}

@@ -7,10 +7,13 @@ from typing import final
 from segkd.datasets.data import Data, Records
 from segkd.datasets.loader import SegmentationDataset, collate
 from segkd.datasets.transforms import Transform
-from segkd.engine.evaluate import evaluate
+from segkd.engine.bands import BandErrors
+from segkd.engine.evaluate import evaluate, nothing, predicted
 from segkd.engine.panels import disturbed_panel, panel
 from segkd.engine.record import Recorder, number
 from segkd.engine.step import Engine
+from segkd.experiment.settings import Evaluation
+from segkd.frequency.rings import EDGES
 from segkd.metrics.meter import Meter
 from segkd.models.store import ModelCard, save_student
 from segkd.types import Disturbance
@@ -23,7 +26,8 @@ PICTURED = 4
 class Validation:
     """Validates the network that is kept (the average, if there is one) on the val split.
 
-    `card` describes the student but for what only a validation knows: threshold, scores, step.
+    `card` describes the student but for what only a validation knows: threshold, scores, step. `per_epoch` counts
+    micro-steps.
     """
 
     engine: Engine
@@ -32,7 +36,8 @@ class Validation:
     recorder: Recorder
     folder: Path
     card: ModelCard
-    threshold: float
+    settings: Evaluation
+    per_epoch: int
 
     def __post_init__(self) -> None:
         k, shape = len(self.data.classes), self.data.shape
@@ -40,9 +45,21 @@ class Validation:
         soft = Transform(shape, None, k, soft=self.engine.bare.distiller.needs_soft)
         few = SegmentationDataset(self.val, soft, seed=0)
         self.few = collate([few[0, i] for i in range(min(PICTURED, len(few)))]).to(self.engine.accelerator.device)
+        self.bands = BandErrors(shape) if self.settings.band_errors else None
+
+    def begin(self) -> None:
+        """Before the first step of a run: the band errors alone, from which their learning curves start.
+
+        Draws no random number; a run that goes on has its line already.
+        """
+        engine = self.engine
+        if self.bands is not None and engine.micro == 0:
+            for batch, logits, _ in predicted(engine.bare.kept, self.dataset, engine.accelerator, self.data.batch_size):
+                self.bands(batch, logits)
+            self._record_bands(self.bands)
 
     def __call__(self) -> Meter:
-        """The meter of the val split; pictures and the teacher's quality go to TensorBoard."""
+        """The meter of the val split; pictures, the teacher's quality and band errors go to TensorBoard."""
         engine, network = self.engine, self.engine.bare.kept
         if engine.accelerator.is_main_process:
             picture, quality = panel(network, engine.bare.distiller, self.few)
@@ -50,14 +67,29 @@ class Validation:
             self.recorder.scalars("teacher", quality, engine.step)
             if engine.bare.disturbance is not None:
                 self._record(engine.bare.disturbance)
-        return evaluate(
+        meter = evaluate(
             network,
             self.dataset,
             self.data.classes,
             engine.accelerator,
             batch_size=self.data.batch_size,
-            threshold=self.threshold,
+            threshold=self.settings.threshold,
+            look=self.bands or nothing,
         )
+        if self.bands is not None:
+            self._record_bands(self.bands)
+        return meter
+
+    def _record_bands(self, bands: BandErrors) -> None:
+        errors, step = bands.take(self.engine.accelerator), self.engine.step
+        content = {
+            "epoch": self.engine.micro / self.per_epoch,
+            "edges": list(EDGES),
+            "errors": [number(error) for error in errors],
+            "split": "val",
+        }
+        self.recorder.note("spectrum", step, content)
+        self.recorder.scalars("spectrum", {f"error_band{b}": error for b, error in enumerate(errors)}, step)
 
     def _record(self, disturbance: Disturbance) -> None:
         picture, quality = disturbed_panel(disturbance, self.few)

@@ -39,7 +39,8 @@ def ring_matrix(h: int, w: int, edges: Sequence[float] = EDGES) -> Float[Tensor,
 
 def power(field: Float[Tensor, "*n h w"]) -> Float[Tensor, "*n h k"]:
     """|F|^2 on the half plane, F unitary: with the mirrored half, the sum is that of the squares (Parseval)."""
-    return torch.fft.rfft2(field.float() if field.dtype != torch.float64 else field, norm="ortho").abs().square()
+    found = torch.fft.rfft2(field.float() if field.dtype != torch.float64 else field, norm="ortho")
+    return found.real.square() + found.imag.square()  # without the root that a modulus takes
 
 
 def ring_energy(field: Float[Tensor, "*n h w"], matrix: Float[Tensor, "hk rings"]) -> Float[Tensor, "*n rings"]:

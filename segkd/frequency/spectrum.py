@@ -57,6 +57,12 @@ def mean_table(tables: Sequence[Tensor], n: int) -> Float[Tensor, "c n n"]:
     return torch.cat(means).cpu()
 
 
+def band_means(table: Float[Tensor, "n n"]) -> list[float]:
+    """The mean of a table's entries in each band; NaN where a small block has no coefficient of the band."""
+    bands = band_of(len(table))
+    return [float(table[bands == band].mean()) for band in range(BANDS)]
+
+
 def heat_maps(
     tables: Sequence[Tensor], mean: Float[Tensor, "c n n"], bounds: tuple[float, float]
 ) -> dict[str, UInt8[np.ndarray, "_h _w 3"]]:

@@ -3,8 +3,9 @@ import signal
 
 import numpy as np
 import pytest
+import torch
 
-from segkd.engine.checkpoint import Progress
+from segkd.engine.checkpoint import Progress, load_checkpoint
 from segkd.engine.loop import Outputs, Plan, Reporter, interruption, train
 from segkd.engine.record import Recorder, read_lines
 from segkd.metrics.counts import count_classes
@@ -37,12 +38,12 @@ def meter_of(right: int) -> Meter:
     return meter
 
 
-def run(tmp_path, batch, found, **changes):
-    plan = {"epochs": 6, "per_epoch": 2, "log_every": 1, "save_every": 100, "validate_every": 1, "patience": None}
-    meters, kept, notes, engine = iter(map(meter_of, found)), [], Notes(), make_engine()
-    with Recorder(tmp_path, 0, writes=True) as recorder:
+def run(tmp_path, batch, found, engine=None, progress=None, **changes):
+    plan = {"epochs": 6, "per_epoch": 2, "log_every": 1, "save_every": 100, "validate_every": 1.0, "patience": None}
+    meters, kept, notes, engine = iter(map(meter_of, found)), [], Notes(), engine or make_engine()
+    with Recorder(tmp_path, engine.step, writes=True) as recorder:
         outputs = Outputs(tmp_path, recorder, notes, lambda: next(meters), lambda meter: kept.append(meter.scores()))
-        progress = Progress()
+        progress = progress or Progress()
         how = train(engine, iter(lambda: batch, None), Plan(select="miou_image", **plan | changes), progress, outputs)
     return how, engine, notes, kept, progress
 
@@ -56,10 +57,76 @@ def test_the_best_is_kept_and_patience_ends_the_training(tmp_path, make_batch):
 
 
 def test_the_last_epoch_always_ends_with_a_validation(tmp_path, make_batch):
-    how, engine, notes, *_ = run(tmp_path, make_batch(soft=False), [4] * 6, epochs=5, validate_every=2)
+    how, engine, notes, *_ = run(tmp_path, make_batch(soft=False), [4] * 6, epochs=5, validate_every=2.0)
     assert how == "done" and [epoch for epoch, *_ in notes.validations] == [2, 4, 5] and notes.steps == 10
     lines = read_lines(tmp_path / "metrics.jsonl")
     assert [line["step"] for line in lines if line["kind"] == "val"] == [4, 8, 10]
+
+
+def due(every: float, per_epoch: int, epochs: int = 2, accumulate: int = 1) -> list[int]:
+    plan = Plan(epochs, per_epoch, 1, 100, every, None, "miou_image")
+    ends = range(accumulate, plan.total + 1, accumulate)
+    return [micro for micro in ends if plan.validates(micro, accumulate)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ((1.0, 4, 3), [4, 8, 12]),
+        ((2.0, 4, 5), [8, 16, 20]),
+        ((0.25, 8), [2, 4, 6, 8, 10, 12, 14, 16]),
+        ((0.25, 10), [3, 5, 8, 10, 13, 15, 18, 20]),  # four per epoch, though 10 is no multiple of 4
+        ((1.5, 4, 4), [6, 12, 16]),
+        ((0.7, 10), [7, 14, 20]),  # .7 x 10 is a little more than 7
+        ((0.01, 3), [1, 2, 3, 4, 5, 6]),  # no more often than every step
+        ((0.25, 12, 1, 4), [4, 8, 12]),  # no more often than every optimiser step
+        ((0.5, 6, 2, 2), [4, 6, 10, 12]),  # due after 3, in the middle of an accumulation: at its end
+    ],
+)
+def test_when_a_validation_is_due(settings, expected):
+    assert due(*settings) == expected
+
+
+def test_every_epoch_has_as_many_validations_as_was_asked_for():
+    for per_epoch in range(4, 60):
+        assert len(due(0.25, per_epoch, epochs=5)) == 20
+        assert due(0.25, per_epoch, epochs=5)[3::4] == [per_epoch * epoch for epoch in range(1, 6)]
+
+
+def test_validations_within_an_epoch_and_a_resumed_run_goes_on_with_them(tmp_path, make_batch):
+    batch, plan = make_batch(soft=False), {"epochs": 2, "per_epoch": 8, "validate_every": 0.25}
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    for folder in (whole, parts):
+        folder.mkdir()
+    *_, notes, _, progress = run(whole, batch, [4, 5, 8, 6, 7, 8, 7, 6], make_engine(accumulate=2), **plan)
+    assert [epoch for epoch, *_ in notes.validations] == [0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75, 2]
+    lines = [line for line in read_lines(whole / "metrics.jsonl") if line["kind"] == "val"]
+    assert [line["epoch"] for line in lines] == [epoch for epoch, *_ in notes.validations]
+    assert isinstance(lines[3]["epoch"], int)  # a whole number looks like one
+
+    # stopped after three validations: the same steps under a plan that ends there
+    run(parts, batch, [4, 5, 8], make_engine(accumulate=2), epochs=1, per_epoch=6, validate_every=1 / 3)
+    resumed = make_engine(accumulate=2)
+    before, _ = load_checkpoint(parts / "checkpoints" / "last.pt", resumed)
+    assert resumed.micro == 6 and before.best is not None
+    *_, notes, _, after = run(parts, batch, [6, 7, 8, 7, 6], resumed, before, **plan)
+    assert [epoch for epoch, *_ in notes.validations] == [1, 1.25, 1.5, 1.75, 2] and after == progress
+    assert [line["step"] for line in read_lines(parts / "metrics.jsonl") if line["kind"] == "val"] == [*range(1, 9)]
+
+
+def test_a_validation_leaves_a_checkpoint(tmp_path, make_batch):
+    saved = []
+
+    class Looks(Notes):
+        def advance(self, engine, loss):
+            path = tmp_path / "checkpoints" / "last.pt"
+            saved.append(torch.load(path, weights_only=True)["micro"] if path.is_file() else 0)
+
+    with Recorder(tmp_path, 0, writes=True) as recorder:
+        outputs = Outputs(tmp_path, recorder, Looks(), lambda: meter_of(4), lambda meter: None)
+        plan = Plan(1, 9, 1, 100, 1 / 3, None, "miou_image")
+        train(make_engine(), iter(lambda: make_batch(soft=False), None), plan, Progress(), outputs)
+    assert saved == [0, 0, 0, 3, 3, 3, 6, 6, 6]
 
 
 def test_a_silent_class_is_warned_of(tmp_path, make_batch):
@@ -78,7 +145,7 @@ def test_a_signal_saves_and_leaves(tmp_path, make_batch):
 
     with Recorder(tmp_path, 0, writes=True) as recorder:
         outputs = Outputs(tmp_path, recorder, Notes(), lambda: meter_of(4), lambda meter: None)
-        plan = Plan(50, 2, 1, 100, 1, None, "miou_image")
+        plan = Plan(50, 2, 1, 100, 1.0, None, "miou_image")
         engine = make_engine()
         assert train(engine, batches(), plan, Progress(), outputs) == "SIGTERM"
     assert engine.micro == 4 and (tmp_path / "checkpoints" / "last.pt").is_file()

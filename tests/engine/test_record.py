@@ -35,5 +35,12 @@ def test_rewinding_drops_later_lines_and_a_torn_last_one(tmp_path):
     assert path.read_text().endswith("}\n")
 
 
+def test_a_run_that_begins_anew_keeps_nothing_not_even_what_came_before_the_first_step(tmp_path):
+    for start, kept in ((-1, 1), (0, 2), (-1, 1)):
+        with Recorder(tmp_path, start, writes=True) as recorder:
+            recorder.note("spectrum", 0, {"errors": [1.0]})
+        assert len(read_lines(tmp_path / "metrics.jsonl")) == kept
+
+
 def test_json_has_no_nan():
     assert number(float("nan")) is None and number(0.5) == 0.5

@@ -78,7 +78,7 @@ def unbroken(tmp_path_factory) -> Path:
 
 def scores(run: Path) -> list[dict]:
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [line for line in lines if line["kind"] == "val"]
+    return [line for line in lines if line["kind"] in ("val", "spectrum")]
 
 
 def assert_same(run: Path, other: Path) -> None:

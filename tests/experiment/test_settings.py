@@ -99,6 +99,14 @@ def test_a_users_own_class_needs_no_edit_in_the_package(tmp_path, monkeypatch):
     assert objects.distiller.teacher.height == 2.5
 
 
+@pytest.mark.parametrize("every", ["2", "0.25"])
+def test_epochs_between_validations_are_whole_or_fractions(every):
+    parser = training_parser()
+    evaluation = instantiate(parser, parse(parser, ["--evaluation.every", every, *QUICK])).evaluation
+    assert isinstance(evaluation.every, float) and evaluation.every == float(every)
+    assert evaluation.band_errors
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -109,6 +117,8 @@ def test_a_users_own_class_needs_no_edit_in_the_package(tmp_path, monkeypatch):
         ("distiller: {teacher: {class_path: LabelTeacher, init_args: {kin: constant}}}", "kin"),
         ("distiller: {teacher: {class_path: LabelTeacher, init_args: {kind: constannt}}}", "constannt"),
         ("engine: {epochs: 0}", "engine.epochs"),
+        ("evaluation: {every: 0}", "evaluation.every is a number of epochs above 0, found 0"),
+        ("evaluation: {every: often}", "evaluation.every"),
     ],
 )
 def test_mistakes_in_a_layer_are_named(tmp_path, content, said):

@@ -6,6 +6,7 @@ import torch
 
 from segkd.frequency.disturb import DctQuantization
 from segkd.frequency.rounding import Tanh
+from segkd.frequency.spectrum import band_of
 from segkd.frequency.tables import AnnexK, Flat
 from segkd.types import InputError
 
@@ -187,6 +188,19 @@ def test_a_report_has_bits_and_pictures_and_a_record(objective, make_batch):
     report = make(objective=objective).report(make_batch())
     assert len(report.record["bits"]) == 8 and len(report.record["log2_steps"]) == 3
     assert "table" in report.pictures and "bits/band0" in report.scalars
+
+
+def test_a_report_has_the_mean_step_of_each_band_of_the_first_plane(make_batch):
+    stage = make(objective="fixed")
+    report = stage.report(make_batch())
+    table, bands = torch.tensor(report.record["log2_steps"]), band_of(8)
+    for band in range(8):
+        expected = float(table[0][bands == band].mean())
+        assert report.record["log2_step_bands"][band] == pytest.approx(expected, abs=2e-3)
+        assert report.scalars[f"log2_step/band{band}"] == pytest.approx(expected, abs=2e-3)
+    report = make(objective="fixed", block=4).report(make_batch())
+    assert [b for b in range(8) if report.record["log2_step_bands"][b] is None] == [1, 3]  # a block of 4 has none
+    assert "log2_step/band1" not in report.scalars and "log2_step/band2" in report.scalars
 
 
 def test_sharpness_follows_the_training(make_batch):

@@ -45,8 +45,14 @@ def test_two_processes_take_the_steps_of_one(tmp_path):
     assert one["step"] == two["step"] == 4 and two["circumstances"]["processes"] == 2
     for name, tensor in one["learner"].items():
         torch.testing.assert_close(two["learner"][name], tensor, rtol=1e-4, atol=1e-5)
-    scores = [json.loads((tmp_path / r / "metrics.jsonl").read_text().splitlines()[-1]) for r in ("one", "two")]
-    assert scores[0]["miou_image"] == pytest.approx(scores[1]["miou_image"], abs=1e-3)
+    one, two = (
+        [json.loads(line) for line in (tmp_path / r / "metrics.jsonl").read_text().splitlines()] for r in ("one", "two")
+    )
+    assert one[-1]["miou_image"] == pytest.approx(two[-1]["miou_image"], abs=1e-3)
+    spectra = [[line for line in lines if line["kind"] == "spectrum"] for lines in (one, two)]
+    assert [line["step"] for line in spectra[0]] == [line["step"] for line in spectra[1]] == [0, 2, 4]
+    for alone, together in zip(*spectra):  # three images: an unequal share for each process
+        assert alone["errors"] == pytest.approx(together["errors"], rel=1e-4)
 
 
 def test_a_tiny_fusion_net_trains_on_two_processes(tmp_path):

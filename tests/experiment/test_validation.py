@@ -1,0 +1,80 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from segkd.frequency.rings import EDGES
+from tests.conftest import TINY
+
+SMALL = {
+    "data.embedded": '{"train": 16, "val": 3, "test": 1, "side": 80}',
+    "data.size": 80,
+    "data.batch_size": 4,
+    "data.workers": 0,
+    "model.encoder": TINY,
+    "model.weights": "null",
+    "model.width": 16,
+    "engine.log_every": 1,
+}
+
+
+def lines_of(run: Path, kind: str) -> list[dict]:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [line for line in lines if line["kind"] == kind]
+
+
+@pytest.fixture
+def trained(run_cli, tmp_path):
+    """A function that trains a tiny network into a folder: (name, settings) -> folder."""
+
+    def train(name: str, *flags: str, **settings) -> Path:
+        given = SMALL | {key.replace("__", "."): value for key, value in settings.items()}
+        overrides = [part for key, value in given.items() for part in (f"--{key}", value)]
+        status, out, err = run_cli("train", *overrides, *flags, "--out", tmp_path / name)
+        assert status in (0, 1), out + err  # 1: a batch was not learned by heart
+        return tmp_path / name
+
+    return train
+
+
+def test_band_errors_from_before_the_first_step_on(trained):
+    run = trained("run", engine__epochs=2, evaluation__every=0.5)
+    spectra = lines_of(run, "spectrum")
+    assert [(line["step"], line["epoch"]) for line in spectra] == [(0, 0.0), (2, 0.5), (4, 1.0), (6, 1.5), (8, 2.0)]
+    assert [line["step"] for line in lines_of(run, "val")] == [2, 4, 6, 8]
+    for line in spectra:
+        assert line["edges"] == list(EDGES) and line["split"] == "val"
+        assert len(line["errors"]) == 8 and all(error > 0 for error in line["errors"])
+    assert len({tuple(line["errors"]) for line in spectra}) == 5
+    events = EventAccumulator(str(run / "tensorboard")).Reload()
+    for b in range(8):
+        drawn = events.Scalars(f"spectrum/error_band{b}")
+        assert [scalar.step for scalar in drawn] == [0, 2, 4, 6, 8]
+        assert [scalar.value for scalar in drawn] == pytest.approx([line["errors"][b] for line in spectra], rel=1e-6)
+
+
+def test_looking_changes_nothing(trained):
+    """The same weights, bit for bit, and the same scores with band errors and without."""
+    runs = [trained(name, engine__epochs=1, evaluation__band_errors=name) for name in ("true", "false")]
+    one, two = (torch.load(run / "checkpoints" / "last.pt", weights_only=True)["learner"] for run in runs)
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert lines_of(runs[0], "val") == lines_of(runs[1], "val")
+    assert len(lines_of(runs[0], "spectrum")) == 2 and not lines_of(runs[1], "spectrum")
+
+
+def test_a_run_that_goes_on_has_one_line_before_the_first_step(trained, run_cli):
+    run = trained("run", engine__epochs=1)
+    before = lines_of(run, "spectrum")
+    status, out, err = run_cli("train", "--resume", run)
+    assert status == 0 and lines_of(run, "spectrum") == before, out + err
+    (run / "checkpoints" / "last.pt").unlink()  # as if it had been killed before the first checkpoint
+    status, out, err = run_cli("train", "--resume", run)
+    assert status == 0 and lines_of(run, "spectrum") == before, out + err
+
+
+def test_one_batch_to_know_by_heart_has_no_spectrum(trained, monkeypatch):
+    monkeypatch.setattr("segkd.experiment.training.OVERFIT_EPOCHS", 4)
+    run = trained("run", "--overfit-one-batch")
+    assert not lines_of(run, "spectrum") and [line["step"] for line in lines_of(run, "val")] == [1, 2, 3, 4]
