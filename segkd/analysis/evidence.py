@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 Kind = Literal["clean", "stop", "low", "high", "noise"]
+Verdict = Literal["supported", "not supported", "cannot be told", "measured"]
 WIDTHS = ("005", "010", "020")
 """Names of the three widths of the boundary band: .5, 1 and 2 % of the image's diagonal."""
 
@@ -134,3 +135,14 @@ class Evidence:
     forwards: float = 0.0
     seconds: float = 0.0
     notes: tuple[str, ...] = field(default_factory=tuple)
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A statement about the evidence, with the numbers in its text, and whether they bear it out.
+
+    "measured" is for a sentence that only reports a number and claims nothing.
+    """
+
+    text: str
+    verdict: Verdict
