@@ -14,9 +14,12 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from jaxtyping import Bool, Float
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from segkd.analysis.summary import Curve, Group
 from segkd.frequency.rings import ring_edges
@@ -72,9 +75,7 @@ class Look:
 
 def looks(groups: Sequence[Group]) -> dict[str, Look]:
     """The look of each group by its name."""
-    return {
-        one.name: Look(COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i, one in enumerate(groups)
-    }
+    return {one.name: Look(COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i, one in enumerate(groups)}
 
 
 def canvas(height: float, width: float = WIDTH) -> Figure:
@@ -113,13 +114,15 @@ def band_axis(axes: Axes, rings: int) -> None:
     """The x axis of bands: frequency with the period below it, a faint line at each band's edge."""
     ticks = (0.0, 0.125, 0.25, 0.375, 0.5)
     axes.set_xlim(0, 0.5)
-    axes.set_xticks(ticks, [f"{tick:g}\n" + (f"({1 / tick:.3g})" if tick else "") for tick in ticks])
+    axes.set_xticks(ticks, [f"{tick:g}\n" + (f"({1 / tick:.2g})" if tick else "") for tick in ticks])
     axes.set_xticks(ring_edges(rings), minor=True)
     axes.grid(True, axis="x", which="minor")
     axes.set_xlabel(BAND_AXIS if axes.get_position().width > 0.3 else "frequency, cycles/pixel (period, pixels)")
 
 
-def draw_curve(axes: Axes, x: Float[np.ndarray, "x"], curve: Curve, look: Look, hollow: np.ndarray | None = None) -> None:
+def draw_curve(
+    axes: Axes, x: Float[np.ndarray, "x"], curve: Curve, look: Look, hollow: np.ndarray | None = None
+) -> None:
     """The mean as a line, its interval as a band, the seeds as thin marks; nothing where nothing is finite.
 
     The interval is that over images, or, where a quantity is none of single images, over seeds.
@@ -158,7 +161,17 @@ def log_y(axes: Axes) -> None:
     """A logarithmic y axis, where anything positive was drawn."""
     values = np.concatenate([np.asarray(line.get_ydata(), float) for line in axes.lines] or [np.zeros(0)])
     if (values[np.isfinite(values)] > 0).any():
-        axes.set_yscale("log", nonpositive="mask")
+        axes.set_yscale("log", nonpositive="clip")
+        plain_log(axes.yaxis)
+
+
+def plain_log(axis: Axis) -> None:
+    """Numbers as they are written by hand, .02 and not 2 x 10^-2, few enough that they do not touch."""
+    low, high = sorted(axis.get_view_interval())
+    close = high < 300 * low
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if close else (1,)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def from_zero(axes: Axes, least: float) -> None:
@@ -185,7 +198,7 @@ def note(axes: Axes, text: str, middle: bool = False) -> None:
     axes.text(x, y, text, transform=axes.transAxes, ha=across, va=up, size=9, color="#555555", zorder=5)
 
 
-def legend(figure: Figure, known: Mapping[str, Look], styles: Mapping[str, str] | None = None, *more: object) -> None:
+def legend(figure: Figure, known: Mapping[str, Look], styles: Mapping[str, str] | None = None, *more: Artist) -> None:
     """One legend below the figure: the groups, then what the line styles mean, then anything else with a label."""
     handles: list = [
         Line2D([], [], color=look.colour, marker=look.marker, lw=1.8, ms=5.5, label=words(name, 34))

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
+from matplotlib.colorbar import Colorbar
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
-from segkd.analysis.canvas import COLOURS, canvas, words
+from segkd.analysis.canvas import COLOURS, canvas, plain_log, words
 from segkd.analysis.evidence import HeatMap
 from segkd.analysis.summary import Group
 from segkd.frequency.rings import ring_edges
@@ -23,7 +24,7 @@ COLUMNS = {
     "prediction": "OUTPUT\nprediction",
     "error": "OUTPUT\nerror",
     "sensitivity": "INPUT\nsensitivity",
-    "untrained_sensitivity": "INPUT\n... untrained",
+    "untrained_sensitivity": "INPUT\nuntrained",
 }
 TOGETHER = ("label", "prediction", "error")
 """Shown with one scale of colour, since they are of one unit."""
@@ -43,8 +44,8 @@ def full_plane(half: Float[np.ndarray, "h k"], w: int) -> Float[np.ndarray, "h w
 def plot_maps(groups: Sequence[Group]) -> Figure:
     """Mean power over both frequencies, a row per group, rings at the edges of the bands."""
     size = groups[0].runs[0].size
-    figure = canvas(0.9 + 1.75 * len(groups))
-    panels = figure.subplots(len(groups), len(COLUMNS), squeeze=False)
+    figure = canvas(1.1 + 1.5 * len(groups))
+    panels = figure.subplots(len(groups), len(COLUMNS), squeeze=False, sharex=True, sharey=True)
     planes = [[_mean_plane(one, key) for key in COLUMNS] for one in groups]
     norms = _norms(planes)
     for row, one in enumerate(groups):
@@ -53,11 +54,9 @@ def plot_maps(groups: Sequence[Group]) -> Figure:
             drawn = _draw_plane(axes, planes[row][column], size, norms[column])
             if row == 0:
                 axes.set_title(title, loc="center")
-            if row < len(groups) - 1:
-                axes.tick_params(labelbottom=False)
             if row == len(groups) - 1:
                 bar = figure.colorbar(drawn, ax=panels[:, column], location="bottom", aspect=12, pad=0.01)
-                bar.ax.tick_params(labelsize=7.5)
+                _label_ends(bar, norms[column])
         panels[row, 0].set_ylabel(words(one.name, 22))
     figure.supxlabel("horizontal frequency, upwards vertical frequency, cycles per pixel; colour: mean power", size=10)
     return figure
@@ -67,7 +66,7 @@ def plot_dct(groups: Sequence[Group]) -> Figure:
     """Root mean square of the gradient's 8 x 8 block DCT, a panel per group with one scale of colour."""
     columns = min(len(groups), 4)
     rows = -(-len(groups) // columns)
-    figure = canvas(0.5 + 2.9 * rows, min(10.0, 2.4 * columns + 1.8))
+    figure = canvas(0.3 + (2.6 if columns == 4 else 3.0) * rows, min(10.0, 2.6 * columns + 1.8))
     panels = figure.subplots(rows, columns, squeeze=False)
     tables = [np.sqrt(np.mean([run.dct.mean(axis=0) for run in one.runs], axis=0)) for one in groups]
     norm = _norm(np.stack(tables), 0.0)
@@ -83,7 +82,8 @@ def plot_dct(groups: Sequence[Group]) -> Figure:
         if number % columns == 0:
             axes.set_ylabel("u (u/16 down)", size=9)
     left = list(panels.flat)[: len(groups)]
-    figure.colorbar(drawn, ax=left, label="root mean square of the gradient", aspect=25, pad=0.02)
+    bar = figure.colorbar(drawn, ax=left, label="root mean square of the gradient", aspect=20, pad=0.02)
+    plain_log(bar.ax.yaxis)
     return figure
 
 
@@ -102,7 +102,7 @@ def plot_heatmap(groups: Sequence[Group]) -> Figure | None:
             continue
         name, heatmap = found[number]
         drawn = _draw_heatmap(axes, heatmap)
-        axes.set_title(f"{words(name, 34)}\nSpearman {spearman(heatmap.gradient, heatmap.gain):.2f}, "
+        axes.set_title(f"{words(name, 34)}\nSpearman {spearman(heatmap.gradient, heatmap.gain):.2f}\n"
                        f"{len(heatmap.radii)} waves, {heatmap.images} images")  # fmt: skip
         axes.set_xlabel("gradient")
         if number % columns == 0:
@@ -149,12 +149,21 @@ def _draw_plane(axes: Axes, plane: np.ndarray, size: tuple[int, int], norm: LogN
     extent = (fx[0] - 0.5 / w, fx[-1] + 0.5 / w, fy[0] - 0.5 / h, fy[-1] + 0.5 / h)
     drawn = axes.imshow(plane, norm=norm, cmap="magma", extent=extent, origin="lower", interpolation="nearest")
     for edge in ring_edges()[1:]:
-        axes.add_patch(Circle((0, 0), edge, fill=False, ec="white", lw=0.4, alpha=0.45))
+        axes.add_patch(Circle((0, 0), edge, fill=False, ec="white", lw=0.4, alpha=0.35))
     axes.grid(False)
-    axes.set(xticks=(-0.5, 0, 0.5), yticks=(-0.5, 0, 0.5), xlim=extent[:2], ylim=extent[2:])
+    axes.set(xticks=(-0.5, 0, 0.5), yticks=(-0.5, 0, 0.5), aspect="equal", xlim=(-0.5, 0.5), ylim=(-0.5, 0.5))
     axes.tick_params(labelsize=7.5)
     axes.spines[["left", "bottom"]].set_visible(False)
     return drawn
+
+
+def _label_ends(bar: Colorbar, norm: LogNorm) -> None:
+    """Numbers at the two ends of a short bar, where more would touch."""
+    bar.ax.minorticks_off()
+    bar.set_ticks([norm.vmin, norm.vmax], labels=[f"{norm.vmin:.0e}", f"{norm.vmax:.0e}"])
+    bar.ax.tick_params(labelsize=7.5)
+    for text, across in zip(bar.ax.get_xticklabels(), ("left", "right")):
+        text.set_horizontalalignment(across)
 
 
 def _draw_heatmap(axes: Axes, one: HeatMap):
@@ -165,4 +174,6 @@ def _draw_heatmap(axes: Axes, one: HeatMap):
         axes.set(xscale="log", yscale="log")
         both = np.concatenate([one.gradient[kept], one.gain[kept]])
         axes.plot([both.min(), both.max()], [both.min(), both.max()], color=COLOURS[7], lw=1, ls="--", zorder=1)
+        plain_log(axes.xaxis)
+        plain_log(axes.yaxis)
     return drawn

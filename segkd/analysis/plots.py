@@ -66,7 +66,7 @@ def plot_overview(groups: Sequence[Group]) -> Figure:
 
 def plot_reliance(groups: Sequence[Group]) -> Figure:
     """Four views of which frequencies of the input the networks rely on."""
-    figure = canvas(7.6)
+    figure = canvas(7.8)
     panels = figure.subplots(2, 2)
     known, score = looks(groups), groups[0].scores[-1]
     rings = groups[0].runs[0].sensitivity.shape[1]
@@ -79,17 +79,26 @@ def plot_reliance(groups: Sequence[Group]) -> Figure:
         _draw_passes(panels[1, 1], one, score, look)
     log_y(panels[0, 0])
     noise = groups[0].runs[0].noise
-    panels[0, 0].set(title="Gradient: what would move the output?", ylabel="root mean power of the gradient")
-    panels[0, 1].set(title=f"Noise of equal energy in a band (rms {noise:g})", ylabel=f"loss of {score}")
-    panels[1, 0].set(title="Band left out of the image", ylabel=f"loss of {score}")
-    panels[1, 1].set(title="Only low or only high frequencies kept", ylabel=f"{score} left", ylim=(0, 1))
+    panels[0, 0].set(
+        title="Gradient: what would move the output?\ndashed: before training", ylabel="root mean power of the gradient"
+    )
+    panels[0, 1].set(
+        title=f"Noise of equal energy added in a band\nroot mean square {noise:g} of 1", ylabel=f"loss of {score}"
+    )
+    panels[1, 0].set(
+        title="Band left out of the image\nalso depends on how much the image had there", ylabel=f"loss of {score}"
+    )
+    panels[1, 1].set(
+        title="Only frequencies below (solid) or above (dashed) kept\ndotted: unchanged image",
+        ylabel=f"{score} left",
+        ylim=(0, 1),
+    )
     for axes in panels.flat:
         band_axis(axes, rings)
     panels[1, 1].set_xlabel("cut-off, cycles per pixel (period in pixels)")
     for axes in (panels[0, 1], panels[1, 0]):
         axes.axhline(0, color=INK, lw=0.8)
-    styles = {"untrained (gradient); high frequencies kept": "--", "unchanged image (passes)": ":"}
-    legend(figure, known, styles)
+    legend(figure, known)
     return figure
 
 
@@ -115,11 +124,11 @@ def plot_spectra(groups: Sequence[Group]) -> Figure:
             left.annotate(text, (x[-1], curve.mean[-1]), (-2, drop), textcoords="offset points", ha="right", size=9)
     right.axhline(1, **CONSTANT | {"lw": 0.7, "ls": "-"})
     from_zero(right, 1.12)
-    right.set(title="Relative error of the output", ylabel="error / label, root of energies")
+    right.set(title="Relative error of the output", ylabel="error / label (root of energies)")
     hatch(right, hidden)
     for axes in (left, right):
         band_axis(axes, len(hidden))
-    styles = {"untrained network (right)": ":", "label through the decoder's stride (right)": "--"}
+    styles = {"before training (right)": ":", "label through the stride (right)": "--"}
     legend(figure, known, styles, *_patches(hidden))
     return figure
 
@@ -135,7 +144,7 @@ def plot_outline(groups: Sequence[Group]) -> Figure:
         for number, one in enumerate(groups):
             _draw_points(axes, one.curves[key], known[one.name], _dodge(number, len(groups)))
         axes.set_xticks(range(len(levels)), [f"{level:g} %" for level in levels])
-        axes.set(title=title, xlabel="width of the outline, share of the diagonal", xlim=(-0.5, len(levels) - 0.5))
+        axes.set(title=title, xlabel="width, share of the diagonal", xlim=(-0.5, len(levels) - 0.5))
         axes.set_ylim(0, 1)
         axes.grid(False, axis="x")
     panels[0].set_ylabel("Boundary IoU")
@@ -156,7 +165,8 @@ def _draw_half(axes: Axes, groups: Sequence[Group], known: dict[str, Look]) -> N
         axes.set_yticks([])
         note(axes, "no run recorded its output error\nwhile it trained, so this\ncannot be told", middle=True)
         return
-    from_zero(axes, 0.1)
+    # a Student interval of few seeds is wide: it must not squash what was measured
+    axes.set_ylim(0, 1.15 * max(0.1, *(float(np.nanmax(one.curves["half"].seeds, initial=0.0)) for one in recorded)))
     if len(recorded) < len(groups):
         missing = [words(one.name, 24) for one in groups if "half" not in one.curves]
         note(axes, "not recorded:\n" + "\n".join(missing))
@@ -204,4 +214,4 @@ def _patches(hidden: np.ndarray) -> list[Patch]:
     """The legend's entry for greyed bands."""
     if not hidden.any():
         return []
-    return [Patch(fc="#f0f0f0", ec="#bbbbbb", hatch="///", lw=0, label="finer than the decoder's stride can represent")]
+    return [Patch(fc="#f0f0f0", ec="#bbbbbb", hatch="///", lw=0, label="too fine for the decoder's stride")]

@@ -131,7 +131,9 @@ def _grouped(name: str, runs: tuple[Evidence, ...], weights: np.ndarray) -> Grou
     if all(one.learning is not None for one in runs):
         halves = np.stack([half_epochs(one.learning) for one in runs if one.learning is not None])
         nothing = np.full(halves.shape[1], np.nan)
-        curves["half"] = Curve(halves.mean(axis=0), nothing, nothing, halves, np.full((RESAMPLES, len(nothing)), np.nan))
+        curves["half"] = Curve(
+            halves.mean(axis=0), nothing, nothing, halves, np.full((RESAMPLES, len(nothing)), np.nan)
+        )
     return Group(name, runs, curves)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import BoundaryNorm
+from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 
 from segkd.analysis.canvas import INK, canvas, note, words
@@ -23,40 +23,36 @@ HIGHEST = 2.0
 
 
 def plot_learning(groups: Sequence[Group]) -> Figure | None:
-    """A panel per group, a line per band, thin lines for the seeds; below it the quantisation table of the same
-    epochs where one was learned. None where no run recorded its learning."""
+    """A panel per group, a line per band, thin lines for the seeds; below them the quantisation tables over the same
+    epochs of the groups that learned one. None where no run recorded its learning."""
     recorded = {one.name: [run.learning for run in one.runs if run.learning is not None] for one in groups}
     recorded = {name: runs for name, runs in recorded.items() if runs}
     if not recorded:
         return None
-    tabled = any(one.tables is not None for runs in recorded.values() for one in runs)
+    tabled = {name: runs for name, runs in recorded.items() if any(one.tables is not None for one in runs)}
     columns = min(len(recorded), 2 if len(recorded) == 4 else 3)
-    rows = -(-len(recorded) // columns)
-    each = 2 if tabled else 1
-    figure = canvas(0.6 + rows * each * (3.3 if each == 1 else 2.5))
-    panels = figure.subplots(rows * each, columns, squeeze=False, sharex=True)
+    above, below = -(-len(recorded) // columns), -(-len(tabled) // columns)
+    figure = canvas(0.5 + 2.8 * (above + below))
+    panels = figure.subplots(above + below, columns, squeeze=False)
     rings = next(iter(recorded.values()))[0].errors.shape[1]
-    norm = BoundaryNorm(ring_edges(rings), 256)
-    shades = colormaps["viridis"](norm(np.array(ring_edges(rings)[:-1]) + 1e-9) * 0.94 / 256)
+    shades = colormaps["viridis"](np.linspace(0, 0.94, rings))
     top = max(_top(one) for runs in recorded.values() for one in runs)
-    for number in range(rows * columns):
-        row, column = divmod(number, columns)
-        mine = [panels[row * each + extra, column] for extra in range(each)]
-        if number >= len(recorded):
-            for axes in mine:
-                axes.remove()
-            continue
-        name = list(recorded)[number]
-        _draw_errors(mine[0], recorded[name], shades, top)
-        mine[0].set_title(words(name, 92 // columns))
-        if tabled:
-            _draw_tables(mine[1], recorded[name], shades)
-        mine[-1].set_xlabel("epoch")
-        mine[-1].xaxis.set_tick_params(labelbottom=True)
-        for axes, text in zip(mine, ("relative error of the output", "mean log2(step) of the table")):
-            if column == 0:
-                axes.set_ylabel(text)
-    _colour_bar(figure, panels, shades, rings)
+    free = set(panels.flat)
+    for number, (name, runs) in enumerate(recorded.items()):
+        axes = panels[number // columns, number % columns]
+        free.discard(axes)
+        _draw_errors(axes, runs, shades, top)
+        axes.set(title=words(name, 92 // columns), xlabel="epoch")
+        axes.set_ylabel("relative error of the output" if number % columns == 0 else "")
+    for number, (name, runs) in enumerate(tabled.items()):
+        axes = panels[above + number // columns, number % columns]
+        free.discard(axes)
+        _draw(axes, [(one.table_epochs, one.tables) for one in runs if one.tables is not None], shades)
+        axes.set(title="Table of " + words(name, 84 // columns), xlabel="epoch")
+        axes.set_ylabel("mean log2(quantisation step)" if number % columns == 0 else "")
+    for axes in free:
+        axes.remove()
+    _colour_bar(figure, [axes for axes in panels.flat if axes not in free], shades)
     return figure
 
 
@@ -66,15 +62,6 @@ def _draw_errors(axes: Axes, runs: Sequence[Learning], shades: np.ndarray, top: 
     axes.set_ylim(0, top)
     if any(np.nanmax(one.errors, initial=0.0) > top for one in runs):
         note(axes, f"errors above {top:g} are cut off")
-
-
-def _draw_tables(axes: Axes, runs: Sequence[Learning], shades: np.ndarray) -> None:
-    tables = [(one.table_epochs, one.tables) for one in runs if one.tables is not None]
-    if not tables:
-        axes.set(yticks=[])
-        note(axes, "no table is learned", middle=True)
-        return
-    _draw(axes, tables, shades)
 
 
 def _draw(axes: Axes, series: Sequence[tuple[Any, Any]], shades: np.ndarray) -> None:
@@ -89,19 +76,16 @@ def _draw(axes: Axes, series: Sequence[tuple[Any, Any]], shades: np.ndarray) -> 
             marker = "." if len(series[0][0]) <= 20 else ""
             axes.plot(series[0][0], mean, color=shade, lw=1.8, marker=marker, zorder=3)
     if len(series[0][0]) == 1:
-        note(axes, "one validation only", middle=False)
+        note(axes, "one validation only")
 
 
 def _top(one: Learning) -> float:
     return float(min(max(1.1, 1.05 * np.nanmax(one.errors, initial=0.0)), HIGHEST))
 
 
-def _colour_bar(figure: Figure, panels: np.ndarray, shades: np.ndarray, rings: int) -> None:
+def _colour_bar(figure: Figure, panels: Sequence[Axes], shades: np.ndarray) -> None:
     """Which colour is which band, on the right of all panels."""
-    from matplotlib.colors import ListedColormap
-
-    edges = ring_edges(rings)
-    drawn = ScalarMappable(BoundaryNorm(edges, rings), ListedColormap(shades))
-    at = [axes for axes in panels.flat if axes.figure is not None]
-    bar = figure.colorbar(drawn, ax=at, label="band of the output, cycles per pixel", aspect=35, pad=0.02)
+    edges = ring_edges(len(shades))
+    drawn = ScalarMappable(BoundaryNorm(edges, len(shades)), ListedColormap(shades))
+    bar = figure.colorbar(drawn, ax=panels, label="band, cycles per pixel", aspect=35, pad=0.02)
     bar.set_ticks(edges, labels=[f"{edge:.3g}" for edge in edges])

@@ -50,7 +50,7 @@ def synthetic(name="baseline", seed=0, n=12, classes=2, size=(32, 40), **parts) 
         energy={
             "image": 2000 / (1 + band) ** 2 * shared.lognormal(0, 0.3, (n, RINGS)),
             "label": label,
-            "prediction": label * (1.05 - reach) * draw.lognormal(0, 0.1, (n, RINGS)),
+            "prediction": label * np.maximum(1.05 - reach, 0.02) * draw.lognormal(0, 0.1, (n, RINGS)),
             "error": errors,
             "ceiling": label * CEILING**2,
             "untrained": label * 1.02 * draw.lognormal(0, 0.05, (n, RINGS)),
@@ -100,7 +100,7 @@ def _spectra(size, reach, bump):
     return Spectra(
         image=falling,
         label=label,
-        prediction=label * (1.05 - reach[ring]),
+        prediction=label * np.maximum(1.05 - reach[ring], 0.02),
         error=label * reach[ring] ** 2,
         sensitivity=1e-3 * (0.05 + bump[ring]),
         untrained_sensitivity=2e-5 / (1 + ring),
