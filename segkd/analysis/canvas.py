@@ -6,7 +6,6 @@ pyplot and its global state. This module imports matplotlib: import it where a f
 """
 
 import re
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -99,9 +98,13 @@ def style():
 
 def words(text: str, width: int) -> str:
     """A name broken into lines of at most `width` letters, behind signs where it can be; a dollar is a dollar."""
-    spaced = re.sub(r"([_+/,:;=-])", "\\1\u200b", " ".join(text.split())).replace("\u200b", " \u200b")
-    lines = textwrap.wrap(spaced, width, break_on_hyphens=False) or [""]
-    return "\n".join(line.replace(" \u200b", "").replace("\u200b", "") for line in lines).replace("$", r"\$")
+    lines = [""]
+    for word in re.findall(r"[^\s_+/,:;=-]*[\s_+/,:;=-]*", " ".join(text.split())):
+        for piece in (word[i : i + width] for i in range(0, len(word), width)):
+            if lines[-1] and len(lines[-1] + piece.rstrip()) > width:
+                lines.append("")
+            lines[-1] += piece
+    return "\n".join(line.rstrip() for line in lines).replace("$", r"\$")
 
 
 def centres(rings: int) -> Float[np.ndarray, "rings"]:
@@ -175,9 +178,8 @@ def plain_log(axis: Axis) -> None:
 
 
 def from_zero(axes: Axes, least: float) -> None:
-    """A y axis that holds 0 and `least`."""
-    low, high = axes.get_ylim()
-    axes.set_ylim(min(low, 0.0) if low < -0.02 * max(high, least) else 0.0, max(high, least))
+    """A y axis that starts at 0 and reaches `least` at least."""
+    axes.set_ylim(0, max(axes.get_ylim()[1], least))
 
 
 def hatch(axes: Axes, hidden: Bool[np.ndarray, "rings"]) -> None:

@@ -58,7 +58,7 @@ def plot_overview(groups: Sequence[Group]) -> Figure:
     right.set_ylabel("relative error of the output")
     for axes in (left, middle, right):
         band_axis(axes, len(hidden))
-    for axes in (left, right):
+    for axes in (left, right) if any("half" in one.curves for one in groups) else (right,):
         hatch(axes, hidden)
     legend(figure, known, None, *_patches(hidden))
     return figure
@@ -166,7 +166,7 @@ def _draw_half(axes: Axes, groups: Sequence[Group], known: dict[str, Look]) -> N
         note(axes, "no run recorded its output error\nwhile it trained, so this\ncannot be told", middle=True)
         return
     # a Student interval of few seeds is wide: it must not squash what was measured
-    axes.set_ylim(0, 1.15 * max(0.1, *(float(np.nanmax(one.curves["half"].seeds, initial=0.0)) for one in recorded)))
+    axes.set_ylim(0, 1.3 * max(0.1, *(float(np.nanmax(one.curves["half"].seeds, initial=0.0)) for one in recorded)))
     if len(recorded) < len(groups):
         missing = [words(one.name, 24) for one in groups if "half" not in one.curves]
         note(axes, "not recorded:\n" + "\n".join(missing))
