@@ -87,6 +87,7 @@ def save(figure: Figure, folder: Path, name: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     png = folder / f"{name}.png"
     figure.savefig(png, facecolor="white")
+    figure.set_layout_engine("none")  # what fits once fits twice: to lay out anew takes seconds
     figure.savefig(folder / f"{name}.svg", facecolor="white", metadata={"Date": None})
     return png
 

@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,10 @@ APART = (
 CAPTIONS = {
     "overview": (
         "Overview",
-        "Left and right are about the output, the middle is about the input. Shaded: 95 % interval over images (left, "
-        "where there are three seeds or more: over seeds); small marks: single seeds. The hatched bands lie beyond what "
-        "the decoder can draw at its stride, so nothing can be concluded about learning in them; where groups differ "
-        "in this, the white markers tell which.",
+        "Left and right are about the output, the middle is about the input. Shaded: 95 % interval over images (left: "
+        "over seeds, from three on); small marks: single seeds. The hatched bands lie beyond what the decoder can draw "
+        "at its stride, so nothing can be concluded about learning in them; where groups differ in this, the white "
+        "markers tell which.",
     ),
     "learning": (
         "How the error of each band fell",
@@ -144,7 +145,7 @@ def _figure(name: str, figures: Mapping[str, Path]) -> str:
 def _table(groups: Sequence[Group]) -> str:
     """A row per group and quantity, a column per band: mean and interval."""
     edges = ring_edges(groups[0].runs[0].sensitivity.shape[1])
-    heads = "".join(f'<th scope="col">{low:.3g} to {high:.3g}</th>' for low, high in zip(edges, edges[1:]))
+    heads = "".join(f'<th scope="col">{low:.3g} to {high:.3g}</th>' for low, high in pairwise(edges))
     rows = []
     for one in groups:
         for name, text in (QUANTITIES | _of_scores(one)).items():
@@ -154,9 +155,10 @@ def _table(groups: Sequence[Group]) -> str:
                 cells = [_cell(curve, i - start) for i in range(len(edges) - 1)]
                 rows.append(f"<tr><td>{escape(f'{one.name}: {text}')}</td>{''.join(cells)}</tr>")
     return (
-        "<h2>Numbers by band</h2><p>Bands in cycles per pixel of the image as the network sees it; in brackets the 95 % "
-        'interval over images, or over seeds where there is none.</p><div class="scroll" tabindex="0" role="region" '
-        f'aria-label="Numbers by band"><table><thead><tr><th scope="col">group and quantity</th>{heads}</tr></thead>'
+        "<h2>Numbers by band</h2><p>Bands in cycles per pixel of the image as the network sees it; in brackets the "
+        "95 % interval over images, or over seeds where there is none.</p>"
+        '<div class="scroll" tabindex="0" role="region" aria-label="Numbers by band"><table class="bands">'
+        f'<thead><tr><th scope="col">group and quantity</th>{heads}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
 
