@@ -7,8 +7,10 @@ pyplot and its global state. This module imports matplotlib: import it where a f
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -32,7 +34,7 @@ WIDTH = 10.0
 
 INK, FAINT = "#222222", "#8a8a8a"
 BAND_AXIS = "frequency, cycles per pixel (period in pixels)"
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 10.0,
     "axes.titlesize": 10.5,
     "axes.titlelocation": "left",
@@ -92,7 +94,7 @@ def save(figure: Figure, folder: Path, name: str) -> Path:
     return png
 
 
-def style():
+def style() -> AbstractContextManager[None]:
     """A context in which figures are drawn."""
     return matplotlib.rc_context(STYLE)
 

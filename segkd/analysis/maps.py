@@ -66,7 +66,7 @@ def plot_dct(groups: Sequence[Group]) -> Figure:
     """Root mean square of the gradient's 8 x 8 block DCT, a panel per group with one scale of colour."""
     columns = min(len(groups), 4)
     rows = -(-len(groups) // columns)
-    figure = canvas(0.3 + (2.6 if columns == 4 else 3.0) * rows, min(10.0, 2.6 * columns + 1.8))
+    figure = canvas(0.3 + (2.6 if columns == 4 else 3.1) * rows, min(10.0, 2.6 * columns + 1.8))
     panels = figure.subplots(rows, columns, squeeze=False)
     tables = [np.sqrt(np.mean([run.dct.mean(axis=0) for run in one.runs], axis=0)) for one in groups]
     norm = _norm(np.stack(tables), 0.0)
@@ -78,7 +78,8 @@ def plot_dct(groups: Sequence[Group]) -> Figure:
         axes.grid(False)
         axes.set_title(words(groups[number].name, 26))
         axes.set(xticks=range(8), yticks=range(8))
-        axes.set_xlabel("v (v/16 cycles per pixel across)", size=9)
+        if number + columns >= len(groups):  # the lowest of its column
+            axes.set_xlabel("v (v/16 cycles per pixel across)", size=9)
         if number % columns == 0:
             axes.set_ylabel("u (u/16 down)", size=9)
     left = list(panels.flat)[: len(groups)]
@@ -160,10 +161,12 @@ def _draw_plane(axes: Axes, plane: np.ndarray, size: tuple[int, int], norm: LogN
 def _label_ends(bar: Colorbar, norm: LogNorm) -> None:
     """Numbers at the two ends of a short bar, where more would touch."""
     bar.ax.minorticks_off()
-    bar.set_ticks([norm.vmin, norm.vmax], labels=[f"{norm.vmin:.0e}", f"{norm.vmax:.0e}"])
+    ends = [float(norm.vmin or 0), float(norm.vmax or 0)]
+    bar.set_ticks(ends, labels=[f"{end:.0e}" for end in ends])
     bar.ax.tick_params(labelsize=7.5)
-    for text, across in zip(bar.ax.get_xticklabels(), ("left", "right")):
-        text.set_horizontalalignment(across)
+    left, right = bar.ax.get_xticklabels()
+    left.set_horizontalalignment("left")
+    right.set_horizontalalignment("right")
 
 
 def _draw_heatmap(axes: Axes, one: HeatMap):

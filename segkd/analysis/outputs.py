@@ -80,8 +80,9 @@ def bands_table(groups: Sequence[Group]) -> str:
     for one in groups:
         for name, curve in one.curves.items():
             start = first_band(name)
-            for i in range(len(curve.mean)) if start is not None else ():
-                b = start + i
+            if start is None:
+                continue
+            for i, b in enumerate(range(start, start + len(curve.mean))):
                 values = [curve.mean[i], curve.low[i], curve.high[i], *curve.seeds[:, i]]
                 rest = [""] * (members - len(curve.seeds))
                 writer.writerow([one.name, name, b, edges[b], edges[b + 1], *map(_cell, values), *rest])

@@ -171,7 +171,7 @@ def _draw_half(axes: Axes, groups: Sequence[Group], known: dict[str, Look]) -> N
         missing = [words(one.name, 24) for one in groups if "half" not in one.curves]
         note(axes, "not recorded:\n" + "\n".join(missing))
     elif any(np.isnan(one.curves["half"].mean).any() for one in recorded):
-        note(axes, "no point: not learned")
+        note(axes, "no line: not learned")
 
 
 def _draw_passes(axes: Axes, one: Group, score: str, look: Look) -> None:

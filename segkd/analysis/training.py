@@ -48,7 +48,7 @@ def plot_learning(groups: Sequence[Group]) -> Figure | None:
         axes = panels[above + number // columns, number % columns]
         free.discard(axes)
         _draw(axes, [(one.table_epochs, one.tables) for one in runs if one.tables is not None], shades)
-        axes.set(title="Table of " + words(name, 84 // columns), xlabel="epoch")
+        axes.set(title=words(f"Table of {name}", 96 // columns), xlabel="epoch")
         axes.set_ylabel("mean log2(quantisation step)" if number % columns == 0 else "")
     for axes in free:
         axes.remove()

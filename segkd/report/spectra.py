@@ -55,7 +55,7 @@ CAPTIONS = {
         "band costs; left out: what the removal costs, which is confounded with how much the image had there (natural "
         "images have most in low bands); passes: what the low or the high bands alone suffice for. Images without a "
         "band are not those that the network was trained on, so a loss is an upper bound of what the band is needed "
-        "for. Where the four agree, the statement is safe; where they differ, it is about the measurement.",
+        "for. Where the four agree, a statement is safer; where they differ, it is about the measurement.",
     ),
     "dct": (
         "Sensitivity in blocks of 8 x 8",
@@ -71,8 +71,8 @@ CAPTIONS = {
     "maps": (
         "Both planes in two dimensions",
         "Mean power over horizontal and vertical frequency, with the edges of the bands as rings. Anything that is "
-        "not round here is averaged away in all figures by band: crosses come from the frame of the image and from "
-        "grids of the decoder's stride.",
+        "not round here is averaged away in all figures by band: crosses can come from the frame of the image, and "
+        "grids from the decoder's stride.",
     ),
 }
 SECTIONS = {
@@ -164,7 +164,7 @@ def _table(groups: Sequence[Group]) -> str:
 
 
 def _of_scores(one: Group) -> dict[str, str]:
-    found = {}
+    found: dict[str, str] = {}
     for score in one.scores:
         found |= {
             f"noise_drop/{score}": f"INPUT loss of {score} under noise",

@@ -129,7 +129,7 @@ def test_groups_stand_in_the_order_of_their_first_runs_and_are_drawn_alike_again
 
 def test_runs_on_other_images_are_refused(make_evidence):
     for other in (make_evidence("b", n=11), make_evidence("b", size=(32, 48))):
-        with pytest.raises(InputError, match="same images at the same size.*one by one"):
+        with pytest.raises(InputError, match=r"same images at the same size.*one by one"):
             group([make_evidence("a"), other])
     swapped = replace(make_evidence("b"), ids=tuple(reversed(make_evidence().ids)))
     with pytest.raises(InputError, match="same images"):

@@ -110,7 +110,7 @@ def test_a_note_is_said_once_with_its_runs_and_costs_are_told(groups, pixels):
 def test_the_page_works_in_a_browser(page, browser):
     _, path = page
     browser.open(path)
-    assert browser.js("[...document.images].length") == 9 - 1
+    assert browser.js("[...document.images].length") == 8
     assert browser.js("[...document.images].every(i => i.complete && i.naturalWidth > 300 && i.alt.length > 50)")
     assert browser.js("document.querySelectorAll('.found li').length") == 4
     assert browser.js("window.broken") is None
