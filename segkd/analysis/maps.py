@@ -66,7 +66,9 @@ def plot_dct(groups: Sequence[Group]) -> Figure:
     """Root mean square of the gradient's 8 x 8 block DCT, a panel per group with one scale of colour."""
     columns = min(len(groups), 4)
     rows = -(-len(groups) // columns)
-    figure = canvas(0.3 + (2.6 if columns == 4 else 3.1) * rows, min(10.0, 2.6 * columns + 1.8))
+    titles = [words(one.name, 25 if columns == 4 else 30) for one in groups]
+    lines = max(title.count("\n") for title in titles)
+    figure = canvas(0.4 + (2.5 + 0.3 * (columns < 4) + 0.2 * lines) * rows, min(10.0, 2.5 * columns + 1.6))
     panels = figure.subplots(rows, columns, squeeze=False)
     tables = [np.sqrt(np.mean([run.dct.mean(axis=0) for run in one.runs], axis=0)) for one in groups]
     norm = _norm(np.stack(tables), 0.0)
@@ -76,7 +78,7 @@ def plot_dct(groups: Sequence[Group]) -> Figure:
             continue
         drawn = axes.imshow(tables[number], norm=norm, cmap="viridis")
         axes.grid(False)
-        axes.set_title(words(groups[number].name, 26))
+        axes.set_title(titles[number])
         axes.set(xticks=range(8), yticks=range(8))
         if number + columns >= len(groups):  # the lowest of its column
             axes.set_xlabel("v (v/16 cycles per pixel across)", size=9)
