@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
 
 from segkd.analysis.evidence import Evidence, Sentence
 from segkd.analysis.examine import Examination, examine
@@ -15,6 +16,7 @@ from segkd.analysis.summary import Group, group
 from segkd.datasets.data import Records
 from segkd.experiment.commands import data_layer
 from segkd.experiment.console import make_console, ticking
+from segkd.experiment.outputs import refuse_unwritable
 from segkd.experiment.scoring import open_split
 from segkd.experiment.settings import data_parser, instantiate, parse
 from segkd.models.store import load_model
@@ -33,12 +35,14 @@ class Analysis:
         sentences: what the numbers say.
         about: data set, split, images, command: what one must know to read them.
         out: the folder to write.
+        console: to speak on.
     """
 
     groups: list[Group]
     sentences: list[Sentence]
     about: dict[str, Any]
     out: Path
+    console: Console
 
 
 def analyse_spectra(arguments: list[str]) -> Analysis:
@@ -52,6 +56,7 @@ def analyse_spectra(arguments: list[str]) -> Analysis:
     settings = _settings(options)
     parser = data_parser("The data set.", "segkd analyse spectra")
     data = instantiate(parser, parse(parser, data_layer(rest, options.data, str(runs[0][1])))).data
+    refuse_unwritable(str(options.out))  # before the work, not after it
     console = make_console(True)
     card = load_model(runs[0][1]).card
     records = open_split(data, options.split, console, card.classes)
@@ -72,7 +77,7 @@ def analyse_spectra(arguments: list[str]) -> Analysis:
         "forward_passes_per_image": found[0].forwards,
         "seconds": round(sum(one.seconds for one in found), 1),
     }
-    return Analysis(groups, sentences(groups), about, options.out)
+    return Analysis(groups, sentences(groups), about, options.out, console)
 
 
 def named_runs(texts: Sequence[str]) -> list[tuple[str, Path]]:

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 Kind = Literal["clean", "stop", "low", "high", "noise"]
+Verdict = Literal["supported", "not supported", "cannot be told", "measured"]
 WIDTHS = ("005", "010", "020")
 """Names of the three widths of the boundary band: .5, 1 and 2 % of the image's diagonal."""
 
@@ -141,12 +142,12 @@ class Evidence:
     notes: tuple[str, ...] = field(default_factory=tuple)
 
 
-Verdict = Literal["supported", "not supported", "cannot be told", "measured"]
-
-
 @dataclass(frozen=True)
 class Sentence:
-    """What the numbers say of a claim; "measured" where there is no claim."""
+    """A statement about the evidence, with the numbers in its text, and whether they bear it out.
+
+    "measured" is for a sentence that only reports a number and claims nothing.
+    """
 
     text: str
     verdict: Verdict

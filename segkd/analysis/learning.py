@@ -19,13 +19,13 @@ def read_learning(run: Path) -> Learning | None:
     if not spectra:
         return None
     errors = np.array([[np.nan if e is None else e for e in line["errors"]] for line in spectra], float)
-    tables = [line for line in lines if "log2_step_bands" in line]
+    tables = [line for line in lines if "log2_step_rings" in line]
     epoch_of = {line["step"]: float(line["epoch"]) for line in spectra}
     tables = [line for line in tables if line["step"] in epoch_of]
     return Learning(
         np.array([float(line["epoch"]) for line in spectra]),
         errors,
-        np.array([line["log2_step_bands"] for line in tables], float) if tables else None,
+        np.array([line["log2_step_rings"] for line in tables], float) if tables else None,
         np.array([epoch_of[line["step"]] for line in tables]) if tables else None,
     )
 

@@ -198,5 +198,8 @@ def _curve(runs: Sequence[Evidence], statistic: Statistic, weights: np.ndarray) 
 
 
 def _percentiles(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
-    return low, high
+    """The interval over the resamples in which a value is defined: a few without it must not undo the others."""
+    ends = np.full((2, draws.shape[1]), np.nan)
+    some = ~np.isnan(draws).all(axis=0)
+    ends[:, some] = np.nanquantile(draws[:, some], [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    return ends[0], ends[1]

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from segkd.frequency.dct import block_dct
+from segkd.frequency.rings import EDGES
 
 BANDS = 8
 CELL = 24  # pixels of a heat map per entry
@@ -57,10 +58,14 @@ def mean_table(tables: Sequence[Tensor], n: int) -> Float[Tensor, "c n n"]:
     return torch.cat(means).cpu()
 
 
-def band_means(table: Float[Tensor, "n n"]) -> list[float]:
-    """The mean of a table's entries in each band; NaN where a small block has no coefficient of the band."""
-    bands = band_of(len(table))
-    return [float(table[bands == band].mean()) for band in range(BANDS)]
+def ring_means(table: Float[Tensor, "n n"]) -> list[float]:
+    """The mean of a table's entries in each ring of the spectral analyses (`rings`), by the frequency hypot(u, v) / 2n;
+    NaN where a block has no coefficient of the ring: the mean (0, 0) is in none, and a small block has no low ones."""
+    n = len(table)
+    k = torch.arange(n, dtype=torch.float64)
+    ring = torch.bucketize(torch.hypot(k.unsqueeze(1), k) / (2 * n), torch.tensor(EDGES[1:-1]).double(), right=True)
+    ring[0, 0] = -1
+    return [float(table[ring == number].mean()) for number in range(len(EDGES) - 1)]
 
 
 def heat_maps(

@@ -1,5 +1,7 @@
 """The commands that end with a page, `segkd evaluate` and `segkd analyse`: `report.html` lies beside their files."""
 
+from rich.markup import escape
+
 from segkd.experiment.commands import judge
 from segkd.types import InputError
 
@@ -49,7 +51,16 @@ def analyse(arguments: list[str]) -> int:
 
 def _spectra(arguments: list[str]) -> int:
     from segkd.analysis.commands import analyse_spectra
+    from segkd.analysis.figures import draw_figures
+    from segkd.analysis.outputs import write_outputs
+    from segkd.experiment.outputs import write_text
+    from segkd.report.spectra import spectra_page
 
-    for s in analyse_spectra(arguments).sentences:
-        print(s)
+    found = analyse_spectra(arguments)
+    write_outputs(found.groups, found.sentences, found.out, found.about)  # the numbers first: a figure costs none
+    figures = draw_figures(found.groups, found.out / "figures")
+    write_text(found.out / "report.html", spectra_page(found.groups, found.sentences, figures, found.about))
+    for sentence in found.sentences:
+        found.console.print(f"[bold]{sentence.verdict}:[/bold] {escape(sentence.text)}")
+    found.console.print(f"page: {found.out / 'report.html'}")
     return 0

@@ -25,7 +25,7 @@ def page(judged: Judged, command: Sequence[str], number: int = 4) -> str:
     """The page of one judgement, with `number` images of each kind in the gallery."""
     meter = judged.meter
     parts = [
-        _head(judged.title),
+        head(judged.title),
         f"<h1>{escape(judged.title)}</h1>",
         f"<p>{escape(', '.join(f'{key} {value}' for key, value in judged.result['fingerprint'].items()))}</p>",
         _warnings(judged),
@@ -41,7 +41,8 @@ def page(judged: Judged, command: Sequence[str], number: int = 4) -> str:
     return "\n".join(part for part in parts if part) + "\n"
 
 
-def _head(title: str) -> str:
+def head(title: str) -> str:
+    """The start of a page up to its body: what it may do (`POLICY`), its title and its looks."""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'

@@ -1,12 +1,13 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from segkd.frequency.disturb import DctQuantization
+from segkd.frequency.rings import EDGES
 from segkd.frequency.rounding import Tanh
-from segkd.frequency.spectrum import band_of
 from segkd.frequency.tables import AnnexK, Flat
 from segkd.types import InputError
 
@@ -190,17 +191,20 @@ def test_a_report_has_bits_and_pictures_and_a_record(objective, make_batch):
     assert "table" in report.pictures and "bits/band0" in report.scalars
 
 
-def test_a_report_has_the_mean_step_of_each_band_of_the_first_plane(make_batch):
-    stage = make(objective="fixed")
-    report = stage.report(make_batch())
-    table, bands = torch.tensor(report.record["log2_steps"]), band_of(8)
-    for band in range(8):
-        expected = float(table[0][bands == band].mean())
-        assert report.record["log2_step_bands"][band] == pytest.approx(expected, abs=2e-3)
-        assert report.scalars[f"log2_step/band{band}"] == pytest.approx(expected, abs=2e-3)
-    report = make(objective="fixed", block=4).report(make_batch())
-    assert [b for b in range(8) if report.record["log2_step_bands"][b] is None] == [1, 3]  # a block of 4 has none
-    assert "log2_step/band1" not in report.scalars and "log2_step/band2" in report.scalars
+def test_a_report_has_the_mean_step_of_each_ring_of_the_first_plane(make_batch):
+    report = make(objective="fixed").report(make_batch())
+    table, found = np.array(report.record["log2_steps"])[0], report.record["log2_step_rings"]
+    expected: list[list[float]] = [[] for _ in range(8)]
+    for u in range(8):
+        for v in range(8):
+            if (u, v) != (0, 0):  # the mean is in no ring
+                expected[sum(math.hypot(u, v) / 16 >= edge for edge in EDGES[1:-1])].append(table[u, v])
+    for ring in range(8):
+        if ring < 3:  # below 1/16 a block of 8 has nothing
+            assert found[ring] is None and f"log2_step/ring{ring}" not in report.scalars
+            continue
+        assert found[ring] == pytest.approx(np.mean(expected[ring]), abs=2e-3)
+        assert report.scalars[f"log2_step/ring{ring}"] == pytest.approx(np.mean(expected[ring]), abs=2e-3)
 
 
 def test_sharpness_follows_the_training(make_batch):
