@@ -79,7 +79,8 @@ def plot_reliance(groups: Sequence[Group]) -> Figure:
     log_y(panels[0, 0])
     noise = groups[0].runs[0].noise
     panels[0, 0].set(
-        title="Gradient: what would move the output?\ndashed: before training", ylabel="root mean power of the gradient"
+        title="Gradient: what would move the output?\ndashed: before training",
+        ylabel="gradient, relative to the margin",
     )
     panels[0, 1].set(
         title=f"Noise of equal energy added in a band\nroot mean square {noise:g} of 1", ylabel=f"loss of {score}"

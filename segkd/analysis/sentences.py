@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from segkd.analysis.evidence import Sentence, Verdict
 from segkd.analysis.summary import Curve, Group, difference
@@ -94,7 +95,8 @@ def relies(group: Group) -> list[Sentence]:
 def control(group: Group) -> Sentence:
     """INPUT: is the gradient's profile learned, or the architecture's?"""
     trained, blank = group.curves["sensitivity"].mean, group.curves["untrained_sensitivity"].mean
-    rho, _ = rank_correlation(trained, blank)
+    there = ~np.isnan(trained) & ~np.isnan(blank)
+    rho, _ = rank_correlation(trained[there], blank[there])
     own = rho >= ARCHITECTURE
     said = "the profile may be the architecture's, not learned" if own else "training changed the profile"
     return Sentence(
@@ -133,16 +135,16 @@ def compared(other: Group, base: Group) -> list[Sentence]:
     return found
 
 
-def rank_correlation(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray) -> tuple[float, float]:
+def rank_correlation(x: ArrayLike, y: ArrayLike) -> tuple[float, float]:
     """Spearman's rho and its two-sided p by permutation, exact up to 8 pairs; (0, 1) where one side is constant."""
     from scipy.stats import permutation_test, spearmanr  # slow to import
 
-    x, y = np.asarray(x, float), np.asarray(y, float)
-    if np.isnan(x).any() or np.isnan(y).any() or np.ptp(x) == 0 or np.ptp(y) == 0:
+    a, b = np.asarray(x, float), np.asarray(y, float)
+    if np.isnan(a).any() or np.isnan(b).any() or np.ptp(a) == 0 or np.ptp(b) == 0:
         return 0.0, 1.0
     found = permutation_test(
-        (x,), lambda moved: float(spearmanr(moved, y).statistic), permutation_type="pairings", vectorized=False,
-        n_resamples=5040 if len(x) <= 7 else 4999, random_state=np.random.default_rng(0),
+        (a,), lambda moved: float(spearmanr(moved, b).statistic), permutation_type="pairings", vectorized=False,
+        n_resamples=5040 if len(a) <= 7 else 4999, random_state=np.random.default_rng(0),
     )  # fmt: skip
     return float(found.statistic), float(found.pvalue)
 
@@ -157,11 +159,10 @@ def _lean(curve: Curve) -> tuple[float, float, float]:
     """Mean of the lower half of the bands minus the upper half: value and interval over images."""
     half = len(curve.mean) // 2
 
-    def of(values: np.ndarray) -> np.ndarray:
-        return values[..., :half].mean(axis=-1) - values[..., half:].mean(axis=-1)
-
-    low, high = np.quantile(of(curve.draws), [0.025, 0.975])
-    return float(of(curve.mean)), float(low), float(high)
+    values = np.concatenate([curve.mean[None], curve.draws])
+    lean = np.nanmean(values[:, :half], axis=1) - np.nanmean(values[:, half:], axis=1)
+    low, high = np.quantile(lean[1:], [0.025, 0.975])
+    return float(lean[0]), float(low), float(high)
 
 
 def _sure(change: Curve, other: Group, base: Group) -> tuple[list[int], list[int]]:

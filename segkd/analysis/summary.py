@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from segkd.analysis.evidence import Condition, Evidence
 from segkd.analysis.learning import half_epochs
+from segkd.frequency.rings import ring_matrix
 from segkd.types import InputError
 
 RESAMPLES = 1000
@@ -118,8 +119,10 @@ def _grouped(name: str, runs: tuple[Evidence, ...], weights: np.ndarray) -> Grou
         "error": _relative("error"),
         "ceiling": _relative("ceiling"),
         "untrained_error": _relative("untrained"),
-        "sensitivity": lambda one, w: _scaled(w, one.sensitivity, one.margin),
-        "untrained_sensitivity": lambda one, w: _scaled(w, one.untrained_sensitivity, one.untrained_margin),
+        "sensitivity": lambda one, w: _where_bands_are(one, _scaled(w, one.sensitivity, one.margin)),
+        "untrained_sensitivity": lambda one, w: _where_bands_are(
+            one, _scaled(w, one.untrained_sensitivity, one.untrained_margin)
+        ),
         "boundary": lambda one, w: weighted_mean(w, one.boundary),
         "interior": lambda one, w: weighted_mean(w, one.interior),
     }
@@ -154,6 +157,12 @@ def _scaled(w: np.ndarray, powers: np.ndarray, margin: np.ndarray) -> np.ndarray
     return np.sqrt((w @ powers) / np.maximum(w @ margin, np.finfo(float).tiny)[:, None])
 
 
+def _where_bands_are(one: Evidence, values: np.ndarray) -> np.ndarray:
+    """NaN in bands that small images do not have: there is nothing to remove and nothing to add."""
+    there = ring_matrix(*one.size).sum(dim=0).numpy() > 0
+    return np.where(there, values, np.nan)
+
+
 def _share(key: str) -> Statistic:
     def statistic(one: Evidence, w: np.ndarray) -> np.ndarray:
         energy = w @ one.energy[key]
@@ -170,7 +179,7 @@ def _of_score(score: str, conditions: Mapping[Condition, np.ndarray]) -> dict[st
         return np.stack([one.scores[score][condition] for condition in found], axis=1)
 
     def drop(kind: str) -> Statistic:
-        return lambda one, w: weighted_mean(w, table(one, "clean") - table(one, kind))
+        return lambda one, w: _where_bands_are(one, weighted_mean(w, table(one, "clean") - table(one, kind)))
 
     def left(kind: str) -> Statistic:
         return lambda one, w: weighted_mean(w, table(one, kind))

@@ -20,7 +20,7 @@ def make_evidence():
     return synthetic
 
 
-def synthetic(name="baseline", seed=0, n=12, classes=2, size=(32, 40), **parts) -> Evidence:
+def synthetic(name="baseline", seed=0, n=12, classes=2, size=(72, 90), **parts) -> Evidence:
     """Random evidence of `n` images, the images alike for all names and seeds.
 
     Args:

@@ -58,14 +58,14 @@ def test_a_group_has_its_colour_in_all_figures_and_nine_groups_have_their_own_ma
             ((x, y),) = [(x, y) for x, y in marked(panel, known[one.name].colour) if len(x) == 8 and y]
             score = one.scores[-1]
             np.testing.assert_allclose(y, one.curves[f"noise_drop/{score}"].mean)
-            np.testing.assert_allclose(x, (np.arange(8) + 0.5) / 16)
+            np.testing.assert_allclose(x, np.arange(8) + 0.5)
 
 
 def test_bands_beyond_the_decoder_are_hatched_in_the_output_only_and_their_marks_are_white(make_evidence):
     groups = group([make_evidence()])
     figure = plot_overview(groups)
     spans = [[(p.get_x(), p.get_width()) for p in axes.patches if p.get_hatch()] for axes in figure.axes]
-    assert spans[1] == [] and spans[0] == spans[2] == [(edge, 1 / 16) for edge in (0.25, 0.3125, 0.375, 0.4375)]
+    assert spans[1] == [] and spans[0] == spans[2] == [(band, 1) for band in (4, 5, 6, 7)]
     white = [line for line in figure.axes[2].lines if line.get_markerfacecolor() == "white"]
     assert [list(line.get_ydata()) for line in white] == [list(groups[0].curves["error"].mean[4:])]
 
@@ -84,7 +84,7 @@ def test_passes_stand_at_their_cut_off(make_evidence):
     assert len(lines) == 2
     score = one.scores[-1]
     for (x, y), name in zip(lines, (f"low/{score}", f"high/{score}")):
-        np.testing.assert_allclose(x, np.arange(1, 8) / 16)
+        np.testing.assert_allclose(x, np.arange(1, 8))
         np.testing.assert_allclose(y, one.curves[name].mean)
 
 

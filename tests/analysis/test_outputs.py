@@ -38,7 +38,7 @@ def test_json_holds_everything_and_what_is_not_defined_is_null(groups, tmp_path)
     found = json.loads(paths[0].read_text(), parse_constant=refuse)
     assert found["about"] == {"command": ["segkd", "analyse"], "data": "ecssd.yaml", "odd": None}
     assert found["sentences"][0] == {"text": SAID[0].text, "verdict": "supported"}
-    assert found["band_edges"] == list(EDGES) and found["images"] == 4 and found["size"] == [32, 40]
+    assert found["band_edges"] == list(EDGES) and found["images"] == 4 and found["size"] == [72, 90]
     assert [one["name"] for one in found["groups"]] == ["b", "a"]
     b, a = found["groups"]
     assert set(b["curves"]) == set(groups[0].curves) and "half" not in a["curves"]

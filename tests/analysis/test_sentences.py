@@ -1,0 +1,136 @@
+"""Verdicts come from the numbers: turned round, they say the opposite."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from segkd.analysis.evidence import Condition, Learning
+from segkd.analysis.sentences import compared, control, learned, rank_correlation, relies, sentences, wrong
+from segkd.analysis.summary import group
+
+EPOCHS = np.linspace(0, 10, 41)
+
+
+def learning(halves) -> Learning:
+    """Errors that fall from 1 to 0 around the given epochs; NaN: never."""
+    errors = np.ones((41, 8))
+    for band, half in enumerate(halves):
+        if not np.isnan(half):
+            errors[:, band] = np.interp(EPOCHS, [0, 2 * half], [1, 0])
+    return Learning(EPOCHS, errors)
+
+
+def one_group(make_evidence, halves=None, stride_error=0.0, seeds=(0, 1, 2), **parts):
+    """A group whose bands the decoder can all represent."""
+    runs = []
+    for seed in seeds:
+        run = make_evidence(seed=seed, **parts)
+        energy = {**run.energy, "ceiling": run.energy["label"] * stride_error**2}
+        runs.append(replace(run, energy=energy, learning=learning(halves) if halves is not None else None))
+    return group(runs)[0]
+
+
+def drops(run, noise, stop=None):
+    """The run with a score that loses so much in each band."""
+    clean = np.full(len(run.ids), 0.9)
+    found = {Condition("clean"): clean}
+    for band in range(8):
+        found[Condition("noise", band)] = clean - noise[band]
+        found[Condition("stop", band)] = clean - (noise if stop is None else stop)[band]
+        if band < 7:
+            found[Condition("low", band)] = found[Condition("high", band + 1)] = clean
+    return replace(run, scores={"miou_image": found})
+
+
+def test_low_before_high_is_supported_and_high_before_low_is_not(make_evidence):
+    rising, falling = np.arange(1, 9) / 2, np.arange(8, 0, -1) / 2
+    first = learned(one_group(make_evidence, rising))
+    assert first.verdict == "supported" and "= 1.00" in first.text and "8 bands" in first.text
+    last = learned(one_group(make_evidence, falling))
+    assert last.verdict == "not supported" and "= -1.00" in last.text
+    mixed = learned(one_group(make_evidence, [2, 3, 1, 4, 2.5, 1.5, 3.5, 2.2]))
+    assert mixed.verdict == "cannot be told"
+
+
+def test_an_order_needs_bands_records_and_validations(make_evidence):
+    assert "no band errors" in learned(one_group(make_evidence)).text
+    few = learned(one_group(make_evidence, [1, 2, 3, *[np.nan] * 5]))
+    assert few.verdict == "cannot be told" and "only 3 bands" in few.text
+    early = learned(one_group(make_evidence, np.linspace(0.01, 0.2, 8)))
+    assert early.verdict == "cannot be told" and "before the first validation" in early.text
+    grey = learned(one_group(make_evidence, np.arange(1, 9) / 2, stride_error=0.8))
+    assert "only 0 bands" in grey.text
+
+
+def test_errors_are_told_with_their_intervals(make_evidence):
+    found = one_group(make_evidence)
+    sentence = wrong(found)
+    assert sentence.verdict == "measured" and f"{found.curves['error'].mean[0]:.2f} [" in sentence.text
+    assert "beyond" not in sentence.text and "beyond" in wrong(group([make_evidence()])[0]).text
+
+
+@pytest.mark.parametrize("low,verdict", [(True, "supported"), (False, "not supported")])
+def test_reliance_is_asked_of_equal_noise(make_evidence, low, verdict):
+    noise = np.array([0.4, 0.3, 0.2, 0.2, 0.1, 0.1, 0.05, 0.05])
+    noise = noise if low else noise[::-1]
+    run = drops(make_evidence(), noise, stop=noise[::-1])
+    first, second = relies(group([run])[0])
+    assert first.verdict == verdict and (".375-.5" if not low else "0-.01562") in first.text
+    assert second.verdict == "measured" and "opposite" in second.text
+    same = relies(group([drops(make_evidence(), noise)])[0])
+    assert len(same) == 1
+
+
+def test_reliance_on_all_bands_alike_cannot_be_told(make_evidence):
+    run = drops(make_evidence(), np.full(8, 0.2))
+    assert relies(group([run])[0])[0].verdict == "cannot be told"
+
+
+def test_the_control_tells_what_the_architecture_does_alone(make_evidence):
+    run = make_evidence()
+    same = replace(run, untrained_sensitivity=run.sensitivity * 3)
+    assert "may be the architecture's" in control(group([same])[0]).text
+    turned = replace(run, untrained_sensitivity=run.sensitivity[:, ::-1].copy())
+    assert "training changed" in control(group([turned])[0]).text
+
+
+def test_groups_are_compared_by_images_and_seeds(make_evidence):
+    halves = np.arange(1, 9) / 2
+    base = [replace(make_evidence("base", seed), learning=learning(halves)) for seed in range(3)]
+    better = [
+        replace(run, name="better", energy={**run.energy, "error": run.energy["error"] * 0.5},
+                learning=learning(halves - np.array([0, 0.3, 0, 0, 0, 0, 0, 0])))
+        for run in base
+    ]  # fmt: skip
+    one, other = group([*base, *better])
+    earlier, wrong_less, relied = compared(other, one)
+    assert (
+        earlier.verdict == "supported" and "learned earlier in .01562-.03125; the opposite in no band" in earlier.text
+    )
+    assert wrong_less.verdict == "supported" and "0-.01562" in wrong_less.text
+    assert relied.verdict == "not supported" and "in no band; the opposite in no band" in relied.text
+    worse = compared(one, other)[1]
+    assert worse.verdict == "not supported" and "less in no band; the opposite in 0-.01562" in worse.text
+
+
+def test_two_seeds_are_no_result(make_evidence):
+    runs = [make_evidence(name, seed) for name in ("a", "b") for seed in range(2)]
+    one, other = group(runs)
+    assert {sentence.verdict for sentence in compared(other, one)} == {"cannot be told"}
+
+
+def test_all_sentences_of_a_full_and_a_bare_run(make_evidence):
+    full = [make_evidence("a", tables=True, heatmap=True), make_evidence("b", heatmap=True)]
+    found = sentences(group(full))
+    assert len(found) >= 2 * 5 + 3 and any("single waves" in sentence.text for sentence in found)
+    bare = sentences(group([make_evidence(learning=False, aliasing=False, classes=4)]))
+    assert all(sentence.text.endswith(".") and "nan" not in sentence.text for sentence in [*found, *bare])
+
+
+def test_rank_correlation_is_scipys_with_exact_permutations():
+    rho, p = rank_correlation([1, 2, 3, 4, 5], [2, 1, 4, 3, 5])
+    assert rho == pytest.approx(0.8) and p == pytest.approx(2 * 8 / 120, abs=0.02)
+    assert rank_correlation([1, 2, 3, 4], [1, 2, 3, 4])[1] == pytest.approx(2 / 24)
+    assert rank_correlation([1, 1, 1], [1, 2, 3]) == (0.0, 1.0)
+    assert rank_correlation([1, np.nan, 1], [1, 2, 3]) == (0.0, 1.0)
