@@ -7,7 +7,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from segkd.ablation.comparison import report
 from segkd.ablation.grid import describe, run_grid, stock_lines
-from segkd.ablation.plan import grid_parser, read_grid
+from segkd.ablation.plan import grid_parser, narrowed, read_grid
 from segkd.ablation.resolve import Place, resolve
 from segkd.ablation.rows import read_rows
 from segkd.ablation.runner import Run, default_processes, take_stock
@@ -25,12 +25,14 @@ def ablate(arguments: list[str]) -> int:
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of each cell")
     parser.add_argument("--engine", choices=["local", "ray"], default="local", help="ray: a cluster, or a local ray")
     parser.add_argument("--data-root", type=str, default=None, metavar="DIR", help="folder of the data sets by name")
+    parser.add_argument("--only", type=str, nargs="+", default=[], metavar="NAME", help="these arms or data sets only")
     parser.add_argument("--keep-code", action="store_true", help="keep finished cells when the code alone changed")
     parser.add_argument("--dry-run", action="store_true", help="say what would run and why, and stop")
     file = next((b for a, b in itertools.pairwise(arguments) if a == "--config"), None)
     if file is not None:
         arguments = [found_layer(a) if a == file else a for a in arguments]
     config, grid = read_grid(parser, arguments)
+    grid = narrowed(grid, config.only)
     if config.threads < 1 or (config.processes or 1) < 1:
         raise InputError(f"--processes and --threads must be at least 1, found {config.processes}, {config.threads}.")
     processes = config.processes or default_processes(config.threads)

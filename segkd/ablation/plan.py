@@ -1,6 +1,7 @@
 """What a grid compares: base layers, arms, data sets, seeds."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
@@ -57,6 +58,23 @@ class Grid:
         self.baseline = self.baseline or next(iter(self.arms))
         if self.baseline not in self.arms:
             raise InputError(f"baseline: expected one of the arms {', '.join(self.arms)}, found {self.baseline!r}.")
+
+
+def narrowed(grid: Grid, names: Sequence[str]) -> Grid:
+    """The grid with the named arms and data sets only; where no arm is named all stay, and so with data sets.
+
+    Raises:
+        InputError: a name is neither.
+    """
+    unknown = [name for name in names if name not in grid.arms and name not in grid.datasets]
+    if unknown:
+        raise InputError(
+            f"--only: expected arms ({', '.join(grid.arms)}) or data sets ({', '.join(grid.datasets)}), found "
+            f"{', '.join(unknown)}."
+        )
+    arms = {name: part for name, part in grid.arms.items() if name in names} or grid.arms
+    datasets = {name: part for name, part in grid.datasets.items() if name in names} or grid.datasets
+    return replace(grid, arms=arms, datasets=datasets, baseline=grid.baseline if grid.baseline in arms else None)
 
 
 def grid_parser() -> ArgumentParser:

@@ -1,6 +1,6 @@
 import pytest
 
-from segkd.ablation.plan import grid_parser, read_grid
+from segkd.ablation.plan import Grid, Part, grid_parser, narrowed, read_grid
 from segkd.types import InputError
 
 
@@ -43,3 +43,13 @@ def test_a_mistake_in_a_grid_is_one_paragraph(grid_file, keys, words):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(InputError, match=r"nowhere\.yaml"):
         read(tmp_path / "nowhere.yaml")
+
+
+def test_a_grid_can_be_narrowed_to_some_arms_and_data_sets():
+    grid = Grid({"a": Part(), "b": Part(), "c": Part()}, {"x": Part(), "y": Part()}, baseline="a")
+    some = narrowed(grid, ["b", "a", "y"])
+    assert list(some.arms) == ["a", "b"] and list(some.datasets) == ["y"] and some.baseline == "a"
+    assert narrowed(grid, ["c"]).baseline == "c" and list(narrowed(grid, ["c"]).datasets) == ["x", "y"]
+    assert narrowed(grid, []) == grid
+    with pytest.raises(InputError, match=r"arms \(a, b, c\) or data sets \(x, y\), found z"):
+        narrowed(grid, ["a", "z"])
