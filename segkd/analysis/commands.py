@@ -9,21 +9,17 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from segkd.analysis.evidence import Evidence, Sentence
-from segkd.analysis.examine import Examination, examine
+from segkd.analysis.evidence import Sentence
+from segkd.analysis.examine import Examination, examine, seed_of
 from segkd.analysis.sentences import sentences
 from segkd.analysis.summary import Group, group
-from segkd.datasets.data import Records
 from segkd.experiment.commands import data_layer
 from segkd.experiment.console import make_console, ticking
 from segkd.experiment.outputs import refuse_unwritable
 from segkd.experiment.scoring import open_split
 from segkd.experiment.settings import data_parser, instantiate, parse
-from segkd.models.store import load_model
+from segkd.models.store import ModelCard, load_model
 from segkd.types import InputError
-
-MOST = 40
-"""Forward passes per image that the analysis may cost, without the heat map."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +52,9 @@ def analyse_spectra(arguments: list[str]) -> Analysis:
     settings = _settings(options)
     parser = data_parser("The data set.", "segkd analyse spectra")
     data = instantiate(parser, parse(parser, data_layer(rest, options.data, str(runs[0][1])))).data
-    refuse_unwritable(str(options.out))  # before the work, not after it
+    refuse_unwritable(f"{options.out}/")  # before the work, not after it
     console = make_console(True)
-    card = load_model(runs[0][1]).card
+    card = checked_cards(runs)
     records = open_split(data, options.split, console, card.classes)
     count, total = len(settings.chosen(records)), settings.passes
     waves = f" + {settings.heatmap} for the heat map" if settings.heatmap else ""
@@ -66,7 +62,7 @@ def analyse_spectra(arguments: list[str]) -> Analysis:
     device = "cuda" if torch.cuda.is_available() and options.device == "auto" else "cpu"
     with ticking(console, "examining") as ticker:
         ticker(len(runs) * count)
-        found = [_examined(name, run, records, settings, device, ticker.move) for name, run in runs]
+        found = [examine(name, run, records, settings, device, ticker.move) for name, run in runs]
     groups = group(found, settings.seed)
     about = {
         "command": ["segkd", "analyse", "spectra", *arguments],
@@ -99,19 +95,48 @@ def named_runs(texts: Sequence[str]) -> list[tuple[str, Path]]:
                 f"analyse spectra: expected a run folder with a trained student (model.json), found none at {run}. "
                 "Give RUN or NAME=RUN; runs of one name are seeds of one group."
             )
+        if sign and not name and not Path(text).exists():
+            raise InputError(f"analyse spectra: expected NAME=RUN, found no name in {text!r}.")
         if run.resolve() in [other.resolve() for _, other in found]:
             raise InputError(f"analyse spectra: {run} is named twice.")
         found.append((name if sign and not Path(text).exists() else _name_of(run), run))
     return found
 
 
+def checked_cards(runs: Sequence[tuple[str, Path]]) -> ModelCard:
+    """The card of the first run, when all runs can be looked at side by side.
+
+    Raises:
+        InputError: they differ in size or classes, or those of one name in network, or have the same seed.
+    """
+    cards = [load_model(run).card for _, run in runs]
+    first: dict[str, tuple[Path, ModelCard]] = {}
+    seeds: dict[tuple[str, int], Path] = {}
+    for (name, run), card in zip(runs, cards):
+        if (card.size, card.classes) != (cards[0].size, cards[0].classes):
+            raise InputError(
+                f"analyse spectra: expected runs of one size and the same classes, found {cards[0].size} and "
+                f"{len(cards[0].classes)} classes in {runs[0][1]}, {card.size} and {len(card.classes)} classes in "
+                f"{run}. Analyse them one by one."
+            )
+        other, theirs = first.setdefault(name, (run, card))
+        if (card.class_path, card.init_args) != (theirs.class_path, theirs.init_args):
+            raise InputError(
+                f"analyse spectra: {other} and {run} are both called {name}, but their networks differ. Runs of one "
+                "name are seeds of one group: name them apart, NAME=RUN."
+            )
+        twin = seeds.setdefault((name, seed_of(run)), run)
+        if twin != run:
+            raise InputError(
+                f"analyse spectra: {twin} and {run} are both called {name} and both have seed {seed_of(run)}. Runs of "
+                "one name are seeds of one group: name them apart, NAME=RUN."
+            )
+    return cards[0]
+
+
 def _name_of(run: Path) -> str:
     parts = [part for part in run.resolve().parts if part != "run" and not part.startswith("seed-")]
     return parts[-1]
-
-
-def _examined(name: str, run: Path, records: Records, settings: Examination, device: str, move: Any) -> Evidence:
-    return examine(name, run, records, settings, device, move)
 
 
 def _settings(options: Namespace) -> Examination:
@@ -130,7 +155,7 @@ def _parser() -> ArgumentParser:
     parser = ArgumentParser(
         "segkd analyse spectra",
         description="Which frequencies did networks learn first (output), and which do they rely on (input)?",
-        epilog="Settings of the data set can be overridden, e.g. --data.root FOLDER.\n\n"
+        epilog="Settings of the data set can be overridden behind the runs, e.g. --data.root FOLDER.\n\n"
         "  segkd analyse spectra runs/first --out runs/first/spectra\n"
         "  segkd analyse spectra baseline=runs/b0 baseline=runs/b1 frequency=runs/f0 frequency=runs/f1 \\\n"
         "      --data configs/data/ecssd.yaml --split val --out spectra\n\n"

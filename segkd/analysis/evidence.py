@@ -72,7 +72,8 @@ class HeatMap:
 
 @dataclass(frozen=True)
 class Spectra:
-    """Mean power |F|^2 on the half plane, F unitary, rows in the order of fftfreq; sums over channels or classes."""
+    """Mean power |F|^2 on the half plane, F unitary, rows in the order of fftfreq; sums over channels or classes;
+    sensitivities relative to the mean square of the margin."""
 
     image: Float[np.ndarray, "h k"]
     label: Float[np.ndarray, "h k"]
@@ -95,13 +96,13 @@ class Evidence:
         stride: of the last convolution that gives the classes: the label passed through it is the ceiling.
         ids: of the n images, in the order of all arrays.
         energy: by name, energy of each image by band: "image", "label", "prediction", "error" (prediction - label),
-            "ceiling" (label through the stride - label), "untrained" (untrained prediction - label).
+            "ceiling" (label drawn at the stride - label), "untrained" (untrained prediction - label).
         sensitivity: mean power per coefficient of the gradient, by image and band.
         untrained_sensitivity: the same network's before any training.
         margin: mean square of the logit margin of each image: sensitivities are compared relative to it, because a
             network may scale its logits and decide the same.
         untrained_margin: the same network's before any training.
-        dct: [n 8 8] mean square of the gradient's 8 x 8 block DCT.
+        dct: [n 8 8] mean square of the gradient's 8 x 8 block DCT, relative to the mean square of the margin.
         scores: by score ("f_mean" for two classes, "miou_image") and condition, each image's score; NaN: not defined.
         boundary: Boundary IoU of each image at three widths, in 0..1.
         interior: IoU of each image farther from the label's outline than each width.

@@ -31,6 +31,8 @@ from segkd.models.network import Network
 from segkd.models.store import Model, load_model
 from segkd.types import Batch
 
+TINY = float(np.finfo(np.float64).tiny)
+
 
 @dataclass(frozen=True)
 class Examination:
@@ -51,7 +53,7 @@ class Examination:
     batch_size: int = 8
     workers: int = 0
     noise: float = 0.15
-    wave: float = 0.05
+    wave: float = 0.005
     seed: int = 0
     heatmap: int = 0
 
@@ -151,7 +153,10 @@ class _Look:
     def evidence(self, name: str, run: Path, seconds: float) -> Evidence:
         """What all batches gave."""
         tables = {key: np.concatenate(values) for key, values in self.columns.items()}
-        spectra = Spectra(**{key: (total / len(self.ids)).cpu().numpy() for key, total in self.maps.items()})
+        maps = {key: (total / len(self.ids)).cpu().numpy() for key, total in self.maps.items()}
+        for key in ("", "untrained_"):  # relative to the margin, which scales with the logits
+            maps[f"{key}sensitivity"] = maps[f"{key}sensitivity"] / max(float(tables[f"{key}margin"].mean()), TINY)
+        spectra = Spectra(**maps)
         names = ("f_mean", "miou_image") if self.classes == 2 else ("miou_image",)
         rows = {condition: meter.rows for condition, meter in self.meters.items()}
         shares = [np.concatenate(level) for level in self.levels]
@@ -169,7 +174,7 @@ class _Look:
             untrained_sensitivity=tables["untrained_sensitivity"],
             margin=tables["margin"],
             untrained_margin=tables["untrained_margin"],
-            dct=tables["dct"],
+            dct=tables["dct"] / max(float(tables["margin"].mean()), TINY),
             scores={key: {c: np.array([row[id][key] for id in self.ids]) for c, row in rows.items()} for key in names},
             boundary=np.array([[rows[Condition("clean")][id][key] for key in BOUNDARY] for id in self.ids]),
             interior=tables["interior"],
@@ -194,7 +199,7 @@ class _Look:
             "label": truth,
             "prediction": shown,
             "error": shown - truth,
-            "ceiling": through_stride(truth, self.stride) - truth,
+            "ceiling": (through_stride(truth, self.stride) - truth) * batch.valid.unsqueeze(1),
             "untrained": guess - truth,
         }
         for key, field in fields.items():

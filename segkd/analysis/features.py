@@ -27,7 +27,7 @@ def tapped(network: Network) -> Iterator[list[Tensor]]:
         given = list(output.values()) if isinstance(output, dict) else output
         maps = [one for one in given if isinstance(one, Tensor) and one.ndim == 4] if _is_many(given) else []
         # smp's encoders give the image itself as their first level; of levels of one size the last is the level
-        maps = [one for one in maps if one.shape[1] > 0 and one is not inputs[0]]
+        maps = [one for one in maps if one.shape[1] > 0 and not (inputs and one is inputs[0])]
         by_size = {one.shape[-2:]: one.detach() for one in maps}
         levels[:] = sorted(by_size.values(), key=lambda one: -one.shape[-1] * one.shape[-2])
 

@@ -1,6 +1,7 @@
 """The figures of a spectral analysis, each a PNG and an SVG of the same name."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from segkd.analysis.summary import Group
@@ -9,8 +10,8 @@ from segkd.analysis.summary import Group
 def draw_figures(groups: Sequence[Group], folder: Path) -> dict[str, Path]:
     """Draws what the groups hold; the PNG of each figure by its name, in the order in which they are read.
 
-    Always: "overview", "spectra", "outline", "reliance", "dct", "maps". Where a run recorded its learning, "learning";
-    where a run has the measured heat map, "heatmap".
+    Always: "overview", "spectra", "outline", "reliance" (and "reliance_f_mean" for two classes), "dct", "maps". Where
+    a run recorded its learning, "learning"; where a run has the measured heat map, "heatmap".
     """
     # matplotlib is slow to import: only who draws waits for it
     from segkd.analysis.canvas import save, style
@@ -18,12 +19,13 @@ def draw_figures(groups: Sequence[Group], folder: Path) -> dict[str, Path]:
     from segkd.analysis.plots import plot_outline, plot_overview, plot_reliance, plot_spectra
     from segkd.analysis.training import plot_learning
 
-    plots = {
+    plots: dict[str, Callable] = {
         "overview": plot_overview,
         "learning": plot_learning,
         "spectra": plot_spectra,
         "outline": plot_outline,
-        "reliance": plot_reliance,
+        "reliance": partial(plot_reliance, score=groups[0].scores[-1]),
+        **{f"reliance_{score}": partial(plot_reliance, score=score) for score in groups[0].scores[:-1]},
         "dct": plot_dct,
         "heatmap": plot_heatmap,
         "maps": plot_maps,

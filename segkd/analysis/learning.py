@@ -30,8 +30,9 @@ def read_learning(run: Path) -> Learning | None:
     )
 
 
-def half_epochs(learning: Learning) -> Float[np.ndarray, "rings"]:
-    """The epoch at which each band had half of what the network ever learned of it, interpolated linearly.
+def half_epochs(learning: Learning) -> tuple[Float[np.ndarray, "rings"], Float[np.ndarray, "rings"]]:
+    """The epoch at which each band had half of what the network ever learned of it: interpolated linearly, and the
+    first validation that saw it. Between two validations the course is not known, so orders are told by the latter.
 
     What is learned of a band is 1 - E_b: 1 is the error of a constant prediction, which knows nothing of it. NaN in a
     band that was not learned (`LEARNED`).
@@ -41,15 +42,16 @@ def half_epochs(learning: Learning) -> Float[np.ndarray, "rings"]:
         epochs = np.concatenate([[0.0], epochs])
         errors = np.concatenate([np.ones((1, errors.shape[1])), errors])
     known = 1 - np.nan_to_num(errors, nan=1.0)
-    found = np.full(errors.shape[1], np.nan)
+    found, seen = np.full(errors.shape[1], np.nan), np.full(errors.shape[1], np.nan)
     for band in range(errors.shape[1]):
         most = known[:, band].max()
         if most < LEARNED:
             continue
         after = int(np.argmax(known[:, band] >= most / 2))
+        seen[band] = epochs[after]
         if after == 0:
             found[band] = epochs[0]
             continue
         before, then = known[after - 1, band], known[after, band]
         found[band] = np.interp(most / 2, [before, then], epochs[after - 1 : after + 1])
-    return found
+    return found, seen

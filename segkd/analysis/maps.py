@@ -15,7 +15,7 @@ from matplotlib.patches import Circle
 
 from segkd.analysis.canvas import COLOURS, canvas, plain_log, words
 from segkd.analysis.evidence import HeatMap
-from segkd.analysis.summary import Group
+from segkd.analysis.summary import Group, spearman
 from segkd.frequency.rings import EDGES
 
 COLUMNS = {
@@ -113,15 +113,6 @@ def plot_heatmap(groups: Sequence[Group]) -> Figure | None:
     left = list(panels.flat)[: len(found)]
     figure.colorbar(drawn, ax=left, label="frequency, cycles per pixel", aspect=25, pad=0.02)
     return figure
-
-
-def spearman(a: Float[np.ndarray, "m"], b: Float[np.ndarray, "m"]) -> float:
-    """Correlation of the ranks; NaN where one side is constant."""
-    from scipy.stats import rankdata  # slow to import
-
-    if np.ptp(a) == 0 or np.ptp(b) == 0:
-        return float("nan")
-    return float(np.corrcoef(rankdata(a), rankdata(b))[0, 1])
 
 
 def _mean_plane(one: Group, key: str) -> np.ndarray:

@@ -21,14 +21,23 @@ def planes(
     return (shares * valid)[:, first:], (truth * valid)[:, first:]
 
 
+SURE = 10.0
+"""Logit of a class in a cell that lies whole inside it; 0 in one that lies outside."""
+
+
 def through_stride(label: Float[Tensor, "b c h w"], stride: int) -> Float[Tensor, "b c h w"]:
-    """The label as a decoder of this stride could give it at best: averaged over cells of stride x stride pixels and
-    enlarged bilinearly, as networks enlarge their logits. The same at stride 1."""
+    """The label drawn as a decoder of this stride draws: cells of stride x stride pixels hold logits, `SURE` times the
+    class's share of the cell, which are enlarged bilinearly and then made probabilities. The label itself at stride 1.
+
+    Enlarged logits give sharper edges than enlarged probabilities would. It is what such a decoder can do, not a bound:
+    logits that place the outline within a cell do better still.
+    """
     if stride == 1:
         return label
     height, width = label.shape[-2:]
     small = F.adaptive_avg_pool2d(label, (max(1, round(height / stride)), max(1, round(width / stride))))
-    return F.interpolate(small, size=(height, width), mode="bilinear", align_corners=False)
+    large = F.interpolate(small, size=(height, width), mode="bilinear", align_corners=False)
+    return (SURE * (2 * large - 1)).sigmoid() if label.shape[1] == 1 else (SURE * large).softmax(dim=1)
 
 
 @torch.no_grad()

@@ -63,11 +63,11 @@ def plot_overview(groups: Sequence[Group]) -> Figure:
     return figure
 
 
-def plot_reliance(groups: Sequence[Group]) -> Figure:
-    """Four views of which frequencies of the input the networks rely on."""
+def plot_reliance(groups: Sequence[Group], score: str) -> Figure:
+    """Four views of which frequencies of the input the networks rely on, by one of the scores."""
     figure = canvas(7.8)
     panels = figure.subplots(2, 2)
-    known, score = looks(groups), groups[0].scores[-1]
+    known = looks(groups)
     rings = groups[0].runs[0].sensitivity.shape[1]
     for one in groups:
         x, look = centres(rings), known[one.name]
@@ -79,7 +79,7 @@ def plot_reliance(groups: Sequence[Group]) -> Figure:
     log_y(panels[0, 0])
     noise = groups[0].runs[0].noise
     panels[0, 0].set(
-        title="Gradient: what would move the output?\ndashed: before training",
+        title="Gradient: what would move the output?\ndashed: random weights",
         ylabel="gradient, relative to the margin",
     )
     panels[0, 1].set(
@@ -128,7 +128,7 @@ def plot_spectra(groups: Sequence[Group]) -> Figure:
     hatch(right, hidden)
     for axes in (left, right):
         band_axis(axes, len(hidden))
-    styles = {"before training (right)": ":", "label through the stride (right)": "--"}
+    styles = {"random weights (right)": ":", "label drawn at the stride (right)": "--"}
     legend(figure, known, styles, *_patches(hidden))
     return figure
 

@@ -3,17 +3,22 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike
+from jaxtyping import Bool, Float
 
 from segkd.analysis.evidence import Sentence, Verdict
-from segkd.analysis.summary import Curve, Group, difference
-from segkd.frequency.rings import ring_names
+from segkd.analysis.summary import LEVEL, Change, Curve, Group, change, spearman, student
+from segkd.frequency.rings import EDGES, ring_names
 
-ALPHA = 0.05
-FEWEST = 4
-"""Bands below which no order can be told: of 3, the smallest p of a rank correlation is 1/3."""
+FEWEST = 5
+"""Bands below which no order is told."""
+SEEDS = 3
+"""Seeds below which nothing is said of a method; what is said of these very networks needs images alone."""
 ARCHITECTURE = 0.9
-"""Rank correlation with the untrained network above which a profile is said to be the architecture's."""
+"""Rank correlation with the untrained network from which on a profile may be the architecture's."""
+BORNE_OUT = 0.7
+"""Rank correlation with single waves from which on they bear out the gradient."""
+SPLIT = 4
+"""Number of bands that count as low: those below 1/8 cycles per pixel."""
 
 
 def sentences(groups: Sequence[Group]) -> list[Sentence]:
@@ -29,33 +34,35 @@ def sentences(groups: Sequence[Group]) -> list[Sentence]:
 
 
 def learned(group: Group) -> Sentence:
-    """OUTPUT: did low frequencies come before high ones?"""
+    """OUTPUT: did low frequencies come before high ones? Each seed has one rank correlation; they are the sample."""
     claim = f"OUTPUT, {group.name}: learned low before high"
-    if "half" not in group.curves:
-        return Sentence(f"{claim}: no band errors were recorded while it trained.", "cannot be told")
-    half = group.curves["half"]
-    usable = group.representable & ~np.isnan(half.mean)
+    if "seen" not in group.curves:
+        return Sentence(f"{claim}: not every run recorded band errors while it trained.", "cannot be told")
+    half, seen = group.curves["half"], group.curves["seen"]
+    usable = group.representable & ~np.isnan(seen.mean)
     bands = np.flatnonzero(usable)
     if len(bands) < FEWEST:
-        why = f"only {len(bands)} bands were learned that the decoder can represent; an order needs {FEWEST}"
+        why = f"{len(bands)} bands were learned in every run that the decoder can represent; an order needs {FEWEST}"
         return Sentence(f"{claim}: {why}.", "cannot be told")
-    rho, p = rank_correlation(bands, half.mean[usable])
-    each = ", ".join(f"{rank_correlation(bands, row[usable])[0]:.2f}" for row in half.seeds)
+    rhos = np.array([spearman(bands.astype(float), row[usable]) for row in seen.seeds])
+    mean = float(np.nanmean(rhos)) if np.isfinite(rhos).any() else 0.0
+    each = ", ".join("-" if np.isnan(rho) else f"{rho:.2f}" for rho in rhos)
     text = (
-        f"{claim}: Spearman of band and epoch at half error = {rho:.2f} (p = {p:.3f}, {len(bands)} bands; by seed: "
-        f"{each}); half error at epoch {half.mean[bands[0]]:.2f} in {_band(bands[0])} and {half.mean[bands[-1]]:.2f} "
-        f"in {_band(bands[-1])} cycles per pixel."
+        f"{claim}: Spearman of band and epoch at half error = {mean:.2f} over {len(bands)} bands (by seed: {each}); "
+        f"half error at epoch {half.mean[bands[0]]:.2f} in {_band(bands[0])} and {half.mean[bands[-1]]:.2f} in "
+        f"{_band(bands[-1])} cycles per pixel."
     )
-    first = max(float(min(e for e in run.learning.epochs if e > 0)) for run in group.runs if run.learning is not None)
-    if np.nanmax(half.mean[usable]) <= first:
-        return Sentence(f"{text} All of it lies before the first validation: validate more often.", "cannot be told")
-    return Sentence(text, _verdict(rho, p, len(group.runs)))
+    if min(len(np.unique(row[usable])) for row in seen.seeds) < 3:
+        return Sentence(f"{text} It was over within two validations: validate more often.", "cannot be told")
+    if len(rhos) < SEEDS:
+        return Sentence(f"{text} Fewer than {SEEDS} seeds are no result.", "cannot be told")
+    return Sentence(text, _verdict(*(float(end[0]) for end in student(rhos[:, None]))))
 
 
 def wrong(group: Group) -> Sentence:
     """OUTPUT: where are the errors of the final network?"""
     error = group.curves["error"]
-    values = [f"{_band(b)}: {error.mean[b]:.2f} [{error.low[b]:.2f}, {error.high[b]:.2f}]" for b in _ends(group)]
+    values = [f"{_band(b)}: {error.mean[b]:.2f}{_ends(error.low[b], error.high[b])}" for b in _three(group)]
     grey = int((~group.representable).sum())
     note = f"; {grey} bands lie beyond the decoder's stride" if grey else ""
     return Sentence(
@@ -67,25 +74,20 @@ def relies(group: Group) -> list[Sentence]:
     """INPUT: low frequencies more than high ones? Equal noise is asked; removal is told beside it."""
     score = group.scores[-1]
     noise, stop = group.curves[f"noise_drop/{score}"], group.curves[f"stop_drop/{score}"]
-    gradient = group.curves["sensitivity"]
     lean, removal = _lean(noise), _lean(stop)
-    verdict: Verdict = "supported" if lean[1] > 0 else "not supported" if lean[2] < 0 else "cannot be told"
-    told = [
-        f"most harmful band by equal noise {_band(_peak(noise))}",
-        f"by removal {_band(_peak(stop))}",
-        f"by gradient {_band(_peak(gradient))} cycles per pixel",
-    ]
+    peak = f"{_band(int(np.nanargmax(group.curves['sensitivity'].mean)))} cycles per pixel"
     text = (
-        f"INPUT, {group.name}: relies on low frequencies more than on high ones: under noise of equal energy the lower "
-        f"four bands cost {lean[0]:+.4f} {score} [{lean[1]:+.4f}, {lean[2]:+.4f}] more than the upper four; "
-        f"{', '.join(told)}."
+        f"INPUT, {group.name}: relies on frequencies below {EDGES[SPLIT]:g} cycles per pixel more than on those above: "
+        f"noise of equal energy costs {lean[0]:+.4f} {score}{_ends(lean[1], lean[2], '+.4f')} more per band below; "
+        f"most harmful by noise: {_peak(noise)}; by removal: {_peak(stop)}; the gradient is largest in {peak}."
     )
-    found = [Sentence(text, verdict)]
-    if np.sign(lean[0]) != np.sign(removal[0]):
+    found = [Sentence(text, _verdict(lean[1], lean[2]))]
+    if _verdict(*lean[1:]) != "cannot be told" and _verdict(*removal[1:]) not in ("cannot be told", found[0].verdict):
         found.append(
             Sentence(
-                f"INPUT, {group.name}: removal says the opposite ({removal[0]:+.4f} [{removal[1]:+.4f}, "
-                f"{removal[2]:+.4f}]), but it takes more energy where images have more (1/f); equal noise does not.",
+                f"INPUT, {group.name}: removal says the opposite ({removal[0]:+.4f}"
+                f"{_ends(removal[1], removal[2], '+.4f')}), but it takes more energy where images have more (1/f); "
+                "equal noise does not.",
                 "measured",
             )
         )
@@ -96,11 +98,12 @@ def control(group: Group) -> Sentence:
     """INPUT: is the gradient's profile learned, or the architecture's?"""
     trained, blank = group.curves["sensitivity"].mean, group.curves["untrained_sensitivity"].mean
     there = ~np.isnan(trained) & ~np.isnan(blank)
-    rho, _ = rank_correlation(trained[there], blank[there])
-    own = rho >= ARCHITECTURE
-    said = "the profile may be the architecture's, not learned" if own else "training changed the profile"
+    rho = spearman(trained[there], blank[there])
+    own = "; the profile may be the architecture's" if rho >= ARCHITECTURE else ""
     return Sentence(
-        f"INPUT, {group.name}: gradient profile against the untrained network's: Spearman {rho:.2f}: {said}.",
+        f"INPUT, {group.name}: the gradient's highest band is {_spread(trained[there]):.1f} times its lowest, and "
+        f"{_spread(blank[there]):.1f} times in the same network with random weights; Spearman of the two profiles "
+        f"{rho:.2f}{own}.",
         "measured",
     )
 
@@ -108,83 +111,86 @@ def control(group: Group) -> Sentence:
 def checked(group: Group) -> Sentence:
     """INPUT: does the gradient say what single waves do?"""
     maps = [run.heatmap for run in group.runs if run.heatmap is not None]
-    rhos = [rank_correlation(one.gain, one.gradient)[0] for one in maps]
-    drops = [rank_correlation(one.drop, one.gradient)[0] for one in maps]
+    rho = float(np.mean([spearman(one.gain, one.gradient) for one in maps]))
+    drop = float(np.mean([spearman(one.drop, one.gradient) for one in maps]))
+    said = "bear out" if rho >= BORNE_OUT else "do not bear out"
     return Sentence(
-        f"INPUT, {group.name}: the gradient against {len(maps[0].gain)} single waves on {maps[0].images} images: "
-        f"Spearman {np.mean(rhos):.2f} with the change of the margin, {np.mean(drops):.2f} with the loss of IoU.",
+        f"INPUT, {group.name}: {len(maps[0].gain)} single waves on {maps[0].images} images {said} the order that the "
+        f"gradient tells: Spearman {rho:.2f} with the change of the margin, {drop:.2f} with the loss of IoU.",
         "measured",
     )
 
 
 def compared(other: Group, base: Group) -> list[Sentence]:
     """Which bands did `other` learn earlier, rely on less, get wrong less than `base`?"""
-    score = base.scores[-1]
+    score, drawn = base.scores[-1], other.representable & base.representable
     asked = [("OUTPUT", "got wrong less", "error"), ("INPUT", "relied on less (noise)", f"noise_drop/{score}")]
     if "half" in other.curves and "half" in base.curves:
         asked.insert(0, ("OUTPUT", "learned earlier", "half"))
+    few = min(len(other.runs), len(base.runs)) < SEEDS
     found = []
     for side, what, key in asked:
-        change = difference(other.curves[key], base.curves[key])
-        less, more = _sure(change, other, base)
-        few = min(len(other.runs), len(base.runs)) < 3
-        verdict: Verdict = "cannot be told" if few else "supported" if less else "not supported"
-        why = " (fewer than 3 seeds: no result)" if few else ""
-        text = f"{side}, {other.name} against {base.name}: {what} in {_list(less)}; the opposite in {_list(more)}{why}."
+        allowed = drawn if side == "OUTPUT" else np.full(len(drawn), True)
+        # of eight bands one differs by chance: each interval is wider, that all hold together (Bonferroni)
+        less, more = _sure(change(other, base, key, 1 - (1 - LEVEL) / len(allowed)), allowed)
+        verdict: Verdict = "cannot be told"
+        if bool(less) != bool(more):
+            verdict = "supported" if less else "not supported"
+        why = f" Fewer than {SEEDS} seeds are no result." if few else ""
+        text = f"{side}, {other.name} against {base.name}: {what} in {_list(less)}; the opposite in {_list(more)}.{why}"
         found.append(Sentence(text, verdict))
     return found
 
 
-def rank_correlation(x: ArrayLike, y: ArrayLike) -> tuple[float, float]:
-    """Spearman's rho and its two-sided p by permutation, exact up to 8 pairs; (0, 1) where one side is constant."""
-    from scipy.stats import permutation_test, spearmanr  # slow to import
-
-    a, b = np.asarray(x, float), np.asarray(y, float)
-    if np.isnan(a).any() or np.isnan(b).any() or np.ptp(a) == 0 or np.ptp(b) == 0:
-        return 0.0, 1.0
-    found = permutation_test(
-        (a,), lambda moved: float(spearmanr(moved, b).statistic), permutation_type="pairings", vectorized=False,
-        n_resamples=5040 if len(a) <= 7 else 4999, random_state=np.random.default_rng(0),
-    )  # fmt: skip
-    return float(found.statistic), float(found.pvalue)
-
-
-def _verdict(rho: float, p: float, seeds: int) -> Verdict:
-    if p >= ALPHA:
-        return "cannot be told"
-    return "supported" if rho > 0 else "not supported"
+def _verdict(low: float, high: float) -> Verdict:
+    """Of the claim that a number is above 0."""
+    return "supported" if low > 0 else "not supported" if high < 0 else "cannot be told"
 
 
 def _lean(curve: Curve) -> tuple[float, float, float]:
-    """Mean of the lower half of the bands minus the upper half: value and interval over images."""
-    half = len(curve.mean) // 2
+    """Mean of the low bands minus that of the others: value, and an interval that holds over images and, from three
+    seeds on, over seeds too; NaN where there is none."""
 
-    values = np.concatenate([curve.mean[None], curve.draws])
-    lean = np.nanmean(values[:, :half], axis=1) - np.nanmean(values[:, half:], axis=1)
-    low, high = np.quantile(lean[1:], [0.025, 0.975])
-    return float(lean[0]), float(low), float(high)
+    def of(values: Float[np.ndarray, "m x"]) -> Float[np.ndarray, "m"]:
+        there = ~np.isnan(curve.mean)
+        low = np.arange(len(there)) < SPLIT
+        return values[:, low & there].mean(axis=1) - values[:, ~low & there].mean(axis=1)
 
-
-def _sure(change: Curve, other: Group, base: Group) -> tuple[list[int], list[int]]:
-    """Bands with a change below 0, and above: by the interval over images, and over seeds where there are three."""
-    low, high = change.low.copy(), change.high.copy()
-    if np.isnan(low).all():  # not of single images: seeds alone can tell
-        low, high = change.mean.copy(), change.mean.copy()
-    over_seeds = change.seed_interval
-    if over_seeds is not None:
-        low, high = np.fmin(low, over_seeds[0]), np.fmax(high, over_seeds[1])
-    low, high = np.nan_to_num(low, nan=-1.0), np.nan_to_num(high, nan=1.0)
-    return np.flatnonzero(high < 0).tolist(), np.flatnonzero(low > 0).tolist()
+    low, high = np.quantile(of(curve.draws), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    if len(curve.seeds) >= SEEDS:
+        ends = student(of(curve.seeds)[:, None])
+        low, high = np.minimum(low, ends[0][0]), np.maximum(high, ends[1][0])
+    return float(of(curve.mean[None])[0]), float(low), float(high)
 
 
-def _ends(group: Group) -> list[int]:
+def _sure(found: Change, allowed: Bool[np.ndarray, "x"]) -> tuple[list[int], list[int]]:
+    """Bands whose change is below 0, and above, over images (where it is one of images) and over seeds."""
+    images = ~np.isnan(found.low)
+    below = allowed & (~images | (found.high < 0)) & (found.seed_high < 0)
+    above = allowed & (~images | (found.low > 0)) & (found.seed_low > 0)
+    return np.flatnonzero(below).tolist(), np.flatnonzero(above).tolist()
+
+
+def _three(group: Group) -> list[int]:
     """The lowest, a middle and the highest band that label and decoder have."""
     there = np.flatnonzero(group.representable & ~np.isnan(group.curves["error"].mean))
     return sorted({int(there[0]), int(there[len(there) // 2]), int(there[-1])}) if len(there) else []
 
 
-def _peak(curve: Curve) -> int:
-    return int(np.nanargmax(np.where(np.isnan(curve.mean), -np.inf, curve.mean)))
+def _peak(curve: Curve) -> str:
+    """The band that costs most, if its interval lies above 0."""
+    if np.isnan(curve.mean).all():
+        return "no band"
+    band = int(np.nanargmax(curve.mean))
+    return _band(band) if curve.mean[band] > 0 and not curve.low[band] <= 0 else "no band for sure"
+
+
+def _spread(values: np.ndarray) -> float:
+    return float(values.max() / values.min()) if len(values) and values.min() > 0 else float("nan")
+
+
+def _ends(low: float, high: float, form: str = ".2f") -> str:
+    return "" if np.isnan(low) or np.isnan(high) else f" [{low:{form}}, {high:{form}}]"
 
 
 def _band(number: int | np.integer) -> str:

@@ -12,6 +12,8 @@ from segkd.frequency.rings import ring_matrix
 from segkd.types import InputError
 
 RESAMPLES = 1000
+FEWEST = 10
+"""Images below which a bootstrap interval is far too narrow: none is given."""
 LEVEL = 0.95
 REPRESENTED = 0.5
 """Highest error of a label passed through the decoder's stride in a band that the decoder is said to represent."""
@@ -27,7 +29,7 @@ class Curve:
     Attributes:
         mean: the value.
         low: lower end of the 95 % bootstrap interval over images (drawn alike for all seeds and groups); NaN where a
-            quantity is none of single images.
+            quantity is none of single images, or of fewer than `FEWEST`.
         high: upper end.
         seeds: the value of each seed.
         draws: the value of each bootstrap resample, for differences of groups.
@@ -53,12 +55,12 @@ class Group:
         name: of the group.
         runs: its members, one per seed.
         curves: by name, a value per band unless said otherwise: "error" (E_b of the final network), "ceiling" (E_b of
-            the label through the decoder's stride), "untrained_error", "sensitivity" (root mean power of the gradient
+            the label drawn at the decoder's stride), "untrained_error", "sensitivity" (root mean power of the gradient
             over the root mean square of the margin), "untrained_sensitivity", "stop_drop/<score>" and
             "noise_drop/<score>" (what the score loses), "low/<score>" and "high/<score>" (the score that is left; one
             value fewer, the pass that keeps all is "clean"), "image", "label", "prediction" (share of the energy),
-            "half" (epoch at half error; only with `learning`), "clean/<score>" (one value), "boundary" and "interior"
-            (per width), "aliasing" (per encoder level).
+            "half" and "seen" (epoch at half error, interpolated, and of the validation that saw it; only with
+            `learning`), "clean/<score>" (one value), "boundary" and "interior" (per width), "aliasing" (per level).
     """
 
     name: str
@@ -72,8 +74,8 @@ class Group:
 
     @property
     def representable(self) -> np.ndarray:
-        """True for the bands that the decoder's stride can represent."""
-        return self.curves["ceiling"].mean <= REPRESENTED
+        """False for the bands that the decoder's stride cannot represent; one that is not there is not among them."""
+        return ~(self.curves["ceiling"].mean > REPRESENTED)
 
 
 def group(evidence: Sequence[Evidence], seed: int = 0) -> list[Group]:
@@ -82,7 +84,7 @@ def group(evidence: Sequence[Evidence], seed: int = 0) -> list[Group]:
     Raises:
         InputError: the runs saw other images or sizes, so that their bands are not the same.
     """
-    first = evidence[0]
+    first, names = evidence[0], list(dict.fromkeys(one.name for one in evidence))
     for one in evidence:
         if (one.ids, one.size) != (first.ids, first.size):
             raise InputError(
@@ -90,27 +92,72 @@ def group(evidence: Sequence[Evidence], seed: int = 0) -> list[Group]:
                 f"{len(first.ids)} images in {first.run}, {one.size} and {len(one.ids)} images in {one.run}. "
                 "Analyse them one by one."
             )
+    evidence = sorted(evidence, key=lambda one: one.seed)  # seeds are paired by their numbers
     n = len(first.ids)
     draw = np.random.default_rng(seed)
     weights = np.stack([np.full(n, 1 / n), *draw.multinomial(n, np.full(n, 1 / n), RESAMPLES) / n])
-    names = list(dict.fromkeys(one.name for one in evidence))
     return [_grouped(name, tuple(one for one in evidence if one.name == name), weights) for name in names]
 
 
-def difference(other: Curve, base: Curve) -> Curve:
-    """`other` - `base`, the images paired; the seeds paired where both have as many, in their order."""
-    draws = other.draws - base.draws
-    paired = len(other.seeds) == len(base.seeds)
-    seeds = other.seeds - base.seeds if paired else (other.mean - base.mean)[None]
-    return Curve(other.mean - base.mean, *_percentiles(draws), seeds, draws)
+@dataclass(frozen=True)
+class Change:
+    """A difference of two groups by band.
+
+    Attributes:
+        mean: of the difference.
+        low: lower end of its interval over images, drawn alike for both; NaN where a quantity is none of images.
+        high: upper end.
+        seed_low: lower end of its interval over seeds, paired where both groups have the same seeds, else Welch's; NaN
+            below 3 seeds.
+        seed_high: upper end.
+    """
+
+    mean: Float[np.ndarray, "x"]
+    low: Float[np.ndarray, "x"]
+    high: Float[np.ndarray, "x"]
+    seed_low: Float[np.ndarray, "x"]
+    seed_high: Float[np.ndarray, "x"]
 
 
-def student(values: Float[np.ndarray, "s x"]) -> tuple[Float[np.ndarray, "x"], Float[np.ndarray, "x"]]:
+def change(other: Group, base: Group, key: str, level: float = LEVEL) -> Change:
+    """`other` - `base` of a curve, with intervals of the given level."""
+    ours, theirs = other.curves[key], base.curves[key]
+    mean, images = ours.mean - theirs.mean, _percentiles(ours.draws - theirs.draws, level)
+    if min(len(ours.seeds), len(theirs.seeds)) < 3:
+        nothing = np.full(len(mean), np.nan)
+        return Change(mean, *images, nothing, nothing)
+    if [run.seed for run in other.runs] == [run.seed for run in base.runs]:
+        return Change(mean, *images, *student(ours.seeds - theirs.seeds, level))
+    return Change(mean, *images, *welch(ours.seeds, theirs.seeds, level))
+
+
+def student(
+    values: Float[np.ndarray, "s x"], level: float = LEVEL
+) -> tuple[Float[np.ndarray, "x"], Float[np.ndarray, "x"]]:
     """Mean -+ t s / sqrt(n) over the first axis."""
     from scipy.stats import t  # slow to import
 
-    half = t.ppf((1 + LEVEL) / 2, len(values) - 1) * values.std(axis=0, ddof=1) / np.sqrt(len(values))
+    half = t.ppf((1 + level) / 2, len(values) - 1) * values.std(axis=0, ddof=1) / np.sqrt(len(values))
     return values.mean(axis=0) - half, values.mean(axis=0) + half
+
+
+def welch(
+    ours: Float[np.ndarray, "s x"], theirs: Float[np.ndarray, "z x"], level: float = LEVEL
+) -> tuple[Float[np.ndarray, "x"], Float[np.ndarray, "x"]]:
+    """The interval of a difference of means of unequal variances, unpaired (Welch, Biometrika 1947)."""
+    from scipy.stats import ttest_ind  # slow to import
+
+    found = ttest_ind(ours, theirs, equal_var=False).confidence_interval(level)
+    return found.low, found.high
+
+
+def spearman(a: Float[np.ndarray, "m"], b: Float[np.ndarray, "m"]) -> float:
+    """Correlation of the ranks; NaN where one side is constant."""
+    from scipy.stats import rankdata  # slow to import
+
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
+        return float("nan")
+    return float(np.corrcoef(rankdata(a), rankdata(b))[0, 1])
 
 
 def _grouped(name: str, runs: tuple[Evidence, ...], weights: np.ndarray) -> Group:
@@ -133,11 +180,11 @@ def _grouped(name: str, runs: tuple[Evidence, ...], weights: np.ndarray) -> Grou
         statistics |= _of_score(score, conditions)
     curves = {key: _curve(runs, statistic, weights) for key, statistic in statistics.items()}
     if all(one.learning is not None for one in runs):
-        halves = np.stack([half_epochs(one.learning) for one in runs if one.learning is not None])
-        nothing = np.full(halves.shape[1], np.nan)
-        curves["half"] = Curve(
-            halves.mean(axis=0), nothing, nothing, halves, np.full((RESAMPLES, len(nothing)), np.nan)
-        )
+        halves = np.stack([half_epochs(one.learning) for one in runs if one.learning is not None], axis=1)
+        nothing = np.full(halves.shape[2], np.nan)
+        for key, values in zip(("half", "seen"), halves):
+            draws = np.full((RESAMPLES, len(nothing)), np.nan)
+            curves[key] = Curve(values.mean(axis=0), nothing, nothing, values, draws)
     return Group(name, runs, curves)
 
 
@@ -203,12 +250,14 @@ def weighted_mean(w: Float[np.ndarray, "r n"], values: Float[np.ndarray, "n x"])
 def _curve(runs: Sequence[Evidence], statistic: Statistic, weights: np.ndarray) -> Curve:
     values = np.stack([statistic(one, weights) for one in runs])  # [seeds, 1 + resamples, x]
     draws = values[:, 1:].mean(axis=0)
+    if weights.shape[1] < FEWEST:
+        draws = np.full_like(draws, np.nan)
     return Curve(values[:, 0].mean(axis=0), *_percentiles(draws), values[:, 0], draws)
 
 
-def _percentiles(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _percentiles(draws: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
     """The interval over the resamples in which a value is defined: a few without it must not undo the others."""
     ends = np.full((2, draws.shape[1]), np.nan)
     some = ~np.isnan(draws).all(axis=0)
-    ends[:, some] = np.nanquantile(draws[:, some], [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    ends[:, some] = np.nanquantile(draws[:, some], [(1 - level) / 2, (1 + level) / 2], axis=0)
     return ends[0], ends[1]

@@ -62,5 +62,5 @@ def _spectra(arguments: list[str]) -> int:
     write_text(found.out / "report.html", spectra_page(found.groups, found.sentences, figures, found.about))
     for sentence in found.sentences:
         found.console.print(f"[bold]{sentence.verdict}:[/bold] {escape(sentence.text)}")
-    found.console.print(f"page: {found.out / 'report.html'}")
+    found.console.print(f"page: {found.out / 'report.html'}", markup=False)
     return 0

@@ -40,8 +40,9 @@ CAPTIONS = {
     "spectra": (
         "Energy and final error by band",
         "Left: nearly all energy of a label lies in its lowest bands, which is why only the relative error on the "
-        "right can compare bands. The dashed line is the error of the label itself after the decoder's stride: a "
-        "network does well to come near it. Softer predictions lower the error without a better decision.",
+        "right can compare bands. The dashed line is the error of the label drawn at the decoder's stride: a network "
+        "can come near it, and with outlines placed within a cell below it. Softer predictions lower the error without "
+        "a better decision.",
     ),
     "outline": (
         "Outlines and encoder levels",
@@ -56,6 +57,10 @@ CAPTIONS = {
         "images have most in low bands); passes: what the low or the high bands alone suffice for. Images without a "
         "band are not those that the network was trained on, so a loss is an upper bound of what the band is needed "
         "for. Where the four agree, a statement is safer; where they differ, it is about the measurement.",
+    ),
+    "reliance_f_mean": (
+        "The same by F-beta",
+        "As above, by the mean of F-beta over all thresholds, which also asks how sure the network is.",
     ),
     "dct": (
         "Sensitivity in blocks of 8 x 8",
@@ -77,16 +82,16 @@ CAPTIONS = {
 }
 SECTIONS = {
     "Output: what the network draws": ("learning", "spectra", "outline"),
-    "Input: what the network looks at": ("reliance", "dct", "heatmap"),
+    "Input: what the network looks at": ("reliance", "reliance_f_mean", "dct", "heatmap"),
     "Both in two dimensions": ("maps",),
 }
 QUANTITIES = {
     "error": "OUTPUT relative error",
-    "ceiling": "OUTPUT error of the label through the stride",
-    "untrained_error": "OUTPUT relative error before training",
+    "ceiling": "OUTPUT error of the label drawn at the stride",
+    "untrained_error": "OUTPUT relative error with random weights",
     "half": "OUTPUT epoch at half error",
     "sensitivity": "INPUT gradient",
-    "untrained_sensitivity": "INPUT gradient before training",
+    "untrained_sensitivity": "INPUT gradient with random weights",
 }
 
 

@@ -18,8 +18,8 @@ ABOUT = {"command": ["segkd", "analyse"], "data": Path("ecssd.yaml"), "odd": flo
 
 @pytest.fixture
 def groups(make_evidence):
-    runs = [make_evidence("b", seed, n=4, tables=True, heatmap=True, notes=["seen"]) for seed in (3, 1, 2)]
-    return group([*runs, make_evidence("a", 1, n=4, learning=False)])
+    runs = [make_evidence("b", seed, n=12, tables=True, heatmap=True, notes=["seen"]) for seed in (3, 1, 2)]
+    return group([*runs, make_evidence("a", 1, n=12, learning=False)])
 
 
 def rows_of(path):
@@ -38,7 +38,7 @@ def test_json_holds_everything_and_what_is_not_defined_is_null(groups, tmp_path)
     found = json.loads(paths[0].read_text(), parse_constant=refuse)
     assert found["about"] == {"command": ["segkd", "analyse"], "data": "ecssd.yaml", "odd": None}
     assert found["sentences"][0] == {"text": SAID[0].text, "verdict": "supported"}
-    assert found["band_edges"] == list(EDGES) and found["images"] == 4 and found["size"] == [72, 90]
+    assert found["band_edges"] == list(EDGES) and found["images"] == 12 and found["size"] == [72, 90]
     assert [one["name"] for one in found["groups"]] == ["b", "a"]
     b, a = found["groups"]
     assert set(b["curves"]) == set(groups[0].curves) and "half" not in a["curves"]
@@ -47,7 +47,7 @@ def test_json_holds_everything_and_what_is_not_defined_is_null(groups, tmp_path)
         np.testing.assert_allclose(np.array(b["curves"][name]["seeds"], float), curve.seeds)
     np.testing.assert_allclose(b["curves"]["error"]["seed_interval"], groups[0].curves["error"].seed_interval)
     assert b["curves"]["half"]["low"] == [None] * 8 and a["curves"]["error"]["seed_interval"] is None
-    assert [run["seed"] for run in b["runs"]] == [3, 1, 2] and b["runs"][0]["notes"] == ["seen"]
+    assert [run["seed"] for run in b["runs"]] == [1, 2, 3] and b["runs"][0]["notes"] == ["seen"]
     np.testing.assert_allclose(b["runs"][1]["learning"]["errors"], groups[0].runs[1].learning.errors)
     np.testing.assert_allclose(b["runs"][1]["learning"]["tables"], groups[0].runs[1].learning.tables)
     assert a["runs"][0]["learning"] is None and a["runs"][0]["forwards_per_image"] == 31.5
@@ -79,15 +79,15 @@ def test_images_have_a_row_per_run_and_condition(groups, tmp_path):
     groups[0].runs[1].scores["f_mean"][Condition("low", 2)][3] = np.nan
     write_outputs(groups, SAID, tmp_path, ABOUT)
     rows = rows_of(tmp_path / "images.csv")
-    assert len(rows) == 4 * 4 * (1 + 8 + 8 + 7 + 7)
+    assert len(rows) == 4 * 12 * (1 + 8 + 8 + 7 + 7)
     found = {(row["group"], row["seed"], row["id"], row["condition"]): row for row in rows}
     assert len(found) == len(rows)
     run = groups[0].runs[1]
-    row = found["b", "1", "image03", "noise/5"]
+    row = found["b", "2", "image03", "noise/5"]
     assert float(row["f_mean"]) == run.scores["f_mean"][Condition("noise", 5)][3]
     assert float(row["miou_image"]) == run.scores["miou_image"][Condition("noise", 5)][3]
-    assert found["b", "1", "image03", "low/2"]["f_mean"] == "" and row["run"] == str(run.run)
-    assert [row["condition"] for row in rows[::4]][:3] == ["clean", "stop/0", "stop/1"]
+    assert found["b", "2", "image03", "low/2"]["f_mean"] == "" and row["run"] == str(run.run)
+    assert [row["condition"] for row in rows[::12]][:3] == ["clean", "stop/0", "stop/1"]
 
 
 def test_a_score_that_a_group_does_not_have_is_empty(make_evidence):

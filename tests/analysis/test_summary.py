@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from segkd.analysis.evidence import Condition
-from segkd.analysis.summary import RESAMPLES, difference, group, student, weighted_mean
+from segkd.analysis.summary import RESAMPLES, change, group, student, weighted_mean, welch
 from segkd.types import InputError
 
 
@@ -88,18 +88,46 @@ def test_groups_see_the_same_resamples_so_a_constant_difference_has_no_width(mak
     base = make_evidence("a")
     table = {score: {c: v - 0.1 for c, v in found.items()} for score, found in base.scores.items()}
     first, second = group([base, replace(base, name="b", scores=table)])
-    gain = difference(second.curves["clean/f_mean"], first.curves["clean/f_mean"])
-    np.testing.assert_allclose([gain.mean[0], gain.low[0], gain.high[0], gain.seeds[0, 0]], -0.1)
+    gain = change(second, first, "clean/f_mean")
+    np.testing.assert_allclose([gain.mean[0], gain.low[0], gain.high[0]], -0.1)
+    assert np.isnan(gain.seed_low).all()  # one seed
     alone = first.curves["clean/f_mean"]
     assert alone.high[0] - alone.low[0] > 0.01  # each by itself is uncertain
 
 
-def test_seeds_are_paired_where_there_are_as_many(make_evidence):
-    first, second = group([make_evidence(name, seed) for name in "ab" for seed in range(3)])
-    gain = difference(second.curves["error"], first.curves["error"])
-    np.testing.assert_allclose(gain.seeds, second.curves["error"].seeds - first.curves["error"].seeds)
-    (alone,) = group([make_evidence("a")])
-    assert difference(second.curves["error"], alone.curves["error"]).seeds.shape == (1, 8)
+def test_seeds_are_paired_by_their_numbers_else_by_nothing(make_evidence):
+    order = (2, 0, 1)
+    first, second = group([*(make_evidence("a", s) for s in range(3)), *(make_evidence("b", s) for s in order)])
+    ours, theirs = second.curves["error"].seeds, first.curves["error"].seeds
+    assert [run.seed for run in second.runs] == [0, 1, 2]
+    gain = change(second, first, "error")
+    np.testing.assert_allclose([gain.seed_low, gain.seed_high], student(ours - theirs))
+    wide = change(second, first, "error", 0.99)
+    assert (wide.seed_low < gain.seed_low).all() and (wide.low <= gain.low).all()
+    (more,) = group([make_evidence("c", s) for s in range(4)])
+    loose = change(more, first, "error")
+    np.testing.assert_allclose([loose.seed_low, loose.seed_high], welch(more.curves["error"].seeds, theirs))
+
+
+def test_welch_is_the_textbooks():
+    draw = np.random.default_rng(0)
+    a, b = draw.normal(0, 1, (5, 1)), draw.normal(0, 3, (4, 1))
+    va, vb = a.var(ddof=1) / 5, b.var(ddof=1) / 4
+    freedom = (va + vb) ** 2 / (va**2 / 4 + vb**2 / 3)
+    slow = stats.t.interval(0.95, freedom, loc=a.mean() - b.mean(), scale=np.sqrt(va + vb))
+    np.testing.assert_allclose([end[0] for end in welch(a, b)], slow)
+
+
+def test_few_images_have_no_interval(make_evidence):
+    (one,) = group([make_evidence(n=9)])
+    assert np.isnan(one.curves["error"].low).all() and np.isfinite(one.curves["error"].mean).all()
+
+
+def test_a_band_that_is_not_there_is_not_called_beyond_the_decoder(make_evidence):
+    run = make_evidence()
+    energy = {key: np.where(np.arange(8) == 0, 0, values) for key, values in run.energy.items()}
+    (one,) = group([replace(run, energy=energy)])
+    assert np.isnan(one.curves["ceiling"].mean[0]) and one.representable[0] and not one.representable[7]
 
 
 def test_three_seeds_have_a_student_interval_and_two_have_none(make_evidence):

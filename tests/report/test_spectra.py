@@ -24,8 +24,8 @@ PIXEL = bytes.fromhex(
 
 @pytest.fixture(scope="module")
 def groups():
-    runs = [synthetic("baseline", seed, n=4, heatmap=True, notes=[NASTY]) for seed in range(3)]
-    return group([*runs, replace(synthetic("other", n=4, learning=False), name=NASTY)])
+    runs = [synthetic("baseline", seed, n=12, heatmap=True, notes=[NASTY]) for seed in range(3)]
+    return group([*runs, replace(synthetic("other", n=12, learning=False), name=NASTY)])
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def test_a_note_is_said_once_with_its_runs_and_costs_are_told(groups, pixels):
 def test_the_page_works_in_a_browser(page, browser):
     _, path = page
     browser.open(path)
-    assert browser.js("[...document.images].length") == 8
+    assert browser.js("[...document.images].length") == 9
     assert browser.js("[...document.images].every(i => i.complete && i.naturalWidth > 300 && i.alt.length > 50)")
     assert browser.js("document.querySelectorAll('.found li').length") == 4
     assert browser.js("window.broken") is None
