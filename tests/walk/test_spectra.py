@@ -54,9 +54,6 @@ def test_runs_become_a_page_and_files(runs, run_cli):
     page = (out / "report.html").read_text()
     assert page.count("data:image/png;base64") >= 7 and "http" not in page.replace("http-equiv", "")
     assert (out / "figures" / "overview.svg").is_file() and (out / "figures" / "learning.png").is_file()
-    again = runs / "again"
-    status, _, _ = run_cli("analyse", "spectra", f"plain={runs / 'plain'}", table, "--out", again, "--images", "4")
-    assert status == 0 and (again / "bands.csv").read_bytes() == (out / "bands.csv").read_bytes()
 
 
 def test_mistakes_are_told_before_the_work(runs, run_cli, tmp_path):
