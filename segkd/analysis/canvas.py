@@ -188,7 +188,7 @@ def from_zero(axes: Axes, least: float) -> None:
 
 def hatch(axes: Axes, hidden: Bool[np.ndarray, "rings"]) -> None:
     """Greys the bands that no decoder here can represent."""
-    for band in np.flatnonzero(hidden):
+    for band in np.flatnonzero(hidden).tolist():
         axes.axvspan(band, band + 1, fc="#f0f0f0", ec="#cfcfcf", hatch="///", lw=0, zorder=0)
 
 

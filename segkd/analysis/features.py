@@ -25,7 +25,8 @@ def tapped(network: Network) -> Iterator[list[Tensor]]:
 
     def note(_: nn.Module, inputs: tuple, output: object) -> None:
         given = list(output.values()) if isinstance(output, dict) else output
-        maps = [one for one in given if isinstance(one, Tensor) and one.ndim == 4] if _is_many(given) else []
+        many = given if isinstance(given, (list, tuple)) else []
+        maps = [one for one in many if isinstance(one, Tensor) and one.ndim == 4]
         # smp's encoders give the image itself as their first level; of levels of one size the last is the level
         maps = [one for one in maps if one.shape[1] > 0 and not (inputs and one is inputs[0])]
         by_size = {one.shape[-2:]: one.detach() for one in maps}
@@ -66,7 +67,3 @@ def above_nyquist(feature: Float[Tensor, "b c h w"], factor: float) -> Float[Ten
     fy, fx = torch.fft.fftfreq(h, device=feature.device), torch.fft.rfftfreq(w, device=feature.device)
     high = (fy.abs().unsqueeze(1) > 1 / (2 * factor)) | (fx > 1 / (2 * factor))
     return (spectrum * high).sum(dim=(1, 2)) / spectrum.sum(dim=(1, 2)).clamp_min(1e-20)
-
-
-def _is_many(given: object) -> bool:
-    return isinstance(given, (list, tuple))

@@ -107,7 +107,8 @@ def sensitivity(
         logits = network(image).logits.float()
         signs = contrasts(label, logits.shape[1], seeds)
         margin = torch.einsum("bkhw,bk->bhw", logits, signs)
-        probe = torch.stack([flat_noise(*margin.shape[1:], seed) for seed in seeds]).to(margin.device)
+        h, w = margin.shape[-2:]
+        probe = torch.stack([flat_noise(h, w, seed) for seed in seeds]).to(margin.device)
         (gradient,) = torch.autograd.grad((margin * probe).sum(), image)
     return Sensitivity(power(gradient).sum(dim=1), block_sensitivity(gradient), logits.detach(), _mean_square(margin))
 

@@ -85,7 +85,7 @@ def _top(one: Learning) -> float:
 
 def _colour_bar(figure: Figure, panels: Sequence[Axes], shades: np.ndarray) -> None:
     """Which colour is which band, on the right of all panels."""
-    places = np.arange(len(shades) + 1)
+    places = list(range(len(shades) + 1))
     drawn = ScalarMappable(BoundaryNorm(places, len(shades)), ListedColormap(shades))
     bar = figure.colorbar(drawn, ax=panels, label="band, cycles per pixel", aspect=35, pad=0.02)
     bar.set_ticks(places, labels=[f"{edge:.3g}" for edge in EDGES])
