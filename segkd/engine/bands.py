@@ -41,6 +41,7 @@ class BandErrors:
         self.labels: dict[tuple[str, ...], np.ndarray] = {}
         self.sums = np.zeros((2, self.matrix.shape[1]))  # of errors, of labels
 
+    @torch.no_grad()
     def __call__(self, batch: Batch, logits: Float[Tensor, "b k h w"]) -> None:
         """Adds a batch; one rfft2 per image and plane."""
         if batch.ids not in self.labels:

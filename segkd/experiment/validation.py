@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
+import torch
+
 from segkd.datasets.data import Data, Records
 from segkd.datasets.loader import SegmentationDataset, collate
 from segkd.datasets.transforms import Transform
@@ -47,6 +49,7 @@ class Validation:
         self.few = collate([few[0, i] for i in range(min(PICTURED, len(few)))]).to(self.engine.accelerator.device)
         self.bands = BandErrors(shape) if self.settings.band_errors else None
 
+    @torch.inference_mode()
     def begin(self) -> None:
         """Before the first step of a run: the band errors alone, from which their learning curves start.
 

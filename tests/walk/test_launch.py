@@ -52,7 +52,9 @@ def test_two_processes_take_the_steps_of_one(tmp_path):
     spectra = [[line for line in lines if line["kind"] == "spectrum"] for lines in (one, two)]
     assert [line["step"] for line in spectra[0]] == [line["step"] for line in spectra[1]] == [0, 2, 4]
     for alone, together in zip(*spectra):  # three images: an unequal share for each process
-        assert alone["errors"] == pytest.approx(together["errors"], rel=1e-4)
+        pairs = list(zip(alone["errors"], together["errors"]))
+        assert all((a is None) == (b is None) for a, b in pairs) and sum(a is not None for a, _ in pairs) >= 5
+        assert [a for a, _ in pairs if a is not None] == pytest.approx([b for _, b in pairs if b is not None], rel=1e-4)
 
 
 def test_a_tiny_fusion_net_trains_on_two_processes(tmp_path):
