@@ -61,7 +61,7 @@ def _box(error: np.ndarray, truth: np.ndarray) -> tuple[slice, slice]:
 def _importance(truth: np.ndarray) -> np.ndarray:
     """2 - exp(ln(.5) / 5 d) with d the distance to the object."""
     distance = cv2.distanceTransform(1 - truth, cv2.DIST_L2, cv2.DIST_MASK_PRECISE).astype(np.float64)
-    # squared distances on a grid are whole numbers: rounding them undoes the float32 (beyond 2000 px, the weight is 2)
+    # squares on a grid are whole: rounding undoes the float32 (where it can't, from 600 pixels on, the weight is 2)
     np.rint(np.square(distance, out=distance), out=distance)
     np.sqrt(distance, out=distance)
     distance *= np.log(0.5) / 5

@@ -1,6 +1,5 @@
 import cv2
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import binary_erosion
@@ -44,8 +43,8 @@ def test_the_hausdorff_distance_equals_all_pairs_of_outline_pixels(seed):
     cross = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]])
     outlines = [np.argwhere(m & ~binary_erosion(m, cross)) for m in (one, other)]
     distances = cdist(*outlines)
-    expected = max(np.percentile(distances.min(axis=1), 95), np.percentile(distances.min(axis=0), 95))
-    assert hd95(one, other) == pytest.approx(expected, abs=1e-5)
+    # the last bit too: a resumed run must find the scores of one that was never killed
+    assert hd95(one, other) == max(np.percentile(distances.min(axis=1), 95), np.percentile(distances.min(axis=0), 95))
 
 
 def test_the_policy_for_empty_masks():
