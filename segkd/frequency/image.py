@@ -82,8 +82,9 @@ def planes_of(
     ycbcr = eight_bit(rgb_to_ycbcr(image)) if faithful else rgb_to_ycbcr(image)
     if color == "ycbcr444":
         return [ycbcr]
-    small = halved(ycbcr[:, 1:])
-    return [ycbcr[:, :1], eight_bit(small) if faithful else small]
+    luma, chroma = ycbcr.split((1, 2), dim=1)  # its gradient is one tensor; two slices would be two, and a sum
+    small = halved(chroma)
+    return [luma, eight_bit(small) if faithful else small]
 
 
 def quantize_image(
@@ -119,14 +120,13 @@ def quantize_image(
     chroma = quantize(chroma, tables[1], rounding, n, centre=0.0)
     if color == "ycbcr420":
         chroma = doubled(chroma, bilinear=faithful)
-    luma = torch.cat([luma, chroma], dim=1)
-    del chroma
-    return cropped(ycbcr_to_rgb(luma), size)
+    return cropped(ycbcr_to_rgb(luma, chroma), size)
 
 
 def _luma_and_chroma(image: Tensor, color: Color, n: int, faithful: bool) -> tuple[Tensor, Tensor]:
     planes = planes_of(image, color, n, faithful)
-    return (planes[0], planes[1]) if color == "ycbcr420" else (planes[0][:, :1], planes[0][:, 1:])
+    luma, chroma = planes if color == "ycbcr420" else planes[0].split((1, 2), dim=1)
+    return luma, chroma
 
 
 def _channels(table: Tensor, start: int, stop: int) -> Tensor:
