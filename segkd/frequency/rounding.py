@@ -32,7 +32,8 @@ def straight_through(u: Float[Tensor, "*s"]) -> Rounded:
 def tanh(u: Float[Tensor, "*s"], sharpness: float) -> Rounded:
     """R = floor(u) + 1/2 + tanh(k (u - floor(u) - 1/2)) / (2 tanh(k / 2)), continuous; R' is its derivative.
 
-    DSQ (Gong et al., ICCV 2019, eq. 3-5) and AdvDrop (Duan et al., ICCV 2021), whose alpha is k = ln(2 / alpha - 1).
+    DSQ (Gong et al., ICCV 2019: phi(x) = s tanh(k (x - m)), s = 1 / tanh(k / 2) for intervals of length 1) and AdvDrop
+    (Duan et al., ICCV 2021), whose alpha is k = ln(2 / alpha - 1).
     R' = k (1 - tanh^2) / (2 tanh(k / 2)) has mean 1. Right-signed at every T once k is 5..10, but of high variance:
     for tables shared by thousands of blocks.
     """

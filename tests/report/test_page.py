@@ -13,7 +13,6 @@ from segkd.metrics.counts import count_binary
 from segkd.metrics.meter import Meter
 from segkd.metrics.protocol import PLAIN, fingerprint
 from segkd.report.page import page
-from tests.report.browser import Browser, find_browser
 
 NASTY = "</script><script>window.broken=1</script>\"'&"
 
@@ -49,15 +48,6 @@ def test_names_and_settings_are_escaped_and_no_address_is_written(judged):
     assert NASTY not in text and text.count("</script>") == 2 and text.count("<script") == 2
     assert not re.search(r"https?://|//[a-z]+\.|url\(|@import", text)
     assert "config.yaml" in text and "Learning rate" in text
-
-
-@pytest.fixture
-def browser(tmp_path):
-    if find_browser() is None:
-        pytest.skip("no Chromium: apt-get install chromium")
-    one = Browser(tmp_path / "profile")
-    yield one
-    one.close()
 
 
 def shown(browser, column):

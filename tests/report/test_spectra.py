@@ -11,7 +11,6 @@ from segkd.analysis.figures import draw_figures
 from segkd.analysis.summary import group
 from segkd.report.spectra import CAPTIONS, SECTIONS, spectra_page
 from tests.analysis.conftest import synthetic
-from tests.report.browser import Browser, find_browser
 
 NASTY = "</script><script>window.broken=1</script>\"'&"
 SAID = [Sentence(f"{NASTY} is {verdict}.", verdict) for verdict in get_args(Verdict)]
@@ -45,15 +44,6 @@ def pixels(tmp_path):
     for path in found.values():
         path.write_bytes(PIXEL)
     return found
-
-
-@pytest.fixture
-def browser(tmp_path):
-    if find_browser() is None:
-        pytest.skip("no Chromium: apt-get install chromium")
-    one = Browser(tmp_path / "profile")
-    yield one
-    one.close()
 
 
 def test_every_figure_has_words_and_a_section():
