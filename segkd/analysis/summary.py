@@ -153,11 +153,9 @@ def welch(
 
 def spearman(a: Float[np.ndarray, "m"], b: Float[np.ndarray, "m"]) -> float:
     """Correlation of the ranks; NaN where one side is constant."""
-    from scipy.stats import rankdata  # slow to import
+    from scipy.stats import spearmanr  # slow to import
 
-    if np.ptp(a) == 0 or np.ptp(b) == 0:
-        return float("nan")
-    return float(np.corrcoef(rankdata(a), rankdata(b))[0, 1])
+    return float("nan") if np.ptp(a) == 0 or np.ptp(b) == 0 else float(spearmanr(a, b).statistic)
 
 
 def _grouped(name: str, runs: tuple[Evidence, ...], weights: np.ndarray) -> Group:
