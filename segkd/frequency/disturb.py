@@ -21,7 +21,7 @@ from segkd.frequency.dct import refuse_block
 from segkd.frequency.image import changed, planes_of, quantize_image, refuse_share
 from segkd.frequency.layout import Granularity, lay_out
 from segkd.frequency.rounding import Rounding, StraightThrough
-from segkd.frequency.spectrum import bits_per_band, heat_maps, mean_table, ring_means
+from segkd.frequency.spectrum import bits_per_band, heat_maps, mean_table, psnr, ring_means
 from segkd.frequency.tables import AnnexK, Table
 from segkd.types import Batch, Disturbance, InputError, Report, Schedule, scheduled
 
@@ -150,23 +150,27 @@ class DctQuantization(Disturbance):
 
     @torch.no_grad()
     def report(self, batch: Batch) -> Report:
-        """Heat map of the table, bits per frequency band on these images, and the table for `metrics.jsonl`.
+        """Heat map of the table, bits per frequency band and PSNR on these images, and the table for `metrics.jsonl`.
 
+        The PSNR is that of all of them, all quantised, so that it follows the table and not who was drawn.
         log2(step) per ring (`rings`) is that of the first plane (luma, or red): halved chroma has other frequencies.
         """
-        tables = self.layout.tables(self.octaves(len(batch.image)))
+        octaves = self.octaves(len(batch.image))
+        tables = self.layout.tables(octaves)
+        levels = psnr(self._quantized(batch, octaves, 1.0).image, batch.image)
+        quality = {"psnr": float(levels.mean())} if levels.isfinite().all() else {}
         bits = bits_per_band(planes_of(batch.image, self.color, self.block), tables, self.block)
         table = mean_table(tables, self.block)
         pictures = heat_maps(tables, table, self.bounds)
         steps = ring_means(table[0])
-        record = {
+        record: dict[str, object] = {
             "bits": [round(b, 4) for b in bits],
             "log2_steps": [[[round(float(s), 3) for s in r] for r in c] for c in table],
             "log2_step_rings": [None if math.isnan(s) else round(s, 3) for s in steps],
         }
         scalars = {f"bits/band{i}": value for i, value in enumerate(bits)} | {"log2_step/mean": float(table.mean())}
         scalars |= {f"log2_step/ring{i}": value for i, value in enumerate(steps) if not math.isnan(value)}
-        return Report(scalars, pictures, record)
+        return Report(scalars | quality, pictures, record | quality)
 
     def _quantized(self, batch: Batch, octaves: Tensor, probability: float) -> Batch:
         size = (batch.image.shape[-2], batch.image.shape[-1])

@@ -8,6 +8,7 @@ import torch
 from segkd.frequency.disturb import DctQuantization
 from segkd.frequency.rings import EDGES
 from segkd.frequency.rounding import Tanh
+from segkd.frequency.spectrum import psnr
 from segkd.frequency.tables import AnnexK, Flat
 from segkd.types import InputError
 
@@ -189,6 +190,15 @@ def test_a_report_has_bits_and_pictures_and_a_record(objective, make_batch):
     report = make(objective=objective).report(make_batch())
     assert len(report.record["bits"]) == 8 and len(report.record["log2_steps"]) == 3
     assert "table" in report.pictures and "bits/band0" in report.scalars
+
+
+def test_the_psnr_of_a_report_follows_the_table_and_not_who_is_drawn(make_batch):
+    batch = make_batch()
+    coarse, fine = (make(objective="fixed", probability=0.5, strength=factor) for factor in (2.0, 1.0))
+    found = [stage.report(batch).record["psnr"] for stage in (coarse, coarse, fine)]
+    assert found[0] == found[1] < found[2]
+    sure = make(objective="fixed", strength=2.0)(batch).image
+    assert found[0] == pytest.approx(float(psnr(sure, batch.image).mean()))
 
 
 def test_a_report_has_the_mean_step_of_each_ring_of_the_first_plane(make_batch):
