@@ -30,6 +30,18 @@ def scheduled(schedule: Schedule, progress: float) -> float:
     return float(np.interp(progress, [p for p, _ in points], [value for _, value in points]))
 
 
+def schedule_values(owner: str, schedule: Schedule) -> list[float]:
+    """The values that a schedule goes through.
+
+    Raises:
+        InputError: it has none, one is not finite, or a progress lies beyond 0..1; `owner` names it.
+    """
+    points = schedule if isinstance(schedule, dict) else {0.0: schedule}
+    if not points or not all(0 <= at <= 1 and np.isfinite(value) for at, value in points.items()):
+        raise InputError(f"{owner} is a number or {{progress in 0..1: number}}, found {schedule}.")
+    return list(points.values())
+
+
 class LayerPath(str):
     """A path in a configuration: absolute, and in a layer relative to the layer's file (its folder is the working
     directory while a layer is read)."""

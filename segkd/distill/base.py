@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from segkd.losses import CrossEntropy, TaskLoss, resize_label, resize_shares
-from segkd.types import IGNORE, Batch, InputError, Lesson, Prediction, Schedule, scheduled
+from segkd.types import IGNORE, Batch, InputError, Lesson, Prediction, Schedule, schedule_values, scheduled
 
 Look = Callable[[Float[Tensor, "b 3 h w"]], Prediction]
 """The student's own forward, lent to a teacher that wants to look again; never stored."""
@@ -122,6 +122,8 @@ class Distiller(nn.Module):
         if unknown:
             choices = ", ".join(["task", "exits", *self.knowledge])
             raise InputError(f"distiller.weights names {sorted(unknown)}, which is no term; terms are: {choices}.")
+        for name, weight in self.weights.items():
+            schedule_values(f"distiller.weights.{name}", weight)
         reserved = {"task", "exits"} & set(self.knowledge)
         if reserved:
             raise InputError(f"distiller.knowledge may not be named {sorted(reserved)}: that is the task's own term.")

@@ -46,7 +46,9 @@ class Validation:
         self.dataset = SegmentationDataset(self.val, Transform(shape, None, k, soft=False), seed=0)
         soft = Transform(shape, None, k, soft=self.engine.bare.distiller.needs_soft)
         few = SegmentationDataset(self.val, soft, seed=0)
-        self.few = collate([few[0, i] for i in range(min(PICTURED, len(few)))]).to(self.engine.accelerator.device)
+        # an only image is shown twice: some disturbances mix images of a batch
+        shown = range(min(PICTURED, len(few))) if len(few) > 1 else (0, 0)
+        self.few = collate([few[0, i] for i in shown]).to(self.engine.accelerator.device)
         self.bands = BandErrors(shape) if self.settings.band_errors else None
 
     @torch.inference_mode()

@@ -63,7 +63,8 @@ def amplitude_mix(
     image: Float[Tensor, "b 3 h w"], other: Float[Tensor, "b 3 h w"], share: Float[Tensor, "b 1 1 1"]
 ) -> Float[Tensor, "b 3 h w"]:
     """x' = F^-1(((1 - l) A + l A_other) e^(iP)) (FACT, Xu et al., CVPR 2021); l = 1 is APR-P."""
-    return with_amplitude(image, torch.lerp(half_plane(image).abs(), half_plane(other).abs(), share))
+    own, theirs = half_plane(image).abs(), half_plane(other).abs()
+    return with_amplitude(image, torch.lerp(own, theirs, share.to(own)))
 
 
 def recoloured(image: Float[Tensor, "b 3 h w"], strength: float) -> Float[Tensor, "b 3 h w"]:

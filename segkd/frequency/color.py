@@ -94,4 +94,5 @@ class _Copies(torch.autograd.Function):
 
 def _mixed(image: Tensor, rows: tuple[tuple[float, ...], ...]) -> Tensor:
     matrix = torch.tensor(rows, dtype=image.dtype, device=image.device)
-    return (matrix @ image.flatten(2)).unflatten(2, image.shape[2:])
+    with torch.autocast(image.device.type, enabled=False):
+        return (matrix @ image.flatten(2)).unflatten(2, image.shape[2:])

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Literal, final
+from typing import Literal, final, get_args
 
 import torch
 from jaxtyping import Float
@@ -23,7 +23,7 @@ from segkd.frequency.layout import Granularity, lay_out
 from segkd.frequency.rounding import Rounding, StraightThrough
 from segkd.frequency.spectrum import bits_per_band, heat_maps, mean_table, psnr, ring_means
 from segkd.frequency.tables import AnnexK, Table
-from segkd.types import Batch, Disturbance, InputError, Report, Schedule, scheduled
+from segkd.types import Batch, Disturbance, InputError, Report, Schedule, schedule_values, scheduled
 
 Objective = Literal["cooperative", "adversarial", "random", "fixed"]
 
@@ -40,16 +40,18 @@ class DctQuantization(Disturbance):
     Args:
         table: where the table starts, and what `strength` multiplies; Annex K at quality 50 if not said.
         objective: "cooperative": descends the task and distillation loss, the mean of log2(step) held at that of
-            strength * start table. "adversarial": ascends it, the distortion mean(step^2) / 12 held at that of
-            strength * start table. "random": every image draws strength * 2^U(-spread, spread). "fixed": as it is.
+            strength * start table. "adversarial": ascends it, the distortion mean(step^2) / 12 of the entries held at
+            that of strength * start table (in their planes: in RGB an error of YCbCr planes counts up to 2.9 times).
+            "random": every image draws strength * 2^U(-spread, spread). "fixed": as it is.
         granularity: what has an entry of its own: "coefficient" of a block; "pixel" of the coefficient plane (the
             source paper's); "block"; "image": a table for every image, back at its start with every batch and moved
-            by signs of the task loss's gradient (`inner_steps`, as AdvDrop). Random `jitter` is drawn at this grain.
+            by signs of the task loss's gradient (`inner_steps`, as AdvDrop) in `seek`; `forward` has the start table
+            alone, and so has `report`. Random `jitter` is drawn at this grain.
         color: the planes that are quantised.
         rounding: the derivative of rounding; straight-through if not said.
         probability: share of the images that are quantised.
         strength: factor on the start table, constant or {progress: factor}.
-        bounds: smallest and largest step, in image units 0..1.
+        bounds: smallest and largest step, in image units 0..1. A random draw that would leave them stops there.
         block: side of a block: 4, 8, 16 or 32.
         faithful: YCbCr as libjpeg (planes are bytes, 4:2:0 chroma comes back bilinearly); False is faster.
         size: height and width of the images, for granularity pixel and block; `segkd train` sets it from the data.
@@ -92,6 +94,7 @@ class DctQuantization(Disturbance):
         self.layout = lay_out(table or AnnexK(), color, block, granularity, size)
         for name, values in zip(("low", "high", "power"), self.layout.limits(bounds)):
             self.register_buffer(name, values, persistent=False)
+        self.start_distortion = float(self.power.mean())
         self._refuse_start()
         self.theta: nn.Parameter | None = None
         if self.learns and granularity != "image":
@@ -103,7 +106,16 @@ class DctQuantization(Disturbance):
         return self.objective in ("cooperative", "adversarial")
 
     def forward(self, batch: Batch) -> Batch:
-        """The batch with `image` quantised."""
+        """The batch with `image` quantised.
+
+        Raises:
+            InputError: images that are none, or a table per image that should learn: only `seek` moves it.
+        """
+        if self.granularity == "image" and self.learns and torch.is_grad_enabled():
+            raise InputError(
+                "DctQuantization: granularity image moves its tables by the loss of the batch: call "
+                "seek(batch, loss), with loss: Batch -> scalar, in place of forward."
+            )
         return self._quantized(batch, self.octaves(len(batch.image)), self.probability)
 
     def octaves(self, b: int) -> Float[Tensor, "_b p"]:
@@ -112,14 +124,13 @@ class DctQuantization(Disturbance):
             held = self._held(self.theta.unsqueeze(0))
             free = along(self.theta.unsqueeze(0), self._normal(held))
             return passed_through(held, free if self.objective == "cooperative" else reversed_gradient(free))
-        level = torch.full((1, self.layout.entries), self._level(), device=self.low.device)
+        level = self._undrawn()
         if self.objective == "random":
             if self.spread > 0:
                 level = level + self.spread * _even(b, 1, like=level)
             if self.jitter > 0:
                 rows = b if self.granularity == "image" else 1
                 level = level + self.jitter * _even(rows, self.layout.entries, like=level)
-        # a schedule or a draw may lead beyond the bounds, which a step never leaves
         return level.clamp(self.low, self.high)
 
     def tables(self) -> list[Tensor]:
@@ -137,7 +148,10 @@ class DctQuantization(Disturbance):
             with torch.enable_grad():
                 free = theta.clone().requires_grad_()
                 moved = passed_through(theta, along(free, self._normal(theta)))
-                (gradient,) = torch.autograd.grad(loss(self._quantized(batch, moved, 1.0)), free)
+                found = loss(self._quantized(batch, moved, 1.0))
+                with torch.autocast(found.device.type, enabled=False):  # what is float32 forward must be so backward
+                    # signs do not see the factor, but a mean over many pixels has gradients that float16 has not
+                    (gradient,) = torch.autograd.grad(found.float() * 1024, free)
             theta = self._held(theta + sign * self.inner_step * gradient.sign())
         return self._quantized(batch, theta, self.probability)
 
@@ -152,10 +166,11 @@ class DctQuantization(Disturbance):
     def report(self, batch: Batch) -> Report:
         """Heat map of the table, bits per frequency band and PSNR on these images, and the table for `metrics.jsonl`.
 
-        The PSNR is that of all of them, all quantised, so that it follows the table and not who was drawn.
+        The PSNR is that of all of them, all quantised, and "random" shows the table that it draws around, so that
+        curves follow the table and not who was drawn.
         log2(step) per ring (`rings`) is that of the first plane (luma, or red): halved chroma has other frequencies.
         """
-        octaves = self.octaves(len(batch.image))
+        octaves = self._undrawn() if self.objective == "random" else self.octaves(1)
         tables = self.layout.tables(octaves)
         levels = psnr(self._quantized(batch, octaves, 1.0).image, batch.image)
         quality = {"psnr": float(levels.mean())} if levels.isfinite().all() else {}
@@ -191,6 +206,9 @@ class DctQuantization(Disturbance):
 
         return changed(batch, probability, change)
 
+    def _undrawn(self) -> Tensor:
+        return torch.full((1, self.layout.entries), self._level(), device=self.low.device)
+
     def _level(self) -> float:
         return math.log2(scheduled(self.strength, self.progress))
 
@@ -202,7 +220,7 @@ class DctQuantization(Disturbance):
             return with_distortion(theta, self.low, self.high, self.power, self._distortion(self._level()))
 
     def _distortion(self, level: float) -> float:
-        return float(self.power.mean()) * 4.0**level
+        return self.start_distortion * 4.0**level
 
     def _normal(self, theta: Tensor) -> Tensor:
         """The direction in which the budget changes."""
@@ -211,19 +229,24 @@ class DctQuantization(Disturbance):
         return self.power * torch.exp2(2 * theta)
 
     def _strengths(self) -> list[float]:
-        return list(self.strength.values()) if isinstance(self.strength, dict) else [self.strength]
+        return schedule_values("DctQuantization: strength", self.strength)
 
     def _refuse_settings(self) -> None:
+        for name, kinds in (("objective", Objective), ("granularity", Granularity), ("color", Color)):
+            if getattr(self, name) not in get_args(kinds):
+                one_of = ", ".join(get_args(kinds))
+                raise InputError(f"DctQuantization: {name} is one of {one_of}; found {getattr(self, name)!r}.")
         (low, high), strength, drawn = self.bounds, min(self._strengths()), self.objective == "random"
         idle = not self.learns and (not drawn or self.jitter == 0) and self.granularity != "coefficient"
         why = f"granularity {self.granularity} changes nothing with objective {self.objective}"
         faults = [
-            (0 < low < high, f"bounds are [smallest, largest] step, 0 < smallest < largest, found {list(self.bounds)}"),
+            (0 < low < high < math.inf, f"bounds are [smallest, largest] step above 0, found {list(self.bounds)}"),
             (strength > 0, f"strength is a factor above 0, found {strength}"),
-            (self.spread >= 0, f"spread is a number of octaves, 0 or more, found {self.spread}"),
-            (self.jitter >= 0, f"jitter is a number of octaves, 0 or more, found {self.jitter}"),
+            (0 <= self.spread < math.inf, f"spread is a number of octaves, 0 or more, found {self.spread}"),
+            (0 <= self.jitter < math.inf, f"jitter is a number of octaves, 0 or more, found {self.jitter}"),
             (self.inner_steps >= 1, f"inner_steps must be at least 1, found {self.inner_steps}"),
             (self.inner_step > 0, f"inner_step is a number of octaves above 0, found {self.inner_step}"),
+            (min(self.size or (1, 1)) >= 1, f"size is [h, w] in pixels, found {list(self.size or ())}"),
             (not drawn or self.spread + self.jitter > 0, "objective random with spread 0 and jitter 0 draws nothing"),
             (not idle, f"{why}{' and jitter 0' if drawn else ''}; leave it at coefficient"),
         ]
@@ -234,10 +257,12 @@ class DctQuantization(Disturbance):
     def _refuse_start(self) -> None:
         low, high = self.bounds
         steps = torch.cat([group.start.flatten() for group in self.layout.groups])
-        if steps.min() < low * 0.999 or steps.max() > high * 1.001:
+        factors = [1.0] if self.learns else self._strengths()  # a learned table stays within them by its budget
+        least, most = float(steps.min()) * min(factors), float(steps.max()) * max(factors)
+        if least < low * 0.999 or most > high * 1.001:
             raise InputError(
-                f"DctQuantization: the start table has steps in {float(steps.min()):.4g}..{float(steps.max()):.4g}, "
-                f"beyond the bounds {low}..{high}. Widen `bounds` or start from another table."
+                f"DctQuantization: the start table{'' if self.learns else ' times strength'} has steps in {least:.4g}.."
+                f"{most:.4g}, beyond the bounds {low}..{high}. Widen `bounds` or start from another table."
             )
         for strength in self._strengths() if self.learns else ():
             level = math.log2(strength)

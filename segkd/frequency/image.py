@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from segkd.frequency.color import Color, doubled, eight_bit, halved, rgb_to_ycbcr, ycbcr_to_rgb
-from segkd.frequency.dct import cropped, padded
+from segkd.frequency.dct import cropped, padded, work_type
 from segkd.frequency.quantize import Table, quantize
 from segkd.frequency.rounding import Rounded
 from segkd.types import Batch, InputError
@@ -27,15 +27,16 @@ def changed(batch: Batch, probability: float, change: Callable[[Tensor, Tensor],
     image = batch.image
     refuse_image(image)
     rows = torch.arange(len(image))
-    if probability == 1:
-        disturbed = change(image, rows).clamp(0, 1)
-    else:
-        chosen = rows[torch.rand(len(image)) < probability]
-        few = chosen if len(chosen) else rows[:1]
-        out = change(image[few], few).clamp(0, 1)
-        # nobody is chosen: what learns stays in the graph all the same, as DDP waits for every gradient
-        out = out if len(chosen) else image[few] + 0 * out
-        disturbed = image.index_copy(0, few.to(image.device), out)
+    with torch.autocast(image.device.type, enabled=False):  # in half precision colours alone are 5 dB off libjpeg
+        if probability == 1:
+            disturbed = change(image, rows).clamp(0, 1).to(image.dtype)
+        else:
+            chosen = rows[torch.rand(len(image)) < probability]
+            few = chosen if len(chosen) else rows[:1]
+            out = change(image[few], few).clamp(0, 1).to(image.dtype)
+            # nobody is chosen: what learns stays in the graph all the same, as DDP waits for every gradient
+            out = out if len(chosen) else image[few] + 0 * out
+            disturbed = image.index_copy(0, few.to(image.device), out)
     if not image.is_contiguous() and image.is_contiguous(memory_format=torch.channels_last):
         disturbed = disturbed.contiguous(memory_format=torch.channels_last)
     return replace(batch, image=disturbed)
@@ -43,14 +44,14 @@ def changed(batch: Batch, probability: float, change: Callable[[Tensor, Tensor],
 
 def refuse_image(image: Tensor) -> None:
     """Raises InputError unless the image is RGB in 0..1 (one pass over it; on an accelerator it waits for it)."""
-    if image.ndim != 4 or image.shape[1] != 3 or not image.is_floating_point():
+    if image.ndim != 4 or image.shape[1] != 3 or not image.is_floating_point() or not image.numel():
         found = f"{image.dtype} {tuple(image.shape)}"
         raise InputError(f"a disturbance takes floating-point RGB images [b 3 h w] in 0..1, found {found}.")
-    low, high = (float(edge) for edge in image.detach().aminmax())
+    low, high = torch.stack(image.detach().aminmax()).tolist()
     if math.isnan(low):
         raise InputError("a disturbance takes images in 0..1, found NaN.")
     if low < -SLACK or high > 1 + SLACK:
-        hint = " Divide by 255." if high > 2 and low >= 0 else ""
+        hint = " Divide by 255." if 2 < high <= 255 and low >= 0 else ""
         raise InputError(f"a disturbance takes images in 0..1, found values in {low:.4g}..{high:.4g}.{hint}")
 
 
@@ -99,7 +100,8 @@ def quantize_image(
     """The image after a round trip through quantised block-DCT coefficients; may leave 0..1 a little.
 
     Args:
-        image: RGB in 0..1, of any size: blocks that stick out repeat the last row and column.
+        image: RGB in 0..1, of any size: blocks that stick out repeat the last row and column. A half type is worked on
+            in float32.
         tables: one per group of `plane_groups(color)`, for the padded planes.
         rounding: u -> (R(u), R'(u)), see `segkd.frequency.rounding`.
         color: what is quantised: "rgb", "ycbcr444", or "ycbcr420" (chroma at half size, as JPEG).
@@ -108,10 +110,16 @@ def quantize_image(
             and every chroma value becomes four pixels.
 
     With Annex-K tables, straight-through rounding and 4:2:0 it is libjpeg within 40 dB on images with a 1/f spectrum.
+
+    Raises:
+        InputError: an image out of 0..1 or not RGB, a step of 0 or below, or tables that do not fit the planes.
     """
-    n, size = block, (image.shape[-2], image.shape[-1])
+    refuse_image(image)
+    _refuse_tables(tables, color)
+    n, size, given = block, (image.shape[-2], image.shape[-1]), image.dtype
+    image = image.to(work_type(image))
     if color == "rgb":
-        return cropped(quantize(padded(image, n), tables[0], rounding, n), size)
+        return cropped(quantize(padded(image, n), tables[0], rounding, n), size).to(given)
     if color == "ycbcr444":
         tables = [_channels(tables[0], 0, 1), _channels(tables[0], 1, 3)]
     # names are taken over, so that what they held is freed: peak memory is a figure of this stage
@@ -120,7 +128,17 @@ def quantize_image(
     chroma = quantize(chroma, tables[1], rounding, n, centre=0.0)
     if color == "ycbcr420":
         chroma = doubled(chroma, bilinear=faithful)
-    return cropped(ycbcr_to_rgb(luma, chroma), size)
+    return cropped(ycbcr_to_rgb(luma, chroma), size).to(given)
+
+
+def _refuse_tables(tables: Sequence[Table], color: Color) -> None:
+    wanted = [channels for channels, _ in plane_groups(color)]
+    found = [tuple(table.shape) for table in tables]
+    if len(found) != len(wanted) or any(shape[1] not in (1, c) for shape, c in zip(found, wanted) if len(shape) == 6):
+        raise InputError(
+            f"{color} takes {len(wanted)} table(s) [image, channel, block row, u, block column, v] of "
+            f"{' and '.join(map(str, wanted))} channels (or 1), found {found}. See per_coefficient and its like."
+        )
 
 
 def _luma_and_chroma(image: Tensor, color: Color, n: int, faithful: bool) -> tuple[Tensor, Tensor]:

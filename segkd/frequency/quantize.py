@@ -93,7 +93,7 @@ def quantize_plain(
 
 def refuse_table(table: Tensor) -> None:
     """Raises InputError unless every step is above 0 and finite."""
-    low, high = (float(edge) for edge in table.detach().aminmax())
+    low, high = torch.stack(table.detach().aminmax()).tolist()
     if not (low > 0 and high < float("inf")):  # NaN fails both
         raise InputError(f"a table holds steps above 0, in image units 0..1; found {high if low > 0 else low}.")
 
@@ -122,7 +122,7 @@ class _Quantize(torch.autograd.Function):
         """Transforms, rounds and transforms back, piece by piece."""
         y = torch.empty_like(x)
         inverse = rows.reciprocal()
-        shift = torch.zeros(n, x.shape[-1]).to(x)
+        shift = x.new_zeros(n, x.shape[-1])
         shift[0, ::n] = n * centre
         offset = -shift * inverse
         residual = torch.empty_like(x) if ctx.needs_input_grad[1] else None
@@ -135,7 +135,7 @@ class _Quantize(torch.autograd.Function):
             if slope is not None:
                 slopes = torch.empty_like(x) if slopes is None else slopes
                 _blocks(slopes, n, here).copy_(slope)
-                u *= slope
+                u = u * slope  # not in place: a rounding may hand u back as its value
             if residual is not None:
                 torch.sub(value, u, out=_blocks(residual, n, here))
             torch.addcmul(shift, value, _part(rows, here), out=value)

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from segkd.types import InputError, Schedule, scheduled
+from segkd.types import InputError, Schedule, schedule_values, scheduled
 
 Rounded = tuple[Float[Tensor, "*s"], Float[Tensor, "*s"] | None]
 
@@ -104,9 +104,9 @@ class Tanh(Rounding):
     """
 
     def __init__(self, sharpness: Schedule = 8.0) -> None:
-        values = sharpness.values() if isinstance(sharpness, dict) else [sharpness]
-        if min(values) <= 0:
-            raise InputError(f"Tanh: sharpness must be above 0 (2 is smooth, 10 is sharp), found {min(values)}.")
+        least = min(schedule_values("Tanh: sharpness", sharpness))
+        if least <= 0:
+            raise InputError(f"Tanh: sharpness must be above 0 (2 is smooth, 10 is sharp), found {least}.")
         self.sharpness = sharpness
 
     def __call__(self, u: Tensor, progress: float) -> Rounded:

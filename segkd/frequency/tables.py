@@ -60,12 +60,6 @@ def at_block(table: Float[Tensor, "8 8"], n: int) -> Float[Tensor, "n n"]:
     return torch.from_numpy(both).float()
 
 
-def zigzag(n: int) -> list[tuple[int, int]]:
-    """The (u, v) of a block in JPEG's order, from low to high frequency."""
-    places = [(u, v) for u in range(n) for v in range(n)]
-    return sorted(places, key=lambda p: (p[0] + p[1], p[0] if (p[0] + p[1]) % 2 else p[1]))
-
-
 class Table(ABC):
     """Makes the table that a quantisation starts from."""
 

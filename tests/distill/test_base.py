@@ -79,6 +79,12 @@ def test_a_weight_of_no_term_names_the_terms():
         Distiller(None, LabelTeacher("constant"), {"response": Response()}, {"respnse": 0.5})
 
 
+@pytest.mark.parametrize("weight", [{}, {2.0: 1.0}, {0.0: float("nan")}, float("inf")])
+def test_a_weight_that_is_no_schedule_is_named(weight):
+    with pytest.raises(InputError, match=r"distiller\.weights\.task is a number or .progress in 0\.\.1"):
+        Distiller(weights={"task": weight})
+
+
 @pytest.mark.parametrize("name", ["task", "exits"])
 def test_a_knowledge_may_not_take_the_task_s_own_name(name):
     with pytest.raises(InputError, match=name):

@@ -20,7 +20,7 @@ persistent = pytest.mark.parametrize("granularity", ["coefficient", "pixel", "bl
 
 
 def make(**settings) -> DctQuantization:
-    return DctQuantization(table=Flat(0.1), size=(32, 32), **settings)
+    return DctQuantization(**{"table": Flat(0.1), "size": (32, 32)} | settings)
 
 
 def quality(batch) -> torch.Tensor:
@@ -63,11 +63,11 @@ def test_adversarial_is_the_reverse_of_cooperative(granularity, make_batch):
     torch.testing.assert_close(grads[0], -grads[1], rtol=1e-4, atol=1e-9)  # a flat table: both budgets have one normal
 
 
-def descend(stage: DctQuantization, batch, steps: int = 40, lr: float = 0.1) -> list[float]:
+def descend(stage: DctQuantization, batch, steps: int = 40, lr: float = 0.1, sign: float = 1.0) -> list[float]:
     optimizer = torch.optim.Adam(stage.parameters(), lr=lr)
     losses = []
     for step in range(steps):
-        loss = quality(stage(batch))
+        loss = sign * quality(stage(batch))
         losses.append(float(loss.detach()))
         optimizer.zero_grad()
         loss.backward()
@@ -108,24 +108,22 @@ def test_a_table_stays_within_its_bounds_and_comes_back_from_them(objective, mak
     assert steps.min() >= 0.05 * 0.999 and steps.max() <= 0.2 * 1.001
     at_edge = (stage.theta.detach() <= stage.low + 1e-4) | (stage.theta.detach() >= stage.high - 1e-4)
     assert at_edge.float().mean() > 0.3
-    edge = at_edge.clone()
-    grads = []
-    for sign in (1, -1):  # pulled both ways, an entry at its bound moves when it is pulled inward
-        stage.theta.grad = None
-        (sign * quality(stage(batch))).backward()
-        grads.append(stage.theta.grad[edge])
-    assert (grads[0] == -grads[1]).all() and (grads[0] != 0).float().mean() > 0.9
+    started = stage.theta.detach().clone()
+    descend(stage, batch, 60, lr=0.5, sign=-1.0)  # pulled the other way, they leave it
+    assert ((stage.theta.detach() - started).abs() > 0.5)[at_edge].float().mean() > 0.5
 
 
-def test_distortion_is_an_upper_estimate_of_what_images_lose(make_batch):
+@pytest.mark.parametrize(("color", "factor"), [("rgb", 1.0), ("ycbcr444", 2.92)])
+def test_distortion_is_an_upper_estimate_of_what_images_lose(color, factor, make_batch):
+    """An error in Y is one in R, G and B; Cb and Cr count 3.26 and 2.48 times over the mean of three channels."""
     from tests.frequency.test_image import natural, to_tensor
 
     image = to_tensor(natural(64, 0))
     batch = replace(make_batch(b=1, size=(64, 64)), image=image, clean=image)
     for step in (0.02, 0.1, 0.4):
-        stage = DctQuantization(Flat(step), "fixed", color="rgb")
+        stage = DctQuantization(Flat(step), "fixed", color=color, faithful=False)
         lost = float((stage(batch).image - image).square().mean())
-        assert lost <= 1.05 * step**2 / 12
+        assert lost <= 1.05 * factor * step**2 / 12
 
 
 def test_random_draws_a_strength_per_image_and_follows_the_seed(make_batch):
@@ -148,8 +146,8 @@ def test_random_jitter_is_drawn_at_its_grain(granularity, make_batch):
     stage(make_batch(b=4))
 
 
-def test_strength_follows_its_schedule_and_stops_at_the_bounds(make_batch):
-    stage = make(objective="fixed", strength={0.0: 0.5, 1.0: 100.0})
+def test_strength_follows_its_schedule(make_batch):
+    stage = make(objective="fixed", strength={0.0: 0.5, 1.0: 10.0})
     assert float(steps_of(stage).mean()) == pytest.approx(0.05)
     stage.follow(1.0)
     assert float(steps_of(stage).max()) == pytest.approx(1.0)
@@ -166,7 +164,10 @@ def test_a_table_per_image_moves_by_the_sign_of_the_loss_and_starts_anew(objecti
         calls.append(quality(seen))
         return calls[-1]
 
-    before = quality(stage(batch))
+    with pytest.raises(InputError, match="seek"):  # it would train nothing
+        stage(batch)
+    with torch.no_grad():
+        before = quality(stage(batch))
     out = stage.seek(batch, loss)
     assert len(calls) == 3 and not out.image.requires_grad
     assert (quality(out) < before) if objective == "cooperative" else (quality(out) > before)
@@ -230,7 +231,14 @@ def test_sharpness_follows_the_training(make_batch):
     [
         ({"block": 5}, "one of 4, 8, 16, 32; found 5"),
         ({"probability": 0.0}, "probability must be above 0"),
+        ({"granularity": "pixel", "size": (0, 16)}, r"size is .* found \[0, 16\]"),
         ({"strength": -1.0}, "strength is a factor above 0, found -1.0"),
+        ({"strength": {}}, "strength is a number or"),
+        ({"strength": {5.0: 1.0}}, "progress in 0..1"),
+        ({"strength": math.inf, "objective": "fixed"}, "found inf"),
+        ({"strength": 100.0, "objective": "fixed"}, r"times strength has steps in 10..10, beyond the bounds"),
+        ({"bounds": (0.01, math.inf)}, "bounds"),
+        ({"objective": "random", "spread": math.inf}, "found inf"),
         ({"bounds": (0.5, 0.1)}, r"found \[0.5, 0.1\]"),
         ({"bounds": (0.2, 1.0)}, r"steps in 0.1..0.1, beyond the bounds 0.2..1.0"),
         ({"strength": {0.0: 1.0, 1.0: 50.0}}, "out of reach"),
@@ -244,6 +252,14 @@ def test_sharpness_follows_the_training(make_batch):
 def test_impossible_settings_are_named(settings, words):
     with pytest.raises(InputError, match=words):
         make(**settings)
+
+
+@pytest.mark.parametrize("name", ["objective", "granularity", "color"])
+def test_a_word_that_is_none_is_named_beside_those_that_are(name):
+    stage = make()
+    setattr(stage, name, "RGB")  # a call would be stopped by these tests' type checker
+    with pytest.raises(InputError, match=f"{name} is one of .*, .*; found 'RGB'"):
+        stage._refuse_settings()
 
 
 def test_images_of_another_size_than_the_table_s_are_named(make_batch):

@@ -1,4 +1,5 @@
 import io
+import math
 from functools import partial
 
 import numpy as np
@@ -7,7 +8,7 @@ import torch
 from PIL import Image
 
 from segkd.frequency.color import doubled, eight_bit, halved, rgb_to_ycbcr, ycbcr_to_rgb
-from segkd.frequency.image import changed, quantize_image, refuse_image, refuse_range, refuse_share
+from segkd.frequency.image import changed, plane_groups, quantize_image, refuse_image, refuse_range, refuse_share
 from segkd.frequency.quantize import per_coefficient
 from segkd.frequency.rounding import straight_through
 from segkd.frequency.spectrum import psnr
@@ -99,7 +100,7 @@ def test_any_size_and_a_fine_table_changes_nothing(color, size):
     image = torch.rand(2, 3, *size, dtype=torch.float64)
     if color == "ycbcr420":  # chroma without detail, or halving it would lose some
         image = image.mean(dim=1, keepdim=True).repeat(1, 3, 1, 1)
-    fine = [torch.full((1, 1, 1, 1, 1, 1), 1e-4, dtype=torch.float64)] * 2
+    fine = [torch.full((1, 1, 1, 1, 1, 1), 1e-4, dtype=torch.float64)] * len(plane_groups(color))
     out = quantize_image(image, fine, straight_through, color=color, faithful=False)
     torch.testing.assert_close(out, image, rtol=0, atol=1e-3)
 
@@ -165,3 +166,30 @@ def test_when_nobody_is_chosen_nothing_changes_and_what_learns_stays_in_the_grap
     out = changed(batch, 1e-9, lambda x, rows: x + level)
     assert torch.equal(out.image, batch.image)
     assert torch.autograd.grad(out.image.sum(), level)[0] == 0
+
+
+@pytest.mark.parametrize("wrong", [200.0, math.nan, math.inf])
+def test_an_image_that_is_none_is_refused(wrong):
+    with pytest.raises(InputError, match="Divide by 255" if wrong == 200 else str(wrong).replace("nan", "NaN")):
+        quantize_image(torch.full((1, 3, 16, 16), wrong), tables(50.0), straight_through)
+    with pytest.raises(InputError, match=r"\(0, 3, 16, 16\)"):
+        quantize_image(torch.zeros(0, 3, 16, 16), tables(50.0), straight_through)
+
+
+def test_tables_that_do_not_fit_the_planes_are_refused():
+    image = torch.rand(1, 3, 16, 16)
+    with pytest.raises(InputError, match="ycbcr420 takes 2 table"):
+        quantize_image(image, tables(50.0)[:1], straight_through)
+    with pytest.raises(InputError, match=r"ycbcr444 takes 1 table.* of 3 channels"):
+        quantize_image(image, [per_coefficient(torch.full((2, 8, 8), 0.1))], straight_through, color="ycbcr444")
+
+
+@pytest.mark.parametrize("color", ["rgb", "ycbcr444", "ycbcr420"])
+def test_a_half_image_is_worked_on_in_float32(color):
+    image = torch.rand(2, 3, 16, 16).bfloat16()
+    table = [per_coefficient(torch.full((1, 8, 8), 0.02))] * len(plane_groups(color))
+    exact = quantize_image(image.float(), table, straight_through, color=color)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = quantize_image(image, table, straight_through, color=color)
+        assert torch.equal(quantize_image(image.float(), table, straight_through, color=color), exact)
+    assert half.dtype == torch.bfloat16 and torch.equal(half, exact.bfloat16())

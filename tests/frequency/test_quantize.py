@@ -118,3 +118,16 @@ def test_a_table_of_another_size_is_named():
         quantize(torch.rand(1, 3, 16, 16), per_pixel(torch.full((3, 32, 32), 0.1), 8), straight_through)
     with pytest.raises(InputError, match="blocks of 8 do not fit into 12 x 16"):
         quantize(torch.rand(1, 3, 12, 16), per_coefficient(torch.full((3, 8, 8), 0.1)), straight_through)
+
+
+def test_a_rounding_may_hand_back_what_it_was_given():
+    def whole(u):
+        return u, torch.full_like(u, 0.5)
+
+    image, table = torch.rand(1, 3, 16, 16), per_coefficient(torch.full((3, 8, 8), 0.1)).requires_grad_()
+    out = quantize(image, table, whole)
+    torch.testing.assert_close(out, image, rtol=0, atol=1e-5)
+    (grad,) = torch.autograd.grad(out.sum(), table)
+    u = block_dct(image - 0.5).view(1, 3, 2, 8, 2, 8) / 0.1
+    expected = (0.5 * u * block_dct(torch.ones_like(image)).view_as(u)).sum(dim=(0, 2, 4), keepdim=True)
+    torch.testing.assert_close(grad, expected, rtol=1e-3, atol=1e-3)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segkd.frequency.tables import CHROMA, LUMA, AnnexK, Flat, Ramp, annex_k, at_block, zigzag
+from segkd.frequency.tables import CHROMA, LUMA, AnnexK, Flat, Ramp, annex_k, at_block
 from segkd.types import InputError
 
 
@@ -39,11 +39,6 @@ def test_flat_and_ramp():
     ramp = Ramp(0.1, 0.4).steps(8, False)
     assert float(ramp[0, 0]) == pytest.approx(0.1) and float(ramp[7, 7]) == pytest.approx(0.4)
     assert float(ramp[3, 4]) == float(ramp[7, 0]) == pytest.approx(0.25)
-
-
-def test_zigzag_begins_and_ends_as_jpeg_s():
-    assert zigzag(8)[:6] == [(0, 0), (0, 1), (1, 0), (2, 0), (1, 1), (0, 2)]
-    assert zigzag(8)[-3:] == [(6, 7), (7, 6), (7, 7)] and len(set(zigzag(8))) == 64
 
 
 def test_impossible_settings_are_named():
