@@ -1,19 +1,15 @@
 """How far each rounding's gradient of a table entry is from the truth: `estimate / truth`, 1 is right, below 0 wrong.
 
-    python benchmarks/rounding.py
+    python -m benchmarks.rounding
 
 The truth is the derivative of the expected loss of the hard quantiser over Laplace coefficients of scale b, by finite
 differences; witness and losses are those of tests/frequency/test_rounding.py. No timing: the figures are exact.
 """
 
-import sys
 from functools import partial
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from segkd.frequency.rounding import cubic, fourier, straight_through, tanh
 from tests.frequency.test_rounding import LOSSES, SCALE, estimate, truth

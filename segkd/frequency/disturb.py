@@ -41,7 +41,7 @@ class DctQuantization(Disturbance):
         table: where the table starts, and what `strength` multiplies; Annex K at quality 50 if not said.
         objective: "cooperative": descends the task and distillation loss, the mean of log2(step) held at that of
             strength * start table. "adversarial": ascends it, the distortion mean(step^2) / 12 of the entries held at
-            that of strength * start table (in their planes: in RGB an error of YCbCr planes counts up to 2.9 times).
+            that of strength * start table (in their planes: an error of a YCbCr plane counts about three times in RGB).
             "random": every image draws strength * 2^U(-spread, spread). "fixed": as it is.
         granularity: what has an entry of its own: "coefficient" of a block; "pixel" of the coefficient plane (the
             source paper's); "block"; "image": a table for every image, back at its start with every batch and moved

@@ -27,7 +27,7 @@ def changed(batch: Batch, probability: float, change: Callable[[Tensor, Tensor],
     image = batch.image
     refuse_image(image)
     rows = torch.arange(len(image))
-    with torch.autocast(image.device.type, enabled=False):  # in half precision colours alone are 5 dB off libjpeg
+    with torch.autocast(image.device.type, enabled=False):  # colours in half precision are not those of the bytes
         if probability == 1:
             disturbed = change(image, rows).clamp(0, 1).to(image.dtype)
         else:

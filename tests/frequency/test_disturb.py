@@ -108,6 +108,12 @@ def test_a_table_stays_within_its_bounds_and_comes_back_from_them(objective, mak
     assert steps.min() >= 0.05 * 0.999 and steps.max() <= 0.2 * 1.001
     at_edge = (stage.theta.detach() <= stage.low + 1e-4) | (stage.theta.detach() >= stage.high - 1e-4)
     assert at_edge.float().mean() > 0.3
+    grads = []
+    for sign in (1, -1):  # pulled both ways, an entry at its bound keeps its gradient
+        stage.theta.grad = None
+        (sign * quality(stage(batch))).backward()
+        grads.append(stage.theta.grad[at_edge])
+    assert (grads[0] == -grads[1]).all() and (grads[0] != 0).float().mean() > 0.9
     started = stage.theta.detach().clone()
     descend(stage, batch, 60, lr=0.5, sign=-1.0)  # pulled the other way, they leave it
     assert ((stage.theta.detach() - started).abs() > 0.5)[at_edge].float().mean() > 0.5

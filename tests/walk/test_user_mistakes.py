@@ -137,6 +137,14 @@ def test_a_score_that_is_undefined_on_val_keeps_the_last_weights(make_folder, ru
     assert json.loads((tmp_path / "run" / "model.json").read_text())["step"] == max(steps)
 
 
+def test_one_image_to_validate_on_is_enough_for_a_disturbance_that_mixes_images(make_folder, run_cli, tmp_path):
+    root = make_folder()
+    (root / "val.txt").write_text("photo0\n")
+    some = ["--data.val", "val.txt", "--disturbance", "FDA"]
+    status, out, err = run_cli("train", "--data.root", root, *TINY_MODEL, *SHORT, *some, "--out", tmp_path / "run")
+    assert status == 0, out + err
+
+
 def test_a_damaged_student_is_named(trained, run_cli):
     _, run = trained
     weights = (run / "student.safetensors").read_bytes()
