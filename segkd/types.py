@@ -4,6 +4,7 @@ Letters fixed for the whole package: b batch, k classes, c channels, h w, l leve
 """
 
 import os
+import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -51,8 +52,33 @@ class LayerPath(str):
         return super().__new__(cls, os.path.abspath(os.path.expanduser(path)))
 
 
+JOINERS = "\u200c\u200d"
+"""Invisible letters that scripts and emoji need."""
+
+
+def printable(text: str) -> str:
+    """`text` as any terminal and any UTF-8 file can show it: control characters and bytes that are no text become
+    escapes (`\\x1b`), so that a file's name can neither move the cursor nor end a program."""
+    return "".join(letter if _shows(letter) else _escaped(letter) for letter in text)
+
+
+def _shows(letter: str) -> bool:
+    return letter in "\n\t" or not (
+        "\ud800" <= letter <= "\udfff" or (unicodedata.category(letter) in ("Cc", "Cf") and letter not in JOINERS)
+    )
+
+
+def _escaped(letter: str) -> str:
+    code = ord(letter)
+    code -= 0xDC00 if 0xDC80 <= code <= 0xDCFF else 0  # Python's stand-in for a byte that is not UTF-8
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+
+
 class InputError(ValueError):
     """A mistake in what the user gave: says what was expected, what was found, where, and what to do."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 @final

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from segkd.ablation.cell import State
 from segkd.ablation.resolve import Cell
+from segkd.experiment.console import warn
 
 
 @dataclass
@@ -81,8 +82,7 @@ class Watcher:
         elif status == "failed":
             self.failed += 1
             why = "it left no state" if state is None else state.why
-            self.console.print(f"{self.counts()}  {cell.name}  [red]failed[/red]: ", end="")
-            self.console.print(why, markup=False)
+            warn(self.console, why, f"{self.counts()}  {cell.name}  failed")
         else:
             self.console.print(f"{cell.name}  stopped; its state is saved")
 

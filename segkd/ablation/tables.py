@@ -10,13 +10,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rich.console import Group
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from segkd.ablation.rows import Row
 from segkd.ablation.statistics import ALPHA, Arm, Comparison, Gain, Unit, cells_of
 from segkd.experiment.outputs import escape_latex
+from segkd.types import printable
 
 
 @dataclass(frozen=True)
@@ -121,9 +121,9 @@ def to_rich(table: TextTable) -> Group:
     """For the console: the sentence, the table, the notes."""
     printed = Table(show_edge=False, pad_edge=False)
     for i, title in enumerate(_flat_titles(table, "\n")):
-        printed.add_column(escape(title), justify="right" if i else "left", overflow="fold")
+        printed.add_column(Text(printable(title)), justify="right" if i else "left", overflow="fold")
     for line in table.body:
-        printed.add_row(*(Text(cell.text, style="bold" if cell.best else "") for cell in line))
+        printed.add_row(*(Text(printable(cell.text), style="bold" if cell.best else "") for cell in line))
     return Group(Text(table.sentence), "", printed, "", *map(Text, table.notes))
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from segkd.datasets.files import Pair, listed, read_image, read_mask
+from segkd.datasets.files import Pair, listed
 from segkd.datasets.labels import LabelCode
+from segkd.datasets.pictures import read_image, read_mask
 from segkd.types import InputError
 
 SMALLEST = 4

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from segkd.datasets.files import EXTENSIONS, listed, open_picture, read_mask
+from segkd.datasets.files import EXTENSIONS, listed
 from segkd.datasets.labels import LabelCode, code_from_map, code_from_threshold, guess_code
+from segkd.datasets.pictures import open_picture, read_mask
 from segkd.types import InputError
 
 ARRAYS = {".npy"}

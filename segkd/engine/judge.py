@@ -9,10 +9,10 @@ from multiprocessing import get_context
 import cv2
 import numpy as np
 
-from segkd.datasets.files import read_mask
 from segkd.datasets.labels import LabelCode, code_from_threshold, resize_label
 from segkd.datasets.loader import single_threaded_opencv
 from segkd.datasets.maps import MapPair, read_class_map, read_map
+from segkd.datasets.pictures import read_mask
 from segkd.metrics.counts import ImageCounts, count_binary, count_classes
 from segkd.metrics.meter import Meter
 from segkd.metrics.protocol import PLAIN, Protocol

@@ -3,18 +3,29 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from segkd.engine.loop import Reporter
 from segkd.engine.step import Engine
+from segkd.types import printable
 
 
 def make_console(main: bool) -> Console:
-    """The console of this process; only the first process speaks."""
-    return Console(quiet=not main, highlight=False, soft_wrap=True)
+    """The console of this process; only the first process speaks. No text of a user's is read as markup."""
+    return PlainConsole(quiet=not main, highlight=False, soft_wrap=True, markup=False, emoji=False)
+
+
+class PlainConsole(Console):
+    """Prints strings as they are, but for control characters: colours come from `style`, never from the text."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """As rich's, with every string made printable."""
+        super().print(*(printable(one) if isinstance(one, str) else one for one in objects), **options)
 
 
 class Ticker:
@@ -68,7 +79,12 @@ class TrainingReporter(Reporter):
 
     def warn(self, sentence: str) -> None:
         """Prints a warning."""
-        self.console.print(f"[yellow]warning:[/yellow] {sentence}")
+        warn(self.console, sentence)
+
+
+def warn(console: Console, sentence: str, word: str = "warning") -> None:
+    """Prints a sentence after a yellow word."""
+    console.print(Text.assemble((f"{word}:", "yellow"), f" {printable(sentence)}"))
 
 
 @contextmanager
@@ -81,22 +97,22 @@ def training_reporter(console: Console, select: str, epochs: int, done: int, tot
 
 def print_scores(console: Console, title: str, scores: Mapping[str, float], per_class: Mapping[str, float]) -> None:
     """A table of scores."""
-    table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
+    table = Table(title=Text(printable(title)), title_justify="left", show_edge=False, pad_edge=False)
     table.add_column("score")
     table.add_column("value", justify="right")
     for name, value in scores.items():
         table.add_row(name, f"{value:.4f}")
     for name, value in per_class.items():
-        table.add_row(f"IoU {name}", f"{value:.4f}")
+        table.add_row(Text(printable(f"IoU {name}")), f"{value:.4f}")
     console.print(table)
 
 
 def _bar(console: Console, unit: str) -> Progress:
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn(unit),
+        TextColumn(unit, markup=False),
         TimeRemainingColumn(),
         console=console,
         transient=True,

@@ -11,15 +11,15 @@ import torch
 from accelerate import Accelerator
 from jsonargparse import Namespace
 from rich.console import Console
-from rich.markup import escape
 
 from segkd.datasets.data import Data, Records, splits_of
-from segkd.datasets.files import EXTENSIONS, read_image, read_mask
+from segkd.datasets.files import EXTENSIONS
 from segkd.datasets.maps import MapPair, Matching, files_by_stem, label_code, labels_in, match_maps, probe, read_map
+from segkd.datasets.pictures import read_image, read_mask
 from segkd.engine.evaluate import enlarge
 from segkd.engine.judge import MapScorer, score_maps, to_label_size
 from segkd.engine.views import Looks
-from segkd.experiment.console import make_console, ticking
+from segkd.experiment.console import make_console, ticking, warn
 from segkd.experiment.scoring import Sight, describe, open_split, score_network, threshold_of
 from segkd.metrics.meter import Meter
 from segkd.metrics.protocol import find_protocol, fingerprint
@@ -218,7 +218,7 @@ def said_of(judged: Judged, console: Console) -> None:
     """Says what was left out."""
     for what, lines in (("not scored", list(judged.skipped.values())), ("surplus", judged.surplus)):
         for line in lines[:5]:
-            console.print(f"[yellow]{what}:[/yellow] {escape(line)}")
+            warn(console, line, what)
         if len(lines) > 5:
             console.print(f"... and {len(lines) - 5} more")
 

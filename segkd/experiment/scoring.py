@@ -14,8 +14,9 @@ from PIL import Image
 from rich.console import Console
 
 from segkd.datasets.data import Data, Records, open_data
-from segkd.datasets.files import EXTENSIONS, listed, read_image
+from segkd.datasets.files import EXTENSIONS, listed
 from segkd.datasets.loader import SegmentationDataset
+from segkd.datasets.pictures import read_image
 from segkd.datasets.sheet import contact_sheet
 from segkd.datasets.transforms import Transform
 from segkd.engine.evaluate import evaluate

@@ -21,7 +21,7 @@ from segkd.engine.loop import Outputs, Plan, train
 from segkd.engine.optim import build_optimizer, build_schedule
 from segkd.engine.record import Recorder
 from segkd.engine.step import Engine
-from segkd.experiment.console import make_console, ticking, training_reporter
+from segkd.experiment.console import make_console, ticking, training_reporter, warn
 from segkd.experiment.folder import checkpoint_of, claim_folder, note_seconds, save_environment
 from segkd.experiment.settings import EngineSettings, instantiate
 from segkd.experiment.validation import Validation
@@ -180,7 +180,7 @@ def _resumed(engine: Engine, folder: Path, console: Console) -> Progress:
     progress, changed = load_checkpoint(path, engine)
     console.print(f"going on from step {engine.step}")
     for sentence in changed:
-        console.print(f"[yellow]warning:[/yellow] the last bits may differ from an unbroken run: {sentence}")
+        warn(console, f"the last bits may differ from an unbroken run: {sentence}")
     return progress
 
 

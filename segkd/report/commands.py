@@ -1,9 +1,9 @@
 """The commands that end with a page, `segkd evaluate` and `segkd analyse`: `report.html` lies beside their files."""
 
-from rich.markup import escape
+from rich.text import Text
 
 from segkd.experiment.commands import judge
-from segkd.types import InputError
+from segkd.types import InputError, printable
 
 
 def evaluate(arguments: list[str]) -> int:
@@ -61,6 +61,6 @@ def _spectra(arguments: list[str]) -> int:
     figures = draw_figures(found.groups, found.out / "figures")
     write_text(found.out / "report.html", spectra_page(found.groups, found.sentences, figures, found.about))
     for sentence in found.sentences:
-        found.console.print(f"[bold]{sentence.verdict}:[/bold] {escape(sentence.text)}")
-    found.console.print(f"page: {found.out / 'report.html'}", markup=False)
+        found.console.print(Text.assemble((f"{sentence.verdict}:", "bold"), f" {printable(sentence.text)}"))
+    found.console.print(f"page: {found.out / 'report.html'}")
     return 0

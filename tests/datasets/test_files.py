@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segkd.datasets.files import EXTENSIONS, Pair, pair_files, read_image, read_mask, split_pairs
+from segkd.datasets.files import EXTENSIONS, Pair, pair_files, split_pairs
+from segkd.datasets.pictures import read_image, read_mask
 from segkd.types import InputError
 
 GREY = np.arange(48, dtype=np.uint8).reshape(6, 8)

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segkd.datasets.files import read_mask
 from segkd.datasets.maps import files_by_stem, label_code, labels_in, match_maps, probe, read_class_map, read_map
+from segkd.datasets.pictures import read_mask
 from segkd.types import InputError
 
 GREY = np.arange(60, dtype=np.uint8).reshape(6, 10) * 4

@@ -1,0 +1,186 @@
+"""Files that are written whole or not at all and survive a power cut, and files that are read without being trusted."""
+
+import json
+import math
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+import yaml
+
+from segkd.types import InputError
+
+DEEPEST = 64
+"""Levels of nesting beyond which a YAML or JSON file is refused: nobody writes so by hand, and parsers overflow."""
+
+MOST_NODES = 200_000
+"""Values of a YAML file, aliases unfolded, beyond which it is refused ("billion laughs")."""
+
+
+def write_whole(path: Path, content: str | bytes | Callable[[IO[bytes]], None]) -> None:
+    """Writes a file whole or not at all, its folder made when missing; what is named is on the disk when this returns.
+
+    File and folder are flushed to the disk around the renaming, so that not even a power cut leaves an empty or a
+    half file under `path`. The file gets the permissions of any new file.
+
+    Args:
+        path: the file; an older one is replaced.
+        content: text (UTF-8, newlines as they are), bytes, or what writes into the open file it is given.
+
+    Raises:
+        InputError: the disk is full, read-only, gone, ...; names the path and says what to do. The older file stays.
+    """
+    part = path.with_name(path.name + ".part")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with part.open("wb") as file:
+                if callable(content):
+                    content(file)
+                else:
+                    file.write(content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, path)
+        except BaseException:
+            with suppress(OSError):
+                part.unlink()
+            raise
+        flush_folder(path.parent)
+
+
+def flush_folder(folder: Path) -> None:
+    """Puts the names of a folder on the disk; systems that cannot flush a folder need no such thing."""
+    with suppress(OSError, AttributeError):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turns what the system says when `path` cannot be written into a paragraph (InputError)."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot write there: {error.strerror or error}. Make room, or give a folder that "
+            "exists and may be written to; nothing that was complete is lost."
+        ) from error
+
+
+def read_text(path: Path, what: str) -> str:
+    """The text of a UTF-8 file that should be `what`. Raises InputError naming the file."""
+    try:
+        if path.exists() and not path.is_file():
+            raise OSError("not a regular file")
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: expected {what}, found: {_reason(error)}.") from error
+
+
+def read_json(path: Path, kind: Any, what: str) -> Any:
+    """The content of a JSON file, checked to be of `kind` (a dataclass, TypedDict, or any type pydantic knows).
+
+    Numbers must be finite (NaN and Infinity are no JSON) and types strict: no text for a number.
+
+    Raises:
+        InputError: no such file, no JSON, or another kind; names the file, the place, what was expected and found.
+    """
+    return parse_json(read_text(path, what), kind, f"{path}: expected {what}")
+
+
+def parse_json(text: str, kind: Any, expected: str) -> Any:
+    """As `read_json`, for text; `expected` begins the sentence of the error."""
+    from pydantic import TypeAdapter, ValidationError  # slow to import
+
+    try:
+        json.loads(text, parse_float=_finite, parse_constant=_finite)
+        return TypeAdapter(kind).validate_json(text, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(step) for step in first["loc"])
+        raise InputError(f"{expected}, found {f'at {place}: ' if place else ''}{first['msg']}.") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{expected}, found: {_reason(error)}.") from error
+
+
+def dump_json(content: Any, indent: int | None = 2) -> str:
+    """`content` as JSON text; what JSON has no word for (NaN, infinity) is refused rather than written."""
+    return json.dumps(content, indent=indent, allow_nan=False)
+
+
+def load_yaml(text: str, expected: str) -> Any:
+    """The plain data (no tags) of YAML text.
+
+    Raises:
+        InputError: no YAML, a key twice in one map, deeper than `DEEPEST`, or larger than `MOST_NODES` values;
+            `expected` begins its sentence.
+    """
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        if node is not None:
+            _refuse_wild(node)
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise InputError(f"{expected}, found: {_reason(error)}") from error
+
+
+def _refuse_wild(root: yaml.Node) -> None:
+    """Raises ValueError for a key twice, too deep nesting, or aliases that unfold to too much."""
+    sizes: dict[int, int] = {}
+
+    def size(node: yaml.Node, depth: int) -> int:
+        if depth > DEEPEST:
+            raise ValueError(f"nested deeper than {DEEPEST} levels{node.start_mark}.")
+        if id(node) in sizes:
+            if sizes[id(node)] == 0:
+                raise ValueError(f"an alias inside what it names{node.start_mark}.")
+            return sizes[id(node)]
+        sizes[id(node)] = 0
+        children: list[yaml.Node] = []
+        if isinstance(node, yaml.MappingNode):
+            _refuse_double_keys(node)
+            children = [part for pair in node.value for part in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            children = node.value
+        total = 1 + sum(size(child, depth + 1) for child in children)
+        if total > MOST_NODES:
+            raise ValueError(f"more than {MOST_NODES} values, aliases unfolded{node.start_mark}.")
+        sizes[id(node)] = total
+        return total
+
+    size(root, 0)
+
+
+def _refuse_double_keys(node: yaml.MappingNode) -> None:
+    lines: dict[tuple[str, str], int] = {}
+    for key, _ in node.value:
+        if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
+            continue
+        name, line = (key.tag, key.value), key.start_mark.line + 1
+        if name in lines:
+            raise ValueError(
+                f"the key {key.value!r} twice in one map, in lines {lines[name]} and {line}: the first would be lost. "
+                "Join the two."
+            )
+        lines[name] = line
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text}, which is no finite number")
+    return value
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, RecursionError):
+        return "nesting too deep to read."
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return " ".join(str(error).split())[:400]

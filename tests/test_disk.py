@@ -1,0 +1,139 @@
+"""Files are written whole, on the disk when named, and read without being trusted."""
+
+import os
+from dataclasses import dataclass, field
+
+import pytest
+
+from segkd.disk import dump_json, load_yaml, read_json, read_text, write_whole
+from segkd.types import InputError, printable
+
+
+def test_a_file_is_whole_or_the_older_one(tmp_path):
+    path = tmp_path / "new folder" / "file.txt"
+    write_whole(path, "älter\r\n")
+    assert path.read_bytes() == "älter\r\n".encode()
+
+    def breaks(file):
+        file.write(b"half")
+        raise RuntimeError("in the middle")
+
+    with pytest.raises(RuntimeError):
+        write_whole(path, breaks)
+    assert path.read_bytes() == "älter\r\n".encode()
+    assert os.listdir(path.parent) == ["file.txt"]
+
+
+def test_permissions_are_those_of_any_new_file(tmp_path):
+    write_whole(tmp_path / "ours", b"x")
+    (tmp_path / "theirs").write_bytes(b"x")
+    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "theirs").stat().st_mode
+
+
+def test_content_is_flushed_before_the_name_and_the_folder_after(tmp_path, monkeypatch):
+    calls = []
+    fsync, replace = os.fsync, os.replace
+
+    def noted(handle):
+        calls.append("folder" if os.path.isdir(f"/proc/self/fd/{handle}") else "file")
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    monkeypatch.setattr(os, "replace", lambda a, b: (calls.append("rename"), replace(a, b)))
+    write_whole(tmp_path / "file", b"x")
+    assert calls == ["file", "rename", "folder"]
+
+
+def test_a_full_disk_is_a_paragraph_that_names_the_file(tmp_path):
+    def full(file):
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(InputError, match=r"file: cannot write there: No space left on device\. Make room"):
+        write_whole(tmp_path / "file", full)
+    assert not list(tmp_path.iterdir())
+
+
+@dataclass
+class Card:
+    name: str
+    size: tuple[int, int]
+    scores: dict[str, float | None] = field(default_factory=dict)
+
+
+def test_json_of_the_right_kind(tmp_path):
+    (tmp_path / "card.json").write_text(dump_json({"name": "ä", "size": [1, 2], "scores": {"f": None, "g": 0.5}}))
+    assert read_json(tmp_path / "card.json", Card, "a card") == Card("ä", (1, 2), {"f": None, "g": 0.5})
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ('{"name": 5, "size": [1, 2]}', "at name"),
+        ('{"name": "a", "size": [1, 2, 3]}', "at size"),
+        ('{"name": "a", "size": [1, "2"]}', "at size.1"),
+        ('{"name": "a"}', "at size"),
+        ("null", "found "),
+        ("[" * 20000, "found"),
+        ("", "found"),
+        ('{"name": "a"', "found"),
+    ],
+)
+def test_json_of_another_kind_is_refused_by_name_and_place(tmp_path, text, said):
+    (tmp_path / "card.json").write_text(text)
+    with pytest.raises(InputError, match=r"card\.json: expected a card, found") as error:
+        read_json(tmp_path / "card.json", Card, "a card")
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["[NaN]", "[Infinity]", "[1e999]"])
+def test_numbers_must_be_finite(tmp_path, text):
+    (tmp_path / "numbers.json").write_text(text)
+    with pytest.raises(InputError, match="no finite number"):
+        read_json(tmp_path / "numbers.json", list[float], "numbers")
+
+
+def test_no_text_is_a_paragraph(tmp_path):
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe\x00")
+    os.mkfifo(tmp_path / "fifo")
+    for name in ("bytes", "fifo", "absent", "."):
+        with pytest.raises(InputError, match="expected a list, found"):
+            read_text(tmp_path / name, "a list")
+
+
+def test_yaml_is_plain_data():
+    assert load_yaml("a: [1, 2.5, x]\nb: {c: null}\n", "a layer") == {"a": [1, 2.5, "x"], "b": {"c": None}}
+    assert load_yaml("a: &x [1]\nb: *x\n", "a layer") == {"a": [1], "b": [1]}
+    assert load_yaml("", "a layer") is None
+
+
+LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12)
+)
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("optim: {lr: 0.01}\nseed: 1\noptim: {clip: 2}\n", "'optim' twice in one map, in lines 1 and 3"),
+        ("a: {b: 1, b: 2}", "'b' twice"),
+        (LAUGHS, "more than"),
+        ("[" * 20000, "deep"),
+        ("\n".join(" " * i + "a:" for i in range(3000)), "deep"),
+        ("a: &a [*a]", "alias"),
+        ("!!python/object/apply:os.system [id]", "could not determine a constructor"),
+        ("a: [1", "found"),
+        ("x: \x00", "found"),
+    ],
+)
+def test_yaml_that_would_drop_hang_or_run_is_refused(text, said):
+    with pytest.raises(InputError, match=r"layer\.yaml: expected a layer, found: ") as error:
+        load_yaml(text, "layer.yaml: expected a layer")
+    assert said in str(error.value)
+
+
+def test_text_is_shown_as_any_terminal_can():
+    assert printable("ünï 图 [/b] 👩\u200d🚀\n\t") == "ünï 图 [/b] 👩\u200d🚀\n\t"
+    assert printable("\x1b]0;pwned\x07") == "\\x1b]0;pwned\\x07"
+    assert printable(os.fsdecode(b"caf\xe9")) == "caf\\xe9"
+    assert printable("\u202egpj") == "\\u202egpj"
+    assert str(InputError("caf\udce9")) == "caf\\xe9"
