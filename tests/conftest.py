@@ -18,6 +18,7 @@ from hypothesis import settings
 from PIL import Image
 
 from segkd.types import IGNORE, Batch
+from tests.skips import pytest_sessionfinish, pytest_terminal_summary  # noqa: F401  (hooks)
 
 settings.register_profile("same every time", derandomize=True, deadline=None)
 settings.load_profile("same every time")

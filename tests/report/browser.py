@@ -1,123 +1,87 @@
-"""A real browser, driven through a pipe by its own debugging protocol: no driver, no port, no package."""
+"""A real browser: the system's Chromium, driven by Selenium and the system's chromedriver; nothing is downloaded."""
 
-import base64
-import itertools
 import json
-import os
-import select
 import shutil
-import subprocess
-import time
 from pathlib import Path
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
+from selenium.webdriver import ActionChains, Chrome, ChromeOptions
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+
+BROWSERS, DRIVERS = ("chromium", "chromium-browser", "google-chrome"), ("chromedriver",)
+
+PHONE = {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True}
+"""For `Emulation.setDeviceMetricsOverride`."""
+
+DARK = {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+"""For `Emulation.setEmulatedMedia`."""
 
 
-def find_browser() -> str | None:
-    """The path of a Chromium, if there is one."""
-    return next((path for path in map(shutil.which, NAMES) if path), None)
+def find_browser() -> tuple[str, str] | None:
+    """The paths of a Chromium and of its driver, if both are there."""
+    browser, driver = (next(filter(None, map(shutil.which, names)), None) for names in (BROWSERS, DRIVERS))
+    return (browser, driver) if browser and driver else None
 
 
 class Browser:
-    """One headless page; what it says and what it asks the network for is kept in `events`."""
+    """One headless page; what it says and what it asks the network for since `open` is kept."""
 
-    def __init__(self, profile: Path) -> None:
-        binary = find_browser()
-        assert binary is not None
-        (ours_r, theirs_w), (theirs_r, ours_w) = os.pipe(), os.pipe()
-
-        def pipes() -> None:  # the protocol reads commands from 3 and answers on 4
-            read, write = os.dup(theirs_r), os.dup(theirs_w)
-            os.dup2(read, 3)
-            os.dup2(write, 4)
-
-        self.process = subprocess.Popen(
-            [binary, "--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", "--no-first-run",
-             "--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update",
-             "--disable-sync", "--hide-scrollbars", f"--user-data-dir={profile}", "about:blank"],
-            close_fds=False, preexec_fn=pipes,  # noqa: PLW1509
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        os.close(theirs_r)
-        os.close(theirs_w)
-        self.read, self.write, self.rest = ours_r, ours_w, b""
-        self.numbers, self.events, self.session = itertools.count(1), [], None
-        target = next(t for t in self.call("Target.getTargets")["targetInfos"] if t["type"] == "page")
-        found = self.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)
-        self.session = found["sessionId"]
-        for domain in ("Page", "Runtime", "Network", "Log"):
-            self.call(f"{domain}.enable")
-
-    def call(self, method: str, **parameters: object) -> dict:
-        """One command and its answer."""
-        number = next(self.numbers)
-        message = {"id": number, "method": method, "params": parameters}
-        message |= {"sessionId": self.session} if self.session else {}
-        os.write(self.write, json.dumps(message).encode() + b"\0")
-        while True:
-            answer = self._next()
-            if answer.get("id") == number:
-                assert "error" not in answer, answer
-                return answer["result"]
+    def __init__(self) -> None:
+        found = find_browser()
+        assert found is not None
+        options = ChromeOptions()
+        options.binary_location = found[0]
+        for flag in ("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", "hide-scrollbars"):
+            options.add_argument(f"--{flag}")
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+        self.driver = Chrome(options=options, service=Service(found[1]))
+        self.call = self.driver.execute_cdp_cmd
+        """One command of the debugging protocol and its answer: (method, parameters) -> dict."""
+        self._said: list[dict] = []
+        self._fetched: list[str] = []
 
     def open(self, path: Path) -> None:
         """Loads a file and waits until it is there."""
-        self.events.clear()
-        self.call("Page.navigate", url=path.as_uri())
-        while not any(event["method"] == "Page.loadEventFired" for event in self.events):
-            self._next()
+        self._listen()
+        self._said.clear()
+        self._fetched.clear()
+        self.driver.get(path.as_uri())
 
     def js(self, expression: str) -> object:
         """The value of an expression in the page."""
-        found = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
-        assert "exceptionDetails" not in found, found
-        return found["result"].get("value")
+        return self.driver.execute_script(f"return {expression}")
 
     def click(self, selector: str) -> None:
         """A real click in the middle of an element."""
-        self.js(f"document.querySelector({json.dumps(selector)}).scrollIntoView({{block: 'center'}})")
-        box = f"document.querySelector({json.dumps(selector)}).getBoundingClientRect()"
-        x, y = self.js(f"(b => [b.x + b.width / 2, b.y + b.height / 2])({box})")
-        for kind in ("mousePressed", "mouseReleased"):
-            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+        element = self.driver.find_element(By.CSS_SELECTOR, selector)
+        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
+        ActionChains(self.driver).move_to_element(element).click().perform()
 
-    def key(self, name: str, code: int, text: str = "") -> None:
-        """A real key, pressed and released."""
-        key = {"key": name, "code": name, "windowsVirtualKeyCode": code}
-        self.call("Input.dispatchKeyEvent", type="keyDown", **key, **({"text": text} if text else {}))
-        self.call("Input.dispatchKeyEvent", type="keyUp", **key)
+    def type(self, keys: str) -> None:
+        """Real keys, pressed and released where the focus is; `Keys` has those without a letter."""
+        ActionChains(self.driver).send_keys(keys).perform()
 
     def said(self) -> list[dict]:
         """What reached the console: errors, warnings, and exceptions."""
-        kinds = ("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded")
-        return [event for event in self.events if event["method"] in kinds]
+        self._listen()
+        return self._said
 
     def fetched(self) -> list[str]:
         """The addresses that were asked for."""
-        return [e["params"]["request"]["url"] for e in self.events if e["method"] == "Network.requestWillBeSent"]
+        self._listen()
+        return self._fetched
 
     def picture(self, path: Path) -> None:
         """A screenshot of what is in view."""
-        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
+        self.driver.get_screenshot_as_file(str(path))
 
     def close(self) -> None:
-        """Ends the browser."""
-        self.process.terminate()
-        self.process.wait(20)
-        os.close(self.read)
-        os.close(self.write)
+        """Ends the browser and its driver."""
+        self.driver.quit()
 
-    def _next(self, patience: float = 60.0) -> dict:
-        end = time.monotonic() + patience
-        while b"\0" not in self.rest:
-            if not select.select([self.read], [], [], max(0.0, end - time.monotonic()))[0]:
-                raise TimeoutError("the browser does not answer")
-            data = os.read(self.read, 1 << 20)
-            assert data, "the browser has gone"
-            self.rest += data
-        line, _, self.rest = self.rest.partition(b"\0")
-        message = json.loads(line)
-        if "method" in message:
-            self.events.append(message)
-        return message
+    def _listen(self) -> None:
+        """Fetches what the driver has heard: it hands every line out once."""
+        self._said += self.driver.get_log("browser")
+        events = [json.loads(line["message"])["message"] for line in self.driver.get_log("performance")]
+        sent = [event["params"] for event in events if event["method"] == "Network.requestWillBeSent"]
+        self._fetched += [event["request"]["url"] for event in sent]

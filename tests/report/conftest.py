@@ -4,10 +4,10 @@ from tests.report.browser import Browser, find_browser
 
 
 @pytest.fixture
-def browser(tmp_path):
-    """A real browser with a profile of its own."""
+def browser():
+    """A real browser with a fresh profile."""
     if find_browser() is None:
-        pytest.skip("no Chromium: apt-get install chromium")
-    one = Browser(tmp_path / "profile")
+        pytest.skip("no Chromium with its driver: apt-get install chromium chromium-driver")
+    one = Browser()
     yield one
     one.close()

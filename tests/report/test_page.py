@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from selenium.webdriver.common.keys import Keys
 
 from segkd.experiment.judging import Exhibit, Judged
 from segkd.experiment.scoring import describe
@@ -13,6 +14,7 @@ from segkd.metrics.counts import count_binary
 from segkd.metrics.meter import Meter
 from segkd.metrics.protocol import PLAIN, fingerprint
 from segkd.report.page import page
+from tests.report.browser import DARK, PHONE
 
 NASTY = "</script><script>window.broken=1</script>\"'&"
 
@@ -66,20 +68,20 @@ def test_the_page_works_in_a_browser(judged, browser, tmp_path):
     browser.click(button)
     ordered = [float(value) for value in shown(browser, mae)]
     assert ordered == sorted(ordered) and len(set(ordered)) > 5
-    browser.key("Enter", 13, "\r")  # the head has the focus: the keyboard turns the order round
+    browser.type(Keys.ENTER)  # the head has the focus: the keyboard turns the order round
     assert [float(value) for value in shown(browser, mae)] == ordered[::-1]
     browser.click(f"#images th:nth-child({heads.index('f_max') + 1}) button")
     assert shown(browser, heads.index("f_max"))[-1] == "–"  # not defined without foreground: last
 
     browser.js("document.getElementById('filter').focus()")
-    browser.call("Input.insertText", text="</scr")
+    browser.type("</scr")
     assert shown(browser, 0) == [NASTY]
 
     layers = "[...document.querySelector('.piece').querySelectorAll('img')].map(i => i.style.clipPath)"
     assert browser.js(layers)[1:] == ["inset(0px 100% 0px 0px)"] * 3
     browser.js("document.querySelector('.slider').focus()")
     for _ in range(10):
-        browser.key("ArrowRight", 39)
+        browser.type(Keys.ARROW_RIGHT)
     assert browser.js(layers)[1] == "inset(0px 80% 0px 0px)"
     browser.click(".piece .stops button:nth-child(4)")
     assert browser.js(layers) == ["none"] * 4
@@ -93,10 +95,10 @@ def test_the_page_works_in_a_browser(judged, browser, tmp_path):
 def test_the_page_fits_a_phone_and_darkens(judged, browser, tmp_path):
     path = tmp_path / "report.html"
     path.write_text(page(judged, ["segkd", "evaluate"]), encoding="utf-8")
-    browser.call("Emulation.setDeviceMetricsOverride", width=360, height=740, deviceScaleFactor=2, mobile=True)
+    browser.call("Emulation.setDeviceMetricsOverride", PHONE)
     browser.open(path)
     assert browser.js("document.documentElement.scrollWidth <= innerWidth")
     light = browser.js("getComputedStyle(document.body).backgroundColor")
-    browser.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
+    browser.call("Emulation.setEmulatedMedia", DARK)
     assert browser.js("getComputedStyle(document.body).backgroundColor") != light
     assert browser.said() == []

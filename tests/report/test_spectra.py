@@ -11,6 +11,7 @@ from segkd.analysis.figures import draw_figures
 from segkd.analysis.summary import group
 from segkd.report.spectra import CAPTIONS, SECTIONS, spectra_page
 from tests.analysis.conftest import synthetic
+from tests.report.browser import DARK, PHONE
 
 NASTY = "</script><script>window.broken=1</script>\"'&"
 SAID = [Sentence(f"{NASTY} is {verdict}.", verdict) for verdict in get_args(Verdict)]
@@ -110,12 +111,12 @@ def test_the_page_works_in_a_browser(page, browser):
 
 def test_the_page_fits_a_phone_and_its_figures_stay_on_white_in_the_dark(page, browser):
     _, path = page
-    browser.call("Emulation.setDeviceMetricsOverride", width=360, height=740, deviceScaleFactor=2, mobile=True)
+    browser.call("Emulation.setDeviceMetricsOverride", PHONE)
     browser.open(path)
     assert browser.js("document.documentElement.scrollWidth <= innerWidth")
     assert browser.js("document.querySelector('#overview').clientWidth") > 700  # to be read, it scrolls in its frame
     light = browser.js("getComputedStyle(document.body).backgroundColor")
-    browser.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
+    browser.call("Emulation.setEmulatedMedia", DARK)
     assert browser.js("getComputedStyle(document.body).backgroundColor") != light
     assert browser.js("getComputedStyle(document.querySelector('.paper')).backgroundColor") == "rgb(255, 255, 255)"
     assert browser.said() == []
