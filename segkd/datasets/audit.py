@@ -4,12 +4,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
 from segkd.datasets.files import Pair, listed
 from segkd.datasets.labels import LabelCode
-from segkd.datasets.pictures import read_image, read_mask
+from segkd.datasets.pictures import PLAIN, How, read_image, read_mask
 from segkd.types import InputError
 
 SMALLEST = 4
@@ -49,10 +50,10 @@ class Audit:
         return list(sets.most_common(1)[0][0]) if sets else np.flatnonzero(self.total).tolist()
 
 
-def read_pair(pair: Pair) -> Reading:
+def read_pair(pair: Pair, how: How = PLAIN) -> Reading:
     """Image and raw mask of one pair, checked against each other; never raises for a bad file."""
     try:
-        image, raw = read_image(pair.image), read_mask(pair.mask)
+        image, raw = read_image(pair.image, how), read_mask(pair.mask, how)
     except InputError as error:
         return Reading(pair, fault=str(error))
     if image.shape[:2] != raw.shape:
@@ -66,11 +67,17 @@ def read_pair(pair: Pair) -> Reading:
     return Reading(pair, image, raw)
 
 
-def read_all(pairs: Sequence[Pair], keep: Callable[[Reading], None], audit: Audit, advance: Callable[[], None]) -> None:
+def read_all(
+    pairs: Sequence[Pair],
+    keep: Callable[[Reading], None],
+    audit: Audit,
+    advance: Callable[[], None],
+    how: How = PLAIN,
+) -> None:
     """Reads `pairs` in threads, in order: counts raw values into `audit`, hands every good reading to `keep`."""
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(pairs), 256):  # in chunks, so that decoded images do not pile up
-            for reading in pool.map(read_pair, pairs[start : start + 256]):
+            for reading in pool.map(partial(read_pair, how=how), pairs[start : start + 256]):
                 advance()
                 if reading.fault is not None or reading.raw is None:
                     audit.faults.append(str(reading.fault))

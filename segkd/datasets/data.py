@@ -11,6 +11,7 @@ from segkd.datasets.audit import Audit, Reading, forgive_faults, read_all, read_
 from segkd.datasets.embedded import Embedded, draw_sample
 from segkd.datasets.files import SPLITS, Pair, listed, pair_files, split_pairs
 from segkd.datasets.labels import LabelCode, code_from_map, code_from_threshold, guess_code
+from segkd.datasets.pictures import How
 from segkd.datasets.transforms import Augment
 from segkd.types import InputError, LayerPath
 
@@ -39,6 +40,8 @@ class Data:
             and a raw value is its class for more.
         ignore: raw mask values whose pixels count in no loss and no score.
         threshold: for two classes in grey masks: raw values above it are class 1.
+        exif: images and masks are turned as their EXIF orientation says; false leaves them as they are stored.
+        max_megapixels: larger pictures are refused before they are decoded.
         size: height and width that images are trained and predicted at: one number or [height, width].
         batch_size: images per process and micro-batch.
         workers: loader processes; 0 loads in the main process. Results do not depend on it.
@@ -58,6 +61,8 @@ class Data:
     label_map: dict[int, int] | None = None
     ignore: list[int] = field(default_factory=list)
     threshold: int | None = None
+    exif: bool = True
+    max_megapixels: float = 150.0
     size: int | tuple[int, int] = 160
     batch_size: int = 16
     workers: int = 2
@@ -68,6 +73,19 @@ class Data:
     def shape(self) -> tuple[int, int]:
         """Height and width of the network's input."""
         return height_and_width(self.size)
+
+    @property
+    def how(self) -> How:
+        """How the files are read."""
+        return How(exif=self.exif, max_megapixels=self.max_megapixels)
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was found in the data: `about`, one paragraph, and `warnings`, a sentence on each thing to look at."""
+
+    about: str
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,8 +102,8 @@ class Records:
 
 def open_data(
     data: Data, wanted: Sequence[str], advance: Callable[[int], None], skipped: dict[str, str] | None = None
-) -> tuple[dict[str, Records], str]:
-    """The records of the `wanted` splits, checked, and one paragraph on what was found.
+) -> tuple[dict[str, Records], Findings]:
+    """The records of the `wanted` splits, checked, and what was found.
 
     Every image and mask of the wanted splits is read once, which finds every fault before training begins
     and fills the cache when all fits. `advance(n)` is told the total once (n > 0), then 0 for each file read.
@@ -121,11 +139,11 @@ def _open_folder(
     advance: Callable[[int], None],
     found: str,
     skipped: dict[str, str] | None,
-) -> tuple[dict[str, Records], str]:
+) -> tuple[dict[str, Records], Findings]:
     pairs = [pair for members in splits.values() for pair in members]
     audit, cache = Audit(), _Cache(limit=data.cache_gb * 1e9)
     advance(len(pairs))
-    read_all(pairs, cache.keep, audit, partial(advance, 0))
+    read_all(pairs, cache.keep, audit, partial(advance, 0), data.how)
     # where bad files are forgiven, one stray value must not change how the others are read
     code = _label_code(data, np.flatnonzero(audit.total).tolist() if skipped is None else audit.usual)
     if skipped is not None:
@@ -136,7 +154,7 @@ def _open_folder(
     refuse_faults(audit, pairs, code, len(data.classes))
     kept = {stem: (image, code(raw)) for stem, (image, raw) in cache.kept.items()}
     records = {
-        name: Records(name, tuple(p.stem for p in members), partial(_load, members, kept, code))
+        name: Records(name, tuple(p.stem for p in members), partial(_load, members, kept, code, data.how))
         for name, members in splits.items()
     }
     total = audit.total
@@ -146,7 +164,7 @@ def _open_folder(
         for c, name in enumerate(data.classes)
     )
     memory = f"cached in memory ({cache.bytes / 1e9:.2f} GB)" if kept else "read from disk each time"
-    return records, f"{found} images; {code.rule}; pixels: {shares}; {memory}"
+    return records, Findings(f"{found} images; {code.rule}; pixels: {shares}; {memory}")
 
 
 def _refuse_empty_classes(data: Data, code: LabelCode, total: np.ndarray, training: bool) -> None:
@@ -175,16 +193,16 @@ class _Cache:
             self.kept.clear()
 
 
-def _load(members: list[Pair], kept: dict, code: LabelCode, i: int) -> tuple[np.ndarray, np.ndarray]:
+def _load(members: list[Pair], kept: dict, code: LabelCode, how: How, i: int) -> tuple[np.ndarray, np.ndarray]:
     if kept:
         return kept[members[i].stem]
-    reading = read_pair(members[i])
+    reading = read_pair(members[i], how)
     if reading.image is None or reading.raw is None:
         raise InputError(f"the data changed since training began: {reading.fault}")
     return reading.image, code(reading.raw)
 
 
-def _open_embedded(embedded: Embedded, classes: int, wanted: Sequence[str]) -> tuple[dict[str, Records], str]:
+def _open_embedded(embedded: Embedded, classes: int, wanted: Sequence[str]) -> tuple[dict[str, Records], Findings]:
     sizes = dict(zip(SPLITS, (embedded.train, embedded.val, embedded.test)))
     first = dict(zip(SPLITS, np.cumsum([0, embedded.train, embedded.val]).tolist()))
     records = {}
@@ -192,7 +210,7 @@ def _open_embedded(embedded: Embedded, classes: int, wanted: Sequence[str]) -> t
         samples = [draw_sample(embedded, first[name] + i, classes) for i in range(sizes[name])]
         records[name] = Records(name, tuple(f"{name}{i:04d}" for i in range(sizes[name])), samples.__getitem__)
     about = f"generated, {embedded.side} px, cue {embedded.cue} at contrast {embedded.contrast}"
-    return records, ", ".join(f"{sizes[n]} {n}" for n in SPLITS) + f" images; {about}"
+    return records, Findings(", ".join(f"{sizes[n]} {n}" for n in SPLITS) + f" images; {about}")
 
 
 def _label_code(data: Data, values: Sequence[int]) -> LabelCode:

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
+from segkd.datasets.data import Findings
 from segkd.engine.loop import Reporter
 from segkd.engine.step import Engine
 from segkd.types import printable
@@ -85,6 +86,13 @@ class TrainingReporter(Reporter):
 def warn(console: Console, sentence: str, word: str = "warning") -> None:
     """Prints a sentence after a yellow word."""
     console.print(Text.assemble((f"{word}:", "yellow"), f" {printable(sentence)}"))
+
+
+def say_findings(console: Console, findings: Findings) -> None:
+    """Prints what was found in the data, and what to look at."""
+    console.print(f"data: {findings.about}")
+    for sentence in findings.warnings:
+        warn(console, sentence)
 
 
 @contextmanager

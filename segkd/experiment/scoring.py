@@ -22,7 +22,7 @@ from segkd.datasets.transforms import Transform
 from segkd.engine.evaluate import evaluate
 from segkd.engine.record import number
 from segkd.engine.views import Looking, Looks, Untouched
-from segkd.experiment.console import make_console, ticking
+from segkd.experiment.console import make_console, say_findings, ticking
 from segkd.metrics.meter import Meter
 from segkd.metrics.protocol import BETA2, PLAIN, Protocol
 from segkd.models.network import Network
@@ -47,8 +47,8 @@ def open_split(
             f"on {len(classes)} ({', '.join(classes)}). Score it on data with the same classes."
         )
     with ticking(console, "checking the data") as ticker:
-        records, about = open_data(data, [split], ticker, skipped)
-    console.print(f"data: {about}")
+        records, findings = open_data(data, [split], ticker, skipped)
+    say_findings(console, findings)
     return records[split]
 
 
@@ -170,8 +170,8 @@ def draw_sheet(config: Namespace, data: Data) -> int:
     """Writes the contact sheet of a split."""
     console = make_console(True)
     with ticking(console, "checking the data") as ticker:
-        records, about = open_data(data, [config.split], ticker)
-    console.print(f"data: {about}")
+        records, findings = open_data(data, [config.split], ticker)
+    say_findings(console, findings)
     picture = contact_sheet(records[config.split], max(1, config.number))
     try:
         Path(config.out).parent.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,7 @@ from segkd.engine.loop import Outputs, Plan, train
 from segkd.engine.optim import build_optimizer, build_schedule
 from segkd.engine.record import Recorder
 from segkd.engine.step import Engine
-from segkd.experiment.console import make_console, ticking, training_reporter, warn
+from segkd.experiment.console import make_console, say_findings, ticking, training_reporter, warn
 from segkd.experiment.folder import checkpoint_of, claim_folder, note_seconds, save_environment
 from segkd.experiment.settings import EngineSettings, instantiate
 from segkd.experiment.validation import Validation
@@ -61,8 +61,8 @@ def run_training(parser: ArgumentParser, config: Namespace, folder: Path, *, res
         claim_folder(folder, parser, config, resume)
     accelerator.wait_for_everyone()
     with ticking(console, "checking the data") as ticker:
-        records, about = open_data(objects.data, ["train", "val"], ticker)
-    console.print(f"data: {about}")
+        records, findings = open_data(objects.data, ["train", "val"], ticker)
+    say_findings(console, findings)
     if overfit:
         records = _one_batch(objects, records)
     dataset = _train_set(objects, records["train"], config.seed)
@@ -70,7 +70,7 @@ def run_training(parser: ArgumentParser, config: Namespace, folder: Path, *, res
     engine = _engine(accelerator, objects, objects.engine.epochs * batches.per_epoch, config.seed)
     progress = _resumed(engine, folder, console) if resume else Progress()
     _refuse_wrong_output(engine, objects.data)
-    _describe(engine, objects.data, about, folder, console)
+    _describe(engine, objects.data, findings.about, folder, console)
 
     recorder = Recorder(folder, engine.step if engine.micro else -1, accelerator.is_main_process)
     card, plan = _card(config, objects.data), _plan(objects, batches.per_epoch, select)

@@ -9,7 +9,8 @@ from segkd.types import IGNORE, InputError
 
 
 def opened(data, wanted=("train", "val")):
-    return open_data(data, wanted, lambda n: None)
+    records, findings = open_data(data, wanted, lambda n: None)
+    return records, findings.about
 
 
 def arrays(records):

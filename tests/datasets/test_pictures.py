@@ -1,0 +1,151 @@
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segkd.datasets.pictures import How, read_image, read_mask
+from segkd.types import InputError
+
+GREY = np.arange(48, dtype=np.uint8).reshape(6, 8)
+
+
+def write(path, array=GREY, **options):
+    Image.fromarray(array).save(path, **options)
+    return path
+
+
+def test_a_truncated_jpeg_is_named(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8)
+    path = write(tmp_path / "cut.jpg", noise)
+    path.write_bytes(path.read_bytes()[:1500])
+    with pytest.raises(InputError, match=r"cut\.jpg: expected a readable image.*truncated.*Replace or remove"):
+        read_image(path)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # Pillow warns of a cut TIFF before it refuses it
+@pytest.mark.parametrize("extension", ["jpg", "png", "bmp", "tif", "webp", "gif", "ppm", "jp2"])
+def test_an_image_cut_at_any_byte_is_refused_or_read_but_never_a_traceback(tmp_path, extension):
+    path = write(tmp_path / f"a.{extension}", np.random.default_rng(0).integers(0, 255, (9, 9, 3)).astype(np.uint8))
+    whole, refused = path.read_bytes(), 0
+    for length in range(0, len(whole), max(1, len(whole) // 40)):
+        path.write_bytes(whole[:length])
+        try:
+            assert read_image(path).shape == (9, 9, 3)
+        except InputError as error:
+            assert str(error).startswith(str(path))
+            refused += 1
+    assert refused >= 20
+
+
+@pytest.mark.parametrize("read", [read_image, read_mask])
+def test_a_text_file_named_jpg_is_refused_by_name(tmp_path, read):
+    path = tmp_path / "text.jpg"
+    path.write_text("this is no image")
+    with pytest.raises(InputError, match=r"text\.jpg: expected a readable image"):
+        read(path)
+    with pytest.raises(InputError, match=r"gone\.jpg: expected a readable image"):
+        read(tmp_path / "gone.jpg")
+
+
+def test_an_exif_rotated_photo_is_read_as_displayed(tmp_path):
+    shown = np.zeros((40, 24, 3), np.uint8)
+    shown[:20] = 200  # bright above
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored lying down; a viewer turns it by 90 degrees clockwise
+    path = write(tmp_path / "phone.jpg", np.rot90(shown).copy(), exif=exif)
+    read = read_image(path)
+    assert read.shape == (40, 24, 3)
+    assert np.abs(read.astype(int) - shown)[[0, 5, 15, 25, 39]].max() <= 4
+
+
+@pytest.mark.parametrize("extension", ["png", "tif"])
+def test_a_16_bit_grey_photo_keeps_its_grey_levels(tmp_path, extension):
+    deep = np.linspace(0, 65535, 48).round().astype(np.uint16).reshape(6, 8)
+    read = read_image(write(tmp_path / f"deep.{extension}", deep))
+    assert np.abs(read - deep[..., None] / 257).max() <= 1
+
+
+def test_a_photo_of_real_numbers_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"real\.tif: expected whole numbers"):
+        read_image(write(tmp_path / "real.tif", np.full((4, 4), 0.5, np.float32)))
+    with pytest.raises(InputError, match=r"real\.tif: expected whole numbers 0..65535 per pixel"):
+        read_mask(tmp_path / "real.tif")
+
+
+def test_a_palette_mask_gives_its_indices_not_its_colours(tmp_path):
+    picture = Image.fromarray(GREY % 3)
+    picture.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0])
+    picture.save(tmp_path / "palette.png")
+    with Image.open(tmp_path / "palette.png") as stored:
+        assert stored.mode == "P"
+    np.testing.assert_array_equal(read_mask(tmp_path / "palette.png"), GREY % 3)
+
+
+def test_one_bit_grey_alpha_and_grey_as_rgb_masks_give_one_plane(tmp_path):
+    bits = GREY > 20
+    one = read_mask(write(tmp_path / "bits.png", bits))
+    assert one.dtype == np.uint8
+    np.testing.assert_array_equal(one, bits)
+    np.testing.assert_array_equal(read_mask(write(tmp_path / "la.png", np.stack([GREY, 255 - GREY], axis=-1))), GREY)
+    np.testing.assert_array_equal(read_mask(write(tmp_path / "rgb.png", np.stack([GREY] * 3, axis=-1))), GREY)
+
+
+def test_16_bit_masks_keep_their_values_in_either_byte_order(tmp_path):
+    deep = GREY.astype(np.uint16) * 1000
+    big = Image.frombytes("I;16B", (8, 6), deep.astype(">u2").tobytes())
+    big.save(tmp_path / "big.tif")
+    for path in (write(tmp_path / "deep.png", deep), write(tmp_path / "deep.tif", deep), tmp_path / "big.tif"):
+        raw = read_mask(path)
+        assert raw.dtype == np.uint16, path
+        np.testing.assert_array_equal(raw, deep)
+
+
+@pytest.mark.parametrize("planes", [3, 4])
+def test_a_colour_mask_is_refused_with_a_remedy(tmp_path, planes):
+    colour = np.stack([GREY, GREY, GREY + 1, GREY][:planes], axis=-1)
+    with pytest.raises(
+        InputError, match=r"colour\.png: expected one class value per pixel.*colour image.*indexed or gr"
+    ):
+        read_mask(write(tmp_path / "colour.png", colour))
+
+
+@pytest.mark.parametrize("read", [read_image, read_mask])
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path, read):
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(InputError, match=r"pipe\.png: expected a picture file, found no regular file"):
+        read(tmp_path / "pipe.png")
+
+
+@pytest.mark.parametrize("read", [read_image, read_mask])
+def test_a_picture_beyond_the_limit_is_refused_with_the_setting_before_it_is_decoded(tmp_path, read):
+    Image.new("1", (20_000, 10_000)).save(tmp_path / "big.png")
+    with pytest.raises(InputError, match=r"big\.png: 20000x10000 pixels are 200 megapixels.*data\.max_megapixels: 201"):
+        read(tmp_path / "big.png")
+    small = write(tmp_path / "small.png")
+    with pytest.raises(InputError, match="at most 1e-05 are read"):
+        read(small, How(max_megapixels=1e-5))
+    assert read(small, How(max_megapixels=48e-6)).shape[:2] == (6, 8)
+
+
+@pytest.mark.parametrize("tag", range(1, 9))
+def test_image_and_mask_are_turned_by_their_own_tag_or_not_at_all(tmp_path, tag):
+    turned = {
+        1: GREY,
+        2: GREY[:, ::-1],
+        3: GREY[::-1, ::-1],
+        4: GREY[::-1],
+        5: GREY.T,
+        6: np.rot90(GREY, -1),
+        7: GREY[::-1, ::-1].T,
+        8: np.rot90(GREY),
+    }
+    exif = Image.Exif()
+    exif[0x0112] = tag
+    for extension in ("png", "tif", "webp"):
+        options = {"exif": exif, "lossless": True} if extension == "webp" else {"exif": exif}
+        path = write(tmp_path / f"a.{extension}", np.dstack([GREY] * 3) if extension == "webp" else GREY, **options)
+        np.testing.assert_array_equal(read_image(path)[..., 1], turned[tag])
+        np.testing.assert_array_equal(read_mask(path), turned[tag])
+        np.testing.assert_array_equal(read_image(path, How(exif=False))[..., 1], GREY)
+        np.testing.assert_array_equal(read_mask(path, How(exif=False)), GREY)
