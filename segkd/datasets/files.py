@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from segkd.datasets.walk import pictures, stem_of, walk
 from segkd.types import InputError
 
-EXTENSIONS = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm", ".jp2"}
 SPLITS = ("train", "val", "test")
 
 
@@ -73,16 +73,15 @@ def _by_stem(folder: Path, what: str) -> dict[str, Path]:
             f"Set data.root to the folder that holds it, or data.{what} to its name below data.root."
         )
     files: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() not in EXTENSIONS or path.name.startswith("."):
-            continue
-        stem = path.relative_to(folder).with_suffix("").as_posix()
+    for path in walk(folder).files:
+        stem = stem_of(path, folder)
         if stem in files:
             raise InputError(f"{folder}: {files[stem].name} and {path.name} share one stem; remove or rename one.")
         files[stem] = path
     if not files:
-        kinds = " ".join(sorted(EXTENSIONS))
-        raise InputError(f"{folder}: expected image files ({kinds}), found none. Is data.{what} the right folder?")
+        raise InputError(
+            f"{folder}: expected image files (.jpg .png .tif ...), found none. Is data.{what} the right folder?"
+        )
     return files
 
 
@@ -104,7 +103,7 @@ def _listed_pairs(path: Path, by_stem: dict[str, Pair]) -> list[Pair]:
 
 def _stem_of(line: str, by_stem: dict[str, Pair]) -> str | None:
     path = Path(line)
-    plain = path.with_suffix("") if path.suffix.lower() in EXTENSIONS else path
+    plain = path.with_suffix("") if path.suffix.lower() in pictures() else path
     tails = ["/".join(plain.parts[i:]) for i in range(len(plain.parts))]
     return next((tail for tail in tails if tail in by_stem), None)
 

@@ -1,81 +1,14 @@
-"""Predictions on disk: any model's probability maps or class maps, matched with labels and read one at a time."""
+"""Predictions on disk: any model's probability maps or class maps, read one at a time."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 
-from segkd.datasets.files import EXTENSIONS, listed
 from segkd.datasets.labels import LabelCode, code_from_map, code_from_threshold, guess_code
 from segkd.datasets.pictures import open_picture, read_mask
+from segkd.datasets.walk import ARRAYS
 from segkd.types import InputError
-
-ARRAYS = {".npy"}
-
-
-@dataclass(frozen=True)
-class MapPair:
-    """A prediction, its label, and the name they share."""
-
-    id: str
-    prediction: Path
-    label: Path
-
-
-@dataclass
-class Matching:
-    """Which prediction belongs to which label, and what was left over: one sentence each."""
-
-    pairs: list[MapPair]
-    missing: list[str] = field(default_factory=list)
-    surplus: list[str] = field(default_factory=list)
-    unreadable: dict[str, str] = field(default_factory=dict)
-
-
-def match_maps(predictions: Path, labels: Mapping[str, Path]) -> Matching:
-    """Pairs predictions with labels by stem; what is missing and what is too much is said, not refused.
-
-    Raises:
-        InputError: there is no such folder, it holds nothing, or nothing in it has a label.
-    """
-    found, unreadable = files_by_stem(predictions, "predictions", EXTENSIONS | ARRAYS)
-    pairs = [MapPair(stem, found[stem], labels[stem]) for stem in sorted(found.keys() & labels.keys())]
-    if not pairs:
-        raise InputError(
-            f"--predictions {predictions}: expected files named like the labels up to the extension, found none: "
-            f"{_some(found)} there, {_some(labels)} among the labels. Rename them, or correct one of the folders."
-        )
-    missing = [f"{stem}: no prediction" for stem in sorted(labels.keys() - found.keys() - unreadable.keys())]
-    surplus = [f"{found[stem].name}: no label" for stem in sorted(found.keys() - labels.keys())]
-    return Matching(pairs, missing, surplus, {k: v for k, v in unreadable.items() if k in labels})
-
-
-def files_by_stem(folder: Path, what: str, kinds: Iterable[str]) -> tuple[dict[str, Path], dict[str, str]]:
-    """The files of a folder by stem, and a sentence on each stem that cannot be used.
-
-    Raises:
-        InputError: there is no such folder, or nothing in it.
-    """
-    if not folder.is_dir():
-        kind = "a file" if folder.is_file() else "nothing"
-        raise InputError(f"--{what} {folder}: expected a folder, found {kind} there.")
-    files: dict[str, Path] = {}
-    faults: dict[str, str] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() not in set(kinds) or path.name.startswith("."):
-            continue
-        stem = path.relative_to(folder).with_suffix("").as_posix()
-        if path.is_dir():
-            faults[stem] = f"{path}: expected a file, found a folder."
-        elif stem in files:
-            faults[stem] = f"{path}: shares its name with {files[stem].name}; remove or rename one."
-        files.setdefault(stem, path)
-    for stem in faults:
-        files.pop(stem, None)
-    if not files:
-        raise InputError(f"--{what} {folder}: expected files ({' '.join(sorted(kinds))}), found none.")
-    return files, faults
 
 
 def read_map(path: Path, ones: bool = False) -> np.ndarray:
@@ -162,23 +95,6 @@ def label_code(
     return guess_code([0, 1], ignore, classes)
 
 
-def labels_in(folder: Path, names: Path | None) -> tuple[dict[str, Path], dict[str, str]]:
-    """The label files of a folder by stem, and what is wrong with others; only those that the list `names` holds."""
-    files, faults = files_by_stem(folder, "labels", EXTENSIONS)
-    if names is None:
-        return files, faults
-    try:
-        lines = [line.strip() for line in names.read_text(encoding="utf-8-sig").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"--list {names}: expected a text file with one name per line, found: {error}.") from error
-    wanted = [line for line in lines if line and not line.startswith("#")]
-    stems = {line: line if line in files else Path(line).with_suffix("").as_posix() for line in wanted}
-    absent = [line for line, stem in stems.items() if stem not in files]
-    if absent or not wanted:
-        raise InputError(f"--list {names}: {len(absent)} of {len(wanted)} lines name no label:\n{listed(absent)}")
-    return {stem: files[stem] for stem in stems.values()}, {}
-
-
 def _raw(path: Path) -> np.ndarray:
     if path.suffix.lower() in ARRAYS:
         return _array(path)
@@ -221,7 +137,3 @@ def _checked(path: Path, raw: np.ndarray) -> np.ndarray:
 
 def _unfinite(raw: np.ndarray) -> int:
     return int((~np.isfinite(raw)).sum())
-
-
-def _some(names: Iterable[str]) -> str:
-    return ", ".join(sorted(names)[:3])

@@ -11,7 +11,8 @@ import numpy as np
 
 from segkd.datasets.labels import LabelCode, code_from_threshold, resize_label
 from segkd.datasets.loader import single_threaded_opencv
-from segkd.datasets.maps import MapPair, read_class_map, read_map
+from segkd.datasets.maps import read_class_map, read_map
+from segkd.datasets.matching import MapPair
 from segkd.datasets.pictures import read_mask
 from segkd.metrics.counts import ImageCounts, count_binary, count_classes
 from segkd.metrics.meter import Meter

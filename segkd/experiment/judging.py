@@ -13,8 +13,8 @@ from jsonargparse import Namespace
 from rich.console import Console
 
 from segkd.datasets.data import Data, Records, splits_of
-from segkd.datasets.files import EXTENSIONS
-from segkd.datasets.maps import MapPair, Matching, files_by_stem, label_code, labels_in, match_maps, probe, read_map
+from segkd.datasets.maps import label_code, probe, read_map
+from segkd.datasets.matching import MapPair, Matching, files_by_stem, labels_in, match_maps
 from segkd.datasets.pictures import read_image, read_mask
 from segkd.engine.evaluate import enlarge
 from segkd.engine.judge import MapScorer, score_maps, to_label_size
@@ -98,8 +98,10 @@ def judge_maps(config: Namespace, data: Data, number: int) -> Judged:
     """Judges the maps of `config.predictions[number]` against a folder of labels, or against a split of `data`."""
     console = make_console(True)
     folder = Path(config.predictions[number])
-    labels, images, name, unusable = _labels(config, data, number)
+    labels, images, name, unusable, notes = _labels(config, data, number)
     matching = match_maps(folder, labels)
+    for note in [*notes, *matching.notes]:
+        console.print(note)
     scorer, rule = _scorer(config, data, matching)
     console.print(f"labels: {rule}{'; predictions are 0 and 1' if scorer.ones else ''}")
     with ticking(console, "scoring") as ticker:
@@ -177,19 +179,20 @@ def _scorer(config: Namespace, data: Data, matching: Matching) -> tuple[MapScore
     return scorer, code.rule
 
 
-def _labels(config: Namespace, data: Data, number: int) -> tuple[dict, dict, str, dict[str, str]]:
-    """Label files and image files by stem, the name of the data set, and labels that cannot be used, with why."""
+def _labels(config: Namespace, data: Data, number: int) -> tuple[dict, dict, str, dict[str, str], list[str]]:
+    """Label files and image files by stem, the data set's name, labels that cannot be used, with why, and notes."""
     if config.labels is None:
         pairs = splits_of(data).get(config.split)
         if pairs is None:
             raise InputError(f"no {config.split} split in {data.root}. Name its list: --data.{config.split} FILE.")
-        return {p.stem: p.mask for p in pairs}, {p.stem: p.image for p in pairs}, Path(str(data.root)).name, {}
+        return {p.stem: p.mask for p in pairs}, {p.stem: p.image for p in pairs}, Path(str(data.root)).name, {}, []
     folder = Path(config.labels[number])
     names = Path(config.list[number]) if config.list else None
-    images = files_by_stem(Path(config.images[number]), "images", EXTENSIONS)[0] if config.images else {}
+    images = files_by_stem(Path(config.images[number]), "images").files if config.images else {}
     generic = folder.resolve().name.lower() in {"masks", "mask", "labels", "label", "gt", "gts", "annotations"}
-    labels, unusable = labels_in(folder, names)
-    return labels, images, (folder.resolve().parent if generic else folder.resolve()).name, unusable
+    found = labels_in(folder, names)
+    name = (folder.resolve().parent if generic else folder.resolve()).name
+    return found.files, images, name, found.faults, found.notes
 
 
 @torch.inference_mode()

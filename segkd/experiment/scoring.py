@@ -14,11 +14,12 @@ from PIL import Image
 from rich.console import Console
 
 from segkd.datasets.data import Data, Records, open_data
-from segkd.datasets.files import EXTENSIONS, listed
+from segkd.datasets.files import listed
 from segkd.datasets.loader import SegmentationDataset
 from segkd.datasets.pictures import read_image
 from segkd.datasets.sheet import contact_sheet
 from segkd.datasets.transforms import Transform
+from segkd.datasets.walk import walk
 from segkd.engine.evaluate import evaluate
 from segkd.engine.record import number
 from segkd.engine.views import Looking, Looks, Untouched
@@ -153,7 +154,7 @@ def _targets(folder: Path, out: Path) -> dict[Path, Path]:
         raise InputError(
             f"--out {out}: expected a folder outside --images {folder}, or predictions would mix with images."
         )
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in EXTENSIONS)
+    paths = walk(folder).files
     if not paths:
         raise InputError(f"--images {folder}: expected a folder with images, found none.")
     targets = {path: out / path.relative_to(folder).with_suffix(".png") for path in paths}

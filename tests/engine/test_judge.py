@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from segkd.datasets.labels import code_from_threshold, guess_code
-from segkd.datasets.maps import MapPair
+from segkd.datasets.matching import MapPair
 from segkd.engine.judge import MapScorer, score_maps, to_label_size
 from segkd.metrics.counts import count_binary
 from segkd.metrics.protocol import PYSOD
