@@ -133,9 +133,10 @@ def _evaluation_parser() -> ArgumentParser:
     add("--scales", type=float, nargs="+", default=[1.0], help="look at the data's size times each of these")
     add("--slide", action="store_true", help="look at the full image through a window of the data's size")
     add("--stride", type=float, default=0.5, help="share of the window by which it slides")
-    add("--onnx-output", choices=["probability", "logits"], default="probability", help="what the ONNX file gives")
-    add("--mean", type=float, nargs=3, default=[0.485, 0.456, 0.406], help="subtracted from RGB in 0..1, for ONNX")
-    add("--std", type=float, nargs=3, default=[0.229, 0.224, 0.225], help="divides after the mean, for ONNX")
+    add("--onnx-output", choices=["auto", "probability", "logits"], default="auto", help="what the ONNX file gives")
+    add("--onnx-output-name", type=str, default=None, metavar="NAME", help="which of the file's outputs is judged")
+    add("--mean", type=float, nargs=3, default=None, help="subtracted from RGB in 0..1, for ONNX (ImageNet's)")
+    add("--std", type=float, nargs=3, default=None, help="divides after the mean, for ONNX (ImageNet's)")
     add("--device", choices=["auto", "cpu"], default="auto", help="auto takes an accelerator")
     return parser
 

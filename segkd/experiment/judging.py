@@ -67,12 +67,14 @@ def judge_network(config: Namespace, data: Data, name: str) -> Judged:
     """Judges the student of `config.run`, or the file `config.onnx`, on `config.split` of `data`."""
     accelerator = Accelerator(cpu=config.device == "cpu" or config.onnx is not None)
     console = make_console(accelerator.is_main_process)
-    network, card = _network(config, data, str(accelerator.device))
+    network, card = _network(config, data, str(accelerator.device), console)
     protocol, looks = find_protocol(config.protocol), _looks(config)
     sight = Sight(data, card, _threshold(config, card), protocol, looks)
     skipped: dict[str, str] = {}
     records = open_split(data, config.split, console, card.classes, skipped)
     meter = score_network(network, records, accelerator, sight)
+    for doubt in network.doubts():
+        warn(console, doubt)
     about = {
         "run" if config.run else "onnx": config.run or config.onnx,
         "dataset": name,
@@ -134,7 +136,7 @@ def judge_maps(config: Namespace, data: Data, number: int) -> Judged:
     )
 
 
-def _network(config: Namespace, data: Data, device: str) -> tuple[Network, ModelCard]:
+def _network(config: Namespace, data: Data, device: str, console: Console) -> tuple[Network, ModelCard]:
     if config.run:
         model = load_model(config.run, device)
         return model.network, model.card
@@ -144,11 +146,14 @@ def _network(config: Namespace, data: Data, device: str) -> tuple[Network, Model
         config.onnx,
         len(data.classes),
         config.onnx_output,
-        tuple(config.mean),
-        tuple(config.std),
+        config.mean,
+        config.std,
+        config.onnx_output_name,
+        data.shape,
         threads=torch.get_num_threads(),
     )
-    card = ModelCard("segkd.models.onnx.OnnxNetwork", {}, list(data.classes), network.size or data.shape)
+    console.print(f"onnx: {network.said}")
+    card = ModelCard("segkd.models.onnx.OnnxNetwork", {}, list(data.classes), network.size_for(data.shape))
     return network.eval(), card
 
 

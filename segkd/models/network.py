@@ -34,6 +34,10 @@ class Network(nn.Module, ABC):
         """The constructor arguments that build the same network without fetching pretrained weights."""
         return arguments
 
+    def doubts(self) -> list[str]:
+        """What looks wrong after it has been used, a sentence each; nothing unless it says so."""
+        return []
+
     def layer(self, path: str) -> nn.Module:
         """The module at a dotted layer path, such as `encoder.body.blocks.0`.
 

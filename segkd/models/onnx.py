@@ -1,84 +1,196 @@
-"""Anyone's ONNX file as a network: normalised RGB in, one map or one map per class out."""
+"""Anyone's ONNX file as a network: it is asked what it takes and gives, and what was understood is said."""
 
-import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
+import numpy as np
 from torch import Tensor
 
-from segkd.models.encoders import IMAGENET_MEAN, IMAGENET_STD
 from segkd.models.network import Network
+from segkd.models.readout import logits_of, meaning_of, planes_of
+from segkd.models.signature import Port, entry_of, listed_ports
 from segkd.types import InputError, Prediction
 
 if TYPE_CHECKING:
     import onnxruntime
 
-SURE = 16.0
-"""A probability of 0 or 1 becomes this logit, negative or positive."""
+MEANINGS = {
+    "probability": "probabilities",
+    "logits": "logits",
+    "levels": "probabilities in levels of 0..255",
+    "classes": "class numbers",
+}
 
 
 class OnnxNetwork(Network):
-    """The first output of an ONNX file, run by onnxruntime on the CPU.
+    """One output of an ONNX file, run by onnxruntime on the CPU.
+
+    The file is asked for its signature and run once on three made images (black, white, noise), which settles which of
+    its outputs is the map and what its values mean: the same for every data set and in every process.
 
     Args:
-        path: the file; its one input takes float32 [b 3 h w].
-        classes: number of classes. For two, an output [b 1 h w] is the foreground.
-        output: whether the output holds probabilities or logits. Of probabilities the logarithm is taken
-            (log p / (1 - p) for one map), so that everything after treats them as any network's.
-        mean: subtracted from RGB in 0..1; ImageNet's by default.
-        std: divides after `mean`; ImageNet's by default.
+        path: the file; its one input takes images [n 3 h w] or [n h w 3], real numbers or uint8.
+        classes: number of classes. For two, one map is the foreground.
+        output: "probability", "logits", or "auto": probabilities if all values of the made images lie in 0..1.
+        mean: subtracted from RGB in 0..1; ImageNet's by default, none if the file says that it normalises inside.
+        std: divides after `mean`; likewise.
+        name: the output to judge. By default the finest that can be a map; if that is not one, the user must say.
+        shape: height and width of the made images where the file takes any.
         threads: of onnxruntime.
+
+    Attributes:
+        said: what goes in and how the output is read, in words.
+
+    Raises:
+        InputError: no ONNX file, or none that takes images and gives maps of `classes` classes.
     """
 
     def __init__(
         self,
         path: str,
         classes: int,
-        output: str = "probability",
-        mean: tuple[float, ...] = IMAGENET_MEAN,
-        std: tuple[float, ...] = IMAGENET_STD,
+        output: str = "auto",
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        name: str | None = None,
+        shape: tuple[int, int] = (160, 160),
         threads: int = 1,
     ) -> None:
         super().__init__()
+        self.where, self.classes, self.declared = f"--onnx {path}", classes, output
         self.session = _session(path, threads)
-        self.path, self.classes, self.output = path, classes, output
-        self.mean, self.std = torch.tensor(mean).view(1, 3, 1, 1), torch.tensor(std).view(1, 3, 1, 1)
-        self.input = self.session.get_inputs()[0]
+        self.outputs = [Port.of(node) for node in self.session.get_outputs()]
+        inputs = [Port.of(node) for node in self.session.get_inputs()]
+        self.entry = entry_of(inputs, self.session.get_modelmeta().custom_metadata_map, mean, std, self.where)
+        self.portion = self.entry.batch
+        made = _made(self.size_for(shape))
+        self.chosen, planes, why = self._choose(self._tried(made), made, name)
+        self.meaning = meaning_of(planes, classes, output, f"{self.where}: output {self.chosen}")
+        self.lowest, self.highest = float(planes.min()), float(planes.max())
+        foreground = " of the foreground" if classes == 2 and planes.shape[1] == 1 and self.meaning != "classes" else ""
+        self.said = (
+            f"input {self.entry.port}, {self.entry.said}; output {self.chosen}{why} read as {MEANINGS[self.meaning]}"
+            f"{foreground}"
+        )
 
-    @property
-    def size(self) -> tuple[int, int] | None:
-        """Height and width that the file asks for; None if it takes any."""
-        height, width = (self.input.shape + [None] * 4)[2:4]
-        return (height, width) if isinstance(height, int) and isinstance(width, int) else None
+    def size_for(self, shape: tuple[int, int]) -> tuple[int, int]:
+        """Height and width to show images at: the file's own, `shape` for a side that may be any."""
+        height, width = self.entry.sides
+        return height or shape[0], width or shape[1]
 
     def forward(self, image: Tensor) -> Prediction:
         """Logits [b k h w] for RGB in 0..1."""
-        pixels = ((image.cpu() - self.mean) / self.std).contiguous().numpy()
-        fixed = isinstance(self.input.shape[0], int)
-        parts = [pixels[i : i + 1] for i in range(len(pixels))] if fixed else [pixels]
-        try:
-            found = [self.session.run(None, {self.input.name: part})[0] for part in parts]
-        except Exception as error:  # onnxruntime has a class of its own for every trouble
-            raise InputError(f"--onnx {self.path}: could not run on {tuple(pixels.shape)}: {error}") from error
-        out = torch.cat([torch.from_numpy(part) for part in found]).float()
-        if out.ndim != 4 or out.shape[1] not in ({1, 2} if self.classes == 2 else {self.classes}):
-            raise InputError(
-                f"--onnx {self.path}: expected a first output [b {self.classes} h w]"
-                f"{' or [b 1 h w]' if self.classes == 2 else ''}, found {tuple(out.shape)}."
-            )
-        return Prediction(self._logits(out))
+        pixels = image.cpu().float().numpy()
+        raw = self._run(pixels, [self.chosen])[self.chosen]
+        planes = planes_of(raw, len(pixels), self.classes, pixels.shape[2:])
+        where = f"{self.where}: output {self.chosen}"
+        if planes is None:
+            raise InputError(f"{where}: expected maps of {tuple(pixels.shape)}, found {_shape(raw)}.")
+        self.lowest = min(self.lowest, float(planes.min()))
+        self.highest = max(self.highest, float(planes.max()))
+        return Prediction(logits_of(planes, self.meaning, self.classes, where))
 
-    def _logits(self, out: Tensor) -> Tensor:
-        if self.output == "probability":
-            if not (out.min() >= 0 and out.max() <= 1):
+    def doubts(self) -> list[str]:
+        """What looks wrong in hindsight, a sentence each: logits none of which is negative."""
+        if self.meaning != "logits" or self.lowest < 0:
+            return []
+        if self.highest <= 1:
+            return [
+                f"with --onnx-output logits, all outputs {self.chosen} lie in 0..1 ({self.lowest:.4g}.."
+                f"{self.highest:.4g}): are these probabilities? If so, leave out --onnx-output."
+            ]
+        return [
+            f"output {self.chosen} is read as logits, but none of its values is below 0 ({self.lowest:.4g}.."
+            f"{self.highest:.4g}): are these levels, or is another output the map?"
+        ]
+
+    def _run(self, pixels: np.ndarray, names: list[str] | None = None) -> dict[str, np.ndarray]:
+        """The outputs `names` (all by default) for RGB float32 [n 3 h w], in portions that the file can take."""
+        names = names or [port.name for port in self.outputs]
+        for given, side, word in zip(pixels.shape[2:], self.entry.sides, ("height", "width")):
+            if side not in (None, given):
                 raise InputError(
-                    f"--onnx {self.path}: expected probabilities in 0..1, found {float(out.min()):.4g}.."
-                    f"{float(out.max()):.4g}. If these are logits, say --onnx-output logits."
+                    f"{self.where}: takes images of {word} {side} only, found {given}. Leave out --scales; --slide "
+                    "keeps the size."
                 )
-            tiny = 1 / (1 + math.exp(SURE))
-            out = torch.logit(out.double(), tiny).float() if out.shape[1] == 1 else out.clamp_min(tiny).log()
-        return torch.cat([torch.zeros_like(out), out], dim=1) if out.shape[1] == 1 else out
+        portion = self.portion or len(pixels)
+        parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
+        for start in range(0, len(pixels), portion):
+            part = pixels[start : start + portion]
+            short = portion - len(part)
+            full = np.concatenate([part, np.repeat(part[-1:], short, axis=0)]) if short else part
+            for name, out in zip(names, self._called(full, names)):
+                parts[name].append(out[: len(part)] if short and out.shape[:1] == (portion,) else out)
+        return {name: _joined(outs, portion) for name, outs in parts.items()}
+
+    def _tried(self, made: np.ndarray) -> dict[str, np.ndarray]:
+        """All outputs for the made images; a file that fails on three may yet take one at a time, whatever it says."""
+        try:
+            return self._run(made)
+        except InputError:
+            if self.portion is not None:
+                raise
+            self.portion = 1
+            return self._run(made)
+
+    def _called(self, pixels: np.ndarray, names: list[str]) -> list[np.ndarray]:
+        try:
+            return self.session.run(names, {self.entry.port.name: self.entry.fed(pixels)})
+        except Exception as error:  # onnxruntime has a class of its own for every trouble
+            reason = " ".join(str(error).split())[:300]
+            if "allocate" in reason.lower():
+                raise MemoryError(f"{self.where}: {reason}") from error
+            raise InputError(
+                f"{self.where}: could not run on {len(pixels)} images of {pixels.shape[2]} x {pixels.shape[3]}. It "
+                f"takes {self.entry.port} and gives {listed_ports(self.outputs)}; onnxruntime says: {reason}. Another "
+                "--data.size may do (many networks ask for a multiple of 32)."
+            ) from error
+
+    def _choose(self, raw: dict[str, np.ndarray], made: np.ndarray, name: str | None) -> tuple[str, np.ndarray, str]:
+        """The output to judge, its maps, and why it is this one where there are several."""
+        of = f"of {len(raw)} outputs ({', '.join(f'{key} {_shape(value)}' for key, value in raw.items())})"
+        if name is not None and name not in raw:
+            raise InputError(f"--onnx-output-name {name}: {self.where} has no such output, it has: {', '.join(raw)}.")
+        asked = raw if name is None else {name: raw[name]}
+        maps = {key: planes_of(value, len(made), self.classes, made.shape[2:]) for key, value in asked.items()}
+        fit = {key: planes for key, planes in maps.items() if planes is not None}
+        if not fit:
+            shown = ", ".join(f"{key} {_shape(value)}" for key, value in asked.items())
+            kinds = f"[n {self.classes} h w]" + (", [n 1 h w]" if self.classes == 2 else "")
+            raise InputError(
+                f"{self.where}: expected an output of maps, {kinds} or class numbers [n h w], for images "
+                f"{tuple(made.shape)}; found {shown}. Do data.classes ({self.classes}) fit the network?"
+            )
+        finest = max(planes.shape[2] * planes.shape[3] for planes in fit.values())
+        best = [key for key, planes in fit.items() if planes.shape[2] * planes.shape[3] == finest]
+        if len(best) > 1:
+            shown = ", ".join(f"{key} {_shape(raw[key])}" for key in best)
+            raise InputError(
+                f"{self.where}: {len(best)} outputs can be the map: {shown}. "
+                "Side outputs come first in some files and last in others. Say which is to be judged: "
+                f"--onnx-output-name {best[-1]}, for instance."
+            )
+        why = "" if len(raw) == 1 else f", as asked, {of}," if name else f", the finest {of},"
+        return best[0], fit[best[0]], why
+
+
+def _shape(array: np.ndarray) -> str:
+    return f"[{' '.join(map(str, array.shape))}]" if isinstance(array, np.ndarray) else type(array).__name__
+
+
+def _joined(outs: list[np.ndarray], portion: int) -> np.ndarray:
+    """The outputs of portions as one; single images may come without an axis for their number."""
+    if len(outs) == 1:
+        return outs[0]
+    bare = portion == 1 and outs[0].ndim < 4 and outs[0].shape[:1] != (1,)
+    return np.stack(outs) if bare else np.concatenate(outs)
+
+
+def _made(size: tuple[int, int]) -> np.ndarray:
+    """A black, a white and a noisy image, float32 [3 3 h w]."""
+    noise = np.random.default_rng(0).random((3, *size), np.float32)
+    return np.stack([np.zeros_like(noise), np.ones_like(noise), noise])
 
 
 def _session(path: str, threads: int) -> "onnxruntime.InferenceSession":
@@ -93,4 +205,5 @@ def _session(path: str, threads: int) -> "onnxruntime.InferenceSession":
     try:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        raise InputError(f"--onnx {path}: expected an ONNX file, found: {error}") from error
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(f"--onnx {path}: expected an ONNX file that onnxruntime can run, found: {reason}") from error
