@@ -20,13 +20,14 @@ from segkd.analysis.reliance import by_ring, changed, conditions, sensitivity
 from segkd.datasets.data import Records
 from segkd.datasets.loader import SegmentationDataset, evaluation_loader
 from segkd.datasets.transforms import Transform
-from segkd.engine.evaluate import count, enlarge
+from segkd.engine.evaluate import count
 from segkd.frequency.rings import power, ring_energy, ring_matrix
 from segkd.metrics.boundary import WIDTHS, inside_label
 from segkd.metrics.counts import ImageCounts, confusion, count_binary
 from segkd.metrics.meter import Meter
 from segkd.metrics.rows import BOUNDARY
 from segkd.metrics.scores import iou, mean_iou
+from segkd.models.enlarge import enlarge
 from segkd.models.network import Network
 from segkd.models.store import Model, load_model
 from segkd.types import Batch

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
@@ -12,6 +11,7 @@ from segkd.datasets.loader import SegmentationDataset, evaluation_loader
 from segkd.metrics.counts import ImageCounts, count_binary, count_classes
 from segkd.metrics.meter import Meter
 from segkd.metrics.protocol import PLAIN, Protocol
+from segkd.models.enlarge import enlarge
 from segkd.models.network import Network
 from segkd.types import Batch
 
@@ -76,13 +76,3 @@ def count(logits: torch.Tensor, label: np.ndarray, threshold: float, protocol: P
     classes = len(logits)
     full = enlarge(logits, label.shape)
     return count_binary(full, label, threshold, protocol) if classes == 2 else count_classes(full, label, classes)
-
-
-def enlarge(logits: torch.Tensor, size: tuple[int, int]) -> np.ndarray:
-    """What logits [k h' w'] predict at another size: foreground probability float32 (k = 2), else classes uint8."""
-    if len(logits) == 2:  # the difference decides: one plane to enlarge instead of two, and the same probability
-        margin = (logits[1] - logits[0])[None, None]
-        full = F.interpolate(margin, size=size, mode="bilinear", align_corners=False)
-        return full.sigmoid()[0, 0].cpu().numpy()
-    full = F.interpolate(logits[None], size=size, mode="bilinear", align_corners=False)
-    return full[0].argmax(dim=0).to(torch.uint8).cpu().numpy()

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from segkd.datasets.data import Data
+from segkd.datasets.pictures import How
 from segkd.experiment.settings import data_parser, found_layer, instantiate, parse, read_layer, training_parser
 from segkd.types import InputError
 
@@ -167,21 +168,38 @@ def _name_of(data: Data, given: str | None) -> str:
 
 def predict(arguments: list[str]) -> int:
     """`segkd predict`: writes a mask (or a probability map) for every image of a folder."""
-    parser = ArgumentParser(prog="segkd predict", description="Predict a folder of images.", exit_on_error=False)
+    parser = ArgumentParser(prog="segkd predict", description="Predict images of any size.", exit_on_error=False)
     parser.add_argument("--run", type=str, required=True, metavar="RUN", help="the run folder")
-    parser.add_argument("--images", type=str, required=True, metavar="DIR", help="images of any size")
+    parser.add_argument(
+        "--images", type=str, nargs="+", required=True, metavar="PATH", help="folders of images, or image files"
+    )
     parser.add_argument("--out", type=str, required=True, metavar="DIR", help="where the PNG files go")
     parser.add_argument(
         "--kind",
         choices=["mask", "probability"],
         default="mask",
-        help="mask: class numbers (0 and 255 for two classes); probability: of the foreground, 0..255 (two classes)",
+        help="mask: class numbers, in colours (0 and 255 for two classes); probability: of the foreground, 0..255 (two "
+        "classes)",
     )
     parser.add_argument("--threshold", type=str, default="val", help="foreground is p >= this; 'val': the run's own")
+    parser.add_argument(
+        "--max-megapixels", type=float, default=None, help="larger images are left out (the run's data.max_megapixels)"
+    )
     config = parse(parser, arguments)
-    from segkd.experiment.scoring import predict_folder
+    how = _how_of(config.run)
+    if config.max_megapixels is not None:
+        how = replace(how, max_megapixels=config.max_megapixels)
+    from segkd.experiment.predicting import predict_images
 
-    return predict_folder(config)
+    return predict_images(config, how)
+
+
+def _how_of(run: str) -> How:
+    """How the images of a run's training were read; the usual way where only its student was kept."""
+    if not (Path(run) / "config.yaml").is_file():
+        return How()
+    parser = data_parser("", "segkd predict")
+    return instantiate(parser, parse(parser, data_layer([], None, run))).data.how
 
 
 def sheet(arguments: list[str]) -> int:

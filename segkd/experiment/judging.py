@@ -16,13 +16,13 @@ from segkd.datasets.data import Data, Records, splits_of
 from segkd.datasets.maps import label_code, probe, read_map
 from segkd.datasets.matching import MapPair, Matching, files_by_stem, labels_in, match_maps
 from segkd.datasets.pictures import read_image, read_mask
-from segkd.engine.evaluate import enlarge
 from segkd.engine.judge import MapScorer, score_maps, to_label_size
 from segkd.engine.views import Looks
 from segkd.experiment.console import make_console, ticking, warn
 from segkd.experiment.scoring import Sight, describe, open_split, score_network, threshold_of
 from segkd.metrics.meter import Meter
 from segkd.metrics.protocol import find_protocol, fingerprint
+from segkd.models.enlarge import enlarge
 from segkd.models.network import Network
 from segkd.models.store import ModelCard, load_model
 from segkd.types import InputError

@@ -6,20 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-import torch
 from accelerate import Accelerator
 from jsonargparse import Namespace
 from PIL import Image
 from rich.console import Console
 
 from segkd.datasets.data import Data, Records, open_data
-from segkd.datasets.files import listed
 from segkd.datasets.loader import SegmentationDataset
-from segkd.datasets.pictures import read_image
 from segkd.datasets.sheet import contact_sheet
 from segkd.datasets.transforms import Transform
-from segkd.datasets.walk import walk
 from segkd.engine.evaluate import evaluate
 from segkd.engine.record import number
 from segkd.engine.views import Looking, Looks, Untouched
@@ -27,7 +22,7 @@ from segkd.experiment.console import make_console, say_findings, ticking
 from segkd.metrics.meter import Meter
 from segkd.metrics.protocol import BETA2, PLAIN, Protocol
 from segkd.models.network import Network
-from segkd.models.store import Model, ModelCard, load_model
+from segkd.models.store import Model, ModelCard
 from segkd.types import InputError
 
 
@@ -118,55 +113,6 @@ def write_json(path: Path, content: dict) -> None:
         raise InputError(f"--out {path}: cannot write there: {error}.") from error
 
 
-def predict_folder(config: Namespace) -> int:
-    """Writes one PNG per image of `config.images` into `config.out`; a bad file loses only its own result."""
-    model = load_model(config.run, "cuda" if torch.cuda.is_available() else "cpu")
-    threshold = threshold_of(config.threshold, model.card)
-    if config.kind == "probability" and len(model.card.classes) != 2:
-        raise InputError(f"--kind probability is for two classes; {config.run} has {len(model.card.classes)}.")
-    targets = _targets(Path(config.images), Path(config.out))
-    console = make_console(True)
-    faults = []
-    with ticking(console, "predicting") as ticker:
-        ticker(len(targets))
-        for path, target in targets.items():
-            try:
-                picture = _painted(model, read_image(path), config.kind, threshold)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(picture).save(target)
-            except InputError as error:
-                faults.append(str(error))
-            except OSError as error:
-                raise InputError(f"--out {config.out}: cannot write {target}: {error}.") from error
-            ticker.move(1)
-    cut = f", foreground is p >= {threshold:.3f}" if len(model.card.classes) == 2 and config.kind == "mask" else ""
-    console.print(f"{len(targets) - len(faults)} predictions in {config.out}{cut}")
-    if faults:
-        raise InputError(
-            f"{len(faults)} of {len(targets)} images could not be read; the others are done:\n{listed(faults)}"
-        )
-    return 0
-
-
-def _targets(folder: Path, out: Path) -> dict[Path, Path]:
-    """The file to write for each image; refuses to write over images, or two results into one file."""
-    if out.resolve() == folder.resolve() or folder.resolve() in out.resolve().parents:
-        raise InputError(
-            f"--out {out}: expected a folder outside --images {folder}, or predictions would mix with images."
-        )
-    paths = walk(folder).files
-    if not paths:
-        raise InputError(f"--images {folder}: expected a folder with images, found none.")
-    targets = {path: out / path.relative_to(folder).with_suffix(".png") for path in paths}
-    first = {target: path for path, target in reversed(targets.items())}
-    double = [f"{first[target].name} and {path.name}" for path, target in targets.items() if first[target] != path]
-    if double:
-        raise InputError(
-            f"--images {folder}: these would give the same result file; rename one of each:\n{listed(double)}"
-        )
-    return targets
-
-
 def draw_sheet(config: Namespace, data: Data) -> int:
     """Writes the contact sheet of a split."""
     console = make_console(True)
@@ -196,12 +142,3 @@ def threshold_of(given: str, card: ModelCard | None = None) -> float:
     if not 0 < value < 1:
         raise InputError(f"--threshold: expected a probability in 0..1, or val (the run's own), found {given!r}.")
     return value
-
-
-def _painted(model: Model, image: np.ndarray, kind: str, threshold: float) -> np.ndarray:
-    shares = model.predict(image)
-    if kind == "probability":
-        return (shares[1] * 255).round().astype(np.uint8)
-    if len(shares) == 2:
-        return np.where(shares[1] >= threshold, 255, 0).astype(np.uint8)
-    return shares.argmax(axis=0).astype(np.uint8)

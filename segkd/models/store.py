@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float32, UInt8
 
+from segkd.models.enlarge import enlarge
 from segkd.models.network import Network
 from segkd.types import InputError
 
@@ -50,6 +51,18 @@ class Model:
     @torch.inference_mode()
     def predict(self, image: UInt8[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "k h w"]:
         """Class probabilities at the image's own size, for an RGB image in 0..255."""
+        logits = self._logits(image)[None]
+        full = F.interpolate(logits, size=image.shape[:2], mode="bilinear", align_corners=False)
+        return full.softmax(dim=1)[0].cpu().numpy()
+
+    @torch.inference_mode()
+    def decide(self, image: UInt8[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "h w"] | UInt8[np.ndarray, "h w"]:
+        """As `predict`, in memory that does not grow with the classes: of two, the probability of class 1; of more,
+        the class numbers."""
+        return enlarge(self._logits(image), (image.shape[0], image.shape[1]))
+
+    def _logits(self, image: np.ndarray) -> torch.Tensor:
+        """Logits float32 [k h w] at the size of the network."""
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise InputError(f"predict: expected an RGB image uint8 [h w 3], found {image.dtype} {image.shape}.")
         device = next(self.network.parameters()).device
@@ -59,9 +72,7 @@ class Model:
         grown = cv2.resize(image, larger, interpolation=cv2.INTER_LINEAR)
         small = cv2.resize(grown, (width, height), interpolation=cv2.INTER_AREA)
         pixels = torch.from_numpy(small).to(device).permute(2, 0, 1)[None].float() / 255
-        logits = self.network(pixels).logits.float()
-        full = F.interpolate(logits, size=image.shape[:2], mode="bilinear", align_corners=False)
-        return full.softmax(dim=1)[0].cpu().numpy()
+        return self.network(pixels).logits.float()[0]
 
 
 def save_student(folder: Path, network: Network, card: ModelCard) -> None:

@@ -114,6 +114,13 @@ def test_predictions_are_probabilities_at_the_image_s_own_size(size, saved):
     assert (shares >= 0).all()
 
 
+@pytest.mark.parametrize("size", [(20, 31), (75, 50)])
+def test_decisions_are_those_of_the_probabilities(size, saved):
+    model = load_model(saved()[0])
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(model.decide(image), model.predict(image).argmax(axis=0))
+
+
 def test_a_prediction_at_the_training_size_is_the_network_s_softmax(saved):
     folder, network = saved()
     image = np.random.default_rng(0).integers(0, 256, (32, 48, 3), dtype=np.uint8)
