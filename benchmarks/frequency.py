@@ -21,7 +21,8 @@ from interleave import interleaved
 from rich.console import Console
 from rich.table import Table
 
-from segkd.distill.base import Distiller
+from segkd.distill.base import Term
+from segkd.distill.distiller import Distiller
 from segkd.distill.knowledge.response import Response
 from segkd.distill.teachers.label import LabelTeacher
 from segkd.engine.learner import Learner
@@ -181,7 +182,8 @@ def step_ratios(size: int, rounds: int) -> dict[str, float]:
     batch = Batch(image, image, (torch.rand(8, size, size) < 0.3).long(), None, tuple("abcdefgh"))
 
     def arm(stage: DctQuantization | None) -> Arm:
-        learner = Learner(student, Distiller(None, LabelTeacher(), {"response": Response()}), stage)
+        distiller = Distiller(teachers={"label": LabelTeacher()}, terms={"response": Term(Response())})
+        learner = Learner(student, distiller, stage)
         learning = [p for p in learner.parameters() if p.requires_grad]
         optimizer = torch.optim.SGD(learning, lr=1e-4)
 

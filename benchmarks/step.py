@@ -26,7 +26,8 @@ from segkd.datasets.embedded import Embedded
 from segkd.datasets.loader import SegmentationDataset, collate, train_loader
 from segkd.datasets.sampler import EpochBatches
 from segkd.datasets.transforms import Augment, Transform
-from segkd.distill.base import Distiller, Teacher
+from segkd.distill.base import Teacher, Term
+from segkd.distill.distiller import Distiller
 from segkd.distill.knowledge.response import Response
 from segkd.distill.teachers.label import LabelTeacher
 from segkd.engine.learner import Learner
@@ -40,7 +41,7 @@ class NaiveOneHot(Teacher):
 
     gives = frozenset({"logits"})
 
-    def forward(self, batch, student, network):
+    def forward(self, batch, student, look):
         k = student.logits.shape[1]
         hard = one_hot(batch.label.masked_fill(~batch.valid, 0), k)
         return Lesson(Prediction((hard * 0.99 + (1 - hard) * 0.01 / (k - 1)).log()))
@@ -89,14 +90,18 @@ def teacher_ratios(k: int, size: int, rounds: int) -> dict[str, float]:
     optimizer = torch.optim.SGD([p for p in student.parameters() if p.requires_grad], lr=1e-4)
     batch = random_batch(k, size)
     learners = {
-        name: Learner(student, Distiller(None, teacher, {"response": Response()} if teacher else None))
-        for name, teacher in teachers.items()
+        name: Learner(student, distilled(teacher) if teacher else Distiller()) for name, teacher in teachers.items()
     }
     steps = {name: lambda learner=learner: one_step(learner, optimizer, batch) for name, learner in learners.items()}
     seconds = interleaved(steps, rounds)
     return {
         name: statistics.median(a / b for a, b in zip(seconds[name], seconds["no"])) for name in steps if name != "no"
     }
+
+
+def distilled(teacher: Teacher) -> Distiller:
+    """One teacher, one term."""
+    return Distiller(teachers={"teacher": teacher}, terms={"response": Term(Response())})
 
 
 def one_step(learner: Learner, optimizer: torch.optim.Optimizer, batch: Batch) -> None:
@@ -124,7 +129,7 @@ def loader_and_step(size: int, rounds: int) -> tuple[float, float, float]:
         next(loader)
     loading = count * 8 / (time.perf_counter() - start)
     student = FusionNet(2, weights=None).to(memory_format=torch.channels_last)
-    learner = Learner(student, Distiller(None, LabelTeacher(), {"response": Response()}))
+    learner = Learner(student, distilled(LabelTeacher()))
     optimizer = torch.optim.SGD([p for p in student.parameters() if p.requires_grad], lr=1e-4)
     batch = collate([dataset[0, i] for i in range(8)])
     batch = replace(batch, image=batch.image.contiguous(memory_format=torch.channels_last))

@@ -86,9 +86,11 @@ class InputError(ValueError):
 class Batch:
     """A mini-batch as the network, the teacher and the losses see it.
 
-    `image` is RGB in 0..1 and may be disturbed; `clean` is the same view undisturbed (the same tensor
-    when nothing disturbs). `label` holds classes 0..k-1 or `IGNORE`. `soft`, when asked for, holds the
-    label's class shares per pixel, by area under the same warp: non-negative, summing to 1 on valid pixels.
+    `image` is RGB in 0..1 and may be disturbed; `clean` is the batch as it was loaded, which no disturbance touches
+    (the same tensor when nothing disturbs). `label` holds classes 0..k-1 or `IGNORE`. `soft`, when asked for, holds the
+    label's class shares per pixel, by area under the same warp: non-negative, summing to 1 on valid pixels. `source`,
+    where a disturbance moved pixels between images or places, says which pixel of the loaded batch lies at each place,
+    as an index into its flattened [b h w]; None: nothing moved.
     """
 
     image: Float[Tensor, "b 3 h w"]
@@ -96,6 +98,7 @@ class Batch:
     label: Int64[Tensor, "b h w"]
     soft: Float[Tensor, "b k h w"] | None
     ids: tuple[str, ...]
+    source: Int64[Tensor, "b h w"] | None = None
 
     @property
     def valid(self) -> Bool[Tensor, "b h w"]:
@@ -108,6 +111,19 @@ class Batch:
         clean = image if self.clean is self.image else self.clean.to(device, non_blocking=True)
         soft = None if self.soft is None else self.soft.to(device, non_blocking=True)
         return replace(self, image=image, clean=clean, label=self.label.to(device, non_blocking=True), soft=soft)
+
+    def moved(self, maps: Float[Tensor, "b c _h _w"]) -> Float[Tensor, "b c _h _w"]:
+        """Maps of the batch as loaded, of any size, with their pixels where `source` says that they are now."""
+        if self.source is None:
+            return maps
+        (high, wide), (h, w) = self.source.shape[1:], maps.shape[2:]
+        # pixel centres of the map to pixels of the image, and back
+        rows = ((torch.arange(h, device=maps.device) + 0.5) * high / h).long()
+        columns = ((torch.arange(w, device=maps.device) + 0.5) * wide / w).long()
+        at = self.source[:, rows][:, :, columns]
+        image, row, column = at // (high * wide), at % (high * wide) // wide * h // high, at % wide * w // wide
+        pixels = maps.permute(0, 2, 3, 1).flatten(0, 2)
+        return pixels[(image * h + row) * w + column].permute(0, 3, 1, 2)
 
 
 @final
@@ -126,16 +142,24 @@ class Prediction:
     exits: tuple[Float[Tensor, "_b _k _h _w"], ...] = ()
     on_off: tuple[float, float] | None = None
 
+    def detached(self) -> "Prediction":
+        """The same prediction, as a target without gradient."""
+        return replace(
+            self,
+            logits=self.logits.detach(),
+            features=tuple(one.detach() for one in self.features),
+            exits=tuple(one.detach() for one in self.exits),
+        )
+
 
 @final
 @dataclass(frozen=True)
 class Lesson:
-    """A teacher's answer: the `target`, where it applies (`mask`, everywhere if None), and `terms`,
-    losses that the teacher itself must descend."""
+    """A teacher's answer: the `target`, with the gradient of a teacher that learns, and where it applies (`mask`,
+    everywhere if None)."""
 
     target: Prediction
     mask: Bool[Tensor, "b h w"] | None = None
-    terms: tuple[tuple[str, Float[Tensor, ""]], ...] = ()
 
 
 @final
@@ -150,8 +174,8 @@ class Report:
 
 
 class Disturbance(nn.Module, ABC):
-    """Changes the images of a batch while training, never their geometry: label and `clean` stay (CutMix, which mixes
-    images, mixes these with them).
+    """Changes the images of a batch while training, never their geometry: the label stays, or moves with its pixels,
+    and then `source` says where they were. `clean` is never touched.
 
     What a later step depends on is a parameter, a buffer, or a function of `progress`.
 

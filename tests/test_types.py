@@ -1,5 +1,6 @@
 import dataclasses
 import os
+from dataclasses import replace
 
 import pytest
 import torch
@@ -47,7 +48,7 @@ def test_what_is_carried_cannot_be_changed_on_the_way(make_batch):
     prediction = Prediction(torch.zeros(1, 2, 4, 4))
     assert prediction.features == () and prediction.exits == ()
     lesson = Lesson(prediction)
-    assert lesson.mask is None and lesson.terms == ()
+    assert lesson.mask is None
     for carried, name in ((make_batch(), "image"), (prediction, "logits"), (lesson, "target")):
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(carried, name, None)
@@ -81,3 +82,25 @@ def test_a_layer_path_is_absolute_from_the_working_directory(tmp_path, monkeypat
     assert LayerPath("data/ecssd") == os.path.join(tmp_path, "data", "ecssd")
     assert LayerPath("../up") == os.path.join(tmp_path.parent, "up")
     assert LayerPath("/a/b") == "/a/b" and LayerPath("~/b") == "/home/someone/b"
+
+
+def test_maps_of_any_size_move_as_the_pixels_did(make_batch):
+    """The right half of each image came from the other one, flipped: full maps move exactly, coarse ones by cell."""
+    batch = make_batch(b=2, size=(8, 8))
+    source = torch.arange(2 * 64).view(2, 8, 8)
+    source[:, :, 4:] = source.flip(0, 2)[:, :, 4:].clone()
+    there = replace(batch, source=source)
+    expected = batch.image.clone()
+    expected[..., 4:] = batch.image.flip(0, 3)[..., 4:]
+    assert torch.equal(there.moved(batch.image), expected)
+    coarse = torch.nn.functional.avg_pool2d(batch.image, 2)
+    torch.testing.assert_close(there.moved(coarse), torch.nn.functional.avg_pool2d(expected, 2))
+    fine = batch.image.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    assert torch.equal(there.moved(fine)[..., ::2, ::2], expected)
+    assert batch.moved(coarse) is coarse
+
+
+def test_a_target_carries_no_gradient():
+    logits = torch.zeros(1, 2, 4, 4, requires_grad=True)
+    target = Prediction(logits * 2, (logits * 3,), (logits * 4,)).detached()
+    assert not any(one.requires_grad for one in (target.logits, *target.features, *target.exits))

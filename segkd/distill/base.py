@@ -1,163 +1,142 @@
-"""`Teacher`, `Knowledge`, and the `Distiller` that joins them to the task loss by scheduled weights."""
+"""Who teaches and what is compared: `Teacher`, `Knowledge`, and the `Term` that joins one of each by a weight."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import final
 
-import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from segkd.losses import CrossEntropy, TaskLoss, resize_label, resize_shares
-from segkd.types import IGNORE, Batch, InputError, Lesson, Prediction, Schedule, schedule_values, scheduled
+from segkd.models.network import Network
+from segkd.types import IGNORE, Batch, Lesson, Prediction, Schedule
 
 Look = Callable[[Float[Tensor, "b 3 h w"]], Prediction]
-"""The student's own forward, lent to a teacher that wants to look again; never stored."""
+"""A look of the student at other images, lent to a teacher and never stored. Without gradient it leaves no trace:
+the student looks in evaluation mode."""
+
+
+@final
+@dataclass(frozen=True)
+class Scene:
+    """What a teacher may read or copy when it meets the student, before the first step; it keeps none of it.
+
+    Attributes:
+        student: the network that is trained, with its initial weights.
+        batch: one training batch, undisturbed.
+        seen: the student's prediction of it, with exits if there are any.
+        steps_per_epoch: optimiser steps in an epoch.
+        another: one more network of the student's kind, with a random start of its own.
+    """
+
+    student: Network
+    batch: Batch
+    seen: Prediction
+    steps_per_epoch: int
+    another: Callable[[], Network]
+
+    @property
+    def classes(self) -> int:
+        """The number of classes k."""
+        return self.seen.logits.shape[1]
 
 
 class Teacher(nn.Module, ABC):
     """Makes the target of a batch.
 
+    A constructor takes settings and draws nothing, so that all recipes of one seed train from the same weights; what
+    needs the student's shapes, or a draw, is built in `meet`. What is registered (parameters, buffers, modules) is
+    trained, saved and equal on all processes; a network that never changes is held in a plain list.
+
     Attributes:
         gives: the fields of the target `Prediction` that are filled.
-        mirrors: those of them that are the student's own output; comparing a field with its mirror has no gradient.
+        learns: of whom this teacher learns itself: "label" (the task loss of its logits), "student" (each of its terms
+            the other way round). The distiller sees to both.
         needs_soft: whether the loader has to compute `Batch.soft`.
     """
 
     gives: frozenset[str]
-    mirrors: frozenset[str] = frozenset()
+    learns: frozenset[str] = frozenset()
     needs_soft: bool = False
 
-    @abstractmethod
-    def forward(self, batch: Batch, student: Prediction, network: Look) -> Lesson:
-        """The lesson of `batch`; `student` is its prediction, `network` the student's forward."""
+    def meet(self, scene: Scene) -> None:
+        """Called once, before the optimiser is made and a checkpoint is read: here things are built and drawn.
 
-    def follow(self, student: nn.Module, step: int) -> None:
+        Raises:
+            InputError: the teacher does not fit the student; says what to write.
+        """
+
+    @abstractmethod
+    def forward(self, batch: Batch, student: Prediction, look: Look) -> Lesson:
+        """The lesson of `batch`; `student` is its prediction, `look` the student's look at other images.
+
+        In evaluation mode it changes nothing and waits for no other process.
+        """
+
+    def follow(self, student: Network, step: int) -> None:
         """Called after optimiser step number `step`; a label stands still, a slow copy moves."""
 
 
 class Knowledge(nn.Module, ABC):
-    """Compares the student with the target.
+    """Compares the student with a target, which carries no gradient.
 
     Attributes:
+        reads: the fields of the student's prediction that are read.
         needs: the fields of the target that are read.
+        across: whether one level of the student is compared with another, so that the student may be its own teacher.
     """
 
+    reads: frozenset[str]
     needs: frozenset[str]
+    across: bool = False
+
+    def meet(self, student: Prediction, target: Prediction) -> None:
+        """Called once with a prediction of each: projectors are built here.
+
+        Raises:
+            InputError: the two do not fit; says what to write.
+        """
 
     @abstractmethod
     def forward(self, student: Prediction, target: Prediction, batch: Batch) -> Float[Tensor, ""]:
         """The loss, a mean over the valid pixels of all processes; 0 when there are none."""
 
 
-@final
-class Distiller(nn.Module):
-    """The task loss and the terms of one teacher, each times its scheduled weight.
+@dataclass
+class Term:
+    """One part of the loss: what is compared, with whom, and how much it counts.
 
     Args:
-        task: the loss against the labels; cross-entropy when None.
-        teacher: who teaches; None trains the plain baseline.
-        knowledge: what is compared, each term under a name of its own.
-        weights: weight of `task`, of `exits` (the task loss on side logits) and of each knowledge by name;
-            a number, or {progress 0..1: weight} interpolated linearly. 1 where nothing is said.
-
-    Raises:
-        InputError: a knowledge reads what the teacher does not give, or compares the student with itself.
+        knowledge: what is compared.
+        teacher: name of the teacher in `distiller.teachers`; the only one when null, or the student itself where there
+            is none and the knowledge compares levels.
+        weight: a number, or {progress 0..1 of the training: weight} interpolated linearly.
     """
 
-    def __init__(
-        self,
-        task: TaskLoss | None = None,
-        teacher: Teacher | None = None,
-        knowledge: dict[str, Knowledge] | None = None,
-        weights: dict[str, Schedule] | None = None,
-    ) -> None:
-        super().__init__()
-        self.task = task or CrossEntropy()
-        self.teacher = teacher
-        self.knowledge = nn.ModuleDict(knowledge or {})
-        self.weights: Mapping[str, Schedule] = weights or {}
-        self.progress = 0.0
-        self._refuse_misfits()
-        for name, compare in (knowledge or {}).items():
-            if teacher is not None:
-                _refuse_misfit(name, compare, teacher)
-
-    @property
-    def needs_soft(self) -> bool:
-        """Whether the loader has to compute `Batch.soft`."""
-        return self.task.needs_soft or (self.teacher is not None and self.teacher.needs_soft)
-
-    def weight(self, name: str) -> float:
-        """The weight of a term at the current progress."""
-        return scheduled(self.weights.get(name, 1.0), self.progress)
-
-    def forward(self, student: Prediction, batch: Batch, network: Look) -> dict[str, Float[Tensor, ""]]:
-        """Named, weighted terms whose sum is the loss."""
-        terms = {"task": self.weight("task") * self.task(student.logits, batch)}
-        if student.exits:
-            losses = [self.task(logits, _at(batch, logits)) for logits in student.exits]
-            terms["exits"] = self.weight("exits") * torch.stack(losses).mean()
-        if self.teacher is not None:
-            lesson = self.teacher(batch, student, network)
-            taught = batch if lesson.mask is None else _only(batch, lesson.mask)
-            for name, compare in self.knowledge.items():
-                terms[name] = self.weight(name) * compare(student, lesson.target, taught)
-            terms |= dict(lesson.terms)
-        return terms
-
-    def follow(self, student: nn.Module, step: int) -> None:
-        """Lets the teacher follow the student after optimiser step `step`."""
-        if self.teacher is not None:
-            self.teacher.follow(student, step)
-
-    def _refuse_misfits(self) -> None:
-        if self.teacher is None and self.knowledge:
-            raise InputError(f"distiller.knowledge names {list(self.knowledge)}, but there is no distiller.teacher.")
-        if self.teacher is not None and not self.knowledge:
-            raise InputError(f"distiller.teacher {_name(self.teacher)} teaches nothing: name a distiller.knowledge.")
-        unknown = set(self.weights) - {"task", "exits", *self.knowledge}
-        if unknown:
-            choices = ", ".join(["task", "exits", *self.knowledge])
-            raise InputError(f"distiller.weights names {sorted(unknown)}, which is no term; terms are: {choices}.")
-        for name, weight in self.weights.items():
-            schedule_values(f"distiller.weights.{name}", weight)
-        reserved = {"task", "exits"} & set(self.knowledge)
-        if reserved:
-            raise InputError(f"distiller.knowledge may not be named {sorted(reserved)}: that is the task's own term.")
+    knowledge: Knowledge
+    teacher: str | None = None
+    weight: Schedule = 1.0
 
 
-def _refuse_misfit(name: str, compare: Knowledge, teacher: Teacher) -> None:
-    missing = compare.needs - teacher.gives
-    if missing:
-        raise InputError(
-            f"{name!r} ({_name(compare)}) compares {sorted(compare.needs)}, but {_name(teacher)} gives "
-            f"only {sorted(teacher.gives)}. Choose a teacher that gives {sorted(missing)}, or another knowledge."
-        )
-    if compare.needs <= teacher.mirrors:
-        raise InputError(
-            f"{name!r} ({_name(compare)}) would compare the student's {sorted(compare.needs)} with itself: "
-            f"{_name(teacher)} mirrors them, and there would be no gradient."
-        )
+def moved(seen: Prediction, batch: Batch) -> Prediction:
+    """A prediction of `batch.clean`, its pixels moved to where the disturbance put them; the same one if none moved."""
+    if batch.source is None:
+        return seen
+    return Prediction(
+        batch.moved(seen.logits), tuple(map(batch.moved, seen.features)), tuple(map(batch.moved, seen.exits))
+    )
 
 
-def _at(batch: Batch, logits: Tensor) -> Batch:
-    """The batch at the size of side logits."""
-    size = logits.shape[-2:]
-    image = F.interpolate(batch.image, size=size, mode="area")
-    clean = image if batch.clean is batch.image else F.interpolate(batch.clean, size=size, mode="area")
-    soft = None
-    if batch.soft is not None:  # shares of the valid part alone, as the loader's are
-        soft = resize_shares(batch.soft.masked_fill(~batch.valid.unsqueeze(1), 0.0), size)
-        soft = soft / soft.sum(dim=1, keepdim=True).clamp_min(1e-6)
-    return Batch(image, clean, resize_label(batch.label, size), soft, batch.ids)
-
-
-def _only(batch: Batch, mask: Tensor) -> Batch:
+def only(batch: Batch, mask: Tensor) -> Batch:
+    """The batch with every pixel outside `mask`, bool [b h w], ignored."""
     return replace(batch, label=batch.label.masked_fill(~mask, IGNORE))
 
 
-def _name(module: nn.Module | None) -> str:
+def learning(module: nn.Module | None) -> bool:
+    """Whether any parameter of a module learns."""
+    return module is not None and any(p.requires_grad for p in module.parameters())
+
+
+def named(module: object) -> str:
+    """The name of a part in an error."""
     return type(module).__name__

@@ -9,6 +9,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from segkd.engine.learner import Learner
+from segkd.models.network import Network
 from segkd.types import InputError
 
 
@@ -19,7 +20,8 @@ class Optim:
     Args:
         name: the optimiser.
         lr: peak learning rate.
-        encoder_lr: peak learning rate of the pretrained encoder, as a multiple of `lr`.
+        encoder_lr: peak learning rate of the pretrained encoder, as a multiple of `lr`; of a teacher's
+            that learns too.
         disturbance_lr: peak learning rate of a disturbance that learns, as a multiple of `lr`; a quantisation table
             is learned in octaves.
         weight_decay: on weights of convolutions and matrices; never on biases, normalisation and disturbances.
@@ -62,15 +64,14 @@ class Optim:
 
 
 def build_optimizer(optim: Optim, learner: Learner) -> torch.optim.Optimizer:
-    """The optimiser over everything in `learner` that learns, in groups of one rate and one decay: {encoder, rest} x
-    {decay, no decay}, and the disturbance."""
-    path = learner.student.encoder_path
-    encoder = set(map(id, learner.student.layer(path).parameters())) if path else set()
-    kept = set() if learner.average is None else set(map(id, learner.average.parameters()))
+    """The optimiser over everything in `learner` that learns, in groups of one rate and one decay: {encoders of the
+    student and of teachers that learn, rest} x {decay, no decay}, and the disturbance."""
+    networks = [part for part in learner.modules() if isinstance(part, Network) and part.encoder_path]
+    encoder = {id(p) for one in networks for p in one.layer(str(one.encoder_path)).parameters()}
     disturbing = set() if learner.disturbance is None else set(map(id, learner.disturbance.parameters()))
     groups: dict[tuple[float, float, bool], list[nn.Parameter]] = {}
     for parameter in learner.parameters():
-        if not parameter.requires_grad or id(parameter) in kept:
+        if not parameter.requires_grad:
             continue
         share, disturbs = optim.encoder_lr if id(parameter) in encoder else 1.0, id(parameter) in disturbing
         rate = optim.lr * (optim.disturbance_lr if disturbs else share)

@@ -5,8 +5,9 @@ import torch
 from jaxtyping import Float, Integer, UInt8
 from torch import Tensor
 
-from segkd.distill.base import Distiller
+from segkd.distill.distiller import Distiller
 from segkd.models.network import Network
+from segkd.models.taps import evaluating
 from segkd.types import Batch, Disturbance
 
 
@@ -35,31 +36,27 @@ def paint_shares(shares: Float[np.ndarray, "k h w"]) -> UInt8[np.ndarray, "h w 3
 
 @torch.no_grad()
 def panel(network: Network, distiller: Distiller, batch: Batch) -> tuple[np.ndarray, dict[str, float]]:
-    """One row per image (image, label, teacher if any, prediction, error), and the teacher's quality.
+    """One row per image (image, label, each teacher with logits, prediction, error), and the teachers' quality.
 
-    The error is |1 - p(label's class)|, white where the network is wrong. Quality: `agreement`, the share of
-    valid pixels where the teacher's most probable class is the label's, and `entropy` in nats, its mean.
+    The error is |1 - p(label's class)|, white where the network is wrong. Quality, by teacher: `agreement`, the share
+    of valid pixels where its most probable class is the label's, and `entropy` in nats, its mean.
     """
-    was_training = network.training
-    network.eval()
-    prediction = network(batch.image)
     quality: dict[str, float] = {}
+    with evaluating(network, distiller):
+        prediction, lessons = distiller.lessons(batch, network)
     columns = [(batch.image.cpu().permute(0, 2, 3, 1) * 255).byte().numpy()]
     classes = prediction.logits.shape[1]
     label = batch.label.cpu().numpy()
     columns.append(np.stack([paint_label(one, classes) for one in label]))
-    if distiller.teacher is not None:
-        lesson = distiller.teacher(batch, prediction, network)
-        if "logits" in distiller.teacher.gives:
-            shares = lesson.target.logits.float().softmax(dim=1)
-            quality = teacher_quality(shares, batch)
-            columns.append(_painted(shares))
+    for name, lesson in lessons.items():
+        shares = lesson.target.logits.float().softmax(dim=1)
+        quality |= {f"{name}/{what}": value for what, value in teacher_quality(shares, batch).items()}
+        columns.append(_painted(shares))
     shares = prediction.logits.float().softmax(dim=1)
     columns.append(_painted(shares))
     right = shares.gather(1, batch.label.masked_fill(~batch.valid, 0).unsqueeze(1))[:, 0]
     error = ((1 - right) * batch.valid).mul(255).byte().cpu().numpy()
     columns.append(np.repeat(error[..., None], 3, axis=-1))
-    network.train(was_training)
     return np.concatenate([np.concatenate(list(column), axis=0) for column in columns], axis=1), quality
 
 

@@ -28,8 +28,8 @@ class Engine:
     """What one training step needs, and where it stands.
 
     `learner` may be wrapped (DDP, FSDP) and is only ever called; `bare` is the module inside. `schedule` is not
-    prepared by Accelerate: a prepared one moves once per process. `clip` bounds the gradient norm of the student,
-    and of the disturbance, each by itself.
+    prepared by Accelerate: a prepared one moves once per process. `clip` bounds the gradient norm of the student, of
+    the disturbance, and of all that learns beside the student (exits, projectors, teachers), each by itself.
     """
 
     accelerator: Accelerator
@@ -48,7 +48,7 @@ class Engine:
 
     def bound(self) -> None:
         """Clips the gradients and stops if they are not finite."""
-        parts = (self.bare.student, self.bare.disturbance)
+        parts = (self.bare.student, self.bare.disturbance, self.bare.distiller)
         learning = [[p for p in part.parameters() if p.requires_grad] for part in parts if part is not None]
         self.accelerator.unscale_gradients()
         norms = [nn.utils.clip_grad_norm_(group, self.clip) for group in learning if group]

@@ -3,8 +3,10 @@
 import difflib
 import inspect
 import os
+import pkgutil
 import re
 from dataclasses import dataclass, fields
+from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
@@ -14,20 +16,13 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from jsonargparse.typing import register_type
 
 from segkd.datasets.data import Data, height_and_width
-from segkd.distill.base import Distiller, Knowledge, Teacher
-from segkd.distill.knowledge.response import Response
-from segkd.distill.teachers.label import LabelTeacher
+from segkd.distill.base import Knowledge, Teacher
+from segkd.distill.distiller import Distiller
 from segkd.engine.optim import Optim
-from segkd.frequency.amplitude import APRP, APRS, FDA, AmpMix
-from segkd.frequency.disturb import DctQuantization
-from segkd.frequency.filters import BandStop, DctBandDrop, FrequencyDropout
-from segkd.frequency.jpeg import RandomJpeg
-from segkd.frequency.mix import CutMix
 from segkd.frequency.rounding import Rounding
 from segkd.frequency.tables import Table
 from segkd.losses import TaskLoss
-from segkd.models.network import FusionNet, Network, WrappedNet
-from segkd.models.smp import SmpNet
+from segkd.models.network import Network
 from segkd.types import Disturbance, InputError, LayerPath
 
 BASES: dict[str, type] = {
@@ -36,16 +31,17 @@ BASES: dict[str, type] = {
     "disturbance.rounding": Rounding,
     "disturbance": Disturbance,
     "distiller.task": TaskLoss,
-    "distiller.teacher": Teacher,
-    "distiller.knowledge": Knowledge,
+    "distiller.teachers": Teacher,
+    "distiller.terms": Knowledge,
 }
 """Configuration keys that name a class, and the base it must have; a key comes before the one that it begins with."""
 
-BUILT_IN = (
-    *(FusionNet, WrappedNet, SmpNet, LabelTeacher, Response),
-    *(DctQuantization, FDA, APRP, APRS, AmpMix, BandStop, FrequencyDropout, DctBandDrop, RandomJpeg, CutMix),
-)
-"""Importing them is what lets a configuration name them without their path."""
+ROOMS = ("distill.teachers", "distill.knowledge", "frequency", "models")
+"""Their modules are imported, which is what lets a configuration name their classes without the path."""
+
+for _room in ROOMS:
+    for _module in pkgutil.iter_modules(import_module(f"segkd.{_room}").__path__, f"segkd.{_room}."):
+        import_module(_module.name)
 
 register_type(LayerPath, serializer=str, deserializer=LayerPath)
 

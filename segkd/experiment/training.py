@@ -23,6 +23,7 @@ from segkd.engine.record import Recorder
 from segkd.engine.step import Engine
 from segkd.experiment.console import make_console, say_findings, ticking, training_reporter, warn
 from segkd.experiment.folder import checkpoint_of, claim_folder, note_seconds, save_environment
+from segkd.experiment.meeting import introduce
 from segkd.experiment.settings import EngineSettings, instantiate
 from segkd.experiment.validation import Validation
 from segkd.metrics.meter import LOWER_IS_BETTER, score_names
@@ -67,6 +68,8 @@ def run_training(parser: ArgumentParser, config: Namespace, folder: Path, *, res
         records = _one_batch(objects, records)
     dataset = _train_set(objects, records["train"], config.seed)
     batches = _batches(accelerator, objects, len(dataset), config.seed)
+    steps = batches.per_epoch // objects.engine.accumulate
+    introduce(objects, dataset, steps, lambda: instantiate(parser, config).model)
     engine = _engine(accelerator, objects, objects.engine.epochs * batches.per_epoch, config.seed)
     progress = _resumed(engine, folder, console) if resume else Progress()
     _refuse_wrong_output(engine, objects.data)
@@ -143,11 +146,11 @@ def _batches(accelerator: Accelerator, objects: Namespace, n: int, seed: int) ->
 def _engine(accelerator: Accelerator, objects: Namespace, micros: int, seed: int) -> Engine:
     settings: EngineSettings = objects.engine
     total = micros // settings.accumulate
+    objects.model.freeze(objects.optim.freeze)
     learner = Learner(
         objects.model.to(memory_format=torch.channels_last),
         objects.distiller,
         objects.disturbance,
-        frozen=objects.optim.freeze,
         average=objects.optim.average,
         total=total,
     )

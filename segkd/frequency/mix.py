@@ -27,8 +27,8 @@ def boxes(b: int, h: int, w: int, alpha: float) -> Bool[Tensor, "b h w"]:
 class CutMix(Disturbance):
     """A box of another image of the batch, with its labels (CutMix; for segmentation as in French et al., BMVC 2020).
 
-    The one disturbance that changes label, `soft` and `clean`, all under the same box: labels are per pixel, so
-    nothing is weighted by area. `ids` name the image outside the box.
+    It changes image, label and `soft` under the same box: labels are per pixel, so nothing is weighted by area. `clean`
+    stays as loaded, and `source` says where each pixel came from; `ids` name the image outside the box.
 
     Args:
         alpha: of the Beta distribution of the kept area; 1 is even.
@@ -54,6 +54,6 @@ class CutMix(Disturbance):
             return torch.where(box if values.ndim == 3 else box.unsqueeze(1), values[other], values)
 
         image = mixed(batch.image)
-        clean = image if batch.clean is batch.image else mixed(batch.clean)
         soft = None if batch.soft is None else mixed(batch.soft)
-        return replace(batch, image=image, clean=clean, label=mixed(batch.label), soft=soft)
+        source = torch.arange(b * h * w, device=box.device).view(b, h, w) if batch.source is None else batch.source
+        return replace(batch, image=image, label=mixed(batch.label), soft=soft, source=mixed(source))

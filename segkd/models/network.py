@@ -2,7 +2,7 @@
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -25,6 +25,9 @@ class Network(nn.Module, ABC):
     encoder_path: str | None = None
     """Layer path of the pretrained part, which learns at a rate of its own; None if there is none."""
 
+    frozen: Sequence[nn.Module] = ()
+    """Layers that do not learn; a plain list, so that nothing is registered twice."""
+
     @abstractmethod
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Prediction:
         """The prediction for images in 0..1."""
@@ -37,6 +40,24 @@ class Network(nn.Module, ABC):
     def doubts(self) -> list[str]:
         """What looks wrong after it has been used, a sentence each; nothing unless it says so."""
         return []
+
+    def freeze(self, paths: Sequence[str]) -> None:
+        """Makes the layers `paths` learn no more: they keep their BatchNorm statistics, in training mode too.
+
+        Raises:
+            InputError: there is no such layer.
+        """
+        self.frozen = [self.layer(path) for path in paths]
+        for module in self.frozen:
+            module.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "Network":
+        """As torch's, but what is frozen stays in evaluation mode."""
+        super().train(mode)
+        for module in self.frozen:
+            module.eval()
+        return self
 
     def layer(self, path: str) -> nn.Module:
         """The module at a dotted layer path, such as `encoder.body.blocks.0`.
@@ -67,7 +88,6 @@ class FusionNet(Network):
         detail:                |              +-----------> gate  --------> gate  -------> gate
                                |              |              |               |              |
                                |          features[0]    features[1]     features[2]    features[3]
-                               |              |   +exit      |   +exit       |   +exit      |   +exit
                                v              +------ all enlarged to /4 and summed --------+
                              gate <---------- 1x1 mix
                                |
@@ -81,7 +101,6 @@ class FusionNet(Network):
         encoder: a timm or smp encoder name with features at several strides.
         weights: "packaged" (the ImageNet weights that come with pip), "hub", a file, or None for random ones.
         width: channels of every fused level.
-        exits: whether every fused level gets side logits of its own (deep supervision, self-distillation in depth).
     """
 
     encoder_path = "encoder"
@@ -92,7 +111,6 @@ class FusionNet(Network):
         encoder: str = "tf_efficientnet_lite0",
         weights: Literal["packaged", "hub"] | LayerPath | str | None = "packaged",
         width: int = 64,
-        exits: bool = False,
     ) -> None:
         super().__init__()
         refuse_few_classes(classes)
@@ -105,7 +123,6 @@ class FusionNet(Network):
         self.slim = nn.Conv2d(width, slim, 1) if fine else None
         self.sharpen = separable(2 * slim, slim) if fine else None
         self.head = nn.Conv2d(slim if fine else width, classes, 1)
-        self.exits = nn.ModuleList(nn.Conv2d(width, classes, 1) for _ in self.encoder.channels[fine:] if exits)
         self.fine = fine
 
     @classmethod
@@ -114,7 +131,7 @@ class FusionNet(Network):
         return {**arguments, "weights": None}
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Prediction:
-        """Logits at the image's size, the fused pyramid, and side logits if `exits`."""
+        """Logits at the image's size and the fused pyramid."""
         levels = self.encoder(image)
         features = self.decoder(levels[self.fine :])
         x = features[0]
@@ -124,9 +141,8 @@ class FusionNet(Network):
         if self.detail is not None and self.slim is not None and self.sharpen is not None:
             detail = self.detail(levels[self.fine - 1])
             x = self.sharpen(torch.cat([resize(self.slim(x), detail), detail], dim=1))
-        exits = tuple(head(feature) for head, feature in zip(self.exits, features))
         # the losses read whole planes: contiguous logits make every softmax over classes faster
-        return Prediction(resize(self.head(x).contiguous(), image), tuple(features), exits)
+        return Prediction(resize(self.head(x).contiguous(), image), tuple(features))
 
 
 class WrappedNet(Network):

@@ -4,12 +4,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from segkd.distill.base import Distiller
+from segkd.distill.base import Term
+from segkd.distill.distiller import Distiller
 from segkd.distill.knowledge.response import Response
 from segkd.distill.teachers.label import LabelTeacher
 from segkd.engine.learner import Learner
 from segkd.models.network import FusionNet
-from segkd.types import Batch, Disturbance, InputError
+from segkd.types import Batch, Disturbance, InputError, scheduled
 
 
 class Darker(Disturbance):
@@ -28,8 +29,10 @@ def student() -> FusionNet:
 
 
 def learner(**options) -> Learner:
-    distiller = Distiller(None, LabelTeacher("constant"), {"response": Response()}, {"task": {0.0: 1.0, 1.0: 0.0}})
-    return Learner(options.pop("student", None) or student(), distiller, **options)
+    teach = {"teachers": {"label": LabelTeacher("constant")}, "terms": {"response": Term(Response())}}
+    network = options.pop("student", None) or student()
+    network.freeze(options.pop("frozen", []))
+    return Learner(network, Distiller(None, **teach, task_weight={0.0: 1.0, 1.0: 0.0}), **options)
 
 
 def steps(module: Learner, batch: Batch, n: int) -> None:
@@ -81,45 +84,6 @@ def test_a_wrong_layer_path_is_refused():
         learner(frozen=["encoder.bdy"])
 
 
-def test_the_average_is_the_exponential_one_of_weights_and_statistics(make_batch):
-    decay, batch = 0.9, make_batch()
-    module = learner(average=decay)
-    naive = None
-    for n in range(5):
-        steps(module, batch, 1)
-        now = snapshot(module.student)
-        # a young average follows faster: (1 + n) / (10 + n) up to the decay; the first one is a copy
-        share = 0.0 if naive is None else min(decay, (1 + n) / (10 + n))
-        old = now if naive is None else naive
-        naive = {k: share * old[k] + (1 - share) * v if v.is_floating_point() else v for k, v in now.items()}
-    kept = module.kept.state_dict()
-    assert set(kept) == set(naive)
-    for name, expected in naive.items():
-        torch.testing.assert_close(kept[name], expected, rtol=1e-5, atol=1e-6, msg=name)
-    assert changed(module.kept, snapshot(module.student))
-
-
-def test_the_decay_bounds_how_slow_an_old_average_is(make_batch):
-    module = learner(average=0.2)
-    for _ in range(4):
-        module.follow(1)
-    before = snapshot(module.kept)
-    steps(module, make_batch(), 1)
-    name = "decoder.context.own.0.weight"
-    expected = 0.2 * before[name] + 0.8 * module.student.state_dict()[name]
-    torch.testing.assert_close(module.kept.state_dict()[name], expected)
-
-
-def test_the_average_neither_learns_nor_trains(make_batch):
-    module = learner(average=0.9)
-    assert not any(p.requires_grad for p in module.average.parameters())
-    module.train()
-    assert not any(part.training for part in module.average.modules()) and module.student.training
-    before = snapshot(module.average)
-    sum(module(make_batch()).values()).backward()
-    assert not changed(module.average, before)
-
-
 def test_what_is_kept_is_the_average_if_there_is_one_else_the_student():
     plain, averaged = learner(), learner(average=0.9)
     assert plain.kept is plain.student
@@ -136,7 +100,7 @@ def test_following_moves_the_schedules(make_batch):
     weights = []
     for step in (2, 4, 8):
         module.follow(step)
-        weights.append(module.distiller.weight("task"))
+        weights.append(scheduled(module.distiller.task_weight, module.distiller.progress))
     assert weights == pytest.approx([0.75, 0.5, 0.0]) and module.distiller.progress == 1.0
     assert first > 0 and module(batch)["task"].item() == 0
 
@@ -165,7 +129,7 @@ def test_the_student_sees_the_disturbed_image_and_the_disturbance_learns(make_ba
 def test_the_terms_are_those_of_the_distiller(make_batch):
     module, batch = learner().eval(), make_batch()
     assert list(module(batch)) == ["task", "response"]
-    expected = module.distiller(module.student(batch.image), batch, module.student)
+    expected = module.distiller(batch, module.student)
     assert all(torch.equal(term, expected[name]) for name, term in module(batch).items())
 
 

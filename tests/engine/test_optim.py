@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from segkd.distill.base import Distiller
+from segkd.distill.distiller import Distiller
 from segkd.engine.learner import Learner
 from segkd.engine.optim import Optim, build_optimizer, build_schedule, rate_at
 from segkd.frequency.disturb import DctQuantization
@@ -37,7 +37,9 @@ def test_a_disturbance_learns_at_a_rate_of_its_own_and_never_decays():
 
 
 def test_frozen_parameters_are_left_out():
-    learner = Learner(FusionNet(2, TINY, None, width=16), Distiller(), frozen=["encoder"])
+    network = FusionNet(2, TINY, None, width=16)
+    network.freeze(["encoder"])
+    learner = Learner(network, Distiller())
     members = {id(p) for group in build_optimizer(Optim(), learner).param_groups for p in group["params"]}
     assert members and not members & set(map(id, learner.student.encoder.parameters()))
 

@@ -1,7 +1,8 @@
 import numpy as np
 import torch
 
-from segkd.distill.base import Distiller
+from segkd.distill.base import Term
+from segkd.distill.distiller import Distiller
 from segkd.distill.knowledge.response import Response
 from segkd.distill.teachers.label import LabelTeacher
 from segkd.engine.panels import class_colours, paint_label, paint_shares, panel, teacher_quality
@@ -12,11 +13,11 @@ from tests.conftest import TINY
 
 def test_a_row_per_image_and_a_column_per_picture(make_batch):
     network = FusionNet(3, TINY, None, width=16)
-    taught = Distiller(None, LabelTeacher("constant", 0.9), {"response": Response()})
+    taught = Distiller(teachers={"label": LabelTeacher("constant", 0.9)}, terms={"response": Term(Response())})
     batch = make_batch(classes=3, b=2, size=(32, 48))
     picture, quality = panel(network, taught, batch)
     assert picture.shape == (2 * 32, 5 * 48, 3) and picture.dtype == np.uint8 and network.training
-    assert quality["agreement"] == 1.0
+    assert quality["label/agreement"] == 1.0
     plain, none = panel(network, Distiller(), batch)
     assert plain.shape == (2 * 32, 4 * 48, 3) and none == {}
 

@@ -4,7 +4,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState
 from torch import nn
 
-from segkd.distill.base import Distiller
+from segkd.distill.distiller import Distiller
 from segkd.engine.learner import Learner
 from segkd.engine.optim import Optim, build_optimizer, build_schedule
 from segkd.engine.step import Diverged, Engine, seed_of, train_step

@@ -29,7 +29,7 @@ SETTINGS = {
     "engine.threads": 1,
     "engine.accumulate": 2,
     "evaluation.every": 2,
-    "distiller.teacher.kind": "antialiased",
+    "distiller.teachers.label.kind": "antialiased",
     "disturbance.granularity": "pixel",
     "disturbance.strength": "{0.0: 0.5, 1.0: 2.0}",
 }

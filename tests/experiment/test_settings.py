@@ -2,7 +2,7 @@ import pytest
 import yaml
 
 from segkd.datasets.data import Data
-from segkd.distill.base import Distiller
+from segkd.distill.distiller import Distiller
 from segkd.experiment.settings import instantiate, packaged_layers, parse, training_parser
 from segkd.models.network import FusionNet
 from segkd.types import InputError
@@ -24,12 +24,13 @@ def test_later_layers_win_and_the_command_line_wins_over_all(tmp_path):
     assert (config.optim.lr, config.optim.momentum, config.seed) == (0.2, 0.5, 3)
 
 
-def test_a_layer_that_mentions_knowledge_lists_every_term(tmp_path):
-    term = {"class_path": "Response", "init_args": {"temperature": 3.0}}
-    one = layer(tmp_path / "one.yaml", distiller={"teacher": {"class_path": "LabelTeacher"}, "knowledge": {"a": term}})
-    two = layer(tmp_path / "two.yaml", distiller={"knowledge": {"b": term}})
+def test_a_layer_that_mentions_terms_lists_every_term(tmp_path):
+    term = {"knowledge": {"class_path": "Response", "init_args": {"temperature": 3.0}}}
+    teachers = {"label": {"class_path": "LabelTeacher"}}
+    one = layer(tmp_path / "one.yaml", distiller={"teachers": teachers, "terms": {"a": term}})
+    two = layer(tmp_path / "two.yaml", distiller={"terms": {"b": term}})
     config = parse(training_parser(), ["--config", one, "--config", two])
-    assert list(config.distiller.knowledge) == ["b"]
+    assert list(config.distiller.terms) == ["b"] and list(config.distiller.teachers) == ["label"]
 
 
 def test_paths_are_relative_to_their_layer_and_stored_absolute(tmp_path):
@@ -88,15 +89,18 @@ def test_a_users_own_class_needs_no_edit_in_the_package(tmp_path, monkeypatch):
         "    def __init__(self, height: float = 1.0):\n"
         "        super().__init__()\n"
         "        self.height = height\n"
-        "    def forward(self, batch, student, network):\n"
+        "    def forward(self, batch, student, look):\n"
         "        return Lesson(Prediction(torch.zeros_like(student.logits)))\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     parser = training_parser()
-    teach = ["--distiller.teacher", "my_teachers.Even", "--distiller.teacher.height", "2.5"]
-    knowledge = ["--distiller.knowledge", '{"response": {"class_path": "Response"}}']
-    objects = instantiate(parser, parse(parser, [*teach, *knowledge, *QUICK]))
-    assert objects.distiller.teacher.height == 2.5
+    teach = ["--distiller.teachers", '{"mine": {"class_path": "my_teachers.Even"}}']
+    terms = ["--distiller.terms", '{"response": {"knowledge": {"class_path": "Response"}}}']
+    over = ["--distiller.teachers.mine.height", "2.5", "--distiller.terms.response.knowledge.temperature", "4"]
+    over += ["--distiller.terms.response.weight", "0.1", "--distiller.exits.weight", "0.5"]
+    distiller = instantiate(parser, parse(parser, [*teach, *terms, *over, *QUICK])).distiller
+    assert distiller.teachers["mine"].height == 2.5 and distiller.exits.weight == 0.5
+    assert distiller.knowledge["response"].temperature == 4 and distiller.weight("response") == 0.1
 
 
 @pytest.mark.parametrize("every", ["2", "0.25"])
@@ -113,9 +117,9 @@ def test_epochs_between_validations_are_whole_or_fractions(every):
         ("data: [", "bad.yaml"),
         ("dota: {size: 3}", "dota"),
         ("optim: {lr: fast}", "optim.lr"),
-        ("distiller: {knowledge: {r: {class_path: Respons}}}", "Response"),
-        ("distiller: {teacher: {class_path: LabelTeacher, init_args: {kin: constant}}}", "kin"),
-        ("distiller: {teacher: {class_path: LabelTeacher, init_args: {kind: constannt}}}", "constannt"),
+        ("distiller: {terms: {r: {knowledge: {class_path: Respons}}}}", "Response"),
+        ("distiller: {teachers: {a: {class_path: LabelTeacher, init_args: {kin: constant}}}}", "kin"),
+        ("distiller: {teachers: {a: {class_path: LabelTeacher, init_args: {kind: constannt}}}}", "constannt"),
         ("engine: {epochs: 0}", "engine.epochs"),
         ("evaluation: {every: 0}", "evaluation.every is a number of epochs above 0, found 0"),
         ("evaluation: {every: often}", "evaluation.every"),

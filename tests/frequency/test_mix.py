@@ -15,7 +15,8 @@ def test_pixels_and_their_labels_come_from_the_same_image(make_batch):
             (source,) = [j for j in range(4) if torch.equal(batch.image[j, :, y, x], out.image[i, :, y, x])]
             assert out.label[i, y, x] == batch.label[source, y, x]
             assert torch.equal(out.soft[i, :, y, x], batch.soft[source, :, y, x])
-    assert out.clean is out.image and out.ids == batch.ids
+    assert out.clean is batch.clean and out.ids == batch.ids
+    assert torch.equal(out.moved(batch.clean), out.image) and torch.equal(out.moved(batch.soft), out.soft)
     assert torch.equal(out.label[~moved], batch.label[~moved])
 
 

@@ -55,18 +55,11 @@ def test_features_are_the_fused_pyramid_finest_first(encoder):
     assert [tuple(f.shape) for f in features] == [(1, 16, 64 // s, 96 // s) for s in (4, 8, 16, 32)]
 
 
-def test_exits_come_on_demand_one_for_each_fused_level():
-    with torch.no_grad():
-        prediction = FusionNet(3, ENCODER, None, 16, exits=True).eval()(torch.rand(1, 3, 64, 96))
-    assert [tuple(e.shape) for e in prediction.exits] == [(1, 3, *f.shape[2:]) for f in prediction.features]
-
-
-@pytest.mark.parametrize("exits", [True, False])
 @pytest.mark.parametrize("encoder", [ENCODER, "test_convnext"])
-def test_every_trainable_parameter_gets_a_gradient(encoder, exits):
-    network = FusionNet(3, encoder, None, 16, exits=exits)
+def test_every_trainable_parameter_gets_a_gradient(encoder):
+    network = FusionNet(3, encoder, None, 16)
     prediction = network(torch.rand(2, 3, 64, 64))
-    torch.stack([x.square().mean() for x in (prediction.logits, *prediction.exits)]).sum().backward()
+    prediction.logits.square().mean().backward()
     learning = {name: p for name, p in network.named_parameters() if p.requires_grad}
     assert [name for name, p in learning.items() if p.grad is None] == []
     # a BatchNorm's shift may be undone by the next BatchNorm; a convolution's weights may not

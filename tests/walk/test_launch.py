@@ -61,7 +61,7 @@ def test_a_tiny_fusion_net_trains_on_two_processes(tmp_path):
     """Every learning parameter gets a gradient, or DDP would complain of unused ones."""
     arguments = ["--config", "quickstart.yaml", "--config", "methods/virtual_teacher.yaml",
                  "--data.embedded.train", 8, "--data.embedded.val", 2, "--data.embedded.side", 48, "--data.size", 32,
-                 "--data.batch_size", 2, "--model.encoder", TINY, "--model.weights", "null", "--model.exits", "true",
+                 "--data.batch_size", 2, "--model.encoder", TINY, "--model.weights", "null", "--distiller.exits", "{}",
                  "--engine.epochs", 1, "--data.workers", 0, "--engine.device", "cpu"]  # fmt: skip
     launch(2, tmp_path / "run", *arguments)
     assert (tmp_path / "run" / "student.safetensors").is_file()

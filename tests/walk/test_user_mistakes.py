@@ -111,7 +111,7 @@ def test_classes_that_vanished_are_refused(make_folder, run_cli, tmp_path):
         (["--data.augment.colour", "2"], "data.augment.colour"),
         (["--data.ignore", "255"], "Write [255]"),
         (["--optim.momentum", "1.5"], "optim.momentum"),
-        (["--config", "methods/virtual_teacher.yaml", "--distiller.teacher.confidence", "0.3"], "confidence"),
+        (["--config", "methods/virtual_teacher.yaml", "--distiller.teachers.label.confidence", "0.3"], "confidence"),
     ],
 )
 def test_settings_that_would_do_harm_are_refused(make_folder, run_cli, tmp_path, arguments, said):

@@ -148,7 +148,7 @@ class Response(Knowledge):
         soften_student: False leaves the student at T = 1, as the official Tf-KD code does.
     """
 
-    needs = frozenset({"logits"})
+    reads = needs = frozenset({"logits"})
 
     def __init__(self, temperature: float = 2.0, soften_student: bool = True) -> None:
         super().__init__()

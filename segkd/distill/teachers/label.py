@@ -122,7 +122,7 @@ class LabelTeacher(Teacher):
         self.sigma, self.soften = sigma, soften
         self.needs_soft = kind == "antialiased"
 
-    def forward(self, batch: Batch, student: Prediction, network: Look) -> Lesson:
+    def forward(self, batch: Batch, student: Prediction, look: Look) -> Lesson:
         """The lesson: logits [b k h w], finite everywhere; what stands on ignored pixels is without meaning."""
         classes = student.logits.shape[1]
         lowest = self.boundary_confidence if self.kind == "boundary" else self.confidence

@@ -220,4 +220,4 @@ def test_numbers_that_make_no_distribution_are_refused(arguments, said):
 def test_a_label_teacher_has_no_state_and_gives_logits_alone():
     teacher = LabelTeacher()
     assert not list(teacher.parameters()) and not teacher.state_dict()
-    assert teacher.gives == {"logits"} and not teacher.mirrors
+    assert teacher.gives == {"logits"} and not teacher.learns

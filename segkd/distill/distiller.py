@@ -1,0 +1,234 @@
+"""`Distiller`: the task loss, and the terms of every teacher, each times its scheduled weight."""
+
+from collections.abc import Callable
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from segkd.distill.base import Knowledge, Scene, Teacher, Term, learning, named, only
+from segkd.distill.exits import Exits, exit_loss
+from segkd.losses import CrossEntropy, TaskLoss
+from segkd.models.network import Network
+from segkd.models.taps import evaluating, tapped
+from segkd.types import Batch, InputError, Lesson, Prediction, Schedule, schedule_values, scheduled
+
+RESERVED = ("task", "exits")
+
+
+@final
+class Distiller(nn.Module):
+    """What the student learns from: the labels, and any number of teachers by any number of terms.
+
+    Args:
+        task: the loss against the labels; cross-entropy when None.
+        teachers: who teaches, by name; none trains the plain baseline.
+        terms: what is compared with whom, by name, each with a weight of its own.
+        exits: heads on the student's features while it trains, supervised by the task loss.
+        features: layer paths of the student whose outputs are its features, finest first; its own when None.
+        task_weight: of the task loss: a number, or {progress 0..1: weight} interpolated linearly.
+
+    Raises:
+        InputError: a term names no teacher, or needs what its teacher does not give.
+    """
+
+    def __init__(
+        self,
+        task: TaskLoss | None = None,
+        teachers: dict[str, Teacher] | None = None,
+        terms: dict[str, Term] | None = None,
+        exits: Exits | None = None,
+        features: list[str] | None = None,
+        task_weight: Schedule = 1.0,
+    ) -> None:
+        super().__init__()
+        self.task = task or CrossEntropy()
+        self.teachers = nn.ModuleDict(teachers or {})
+        self.knowledge = nn.ModuleDict({name: term.knowledge for name, term in (terms or {}).items()})
+        self.weights = {name: term.weight for name, term in (terms or {}).items()}
+        self.teacher_of = {name: self._teacher_of(name, term) for name, term in (terms or {}).items()}
+        self.exits, self.features, self.task_weight = exits, features, task_weight
+        self.progress = 0.0
+        schedule_values("distiller.task_weight", task_weight)
+        self._refuse_misfits()
+
+    @property
+    def needs_soft(self) -> bool:
+        """Whether the loader has to compute `Batch.soft`."""
+        return self.task.needs_soft or any(teacher.needs_soft for teacher in self._teachers.values())
+
+    @property
+    def meets(self) -> bool:
+        """Whether there is anybody to meet the student."""
+        return bool(self.teachers or self.knowledge or self.exits is not None)
+
+    def weight(self, name: str) -> float:
+        """The weight of a term at the current progress."""
+        return scheduled(self.weights[name], self.progress)
+
+    def meet(self, scene: Scene) -> None:
+        """Shows the student to everybody, so that what depends on its shapes is built: exits, teachers, knowledge.
+
+        Raises:
+            InputError: somebody does not fit the student; says what is missing and what to write.
+        """
+        student, batch = scene.student, scene.batch
+        with torch.no_grad(), evaluating(student, self):
+            seen = tapped(student, batch.clean, self.features)
+            if self.exits is not None:
+                self.exits.meet(seen.features, seen.logits.shape[1])
+                self.exits.eval()
+            scene = Scene(student, batch, self.see(student, batch.clean), scene.steps_per_epoch, scene.another)
+            for teacher in self._teachers.values():
+                teacher.meet(scene)
+                teacher.eval()
+            lessons = self._lessons(batch, scene.seen, lambda image: self.see(student, image))
+            for name, compare in self._knowledge.items():
+                self._refuse_missing(name, compare, scene.seen)
+                teacher_name = self.teacher_of[name]
+                compare.meet(scene.seen, lessons[teacher_name].target if teacher_name else scene.seen)
+                compare.eval()
+        self.to(batch.image.device).train()
+
+    def see(self, network: Network, image: Float[Tensor, "b 3 h w"]) -> Prediction:
+        """What a network predicts, with the features that are asked for and the exits.
+
+        Where no gradient is wanted it looks in evaluation mode, so that BatchNorm statistics do not move.
+        """
+        if torch.is_grad_enabled():
+            return self._with_exits(tapped(network, image, self.features))
+        with evaluating(network, *([] if self.exits is None else [self.exits])):
+            return self._with_exits(tapped(network, image, self.features))
+
+    @torch.no_grad()
+    def lessons(self, batch: Batch, network: Network) -> tuple[Prediction, dict[str, Lesson]]:
+        """For a look at them: what `network` predicts, and the lesson of every teacher that gives logits."""
+        student = self.see(network, batch.image)
+        lessons = self._lessons(batch, student, lambda image: self.see(network, image))
+        return student, {name: lesson for name, lesson in lessons.items() if "logits" in self._teachers[name].gives}
+
+    def forward(self, batch: Batch, network: Network) -> dict[str, Float[Tensor, ""]]:
+        """Named, weighted terms whose sum is the loss of `network` on `batch`."""
+        student = self.see(network, batch.image)
+        terms = {"task": scheduled(self.task_weight, self.progress) * self.task(student.logits, batch)}
+        if self.exits is not None:
+            terms["exits"] = scheduled(self.exits.weight, self.progress) * exit_loss(self.task, student, batch)
+        counts = {name: self.weight(name) for name in self.knowledge if self._counts(name)}
+        lessons = self._lessons(batch, student, lambda image: self.see(network, image), set(counts))
+        for name, weight in counts.items():
+            terms |= self._compared(name, weight, student, lessons, batch)
+        for name, lesson in lessons.items():
+            if "label" in self._teachers[name].learns:
+                terms[f"{name}.task"] = self.task(lesson.target.logits, batch)
+        return terms
+
+    def follow(self, student: Network, step: int) -> None:
+        """Lets the teachers follow the student after optimiser step `step`."""
+        for teacher in self._teachers.values():
+            teacher.follow(student, step)
+
+    @property
+    def _teachers(self) -> dict[str, Teacher]:
+        return {name: teacher for name, teacher in self.teachers.items() if isinstance(teacher, Teacher)}
+
+    @property
+    def _knowledge(self) -> dict[str, Knowledge]:
+        return {name: compare for name, compare in self.knowledge.items() if isinstance(compare, Knowledge)}
+
+    def _with_exits(self, seen: Prediction) -> Prediction:
+        if self.exits is None:
+            return seen
+        return Prediction(seen.logits, seen.features, self.exits(seen.features))
+
+    def _counts(self, name: str) -> bool:
+        """A term of weight 0 is computed only where something in it learns: other processes wait for its gradient."""
+        teacher = self.teacher_of[name]
+        mutual = teacher is not None and "student" in self._teachers[teacher].learns
+        return self.weight(name) != 0 or mutual or learning(self.knowledge[name])
+
+    def _lessons(
+        self,
+        batch: Batch,
+        student: Prediction,
+        look: Callable[[Tensor], Prediction],
+        terms: set[str] | None = None,
+    ) -> dict[str, Lesson]:
+        """The lesson of every teacher that learns, or that one of the `terms` listens to; of all when None."""
+        heard = {self.teacher_of[name] for name in (self.knowledge if terms is None else terms)}
+        wanted = {
+            name: teacher
+            for name, teacher in self._teachers.items()
+            if terms is None or name in heard or teacher.learns
+        }
+        return {name: teacher(batch, student, look) for name, teacher in wanted.items()}
+
+    def _compared(
+        self, name: str, weight: float, student: Prediction, lessons: dict[str, Lesson], batch: Batch
+    ) -> dict[str, Float[Tensor, ""]]:
+        """One term, and the same the other way round where its teacher learns of the student."""
+        compare, teacher = self._knowledge[name], self.teacher_of[name]
+        if teacher is None:
+            return {name: weight * compare(student, student.detached(), batch)}
+        lesson = lessons[teacher]
+        taught = batch if lesson.mask is None else only(batch, lesson.mask)
+        terms = {name: weight * compare(student, lesson.target.detached(), taught)}
+        if "student" in self._teachers[teacher].learns:
+            terms[f"{name}.{teacher}"] = weight * compare(lesson.target, student.detached(), taught)
+        return terms
+
+    def _teacher_of(self, name: str, term: Term) -> str | None:
+        names = list(self.teachers)
+        if term.teacher is not None:
+            if term.teacher not in names:
+                raise InputError(
+                    f"distiller.terms.{name}.teacher: expected one of distiller.teachers "
+                    f"({', '.join(names) or 'none'}), found {term.teacher!r}."
+                )
+            return term.teacher
+        if len(names) > 1:
+            raise InputError(f"distiller.terms.{name} names no teacher, and there are {', '.join(names)}: name one.")
+        return names[0] if names else None
+
+    def _refuse_misfits(self) -> None:
+        wrong = [name for name in self.knowledge if name in RESERVED or "." in name]
+        if wrong:
+            raise InputError(
+                f"distiller.terms may not be named {', '.join(wrong)}: the loss has such a term of its own."
+            )
+        for name in self.teachers:
+            if name not in self.teacher_of.values():
+                raise InputError(
+                    f"distiller.teachers.{name} ({named(self.teachers[name])}) teaches nothing: name a term for it in "
+                    "distiller.terms."
+                )
+        for name, compare in self._knowledge.items():
+            schedule_values(f"distiller.terms.{name}.weight", self.weights[name])
+            self._refuse_misfit(name, compare)
+
+    def _refuse_misfit(self, name: str, compare: Knowledge) -> None:
+        teacher = self.teacher_of[name]
+        if teacher is None:
+            if not compare.across:
+                raise InputError(
+                    f"distiller.terms.{name} ({named(compare)}) has no teacher: it would compare the student with "
+                    "itself. Name one in distiller.teachers."
+                )
+            return
+        missing = compare.needs - self._teachers[teacher].gives
+        if missing:
+            raise InputError(
+                f"distiller.terms.{name} ({named(compare)}) compares {sorted(compare.needs)}, but "
+                f"{named(self.teachers[teacher])} gives only {sorted(self._teachers[teacher].gives)}. Choose a teacher "
+                f"that gives {sorted(missing)}, or another knowledge."
+            )
+
+    def _refuse_missing(self, name: str, compare: Knowledge, seen: Prediction) -> None:
+        for field in sorted(compare.reads | (compare.needs if self.teacher_of[name] is None else frozenset())):
+            if not len(getattr(seen, field)):
+                cure = (
+                    "Give it some: distiller.exits: {}."
+                    if field == "exits"
+                    else "Name layers of the network: distiller.features: [path.of.a.layer, ...]."
+                )
+                raise InputError(f"distiller.terms.{name} ({named(compare)}) reads {field}, but there are none. {cure}")

@@ -1,0 +1,74 @@
+"""Side logits on the student's features, for training alone: deep supervision, and what methods in depth compare."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from segkd.losses import TaskLoss, resize_label, resize_shares
+from segkd.types import Batch, InputError, Prediction, Schedule, schedule_values
+
+
+@final
+class Exits(nn.Module):
+    """A head on every level of the student's features; none of it is in the student's file.
+
+    Args:
+        weight: of the task loss on their logits (a mean over the levels): a number, or {progress 0..1: weight}.
+        width: channels between features and logits, a 3x3 convolution with BatchNorm and ReLU; null for a 1x1
+            convolution alone.
+    """
+
+    def __init__(self, weight: Schedule = 1.0, width: int | None = None) -> None:
+        super().__init__()
+        schedule_values("distiller.exits.weight", weight)
+        if width is not None and width < 1:
+            raise InputError(f"distiller.exits.width is a number of channels, at least 1, or null, found {width}.")
+        self.weight, self.width = weight, width
+        self.heads = nn.ModuleList()
+
+    def meet(self, features: Sequence[Float[Tensor, "b _c _h _w"]], classes: int) -> None:
+        """Makes a head for each level. Raises InputError if there is none."""
+        if not features:
+            raise InputError(
+                "distiller.exits: the network gives no features to put exits on. Name layers of it: "
+                "distiller.features: [path.of.a.layer, ...]."
+            )
+        self.heads.extend(self._head(level.shape[1], classes) for level in features)
+        self.heads.to(features[0].device)
+
+    def forward(self, features: Sequence[Float[Tensor, "b _c _h _w"]]) -> tuple[Float[Tensor, "b k _h _w"], ...]:
+        """Logits of every level at its own size, in the order of the features."""
+        return tuple(head(level) for head, level in zip(self.heads, features))
+
+    def _head(self, channels: int, classes: int) -> nn.Module:
+        if self.width is None:
+            return nn.Conv2d(channels, classes, 1)
+        return nn.Sequential(
+            nn.Conv2d(channels, self.width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(self.width),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(self.width, classes, 1),
+        )
+
+
+def exit_loss(task: TaskLoss, student: Prediction, batch: Batch) -> Float[Tensor, ""]:
+    """The task loss of side logits at their own sizes, mean over the levels: deep supervision (Lee et al., AISTATS
+    2015; the sum there is a mean here, so that its weight does not depend on the number of levels)."""
+    return torch.stack([task(logits, shrunk(batch, logits)) for logits in student.exits]).mean()
+
+
+def shrunk(batch: Batch, like: Float[Tensor, "b _k h w"]) -> Batch:
+    """The batch's label and class shares at the size of `like`; its images, which no loss reads, stay as they are."""
+    size = like.shape[-2:]
+    if size == batch.label.shape[-2:]:
+        return batch
+    soft = None
+    if batch.soft is not None:  # shares of the valid part alone, as the loader's are
+        soft = resize_shares(batch.soft.masked_fill(~batch.valid.unsqueeze(1), 0.0), size)
+        soft = soft / soft.sum(dim=1, keepdim=True).clamp_min(1e-6)
+    image = batch.image[..., : size[0], : size[1]]  # a view: fields of a batch agree on their size
+    return replace(batch, image=image, clean=image, label=resize_label(batch.label, size), soft=soft, source=None)

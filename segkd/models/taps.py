@@ -1,0 +1,57 @@
+"""A look at any network: through its own output or its layers, in evaluation mode without leaving a trace."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from segkd.models.network import Network
+from segkd.types import InputError, Prediction
+
+
+@contextmanager
+def evaluating(*modules: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside, and then every part back in its own mode: what was frozen stays so."""
+    modes = [(part, part.training) for module in modules for part in module.modules()]
+    try:
+        for module in modules:
+            module.eval()
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
+
+
+def tapped(network: Network, image: Float[Tensor, "b 3 h w"], paths: Sequence[str] | None) -> Prediction:
+    """The prediction of a network with the outputs of the layers `paths` as its features; its own where None.
+
+    A layer that gives a list of maps, such as an encoder, gives all of them.
+
+    Raises:
+        InputError: there is no such layer, or its output is no map [b c h w].
+    """
+    if paths is None:
+        return network(image)
+    seen: dict[str, Any] = {}
+    # hooks live for one call: a copy of the network would otherwise report to the original
+    hooks = [
+        network.layer(path).register_forward_hook(lambda _m, _i, output, path=path: seen.update({path: output}))
+        for path in paths
+    ]
+    try:
+        prediction = network(image)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return replace(prediction, features=tuple(level for path in paths for level in _maps(path, seen.get(path))))
+
+
+def _maps(path: str, output: Any) -> list[Tensor]:
+    maps = list(output) if isinstance(output, list | tuple) else [output]
+    if not maps or not all(isinstance(one, Tensor) and one.ndim == 4 for one in maps):
+        found = [tuple(one.shape) if isinstance(one, Tensor) else type(one).__name__ for one in maps]
+        raise InputError(f"distiller.features: expected layer {path!r} to give maps [b c h w], found {found}.")
+    return maps

@@ -1,0 +1,216 @@
+"""What every recipe of `configs/methods` must keep: a new one is under this contract without a line."""
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from segkd.distill.base import Scene, learning
+from segkd.distill.distiller import Distiller
+from segkd.engine.learner import Learner
+from segkd.experiment.settings import instantiate, parse, training_parser
+from segkd.models.network import Network
+from segkd.types import Batch, Prediction
+from tests.conftest import REPOSITORY, TINY
+
+RECIPES = sorted((REPOSITORY / "configs" / "methods").glob("*.yaml"))
+QUICK = ["--model.encoder", TINY, "--model.weights", "null", "--model.width", "16", "--data.size", "64",
+         "--data.embedded", "{}"]  # fmt: skip
+TOTAL, EPOCH = 10, 2
+
+every_recipe = pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+
+
+def prepared(recipe: Path | None, seed: int = 3) -> tuple[Learner, Callable[[], Network]]:
+    """The learner of a recipe before it has met anybody, and what makes one more network."""
+    parser = training_parser()
+    config = parse(parser, [*(["--config", str(recipe)] if recipe else []), *QUICK])
+    torch.manual_seed(seed)
+    objects = instantiate(parser, config)
+    learner = Learner(objects.model, objects.distiller, objects.disturbance, average=0.9, total=TOTAL)
+    return learner, lambda: instantiate(parser, config).model
+
+
+def built(recipe: Path, batch: Batch, seed: int = 3) -> Learner:
+    learner, another = prepared(recipe, seed)
+    introduce(learner, batch, another)
+    return learner
+
+
+def introduce(learner: Learner, batch: Batch, another: Callable[[], Network]) -> None:
+    with torch.no_grad():
+        seen = learner.student.eval()(batch.clean)
+    learner.student.train()
+    if learner.distiller.meets:
+        learner.distiller.meet(Scene(learner.student, batch, seen, EPOCH, another))
+
+
+def descend(learner: Learner, batches: list[Batch], first: int = 1) -> list[float]:
+    """The losses of a step of gradient descent on each batch."""
+    optimizer = torch.optim.SGD([p for p in learner.parameters() if p.requires_grad], lr=0.05)
+    losses = []
+    for step, batch in enumerate(batches, first):
+        torch.manual_seed(step)
+        loss = torch.stack(list(learner(batch).values())).sum()
+        losses.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        learner.follow(step)
+    return losses
+
+
+def far(recipe: Path, make_batch, ignored: float = 0.1) -> tuple[Learner, Batch]:
+    """A learner after three epochs, at .8 of its training: late terms count, slow copies differ from the student."""
+    batches = [make_batch(b=4, size=(64, 64), ignored=ignored, seed=seed) for seed in range(2)]
+    learner = built(recipe, batches[0])
+    descend(learner, batches * 3)
+    learner.arrive(0.8)
+    torch.manual_seed(9)
+    return learner, batches[0]
+
+
+@every_recipe
+def test_the_student_starts_with_the_baseline_s_tensors(recipe, make_batch):
+    batch = make_batch(b=4, size=(64, 64))
+    student = built(recipe, batch).student.state_dict()
+    baseline = prepared(None)[0].student.state_dict()
+    assert list(student) == list(baseline)  # and nothing for training alone is in its file
+    assert all(torch.equal(student[name], baseline[name]) for name in baseline)
+
+
+@every_recipe
+def test_the_loss_falls_on_one_batch(recipe, make_batch):
+    batch = make_batch(b=4, size=(64, 64))
+    learner = built(recipe, batch)
+    learner.arrive(0.8)
+    losses = descend(learner, [batch] * 8)
+    assert torch.tensor(losses).isfinite().all()
+    assert min(losses[-2:]) < losses[0]
+
+
+@every_recipe
+def test_each_term_by_itself_moves_the_student_or_what_it_is_for(recipe, make_batch):
+    learner, batch = far(recipe, make_batch)
+    terms = learner(batch)
+    first = next(p for p in learner.student.parameters() if p.requires_grad)
+    beside = [p for p in learner.distiller.parameters() if p.requires_grad]
+    for name, term in terms.items():
+        own = torch.autograd.grad(term, beside, retain_graph=True, allow_unused=True) if beside else ()
+        (grad,) = torch.autograd.grad(term, [first], retain_graph=True, allow_unused=True)
+        size = 0.0 if grad is None else float(grad.norm())
+        if name in learner.distiller.knowledge or name in ("task", "exits"):
+            weight = learner.distiller.weight(name) if name in learner.distiller.knowledge else 1.0
+            assert size > 0 or weight == 0, name
+        else:  # what a teacher learns may stop short of the student, but not of itself
+            assert size > 0 or any(one is not None and one.norm() > 0 for one in own), name
+
+
+@every_recipe
+def test_everything_that_learns_gets_a_gradient_in_every_step(recipe, make_batch):
+    """In data-parallel training, processes wait for the gradient of every parameter."""
+    learner, batch = far(recipe, make_batch)
+    for progress in (0.0, 0.8):
+        learner.arrive(progress)
+        learner.zero_grad()
+        torch.stack(list(learner(batch).values())).sum().backward()
+        for part in (learner.student, learner.distiller):
+            unread = [name for name, p in part.named_parameters() if p.requires_grad and p.grad is None]
+            assert not unread, unread
+
+
+@every_recipe
+def test_in_evaluation_mode_lessons_repeat_and_nothing_changes_or_waits(recipe, make_batch, monkeypatch):
+    learner, batch = far(recipe, make_batch)
+    before = {name: tensor.clone() for name, tensor in learner.state_dict().items()}
+    learner.eval()
+
+    def waits(*_: object, **__: object) -> None:
+        raise AssertionError("a lesson in evaluation mode waits for another process")
+
+    for name in ("all_reduce", "all_gather", "all_gather_object", "broadcast", "barrier"):
+        monkeypatch.setattr(dist, name, waits)
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    once, again = (learner.distiller.lessons(batch, learner.student)[1] for _ in range(2))
+    for name, lesson in once.items():
+        assert torch.equal(lesson.target.logits, again[name].target.logits), name
+    after = learner.state_dict()
+    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
+
+
+class Given(Network):
+    """Gives a prediction that was made before, so that gradients end at its maps."""
+
+    def __init__(self, network: Network, seen: Prediction) -> None:
+        super().__init__()
+        self.inner, self.seen = [network], seen
+
+    def forward(self, image: Tensor) -> Prediction:
+        return self.seen if torch.is_grad_enabled() else self.inner[0].eval()(image)
+
+
+@every_recipe
+def test_ignored_pixels_have_no_gradient_in_the_logits(recipe, make_batch):
+    learner, batch = far(recipe, make_batch, ignored=0.3)
+    with torch.no_grad():
+        seen = learner.student.eval()(batch.image)
+    logits = seen.logits.clone().requires_grad_()
+    given = Given(learner.student, Prediction(logits, seen.features))
+    for name, term in learner.distiller(batch, given).items():
+        (grad,) = (
+            torch.autograd.grad(term, logits, retain_graph=True, allow_unused=True) if term.requires_grad else (None,)
+        )
+        if grad is not None:
+            hidden = ~batch.valid.unsqueeze(1).expand_as(grad)
+            assert (grad[hidden] == 0).all(), name
+
+
+@every_recipe
+def test_a_learner_s_state_round_trips(recipe, make_batch):
+    batches = [make_batch(b=4, size=(64, 64), seed=seed) for seed in range(4)]
+    learner, another = prepared(recipe)
+    introduce(learner, batches[0], another)
+    descend(learner, batches)
+    twin, another = prepared(recipe, seed=5)  # other draws: all that matters must be in the state
+    introduce(twin, batches[0], another)
+    twin.load_state_dict(learner.state_dict())
+    twin.arrive(learner.distiller.progress)
+    for one in (learner, twin):
+        one.step_losses = descend(one, batches[:2], first=5)
+    assert learner.step_losses == twin.step_losses
+    assert all(torch.equal(a, b) for a, b in zip(learner.state_dict().values(), twin.state_dict().values()))
+
+
+@every_recipe
+def test_teaching_changes_no_batch(recipe, make_batch):
+    batch, untouched = make_batch(b=4, size=(64, 64)), make_batch(b=4, size=(64, 64))
+    learner = built(recipe, batch)
+    learner.arrive(0.8)
+    learner(batch)
+    for name in ("image", "clean", "label", "soft"):
+        assert torch.equal(getattr(batch, name), getattr(untouched, name)), name
+
+
+@every_recipe
+def test_terms_are_finite_under_bfloat16(recipe, make_batch):
+    learner, batch = far(recipe, make_batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        terms = learner(batch)
+    torch.stack([term.float() for term in terms.values()]).sum().backward()
+    assert all(term.isfinite() for term in terms.values())
+    grads = [p.grad for p in learner.parameters() if p.grad is not None]
+    assert grads and all(grad.isfinite().all() for grad in grads)
+
+
+@every_recipe
+def test_a_copy_of_a_distiller_shares_nothing(recipe, make_batch):
+    """Averages and grids copy learners; a part held twice would be trained twice."""
+    learner = built(recipe, make_batch(b=4, size=(64, 64)))
+    ids = [id(p) for p in learner.parameters()]
+    assert len(ids) == len(set(ids))
+    twin: nn.Module = copy.deepcopy(learner.distiller)
+    assert isinstance(twin, Distiller) and learning(twin) == learning(learner.distiller)
