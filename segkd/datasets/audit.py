@@ -141,6 +141,8 @@ def _remedy(total: np.ndarray, classes: int) -> str:
             "If some masks are 0/1 and others 0/255, write `data.label_map: {0: 0, 1: 1, 255: 1}`; "
             "if 255 marks pixels to leave out, write `data.ignore: [255]`."
         )
+    if classes == 2 and len(values) > 3 and values == list(range(len(values))):
+        return f"These look like the numbers of {len(values)} classes: name them all in data.classes, or map them."
     if classes == 2 and len(values) > 3:
         return "These look like grey levels: write `data.threshold: 128` to read values above 128 as class 1."
     suggestion = ", ".join(f"{raw}: {target}" for target, raw in enumerate(values[:classes]))

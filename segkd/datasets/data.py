@@ -145,7 +145,7 @@ def _open_folder(
     advance(len(pairs))
     read_all(pairs, cache.keep, audit, partial(advance, 0), data.how)
     # where bad files are forgiven, one stray value must not change how the others are read
-    code = _label_code(data, np.flatnonzero(audit.total).tolist() if skipped is None else audit.usual)
+    code = label_code(data, np.flatnonzero(audit.total).tolist() if skipped is None else audit.usual)
     if skipped is not None:
         skipped |= forgive_faults(audit, pairs, code)
         splits = {name: [pair for pair in some if pair.stem not in skipped] for name, some in splits.items()}
@@ -213,7 +213,8 @@ def _open_embedded(embedded: Embedded, classes: int, wanted: Sequence[str]) -> t
     return records, Findings(", ".join(f"{sizes[n]} {n}" for n in SPLITS) + f" images; {about}")
 
 
-def _label_code(data: Data, values: Sequence[int]) -> LabelCode:
+def label_code(data: Data, values: Sequence[int]) -> LabelCode:
+    """How masks that hold `values` are read: as `data` says, else guessed."""
     if data.threshold is not None:
         return code_from_threshold(data.threshold, data.ignore)
     if data.label_map is not None:

@@ -1,139 +1,156 @@
-"""Predictions on disk: any model's probability maps or class maps, read one at a time."""
+"""One prediction read: what a file of any model holds, as one raw number per pixel or as scores of the classes."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import ExifTags, Image
 
-from segkd.datasets.labels import LabelCode, code_from_map, code_from_threshold, guess_code
-from segkd.datasets.pictures import open_picture, read_mask
+from segkd.datasets.arrays import read_array
+from segkd.datasets.pictures import PLAIN, How, open_picture, read_mask
 from segkd.datasets.walk import ARRAYS
 from segkd.types import InputError
 
+TOLERANCE = 1e-3
+"""How far beyond 0..1 a probability may lie: one step of float16 above 1. It is clipped; more is no rounding error."""
 
-def read_map(path: Path, ones: bool = False) -> np.ndarray:
-    """A foreground map as 8-bit levels uint8 [h w] or probabilities float32 [h w] in 0..1.
-
-    8 bits are levels / 255 (with `ones`, 0 and 1 are 0 and 255), 16 bits are value / 65535, wider whole numbers must be
-    0 and 1, real numbers are probabilities. Palettes give their colours, alpha is left out, and a coloured picture is
-    refused.
-
-    Raises:
-        InputError: names the file that is no such map.
-    """
-    raw = _raw(path)
-    if raw.ndim == 3:
-        raise InputError(f"{path}: expected one number per pixel [h w], found an array of shape {raw.shape}.")
-    if raw.dtype == bool or (ones and raw.dtype == np.uint8):
-        return raw.astype(np.uint8) * np.uint8(255)
-    if raw.dtype == np.uint8:
-        return raw
-    if raw.dtype.kind == "f":
-        return _checked(path, raw)
-    if raw.dtype == np.uint16:
-        return (raw / 65535).astype(np.float32)
-    if raw.min() < 0 or raw.max() > 1:  # an argmax is 0 and 1; the scale of anything else would be a guess
-        raise InputError(
-            f"{path}: expected {raw.dtype} of 0 and 1, found {raw.min()}..{raw.max()}. Save levels as uint8 or uint16, "
-            "or probabilities as real numbers."
-        )
-    return raw.astype(np.uint8) * np.uint8(255)
+SUM = 5e-3
+"""How far from 1 the two planes of a softmax may sum, in float16."""
 
 
-def read_class_map(path: Path, classes: int) -> np.ndarray:
-    """Predicted classes uint8 [h w] (palettes give their indices), or scores of the classes float32 [k h w].
+def read_raw(path: Path, how: How = PLAIN, planes: int = 1) -> np.ndarray:
+    """What a file holds, before anyone says what it means: [h w], or an array of 3 or 4 axes, of any number type.
+
+    Pictures of whole numbers are read as masks are (one way to read palettes, alpha and EXIF tags for both).
+
+    Args:
+        path: a picture, `.npy` or `.npz`.
+        how: how pictures are read.
+        planes: numbers per pixel that an array may hold, for its limit in size.
 
     Raises:
-        InputError: names the file that is no such map.
+        InputError: names the file that is no such thing.
     """
-    if path.suffix.lower() not in ARRAYS:
-        raw = read_mask(path)
-    else:
-        raw = _raw(path)
-        if raw.ndim == 3:
-            if len(raw) != classes:
-                raise InputError(f"{path}: expected scores [{classes} h w], found an array of shape {raw.shape}.")
-            if not np.isfinite(raw).all():
-                raise InputError(f"{path}: expected finite scores, found {_unfinite(raw)} that are not.")
-            return raw.astype(np.float32)
-    if raw.dtype.kind not in "ui" or raw.min() < 0 or raw.max() >= classes:
-        raise InputError(f"{path}: expected classes 0..{classes - 1}, found {raw.dtype} {raw.min()}..{raw.max()}.")
-    return raw.astype(np.uint8)
-
-
-def probe(paths: Iterable[Path], read: Callable[[Path], np.ndarray], ignore: Iterable[int] = ()) -> int:
-    """The largest value up to the first file that holds more than 1; files that cannot be read are passed over.
-
-    It tells masks and maps of 0 and 1 from those of 0 to 255, mostly after one file. Pictures are looked at first:
-    arrays of real numbers beside them say nothing about how the pictures are to be read.
-    """
-    largest, skipped = 0, list(ignore)
-    for path in sorted(paths, key=lambda path: path.suffix.lower() in ARRAYS):
-        try:
-            values = np.unique(read(path))
-        except InputError:
-            continue
-        if values.dtype.kind == "f":
-            return largest if largest else 255
-        kept = values[~np.isin(values, skipped)]
-        largest = max([largest, *kept[-1:].tolist()])
-        if largest > 1:
-            break
-    return largest
-
-
-def label_code(
-    largest: int, classes: int, label_map: dict[int, int] | None, ignore: list[int], threshold: int | None
-) -> LabelCode:
-    """How the masks of a folder are read: as told, else 0/1, else above 128 is foreground (two classes)."""
-    if threshold is not None:
-        return code_from_threshold(threshold, ignore)
-    if label_map is not None:
-        return code_from_map(label_map, ignore, classes)
-    if classes == 2 and largest > 1:
-        return code_from_threshold(128, ignore)
-    return guess_code([0, 1], ignore, classes)
-
-
-def _raw(path: Path) -> np.ndarray:
     if path.suffix.lower() in ARRAYS:
-        return _array(path)
-    with open_picture(path) as picture:
-        flat = picture.convert("RGBA") if picture.mode in ("P", "PA") else picture
-        raw = np.asarray(flat)
-    raw = raw.astype(raw.dtype.newbyteorder("="), copy=False)
-    if raw.ndim == 3 and raw.shape[2] in (3, 4):
-        if (raw[..., :3] != raw[..., :1]).any():
-            raise InputError(f"{path}: expected a grey map, found a colour picture. Save one number per pixel.")
-        if raw.shape[2] == 4 and raw[..., 0].min() == raw[..., 0].max() and raw[..., 3].min() != raw[..., 3].max():
-            raise InputError(f"{path}: the colour is constant and alpha is not: save alpha as a grey picture.")
-    return raw[..., 0] if raw.ndim == 3 else raw
+        return read_array(path, how.max_megapixels * 1e6 * planes)
+    if _mode(path) in ("F", "1"):  # real numbers; yes and no
+        with open_picture(path, how) as picture:
+            return np.asarray(picture)
+    return read_mask(path, how)
 
 
-def _array(path: Path) -> np.ndarray:
-    try:
-        with path.open("rb") as file:
-            raw = np.load(file, allow_pickle=False)
-    except Exception as error:  # a damaged header can raise anything: it is parsed as Python, or as a zip file
-        raise InputError(f"{path}: expected a NumPy array, found: {error}. Replace or remove the file.") from error
-    if not isinstance(raw, np.ndarray):
-        raise InputError(f"{path}: expected one NumPy array, found an archive (.npz). Save with np.save.")
-    raw = raw[0] if raw.ndim == 3 and len(raw) == 1 else raw
-    if raw.ndim not in (2, 3) or raw.size == 0 or raw.dtype.kind not in "fuib":
-        raise InputError(f"{path}: expected numbers [h w] or [k h w], found {raw.dtype} of shape {raw.shape}.")
-    return raw
+def read_label(path: Path, how: How = PLAIN) -> np.ndarray:
+    """A label as raw whole numbers, uint8 or uint16 [h w]: a picture, or an array or TIFF whose numbers are whole.
 
-
-def _checked(path: Path, raw: np.ndarray) -> np.ndarray:
-    if not np.isfinite(raw).all():
-        raise InputError(f"{path}: expected probabilities, found {_unfinite(raw)} pixels that are NaN or infinite.")
-    if raw.min() < 0 or raw.max() > 1:
+    Raises:
+        InputError: names the file that is no such label.
+    """
+    raw = read_raw(path, how)
+    sides = [n for n in raw.shape if n != 1]
+    raw = raw.reshape(sides) if raw.ndim > 2 and len(sides) == 2 else raw
+    if raw.dtype == bool:
+        return raw.astype(np.uint8)
+    if raw.ndim != 2 or not is_whole(raw) or raw.min() < 0 or raw.max() > 65535:
         raise InputError(
-            f"{path}: expected probabilities in 0..1, found {raw.min():.4g}..{raw.max():.4g}. Save probabilities, "
-            "not logits, or 8-bit levels."
+            f"{path}: expected a label of whole numbers 0..65535 [h w], found {raw.dtype} {_range(raw)} of shape "
+            f"{list(raw.shape)}. Save the class numbers: np.save(path, classes.astype(np.uint8)), or a grey PNG."
         )
-    return raw.astype(np.float32)
+    return raw if raw.dtype in (np.uint8, np.uint16) else raw.astype(np.uint16)
 
 
-def _unfinite(raw: np.ndarray) -> int:
-    return int((~np.isfinite(raw)).sum())
+def read_prediction(path: Path, classes: int, size: Sequence[int], how: How = PLAIN) -> np.ndarray:
+    """A prediction as raw numbers [h w], or for more than two classes also as scores [k h w].
+
+    The softmax of two classes gives its plane 1. `size` (height, width) of the label decides between axes where the
+    shape alone does not.
+
+    Raises:
+        InputError: names the file that is no such prediction.
+    """
+    raw = arranged(path, read_raw(path, how, max(classes, 2)), classes, size)
+    if raw.dtype.kind == "f" and not np.isfinite(raw).all():
+        bad = int((~np.isfinite(raw)).sum())
+        raise InputError(f"{path}: expected finite numbers, found {bad} that are NaN or infinite.")
+    return foreground_plane(path, raw) if raw.ndim == 3 and classes == 2 else raw
+
+
+def arranged(path: Path, raw: np.ndarray, classes: int, size: Sequence[int]) -> np.ndarray:
+    """An array as [h w] or [k h w], whatever the order of its axes: [1 h w], [h w 1], [h w k], [1 k h w] and so on.
+
+    Raises:
+        InputError: it is none of these, or could be two of them; names the file.
+    """
+    shape = list(raw.shape)
+    if raw.ndim == 2:
+        return raw
+    flat = raw[0] if raw.ndim == 4 and shape[0] == 1 else raw
+    axes = [axis for axis in (0, 2) if flat.shape[axis] in (1, classes)] if flat.ndim == 3 else []
+    if len(axes) == 2:  # as for [2 40 2]: the label's size knows
+        axes = [axis for axis in axes if _without(flat.shape, axis) == tuple(size)]
+    if len(axes) != 1:
+        named = "names two classes" if classes == 2 else f"names {classes}"
+        raise InputError(
+            f"{path}: expected [h w], or a plane for each class [{classes} h w] (data.classes {named}), found an array "
+            f"of shape {shape}, which cannot be read in one way. Save one number per pixel: the probability of the "
+            "foreground (plane 1 of a softmax), or the class."
+        )
+    planes = np.moveaxis(flat, axes[0], 0)
+    return planes[0] if len(planes) == 1 else planes
+
+
+def foreground_plane(path: Path, planes: np.ndarray) -> np.ndarray:
+    """Plane 1 of two [2 h w] that are shares of one whole: they sum to 1, or to 255 in 8 bits.
+
+    Raises:
+        InputError: names the file whose planes do not, as logits do.
+    """
+    total = planes[0].astype(np.float64) + planes[1]
+    whole = 255.0 if planes.dtype == np.uint8 and total.max() > 1 else 1.0
+    within = planes.min() >= -TOLERANCE and planes.max() <= whole + TOLERANCE
+    if not within or np.abs(total - whole).max() > SUM * whole:
+        raise InputError(
+            f"{path}: expected two planes of probabilities that sum to 1, found {_range(planes)} with sums "
+            f"{total.min():.4g}..{total.max():.4g}. Apply softmax before you save (logits do not sum to 1), or save "
+            "the foreground's probability alone as [h w]."
+        )
+    return planes[1]
+
+
+def is_whole(raw: np.ndarray) -> bool:
+    """Whether all numbers are whole, whatever their type."""
+    if raw.dtype.kind != "f":
+        return True
+    few = raw.ravel()[:: max(1, raw.size // 1000)]  # nearly always enough to say no
+    return bool((few == np.rint(few)).all() and (raw == np.rint(raw)).all())
+
+
+def stored_size(path: Path, how: How) -> tuple[int, int] | None:
+    """Height and width of a picture by its head, as `how` will turn it; None for arrays and what cannot be opened."""
+    if path.suffix.lower() in ARRAYS or not path.is_file():
+        return None
+    try:
+        with path.open("rb") as file, Image.open(file) as picture:
+            width, height = picture.size
+            turned = how.exif and picture.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+    except Exception:  # reading says what is wrong, with a sentence
+        return None
+    return (width, height) if turned else (height, width)
+
+
+def _mode(path: Path) -> str | None:
+    """How Pillow holds the picture, by its head; None for what it cannot open: reading says why, with a sentence."""
+    if not path.is_file():
+        return None
+    try:
+        with path.open("rb") as file, Image.open(file) as picture:
+            return picture.mode
+    except Exception:
+        return None
+
+
+def _without(shape: Sequence[int], axis: int) -> tuple[int, ...]:
+    return tuple(n for i, n in enumerate(shape) if i != axis)
+
+
+def _range(raw: np.ndarray) -> str:
+    return f"{raw.min():.7g}..{raw.max():.7g}"

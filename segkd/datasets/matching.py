@@ -96,7 +96,7 @@ def files_by_stem(folder: Path, what: str, kinds: Iterable[str] | None = None) -
 
 def labels_in(folder: Path, names: Path | None) -> Named:
     """The label files of a folder by stem; only those that the list `names` holds."""
-    named = files_by_stem(folder, "labels")
+    named = files_by_stem(folder, "labels", pictures() | ARRAYS)
     if names is None:
         return named
     files = named.files

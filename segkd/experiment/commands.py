@@ -84,7 +84,8 @@ def judge(arguments: list[str]) -> Judgement:
         rest = _without(arguments, "--data")
         config = parse(parser, data_layer(rest, given, _value_of(rest, "--run")))
         _refuse_unclear(config, given)
-        from segkd.experiment.judging import judge_maps, judge_network
+        from segkd.experiment.judging import judge_network
+        from segkd.experiment.judging_maps import judge_maps
         from segkd.experiment.outputs import refuse_unwritable
 
         refuse_unwritable(config.out)  # before the work, not after it
@@ -123,6 +124,8 @@ def _evaluation_parser() -> ArgumentParser:
     add("--onnx", type=str, default=None, metavar="FILE", help="a network as an ONNX file")
     add("--predictions", type=str, nargs="+", default=None, metavar="DIR", help="maps of any model: PNG, TIFF, NPY")
     add("--labels", type=str, nargs="+", default=None, metavar="DIR", help="masks with the predictions' names")
+    add("--prediction-map", type=dict[int, int] | None, default=None, help="raw value: class, of --predictions")
+    add("--prediction-scale", type=float | None, default=None, metavar="N", help="the raw value that means p = 1")
     add("--list", type=str, nargs="+", default=None, metavar="FILE", help="only these labels, one name per line")
     add("--images", type=str, nargs="+", default=None, metavar="DIR", help="images with the same names, for the page")
     add("--split", choices=["train", "val", "test"], default="test", help="which split to score")
@@ -155,6 +158,8 @@ def _refuse_unclear(config: Namespace, given: str | None) -> None:
             raise InputError(f"--{name}: expected one for each of --predictions, found {len(config[name])}.")
     if config.predictions and config.labels is None and (len(config.predictions) > 1 or not config.data.root):
         raise InputError("--predictions DIR needs --labels DIR, or --data LAYER.yaml with the labels' data set.")
+    if (config.prediction_map is not None or config.prediction_scale is not None) and not config.predictions:
+        raise InputError("--prediction-map and --prediction-scale say how the files of --predictions are read.")
     looks = config.flip or config.slide or list(config.scales) != [1.0]
     if looks and config.predictions:
         raise InputError("--flip, --scales and --slide are for a network; --predictions are judged as they are.")

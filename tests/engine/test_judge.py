@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segkd.datasets.coding import Coding
 from segkd.datasets.labels import code_from_threshold, guess_code
 from segkd.datasets.matching import MapPair
 from segkd.engine.judge import MapScorer, score_maps, to_label_size
@@ -10,6 +11,7 @@ from segkd.metrics.counts import count_binary
 from segkd.metrics.protocol import PYSOD
 
 TWO = ["background", "foreground"]
+LEVELS = Coding(2, {"8 bit": 255.0})
 
 
 @pytest.fixture
@@ -38,7 +40,7 @@ def test_one_bad_file_never_loses_the_scores_of_the_others(pairs):
 @pytest.mark.parametrize("protocol", [None, PYSOD])
 def test_the_number_of_processes_changes_no_bit(pairs, protocol):
     pairs[2].prediction.write_bytes(b"torn")
-    scorer = MapScorer(2, code_from_threshold(128), *([protocol] if protocol else []))
+    scorer = MapScorer(2, code_from_threshold(128), LEVELS, *([protocol] if protocol else []))
     seen: list[int] = []
     cv2.setNumThreads(4)  # makes a pool of threads, which a fork would copy without its threads
     cv2.resize(np.zeros((2000, 2000), np.uint8), (999, 999), interpolation=cv2.INTER_AREA)
@@ -62,14 +64,8 @@ def test_resized_maps_are_counted(pairs):
     assert score_maps(pairs, MapScorer.for_binary(), TWO).resized == 1
 
 
-def test_a_mask_of_ones_among_masks_of_255_is_a_fault(pairs):
-    Image.fromarray(np.eye(20, 30, dtype=np.uint8)).save(pairs[0].label)
-    scorer = MapScorer(2, code_from_threshold(128), refuse_ones=True)
-    assert "0 and 1" in score_maps(pairs, scorer, TWO).faults["i0"]
-
-
 def test_an_unknown_class_is_a_fault_of_its_file(pairs):
-    found = score_maps(pairs[:2], MapScorer(3, guess_code([], [], 3)), ["a", "b", "c"])
+    found = score_maps(pairs[:2], MapScorer(3, guess_code([], [], 3), Coding(3)), ["a", "b", "c"])
     assert len(found.faults) == 2 and "255 is not a class" in found.faults["i0"]
 
 

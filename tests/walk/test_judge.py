@@ -30,7 +30,7 @@ def test_any_models_maps_are_judged_into_every_kind_of_file(maps, run_cli, tmp_p
     out_folder = tmp_path / "out"
     arguments = ["--predictions", folder, "--labels", root / "masks", "--images", root / "images", "--out", out_folder]
     status, out, err = run_cli("evaluate", *arguments)
-    assert status == 0 and "above 128" in out, out + err
+    assert status == 0 and "labels: label_map 0 -> 0, 255 -> 1; predictions: read as value / 255" in out, out + err
     scores = json.loads((out_folder / "scores.json").read_text())
     assert set(NAMES) <= scores.keys() and scores["n_images"] == 7 and scores["n_resized"] == 7
     assert scores["skipped"] == scores["surplus"] == []

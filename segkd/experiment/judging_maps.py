@@ -1,0 +1,159 @@
+"""`segkd evaluate --predictions`: maps that lie in a folder, looked at as a whole first and then judged one by one."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jsonargparse import Namespace
+from rich.console import Console
+
+from segkd.datasets.coding import Told, decide
+from segkd.datasets.data import Data, splits_of
+from segkd.datasets.geometry import Size, misfit, own_size, refuse_misfits
+from segkd.datasets.matching import MapPair, Matching, files_by_stem, labels_in, match_maps
+from segkd.datasets.pictures import read_image
+from segkd.datasets.tally import told
+from segkd.datasets.truth import label_rule
+from segkd.engine.judge import Glance, Looker, MapScorer, look_at, score_maps, to_label_size
+from segkd.experiment.console import make_console, ticking, warn
+from segkd.experiment.judging import Exhibit, Judged, cut_of, threshold_for
+from segkd.experiment.scoring import describe
+from segkd.metrics.protocol import find_protocol, fingerprint
+from segkd.types import InputError
+
+
+def judge_maps(config: Namespace, data: Data, number: int) -> Judged:
+    """Judges the maps of `config.predictions[number]` against a folder of labels, or against a split of `data`."""
+    console, folder = make_console(True), Path(config.predictions[number])
+    threshold_for(config, None)
+    source = _labels(config, data, number)
+    matching = match_maps(folder, source.labels)
+    for note in [*source.notes, *matching.notes]:
+        console.print(note)
+    glances = _look(config, data, matching, console)
+    scorer, faults, coding = _scorer(config, data, glances, console)
+    good = [pair for pair in matching.pairs if pair.id not in faults]
+    with ticking(console, "scoring") as ticker:
+        ticker(len(good))
+        found = score_maps(good, scorer, data.classes, config.processes, ticker.move)
+    if found.resized:
+        console.print(f"{found.resized} of {len(found.meter.rows)} predictions are scaled to the size of their label")
+    skipped = source.unusable | matching.unreadable | faults | found.faults
+    missing = [*skipped.values(), *matching.missing]
+    if not found.meter.rows:
+        raise _nothing(folder, missing, len(matching.pairs))
+    about = {
+        "predictions": str(folder),
+        "dataset": source.name,
+        "threshold": scorer.threshold,
+        "n_resized": found.resized,
+        "skipped": missing,
+        "surplus": matching.surplus,
+        "coding": coding,
+        "fingerprint": fingerprint(scorer.protocol, cut_of(scorer.threshold, data.classes), data.ignore),
+    }
+    skipped |= {line.partition(":")[0]: line for line in matching.missing}
+    by_id = {pair.id: pair for pair in good}
+    return Judged(
+        source.name,
+        f"{folder} on {source.name} ({len(found.meter.rows)} images)",
+        found.meter,
+        describe(found.meter, about),
+        partial(_on_file, scorer, by_id, source.images),
+        skipped,
+        matching.surplus,
+    )
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Labels and images by stem, the data set's name, labels that cannot be used, with why, and notes."""
+
+    labels: dict[str, Path]
+    images: dict[str, Path]
+    name: str
+    unusable: dict[str, str]
+    notes: Sequence[str] = ()
+
+
+def _labels(config: Namespace, data: Data, number: int) -> _Source:
+    if config.labels is None:
+        pairs = splits_of(data).get(config.split)
+        if pairs is None:
+            raise InputError(f"no {config.split} split in {data.root}. Name its list: --data.{config.split} FILE.")
+        name = Path(str(data.root)).name
+        return _Source({p.stem: p.mask for p in pairs}, {p.stem: p.image for p in pairs}, name, {})
+    folder = Path(config.labels[number])
+    names = Path(config.list[number]) if config.list else None
+    images = files_by_stem(Path(config.images[number]), "images").files if config.images else {}
+    generic = folder.resolve().name.lower() in {"masks", "mask", "labels", "label", "gt", "gts", "annotations"}
+    found = labels_in(folder, names)
+    name = (folder.resolve().parent if generic else folder.resolve()).name
+    return _Source(found.files, images, name, found.faults, found.notes)
+
+
+def _look(config: Namespace, data: Data, matching: Matching, console: Console) -> list[Glance]:
+    with ticking(console, "looking at every file") as ticker:
+        ticker(len(matching.pairs))
+        looker = Looker(len(data.classes), data.how)
+        return look_at(matching.pairs, looker, config.processes, ticker.move)
+
+
+def _nothing(folder: Path, faults: Sequence[str], files: int) -> InputError:
+    return InputError(f"--predictions {folder}: none of {files} could be scored. The first: {faults[0]}")
+
+
+def _scorer(
+    config: Namespace, data: Data, glances: Sequence[Glance], console: Console
+) -> tuple[MapScorer, dict[str, str], dict[str, Any]]:
+    """How all files are read, decided from what all of them hold; why a file cannot be scored, by id; what is said."""
+    unread = {glance.id: glance.fault for glance in glances if glance.fault is not None}
+    labels = {glance.id: glance.label for glance in glances if glance.label is not None}
+    maps = {glance.id: glance.prediction for glance in glances if glance.prediction is not None}
+    if not maps:
+        return MapScorer.for_binary(), unread, {}
+    found = {"labels": told(list(labels.values())), "predictions": told(list(maps.values()))}
+    for name, words in found.items():
+        console.print(f"{name}: {words}")
+    code, faults = label_rule(labels, data)
+    coding = decide(maps, len(data.classes), Told(config.prediction_map, config.prediction_scale))
+    console.print(f"labels: {code.rule}; predictions: {coding.rule}")
+    own, misfits = _geometry({id: (one.path, one.size, labels[id].size) for id, one in maps.items()})
+    for note in [*coding.notes, *_said_of_size(own)]:
+        warn(console, note)
+    rules = {"labels": code.rule, "predictions": coding.rule}
+    said = {name: {"found": words, "rule": rules[name]} for name, words in found.items()}
+    protocol, threshold = find_protocol(config.protocol), threshold_for(config, None)
+    scorer = MapScorer(len(data.classes), code, coding, protocol, threshold, data.how, own)
+    return scorer, unread | misfits | faults | coding.faults, said
+
+
+def _geometry(sizes: Mapping[str, tuple[Path, Size, Size]]) -> tuple[Size | None, dict[str, str]]:
+    """The size that a network gave to every picture, and what is wrong with others: of path, prediction and label."""
+    own = own_size({id: (found, label) for id, (_, found, label) in sizes.items()})
+    wrong = {id: misfit(path, found, label, own) for id, (path, found, label) in sizes.items()}
+    misfits = {id: sentence for id, sentence in wrong.items() if sentence is not None}
+    refuse_misfits(misfits, len(sizes))
+    return own, misfits
+
+
+def _said_of_size(own: Size | None) -> list[str]:
+    if own is None:
+        return []
+    return [f"the predictions measure {own[1]}x{own[0]}, whatever the shape of their label: they are stretched to it"]
+
+
+def _on_file(scorer: MapScorer, pairs: dict[str, MapPair], images: dict[str, Path], id: str) -> Exhibit:
+    """The exhibit of an image whose prediction lies in a file."""
+    label = scorer.read_label(pairs[id])
+    size = (label.shape[0], label.shape[1])
+    prediction = to_label_size(scorer.read_prediction(pairs[id], size), size, scorer.classes)
+    if scorer.classes == 2 and prediction.dtype == np.uint8:
+        prediction = prediction.astype(np.float32) / np.float32(255)
+    if prediction.ndim == 3:
+        prediction = prediction.argmax(axis=0).astype(np.uint8)
+    image = read_image(images[id], scorer.how) if id in images else None
+    return Exhibit(image if image is None or image.shape[:2] == label.shape else None, label, prediction)
