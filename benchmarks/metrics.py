@@ -22,7 +22,8 @@ import cv2
 import numpy as np
 
 from segkd.datasets.embedded import Embedded, draw_sample
-from segkd.engine.judge import MapPair, MapScorer, score_maps
+from segkd.datasets.matching import MapPair
+from segkd.engine.judge import Looker, MapScorer, look_at, score_maps
 from segkd.metrics.counts import Depth, count_binary
 from segkd.metrics.meter import Meter
 from segkd.metrics.protocol import PYSOD
@@ -104,15 +105,17 @@ def from_files(pairs: list[tuple[np.ndarray, np.ndarray]], files: int) -> dict[s
             start = time.perf_counter()
             score_maps(paths, scorer, TWO, processes=processes)
             wall[processes] = time.perf_counter() - start
-        reading = seconds(lambda: [(scorer.read_prediction(p), scorer.read_label(p)) for p in paths])
+        reading = seconds(lambda: [(scorer.read_prediction(p, (SIDE, SIDE)), scorer.read_label(p)) for p in paths])
+        looking = seconds(lambda: look_at(paths, Looker(2)))
         whole = seconds(lambda: score_maps(paths, scorer, TWO, processes=1))
     print(
         f"{files} files: {wall[1]:.1f} s with one process, {wall[2]:.1f} s with two; "
-        f"{whole:.1f} s CPU, {reading:.1f} of it reading"
+        f"{whole:.1f} s CPU, {reading:.1f} of it reading; the look at all files before it takes {looking:.1f}"
     )
     return {
         "process_scaling_2": round(wall[1] / wall[2], 2),
         "png_share": round(reading / whole, 3),
+        "look_share": round(looking / whole, 3),
         "images_per_second": round(files / wall[1], 1),
     }
 
