@@ -12,7 +12,7 @@ import numpy as np
 
 from segkd.analysis.evidence import WIDTHS, Condition, Evidence, Learning, Sentence
 from segkd.analysis.summary import Curve, Group
-from segkd.experiment.outputs import write_text
+from segkd.disk import write_whole
 from segkd.frequency.rings import EDGES
 
 KINDS = ("clean", "stop", "noise", "low", "high")
@@ -41,7 +41,7 @@ def write_outputs(
         "images.csv": images_table(groups),
     }
     for name, text in texts.items():
-        write_text(folder / name, text)
+        write_whole(folder / name, text)
     return [folder / name for name in texts]
 
 

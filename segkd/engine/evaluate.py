@@ -1,6 +1,7 @@
 """Scores of a network on a split, at the size of the ground truth: the one path for validation and for tests."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -8,12 +9,18 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from segkd.datasets.loader import SegmentationDataset, evaluation_loader
+from segkd.engine.memory import out_of_memory
 from segkd.metrics.counts import ImageCounts, count_binary, count_classes
 from segkd.metrics.meter import Meter
 from segkd.metrics.protocol import PLAIN, Protocol
 from segkd.models.enlarge import enlarge
 from segkd.models.network import Network
 from segkd.types import Batch
+
+Seen = tuple[Batch, torch.Tensor, list[np.ndarray]]
+"""A batch, its float logits [b k h w], and its labels at their own size."""
+
+NO_ROOM = "{}: does not fit into the memory that is left. Shrink it, or score it on a larger machine."
 
 
 def nothing(batch: Batch, logits: torch.Tensor) -> None:
@@ -33,42 +40,81 @@ def evaluate(
     protocol: Protocol = PLAIN,
     advance: Callable[[int], None] = lambda n: None,
     look: Callable[[Batch, torch.Tensor], None] = nothing,
+    lost: dict[str, str] | None = None,
 ) -> Meter:
     """Predicts every image at the data's size, enlarges the logits bilinearly to the label's own size, and counts.
 
     For two classes the foreground is p >= `threshold` (as `protocol` says); for more, the largest logit. The images
     are shared among processes, and every process returns the meter of all. `advance(n)` is told of n more images,
-    `look` is shown every batch of this process and its float logits, both on the device.
+    `look` is shown every batch of this process and its float logits, both on the device. With `lost`, an image that
+    does not fit into the memory has no scores, and the reason is put there under its id.
     """
     meter = Meter(classes, protocol)
-    for batch, logits, labels in predicted(network, dataset, accelerator, batch_size, workers):
+    for batch, logits, labels in predicted(network, dataset, accelerator, batch_size, workers, lost):
         look(batch, logits)
         for id, one, label in zip(batch.ids, logits, labels):
-            meter.add(id, count(one, label, threshold, protocol))
+            with _losing(id, lost):
+                meter.add(id, count(one, label, threshold, protocol))
         advance(len(labels))
     if accelerator.num_processes > 1:
         merged = Meter(classes, protocol)
-        for part in gather_object([meter]):
+        for part, missed in gather_object([(meter, lost)]):
             merged.merge(part)
+            if lost is not None:
+                lost |= missed
         meter = merged
     return meter
 
 
 @torch.inference_mode()
 def predicted(
-    network: Network, dataset: SegmentationDataset, accelerator: Accelerator, batch_size: int, workers: int = 0
-) -> Iterator[tuple[Batch, torch.Tensor, list[np.ndarray]]]:
+    network: Network,
+    dataset: SegmentationDataset,
+    accelerator: Accelerator,
+    batch_size: int,
+    workers: int = 0,
+    lost: dict[str, str] | None = None,
+) -> Iterator[Seen]:
     """This process's share of a data set: batches and float logits [b k h w] on its device, labels at their own size.
 
-    The network is in evaluation mode until the last one is taken.
+    The network is in evaluation mode until the last one is taken. With `lost`, a batch that does not fit into the
+    memory is shown image by image, and an image that does not is left out and named there.
     """
     mine = range(accelerator.process_index, len(dataset), accelerator.num_processes)
     was_training = network.training
     network.eval()
     for batch, labels in evaluation_loader(dataset, mine, batch_size, workers):
-        there = batch.to(accelerator.device)
-        yield there, network(there.image).logits.float(), labels
+        yield from _seen(network, batch.to(accelerator.device), labels, lost)
     network.train(was_training)
+
+
+def _seen(network: Network, batch: Batch, labels: list[np.ndarray], lost: dict[str, str] | None) -> list[Seen]:
+    """What a network makes of a batch, whole or in parts as memory allows."""
+    try:
+        return [(batch, network(batch.image).logits.float(), labels)]
+    except Exception as error:
+        if lost is None or not out_of_memory(error):
+            raise
+    if len(labels) == 1:
+        lost[batch.ids[0]] = NO_ROOM.format(batch.ids[0])
+        return []
+    return [part for i in range(len(labels)) for part in _seen(network, _only(batch, i), labels[i : i + 1], lost)]
+
+
+def _only(batch: Batch, i: int) -> Batch:
+    image, clean, label = (whole[i : i + 1] for whole in (batch.image, batch.clean, batch.label))
+    return Batch(image, clean, label, None if batch.soft is None else batch.soft[i : i + 1], batch.ids[i : i + 1])
+
+
+@contextmanager
+def _losing(id: str, lost: dict[str, str] | None) -> Iterator[None]:
+    """Names an image that does not fit into the memory, where there is a place for that."""
+    try:
+        yield
+    except Exception as error:
+        if lost is None or not out_of_memory(error):
+            raise
+        lost[id] = NO_ROOM.format(id)
 
 
 def count(logits: torch.Tensor, label: np.ndarray, threshold: float, protocol: Protocol = PLAIN) -> ImageCounts:

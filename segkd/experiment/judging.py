@@ -68,7 +68,9 @@ def judge_network(config: Namespace, data: Data, name: str) -> Judged:
     sight = Sight(data, card, threshold_for(config, card), protocol, looks)
     skipped: dict[str, str] = {}
     records = open_split(data, config.split, console, card.classes, skipped)
-    meter = score_network(network, records, accelerator, sight)
+    meter = score_network(network, records, accelerator, sight, skipped)
+    if not meter.rows:
+        raise InputError(f"none of {len(records)} images could be scored. The first: {next(iter(skipped.values()))}")
     for doubt in network.doubts():
         warn(console, doubt)
     about = {

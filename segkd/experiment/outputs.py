@@ -7,11 +7,12 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from segkd.disk import dump_json, write_whole
 from segkd.experiment.judging import Judged
-from segkd.experiment.scoring import write_json
 from segkd.metrics.meter import LOWER_IS_BETTER, score_names
-from segkd.types import InputError
+from segkd.types import InputError, printable
 
 LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
@@ -31,16 +32,16 @@ def write_outputs(out: Path, judged: Sequence[Judged]) -> list[Path]:
     if out.suffix == ".json":
         if len(judged) > 1:
             raise InputError(f"--out {out}: {len(judged)} data sets need a folder, not one file.")
-        write_json(out, judged[0].result)
+        write_whole(out, scores_json(judged[0]))
         return [out.parent]
     folders = [out / one.name for one in judged] if len(judged) > 1 else [out]
     for one, folder in zip(judged, folders):
-        write_json(folder / "scores.json", one.result)
-        write_text(folder / "per_image.csv", per_image(one))
+        write_whole(folder / "scores.json", scores_json(one))
+        write_whole(folder / "per_image.csv", per_image(one))
         if len(one.meter.classes) == 2:
-            write_text(folder / "curves.csv", curves_of(one))
-    write_text(out / "scores.md", markdown(judged))
-    write_text(out / "scores.tex", latex(judged))
+            write_whole(folder / "curves.csv", curves_of(one))
+    write_whole(out / "scores.md", markdown(judged))
+    write_whole(out / "scores.tex", latex(judged))
     return folders
 
 
@@ -57,15 +58,17 @@ def refuse_unwritable(out: str | None) -> None:
         raise InputError(f"--out {out}: cannot write there: {error}.") from error
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a file whole or not at all, its folder made when missing."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(path.name + ".part")
-        part.write_text(text, encoding="utf-8", newline="")
-        os.replace(part, path)
-    except OSError as error:
-        raise InputError(f"--out {path}: cannot write there: {error}.") from error
+def scores_json(judged: Judged) -> str:
+    """The scores and what they depend on, as JSON; names that are no text (bytes that are not UTF-8) as escapes."""
+    return dump_json(_shown(judged.result)) + "\n"
+
+
+def _shown(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {_shown(key): _shown(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_shown(value) for value in content]
+    return printable(content) if isinstance(content, str) else content
 
 
 def per_image(judged: Judged) -> str:
@@ -77,9 +80,9 @@ def per_image(judged: Judged) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["id", *names, "fault"])
     for id, row in rows.items():
-        writer.writerow([id, *("" if math.isnan(row[name]) else repr(row[name]) for name in names), ""])
+        writer.writerow([printable(id), *("" if math.isnan(row[name]) else repr(row[name]) for name in names), ""])
     for id, fault in sorted(judged.skipped.items()):
-        writer.writerow([id, *("" for _ in names), fault])
+        writer.writerow([printable(id), *("" for _ in names), printable(fault)])
     return text.getvalue()
 
 
@@ -122,7 +125,7 @@ def latex(judged: Sequence[Judged]) -> str:
 
 def escape_latex(text: str) -> str:
     """Text that LaTeX prints as it is; "--" stays two hyphens, not a dash."""
-    return re.sub("-(?=-)", "-{}", "".join(LATEX.get(letter, letter) for letter in " ".join(text.split())))
+    return re.sub("-(?=-)", "-{}", "".join(LATEX.get(letter, letter) for letter in " ".join(printable(text).split())))
 
 
 def _groups(judged: Sequence[Judged]) -> list[tuple[list[str], list[Judged]]]:
@@ -143,4 +146,4 @@ def _values(judged: Judged, names: Sequence[str]) -> list[str]:
 
 
 def _plain(text: str) -> str:
-    return text.replace("|", "\\|")
+    return " ".join(printable(text).split()).replace("|", "\\|")

@@ -1,9 +1,8 @@
 """What is done with a trained network: scores, predictions, and a look at the data."""
 
-import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -15,6 +14,7 @@ from segkd.datasets.data import Data, Records, open_data
 from segkd.datasets.loader import SegmentationDataset
 from segkd.datasets.sheet import contact_sheet
 from segkd.datasets.transforms import Transform
+from segkd.disk import write_whole
 from segkd.engine.evaluate import evaluate
 from segkd.engine.record import number
 from segkd.engine.views import Looking, Looks, Untouched
@@ -70,8 +70,10 @@ class Sight:
         return network if self.looks == Looks() else Looking(network, self.looks, self.card.size)
 
 
-def score_network(network: Network, records: Records, accelerator: Accelerator, sight: Sight) -> Meter:
-    """The meter of a network on records, with a progress bar."""
+def score_network(
+    network: Network, records: Records, accelerator: Accelerator, sight: Sight, lost: dict[str, str] | None = None
+) -> Meter:
+    """The meter of a network on records, with a progress bar; images that do not fit into memory go to `lost`."""
     dataset = SegmentationDataset(records, sight.transform, 0)
     with ticking(make_console(accelerator.is_main_process), "scoring") as ticker:
         ticker(len(dataset))
@@ -85,6 +87,7 @@ def score_network(network: Network, records: Records, accelerator: Accelerator, 
             threshold=sight.threshold,
             protocol=sight.protocol,
             advance=ticker.move,
+            lost=lost,
         )
 
 
@@ -102,31 +105,17 @@ def describe(meter: Meter, about: dict) -> dict:
     }
 
 
-def write_json(path: Path, content: dict) -> None:
-    """Writes a file whole or not at all, its folder made when missing."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(path.name + ".part")
-        part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        os.replace(part, path)
-    except OSError as error:
-        raise InputError(f"--out {path}: cannot write there: {error}.") from error
-
-
 def draw_sheet(config: Namespace, data: Data) -> int:
     """Writes the contact sheet of a split."""
+    kind = Image.registered_extensions().get(Path(config.out).suffix.lower())
+    if kind not in ("PNG", "JPEG", "WEBP", "TIFF", "BMP"):
+        raise InputError(f"--out {config.out}: expected a picture file to write, such as sheet.png or sheet.jpg.")
     console = make_console(True)
     with ticking(console, "checking the data") as ticker:
         records, findings = open_data(data, [config.split], ticker)
     say_findings(console, findings)
     picture = contact_sheet(records[config.split], max(1, config.number))
-    try:
-        Path(config.out).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture).save(config.out)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"--out {config.out}: expected a picture file to write (sheet.png), found: {error}."
-        ) from error
+    write_whole(Path(config.out), partial(Image.fromarray(picture).save, format=kind))
     console.print(f"contact sheet: {config.out}")
     return 0
 

@@ -11,7 +11,8 @@ def evaluate(arguments: list[str]) -> int:
     judgement = judge(arguments)
     if judgement.out is None or not judgement.main:
         return judgement.status()
-    from segkd.experiment.outputs import write_outputs, write_text
+    from segkd.disk import write_whole
+    from segkd.experiment.outputs import write_outputs
 
     folders = write_outputs(judgement.out, judgement.judged)
     judgement.console.print(f"scores: {judgement.out}")
@@ -20,7 +21,7 @@ def evaluate(arguments: list[str]) -> int:
 
         for one, folder in zip(judgement.judged, folders):
             try:
-                write_text(folder / "report.html", page(one, ["segkd", "evaluate", *arguments]))
+                write_whole(folder / "report.html", page(one, ["segkd", "evaluate", *arguments]))
             except OSError as error:
                 raise InputError(f"{folder}/report.html: cannot be made: {error}.") from error
             judgement.console.print(f"page: {folder / 'report.html'}")
@@ -53,13 +54,13 @@ def _spectra(arguments: list[str]) -> int:
     from segkd.analysis.commands import analyse_spectra
     from segkd.analysis.figures import draw_figures
     from segkd.analysis.outputs import write_outputs
-    from segkd.experiment.outputs import write_text
+    from segkd.disk import write_whole
     from segkd.report.spectra import spectra_page
 
     found = analyse_spectra(arguments)
     write_outputs(found.groups, found.sentences, found.out, found.about)  # the numbers first: a figure costs none
     figures = draw_figures(found.groups, found.out / "figures")
-    write_text(found.out / "report.html", spectra_page(found.groups, found.sentences, figures, found.about))
+    write_whole(found.out / "report.html", spectra_page(found.groups, found.sentences, figures, found.about))
     for sentence in found.sentences:
         found.console.print(Text.assemble((f"{sentence.verdict}:", "bold"), f" {printable(sentence.text)}"))
     found.console.print(f"page: {found.out / 'report.html'}")

@@ -3,7 +3,6 @@
 import json
 import math
 from collections.abc import Sequence
-from html import escape
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,8 @@ from segkd.experiment.judging import Judged
 from segkd.metrics.meter import LOWER_IS_BETTER, Meter, score_names
 from segkd.report.charts import Axis, line_chart
 from segkd.report.gallery import Piece, chosen, pieces
+from segkd.report.text import escape
+from segkd.types import printable
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 """The browser itself refuses to fetch anything for the page."""
@@ -121,7 +122,7 @@ def _table(meter: Meter) -> str:
     rows = meter.rows
     given = {name for row in rows.values() for name in row}
     names = [name for name in score_names(len(meter.classes)) if name in given]
-    table = [[id, *(_rounded(row.get(name, math.nan)) for name in names)] for id, row in rows.items()]
+    table = [[printable(id), *(_rounded(row.get(name, math.nan)) for name in names)] for id, row in rows.items()]
     # "<" must not end the script element, whatever a file is called
     data = json.dumps({"names": ["id", *names], "rows": table}, ensure_ascii=True).replace("<", "\\u003c")
     heads = "".join(
@@ -170,7 +171,9 @@ def _settings(judged: Judged, command: Sequence[str]) -> str:
     texts = {"Command": " ".join(command)}
     for name in ("config.yaml", "environment.json"):
         path = judged.run / name if judged.run is not None else None
-        if path is not None and path.is_file():
+        if (
+            path is not None and path.is_file() and not path.is_symlink()
+        ):  # a link may lead to what is nobody's business
             texts[name] = path.read_text(encoding="utf-8", errors="replace")
     texts["Environment of this evaluation"] = json.dumps(surroundings(), indent=1)
     texts["scores.json"] = json.dumps(judged.result, indent=1)

@@ -4,7 +4,6 @@ import base64
 import json
 import math
 from collections.abc import Mapping, Sequence
-from html import escape
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from segkd.analysis.outputs import first_band, plain
 from segkd.analysis.summary import Curve, Group
 from segkd.frequency.rings import EDGES
 from segkd.report.page import head
+from segkd.report.text import escape
 
 TITLE = "Which frequencies are learned, and which are relied on"
 APART = (

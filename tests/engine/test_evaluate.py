@@ -63,3 +63,46 @@ def test_more_classes_take_the_largest_logit():
     logits[3] = 1
     counts = count(logits, np.full((8, 8), 3, np.uint8), 0.5)
     assert counts.confusion[3, 3] == 64 and counts.histogram is None
+
+
+class Small(Threshold):
+    """As `Threshold`, on a machine that holds `most` images at a time, and none that is all white at its corner."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most, self.calls = most, []
+
+    def forward(self, image):
+        self.calls.append(len(image))
+        if len(image) > self.most or (image[:, :, 0, 0] == 1).all():
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+        return super().forward(image)
+
+
+def test_an_image_that_does_not_fit_into_memory_loses_only_its_own_scores():
+    some = records([(32, 32), (64, 32), (48, 80), (32, 32)])
+    some.load(2)[0][:] = 255
+    dataset = SegmentationDataset(some, Transform((32, 32), None, 2, soft=False), seed=0)
+    lost: dict[str, str] = {}
+    network = Small(most=2)
+    meter = evaluate(network, dataset, ["a", "b"], Accelerator(cpu=True), batch_size=4, lost=lost)
+    assert sorted(meter.rows) == ["i0", "i1", "i3"] and list(lost) == ["i2"] and "memory" in lost["i2"]
+    assert network.calls == [4, 1, 1, 1, 1]
+    whole = evaluate(Threshold(), dataset, ["a", "b"], Accelerator(cpu=True), batch_size=4)
+    assert meter.rows["i1"] == whole.rows["i1"]
+    with pytest.raises(RuntimeError, match="allocate"):
+        evaluate(network, dataset, ["a", "b"], Accelerator(cpu=True), batch_size=4)
+
+
+def test_a_label_that_does_not_fit_into_memory_loses_only_its_own_scores(monkeypatch):
+    dataset = SegmentationDataset(records([(32, 32), (64, 32)]), Transform((32, 32), None, 2, soft=False), seed=0)
+
+    def scarce(logits, label, threshold, protocol):
+        if label.shape == (64, 32):
+            raise MemoryError
+        return count(logits, label, threshold, protocol)
+
+    monkeypatch.setattr("segkd.engine.evaluate.count", scarce)
+    lost: dict[str, str] = {}
+    meter = evaluate(Threshold(), dataset, ["a", "b"], Accelerator(cpu=True), batch_size=2, lost=lost)
+    assert list(meter.rows) == ["i0"] and list(lost) == ["i1"]
