@@ -5,6 +5,7 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -96,17 +97,25 @@ def read_json(path: Path, kind: Any, what: str) -> Any:
 
 def parse_json(text: str, kind: Any, expected: str) -> Any:
     """As `read_json`, for text; `expected` begins the sentence of the error."""
-    from pydantic import TypeAdapter, ValidationError  # slow to import
+    from pydantic import ValidationError  # slow to import
 
     try:
         json.loads(text, parse_float=_finite, parse_constant=_finite)
-        return TypeAdapter(kind).validate_json(text, strict=True)
+        return _adapter(kind).validate_json(text, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(step) for step in first["loc"])
         raise InputError(f"{expected}, found {f'at {place}: ' if place else ''}{first['msg']}.") from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"{expected}, found: {_reason(error)}.") from error
+
+
+@lru_cache(maxsize=64)
+def _adapter(kind: Any) -> Any:
+    """pydantic's reader of `kind`: slow to build, and lines are many."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
 
 
 def dump_json(content: Any, indent: int | None = 2) -> str:

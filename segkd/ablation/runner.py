@@ -16,7 +16,7 @@ from segkd.ablation.cell import STOPPED, State, read_state, write_state
 from segkd.ablation.identity import differences
 from segkd.ablation.progress import Watcher
 from segkd.ablation.resolve import Cell
-from segkd.engine.loop import interruption
+from segkd.engine.signals import interruption
 from segkd.types import InputError
 
 POLL = 0.5
@@ -243,7 +243,8 @@ def run_tasks(tasks: list[Task], engine: Engine, slots: int, out: Path, watcher:
     """
     waiting, active = deque(tasks), dict[int, tuple[Task, Job]]()
     splits = watcher.splits
-    with interruption() as signals:
+    with interruption() as told:
+        signals = told.received
         while active or (waiting and not signals):
             for slot in [s for s in range(slots) if s not in active and waiting and not signals]:
                 if waiting:

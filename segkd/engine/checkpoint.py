@@ -1,27 +1,45 @@
-"""The full training state on disk: written whole or not at all, read without unpickling code."""
+"""The full training state on disk: written whole or not at all, checked bit by bit, read without unpickling code."""
 
-import os
-from dataclasses import dataclass
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import IO, Any
 
 import torch
+from torch.optim.lr_scheduler import LambdaLR
 
+from segkd.disk import write_whole
 from segkd.engine.step import Engine
 from segkd.types import InputError
 
 
 @dataclass
 class Progress:
-    """Where the loop stands beside the engine: the best score so far and evaluations since."""
+    """Where the loop stands beside the engine.
+
+    Attributes:
+        best: the best score so far.
+        since_best: validations since then.
+        owed: the validation of this very step is still to come.
+        promises: what lies beside the checkpoint when it is named, and what it needs to go on when that is lost:
+            numbers and strings by name.
+    """
 
     best: float | None = None
     since_best: int = 0
+    owed: bool = False
+    promises: dict[str, Any] = field(default_factory=dict, compare=False)
 
 
 def save_checkpoint(path: Path, engine: Engine, progress: Progress) -> None:
-    """Writes the state of `engine` and `progress` to `path` atomically (a kill leaves the old file or the new)."""
+    """Writes the state of `engine` and `progress` to `path`: a kill or a power cut leaves the old file or the new.
+
+    Raises:
+        InputError: the disk is full, read-only, gone, ...; the older file stays.
+    """
     state = {
         "learner": engine.bare.state_dict(),
         "optimizer": engine.optimizer.state_dict(),
@@ -29,18 +47,50 @@ def save_checkpoint(path: Path, engine: Engine, progress: Progress) -> None:
         "scaler": engine.accelerator.scaler.state_dict() if engine.accelerator.scaler else {},
         "micro": engine.micro,
         "step": engine.step,
+        "total": engine.bare.total,
         "best": progress.best,
         "since_best": progress.since_best,
+        "owed": progress.owed,
+        "promises": dict(progress.promises),
         "circumstances": circumstances(engine),
     }
     state["schedule"].pop("lr_lambdas", None)  # functions of the configuration, not state
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    with part.open("wb") as file:
+    write_whole(path, lambda file: _save(state, file))
+
+
+def _save(state: Mapping[str, Any], file: IO[bytes]) -> None:
+    try:
         torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    except RuntimeError as error:  # what torch makes of a full disk says nothing of a disk
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, OSError):
+            cause = cause.__cause__ or cause.__context__
+        raise cause or error from error
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """What a checkpoint holds: tensors, numbers and strings by name, on the CPU. No code of the file is run.
+
+    Raises:
+        InputError: the file is missing, no checkpoint, or damaged, be it in a single bit.
+    """
+    try:
+        # torch writes a checksum beside each tensor, but reads without looking at it
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"its part {damaged} is damaged")
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        missing = {"learner", "optimizer", "schedule", "micro", "step", "circumstances"} - set(state)
+        if missing:
+            raise ValueError(f"it holds no {sorted(missing)[0]}")
+    except (RuntimeError, TypeError, ValueError, LookupError, OSError, EOFError, NotImplementedError, UnpicklingError,
+            zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
+        raise InputError(
+            f"{path}: expected the training state of a run, found a damaged file or another one ({_reason(error)}). "
+            "Restore the run's own file from a copy; or move this file away, and `--resume` starts the run over."
+        ) from error
+    return state
 
 
 def load_checkpoint(path: Path, engine: Engine) -> tuple[Progress, list[str]]:
@@ -49,28 +99,39 @@ def load_checkpoint(path: Path, engine: Engine) -> tuple[Progress, list[str]]:
     Raises:
         InputError: the file is damaged or belongs to another configuration.
     """
+    state = read_checkpoint(path)
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         engine.bare.load_state_dict(state["learner"])
         engine.optimizer.load_state_dict(state["optimizer"])
-    except (RuntimeError, KeyError, IndexError, ValueError, OSError, EOFError, UnpicklingError) as error:
+        engine.schedule.load_state_dict(state["schedule"] | {"lr_lambdas": [None] * len(engine.schedule.base_lrs)})
+        if engine.accelerator.scaler and state["scaler"]:
+            engine.accelerator.scaler.load_state_dict(state["scaler"])
+    except (RuntimeError, KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path}: expected the state of this run, found: {_reason(error)} "
             "Train anew into another folder, or restore the run's own file."
         ) from error
-    engine.schedule.load_state_dict(state["schedule"] | {"lr_lambdas": [None] * len(engine.schedule.base_lrs)})
-    if engine.accelerator.scaler and state["scaler"]:
-        engine.accelerator.scaler.load_state_dict(state["scaler"])
     engine.micro, engine.step = state["micro"], state["step"]
+    if state.get("total", engine.bare.total) != engine.bare.total:  # a longer training: the rate is another at once
+        for group, rate in zip(engine.optimizer.param_groups, _rates(engine)):
+            group["lr"] = rate
     engine.bare.arrive(engine.step / engine.bare.total)
     then, now = state["circumstances"], circumstances(engine)
-    changed = [f"{name}: {then[name]} then, {now[name]} now" for name in now if then[name] != now[name]]
-    return Progress(state["best"], state["since_best"]), changed
+    changed = [f"{name}: {then.get(name)} then, {now[name]} now" for name in now if then.get(name) != now[name]]
+    best, since, owed = state.get("best"), state.get("since_best", 0), state.get("owed", False)
+    return Progress(best, since, owed, state.get("promises", {})), changed
+
+
+def _rates(engine: Engine) -> list[float]:
+    """The rates of the schedule where it stands; its own `get_lr` warns when it is asked outside a step."""
+    schedule = engine.schedule
+    assert isinstance(schedule, LambdaLR)
+    return [float(base) * factor(schedule.last_epoch) for base, factor in zip(schedule.base_lrs, schedule.lr_lambdas)]
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, (KeyError, IndexError, UnpicklingError, EOFError)):
-        return "a file that is not a whole checkpoint."
+    if isinstance(error, (LookupError, UnpicklingError, EOFError)):
+        return "it is not a whole checkpoint"
     return (str(error).strip() or "nothing").splitlines()[0]
 
 

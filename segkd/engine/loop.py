@@ -4,19 +4,19 @@ import math
 import signal
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
+from typing import Any
 
 import torch
 
 from segkd.engine.checkpoint import Progress, save_checkpoint
 from segkd.engine.record import Recorder
+from segkd.engine.signals import Interrupted, Signals, interruption
 from segkd.engine.step import Engine, train_step
 from segkd.engine.watch import Watch
 from segkd.metrics.meter import Meter
-from segkd.types import Batch
+from segkd.types import Batch, InputError
 
 
 @dataclass(frozen=True)
@@ -68,57 +68,109 @@ class Reporter(ABC):
     def warn(self, sentence: str) -> None:
         """Something the user should know."""
 
+    @property
+    def deserted(self) -> bool:
+        """Whether nobody can hear it any more (`segkd train | head`)."""
+        return False
+
 
 @dataclass
 class Outputs:
-    """Where a run writes and to whom it speaks."""
+    """Where a run writes and to whom it speaks.
+
+    `validate` calls what it is given after every batch, which may leave by an exception; `keep` saves the student of
+    a validation and returns what the checkpoint shall promise of it.
+    """
 
     folder: Path
     recorder: Recorder
     reporter: Reporter
-    validate: Callable[[], Meter]
-    keep: Callable[[Meter], None]
+    validate: Callable[[Callable[[], None]], Meter]
+    keep: Callable[[Meter], dict[str, Any]]
 
 
 def train(engine: Engine, batches: Iterable[Batch], plan: Plan, progress: Progress, outputs: Outputs) -> str:
     """Trains until `plan.epochs` are done, patience ends, or a signal comes.
 
+    A validation comes after the checkpoint of its step, which owes it, and before one that does not: so a signal
+    leaves a validation at once, and a resumed run begins with it.
+
     Returns:
-        "done", "stopped early", or the name of the signal. The checkpoint is saved in every case.
+        "done", "stopped early", or the name of the signal. A checkpoint is saved in every case.
     """
     watch = Watch()
+    with interruption() as signals:
+        try:
+            if progress.owed:
+                _validate(engine, plan, progress, outputs, watch, signals)
+                _save(engine, progress, outputs)
+            ended = _ended(engine, plan, progress)
+            stream = iter(batches) if not ended else iter(())
+            while not ended:
+                ended = _advance(engine, _next(engine, stream, signals), plan, progress, outputs, watch, signals)
+            return ended
+        except Interrupted:
+            # half an accumulation cannot be saved, and other processes cannot be waited for: the last checkpoint serves
+            if engine.accelerator.sync_gradients and engine.accelerator.num_processes == 1:
+                _save(engine, progress, outputs)
+            return signals.last
+
+
+def _next(engine: Engine, stream: Iterator[Batch], signals: Signals) -> Batch:
+    """The next batch; a signal need not wait for it, but where leaving would lose steps it waits a while."""
+    accelerator = engine.accelerator
+    between = engine.micro % accelerator.gradient_accumulation_steps == 0
+    with signals.waiting(patient=accelerator.num_processes > 1 or not between):
+        return next(stream)
+
+
+def _advance(
+    engine: Engine,
+    batch: Batch,
+    plan: Plan,
+    progress: Progress,
+    outputs: Outputs,
+    watch: Watch,
+    signals: Signals,
+) -> str:
+    """One micro-step and what is due after it; how the training ended, or "" while it goes on."""
+    terms = train_step(engine, batch.to(engine.accelerator.device))
+    outputs.recorder.collect(terms, len(batch.ids))
+    # a checkpoint in the middle of an accumulation would lose gradients
+    whole = engine.accelerator.sync_gradients
+    loss = None
+    if whole and (engine.step % plan.log_every == 0 or engine.micro % plan.per_epoch == 0):
+        loss = outputs.recorder.train(
+            engine.step,
+            engine.micro / plan.per_epoch,
+            [float(group["lr"]) for group in engine.optimizer.param_groups if not group["disturbs"]],
+            engine.accelerator.num_processes,
+        )
+    outputs.reporter.advance(engine, loss)
+    if not whole:
+        return ""
+    progress.owed = plan.validates(engine.micro, engine.accelerator.gradient_accumulation_steps)
+    signalled = _anywhere(engine, signals, outputs.reporter)
+    saves = engine.micro % plan.per_epoch == 0 or engine.step % plan.save_every == 0
+    if saves or progress.owed or signalled:
+        _save(engine, progress, outputs)
+    if progress.owed and not signalled:
+        _validate(engine, plan, progress, outputs, watch, signals)
+        _save(engine, progress, outputs)
+        signalled = _anywhere(engine, signals, outputs.reporter)
+    for sentence in outputs.recorder.faults():
+        outputs.reporter.warn(sentence)
+    return signalled or _ended(engine, plan, progress)
+
+
+def _ended(engine: Engine, plan: Plan, progress: Progress) -> str:
     if engine.micro >= plan.total:
         return "done"
-    with interruption() as signals:
-        for batch in batches:
-            terms = train_step(engine, batch.to(engine.accelerator.device))
-            outputs.recorder.collect(terms, len(batch.ids))
-            # a checkpoint in the middle of an accumulation would lose gradients
-            whole = engine.accelerator.sync_gradients
-            loss = None
-            if whole and (engine.step % plan.log_every == 0 or engine.micro % plan.per_epoch == 0):
-                loss = outputs.recorder.train(
-                    engine.step,
-                    engine.micro / plan.per_epoch,
-                    [float(group["lr"]) for group in engine.optimizer.param_groups if not group["disturbs"]],
-                    engine.accelerator.num_processes,
-                )
-            outputs.reporter.advance(engine, loss)
-            due = whole and plan.validates(engine.micro, engine.accelerator.gradient_accumulation_steps)
-            if due:
-                _validate(engine, plan, progress, outputs, watch)
-            signalled = _anywhere(engine, signals) if whole else ""
-            ended = engine.micro >= plan.total or _out_of_patience(plan, progress)
-            saves = engine.micro % plan.per_epoch == 0 or engine.step % plan.save_every == 0
-            if whole and (saves or due or signalled or ended):
-                _save(engine, progress, outputs)
-            if signalled or ended:
-                return signalled or ("done" if engine.micro >= plan.total else "stopped early")
-    raise RuntimeError("the stream of batches ended before the training did")
+    return "stopped early" if plan.patience is not None and progress.since_best >= plan.patience else ""
 
 
-def _validate(engine: Engine, plan: Plan, progress: Progress, outputs: Outputs, watch: Watch) -> None:
-    meter = outputs.validate()
+def _validate(engine: Engine, plan: Plan, progress: Progress, outputs: Outputs, watch: Watch, signals: Signals) -> None:
+    meter = outputs.validate(signals.obey if engine.accelerator.num_processes == 1 else lambda: None)
     whole, rest = divmod(engine.micro, plan.per_epoch)
     epoch = engine.micro / plan.per_epoch if rest else whole
     scores = meter.scores()
@@ -126,50 +178,40 @@ def _validate(engine: Engine, plan: Plan, progress: Progress, outputs: Outputs, 
     better = not math.isnan(score) and (progress.best is None or score > progress.best)
     progress.best = score if better else progress.best
     progress.since_best = 0 if better else progress.since_best + 1
+    progress.owed = False
     outputs.recorder.scores(engine.step, epoch, scores, meter.per_class())
     if better or progress.best is None:
-        outputs.keep(meter)  # where the score is not defined on val, the last weights are better than none
+        # where the score is not defined on val, the last weights are better than none
+        progress.promises |= outputs.keep(meter)
     outputs.reporter.validated(epoch, scores, better)
     for sentence in watch.judge(plan.select, score) + watch.look(meter, last=engine.micro >= plan.total):
         outputs.reporter.warn(sentence)
 
 
 def _save(engine: Engine, progress: Progress, outputs: Outputs) -> None:
+    """The checkpoint; what it promises is on the disk before it is named."""
     if engine.accelerator.is_main_process:
+        _refuse_gone(outputs.folder)
+        outputs.recorder.flush()
+        progress.promises["lines"] = outputs.recorder.lines
         save_checkpoint(outputs.folder / "checkpoints" / "last.pt", engine, progress)
     engine.accelerator.wait_for_everyone()
 
 
-def _out_of_patience(plan: Plan, progress: Progress) -> bool:
-    return plan.patience is not None and progress.since_best >= plan.patience
+def _refuse_gone(folder: Path) -> None:
+    if not folder.is_dir():
+        raise InputError(
+            f"{folder}: expected the run folder, found it gone: it was deleted or renamed while the training ran. A "
+            "renamed one goes on under its new name: segkd train --resume NEW_NAME. Else train anew with --out."
+        )
 
 
-def _anywhere(engine: Engine, signals: list[str]) -> str:
+def _anywhere(engine: Engine, signals: Signals, reporter: Reporter) -> str:
     """The signal that any process got, so that all leave at the same step."""
+    if reporter.deserted and not signals.received:
+        signals.received.append("SIGPIPE")
     if engine.accelerator.num_processes == 1:
-        return signals[-1] if signals else ""
-    number = signal.Signals[signals[-1]].value if signals else 0
+        return signals.last
+    number = signal.Signals[signals.last].value if signals.last else 0
     told = engine.accelerator.gather(torch.tensor([number], device=engine.accelerator.device)).max().item()
     return signal.Signals(int(told)).name if told else ""
-
-
-@contextmanager
-def interruption() -> Iterator[list[str]]:
-    """Collects Ctrl-C and SIGTERM instead of dying of them; a second Ctrl-C ends at once."""
-    received: list[str] = []
-
-    def note(number: int, _: FrameType | None) -> None:
-        if received and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        received.append(signal.Signals(number).name)
-
-    try:
-        former = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread: signals are not ours to handle
-        yield received
-        return
-    try:
-        yield received
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)

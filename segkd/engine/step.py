@@ -7,7 +7,7 @@ import torch
 from accelerate import Accelerator
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LambdaLR
 
 from segkd.engine.learner import Learner
 from segkd.types import Batch, InputError
@@ -36,7 +36,7 @@ class Engine:
     learner: nn.Module
     bare: Learner
     optimizer: Any
-    schedule: LRScheduler
+    schedule: LambdaLR
     clip: float
     seed: int
     micro: int = 0

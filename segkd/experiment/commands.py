@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,12 +23,16 @@ if TYPE_CHECKING:
 
 def train(arguments: list[str]) -> int:
     """`segkd train`: trains into a run folder; 0 when done, 128 + number when a signal stopped it."""
+    from segkd.experiment.folder import restore_config
+
     parser = training_parser()
     parser.add_argument("--out", type=str, default=None, metavar="RUN", help="the run folder to make (new or empty)")
     parser.add_argument("--resume", type=str, default=None, metavar="RUN", help="a run folder to go on with")
     resumed = _value_of(arguments, "--resume")
     if resumed is not None:
-        _refuse_no_run(resumed)
+        restored = restore_config(Path(resumed))
+        if restored:
+            print(f"warning: {restored}", file=sys.stderr)
         arguments = ["--config", str(Path(resumed) / "config.yaml"), *arguments]
     config = parse(parser, arguments)
     if resumed is None and config.out is None:
@@ -40,7 +45,8 @@ def train(arguments: list[str]) -> int:
     outcome = run_training(parser, config, folder, resume=resumed is not None, overfit=config.overfit_one_batch)
     score = "no score yet" if outcome.best is None else f"best val {outcome.select} {outcome.best:.4f}"
     if outcome.how.startswith("SIG"):
-        print(f"{outcome.how}: saved ({score}). Go on with: segkd train --resume {folder}")
+        where = sys.stderr if outcome.how == "SIGPIPE" else sys.stdout
+        print(f"{outcome.how}: saved ({score}). Go on with: segkd train --resume {folder}", file=where)
         return 128 + signal.Signals[outcome.how].value
     if config.overfit_one_batch:
         return _verdict(outcome.best, outcome.select)

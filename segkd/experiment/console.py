@@ -1,7 +1,9 @@
 """What the user sees: progress bars, one line per validation, the table of scores."""
 
+import os
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,11 +24,24 @@ def make_console(main: bool) -> Console:
 
 
 class PlainConsole(Console):
-    """Prints strings as they are, but for control characters: colours come from `style`, never from the text."""
+    """Prints strings as they are, but for control characters: colours come from `style`, never from the text.
+
+    Attributes:
+        deserted: nobody reads what it prints any more.
+    """
+
+    deserted = False
 
     def print(self, *objects: Any, **options: Any) -> None:
         """As rich's, with every string made printable."""
         super().print(*(printable(one) if isinstance(one, str) else one for one in objects), **options)
+
+    def on_broken_pipe(self) -> None:
+        """Whoever read has left (`segkd train | head`): silence from here on, where rich would end the program."""
+        self.quiet = self.deserted = True
+        with suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
 
 
 class Ticker:
@@ -81,6 +96,11 @@ class TrainingReporter(Reporter):
     def warn(self, sentence: str) -> None:
         """Prints a warning."""
         warn(self.console, sentence)
+
+    @property
+    def deserted(self) -> bool:
+        """Whether nobody reads the console any more."""
+        return isinstance(self.console, PlainConsole) and self.console.deserted
 
 
 def warn(console: Console, sentence: str, word: str = "warning") -> None:

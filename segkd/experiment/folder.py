@@ -1,6 +1,5 @@
 """A run folder: made, refused, resumed, described."""
 
-import json
 import os
 import platform
 import subprocess
@@ -13,8 +12,10 @@ import torch
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 
-from segkd.engine.checkpoint import circumstances
+from segkd.disk import dump_json, read_json, write_whole
+from segkd.engine.checkpoint import circumstances, read_checkpoint
 from segkd.engine.step import Engine
+from segkd.experiment.lock import LOCK
 from segkd.experiment.settings import read_layer
 from segkd.types import InputError
 
@@ -24,47 +25,94 @@ PACKAGES = (
 )  # fmt: skip
 
 
+NOT_BEGUN = ("config.yaml", "config.yaml.part", LOCK)
+"""What a run folder may hold whose training never began."""
+
+MAY_CHANGE = (
+    "engine.save_every", "engine.log_every", "engine.threads", "engine.device", "data.workers", "data.cache_gb",
+)  # fmt: skip
+"""Settings that a resumed run may change: the weights do not depend on them, or in the last bits alone."""
+
+
 def checkpoint_of(folder: Path) -> Path:
     """Where the training state of a run lies."""
     return folder / "checkpoints" / "last.pt"
 
 
-def claim_folder(folder: Path, parser: ArgumentParser, config: Namespace, resume: bool) -> None:
+def claim_folder(folder: Path, parser: ArgumentParser, config: Namespace, resume: bool) -> dict[str, list[Any]]:
     """Makes a run folder and writes its whole resolved configuration, or opens it to go on.
 
     `segkd train --config RUN/config.yaml --out ANOTHER` reruns it.
 
+    Returns:
+        settings that a resumed run changes: key -> [then, now].
+
     Raises:
         InputError: the folder is in use and `resume` is off, or the configuration is not the run's own.
     """
-    if resume:
-        _refuse_changes(folder, parser, config)
-        return
+    changed = changes(folder, parser, config) if resume else {}
+    if not resume:
+        refuse_used(folder)
+    if changed or not resume:
+        write_whole(folder / "config.yaml", resolved_text(parser, config))
+    return changed
+
+
+def refuse_used(folder: Path) -> None:
+    """Raises InputError unless a new run may begin in `folder`."""
     used = (not folder.is_dir()) if folder.exists() else False
-    # a folder that holds a configuration alone never began: its data may have been at fault
-    if used or (folder.is_dir() and any(path.name != "config.yaml" for path in folder.iterdir())):
+    # a folder that holds a configuration alone never began: its data may have been at fault, or a kill came first
+    if used or (folder.is_dir() and any(path.name not in NOT_BEGUN for path in folder.iterdir())):
         raise InputError(
             f"--out {folder}: expected a folder that is new or empty, found one in use. "
             f"Give another, or go on with it: segkd train --resume {folder}"
         )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        part = folder / "config.yaml.part"
-        part.write_text(resolved_text(parser, config), encoding="utf-8")
-        os.replace(part, folder / "config.yaml")
-    except OSError as error:
-        raise InputError(f"--out {folder}: cannot write there: {error}.") from error
 
 
-def _refuse_changes(folder: Path, parser: ArgumentParser, config: Namespace) -> None:
+def changes(folder: Path, parser: ArgumentParser, config: Namespace) -> dict[str, list[Any]]:
+    """What differs from the run's own configuration: key -> [then, now].
+
+    Raises:
+        InputError: something differs that the weights depend on. More epochs may follow, fewer not.
+    """
     then, now = flat(read_layer(folder / "config.yaml")), flat(yaml.safe_load(resolved_text(parser, config)))
-    changed = [f"{key}: {then.get(key)} then, {now.get(key)} now" for key in sorted(then.keys() | now.keys())
-               if then.get(key) != now.get(key)]  # fmt: skip
-    if changed:
+    changed = {key: [then.get(key), now.get(key)] for key in sorted(then.keys() | now.keys())
+               if then.get(key) != now.get(key)}  # fmt: skip
+    longer = int(now["engine.epochs"]) > int(then.get("engine.epochs") or 0)
+    fine = (*MAY_CHANGE, *(["engine.epochs"] if longer else []))
+    bad = [f"{key}: {before} then, {after} now" for key, (before, after) in changed.items() if key not in fine]
+    if bad:
         raise InputError(
             f"--resume {folder}: a run goes on as it was configured, but these settings differ: "
-            f"{'; '.join(changed[:5])}. Leave them out, or start a new run with --out."
+            f"{'; '.join(bad[:5])}. Leave them out, or start a new run with --out. May change: engine.epochs (more of "
+            f"them), {', '.join(MAY_CHANGE)}."
         )
+    return changed
+
+
+def restore_config(folder: Path) -> str:
+    """Puts the configuration back that a power cut took, from the checkpoint, which keeps a copy; says so.
+
+    Returns:
+        the sentence to say; "" when nothing was missing.
+
+    Raises:
+        InputError: there is neither a configuration nor a checkpoint: nothing was trained there.
+    """
+    path = folder / "config.yaml"
+    if path.is_file() and path.read_bytes().strip(b"\0 \r\n\t"):
+        return ""
+    found = "an empty one" if path.is_file() else "none"
+    if not checkpoint_of(folder).is_file():
+        raise InputError(
+            f"--resume {folder}: expected a run folder with a config.yaml, found {found} and no checkpoint: nothing "
+            f"was trained there yet. Start it: segkd train ... --out {folder}"
+        )
+    text = read_checkpoint(checkpoint_of(folder)).get("promises", {}).get("config")
+    if not text:
+        raise InputError(f"{path}: expected the run's configuration, found {found}. Restore it from a copy.")
+    write_whole(path, text)
+    return f"{path}: found {found} (a power cut?); restored from the checkpoint."
 
 
 def save_environment(folder: Path, engine: Engine, about: dict[str, Any]) -> None:
@@ -102,10 +150,9 @@ def note_seconds(folder: Path, seconds: float) -> None:
 def read_environment(folder: Path) -> list[dict[str, Any]]:
     """What each session of a run depended on, the first one first; [] when there is nothing to read."""
     try:
-        sessions = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_json(folder / "environment.json", list[dict[str, Any]], "the sessions of a run")
+    except InputError:
         return []
-    return sessions if isinstance(sessions, list) else []
 
 
 def resolved_text(parser: ArgumentParser, config: Namespace) -> str:
@@ -144,9 +191,7 @@ def _version(name: str) -> str | None:
 
 
 def _write_environment(folder: Path, sessions: list[dict[str, Any]]) -> None:
-    part = folder / "environment.json.part"
-    part.write_text(json.dumps(sessions, indent=2), encoding="utf-8")
-    os.replace(part, folder / "environment.json")
+    write_whole(folder / "environment.json", dump_json(sessions))
 
 
 def _git(folder: Path, *arguments: str) -> str:

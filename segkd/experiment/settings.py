@@ -76,6 +76,8 @@ class EngineSettings:
         for name in ("epochs", "accumulate", "log_every", "save_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"engine.{name} must be at least 1, found {getattr(self, name)}.")
+        if self.threads is not None and not 1 <= self.threads <= 1024:
+            raise InputError(f"engine.threads is 1 to 1024, or null for torch's choice, found {self.threads}.")
         if self.patience is not None and self.patience < 1:
             raise InputError(f"engine.patience must be at least 1, or null to never stop early, found {self.patience}.")
 

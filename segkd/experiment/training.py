@@ -1,13 +1,13 @@
 """`segkd train`: rooms joined into one run."""
 
-import os
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState, GradientState
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
@@ -22,10 +22,19 @@ from segkd.engine.optim import build_optimizer, build_schedule
 from segkd.engine.record import Recorder
 from segkd.engine.step import Engine
 from segkd.experiment.console import make_console, say_findings, ticking, training_reporter, warn
-from segkd.experiment.folder import checkpoint_of, claim_folder, note_seconds, save_environment
+from segkd.experiment.folder import (
+    checkpoint_of,
+    claim_folder,
+    note_seconds,
+    refuse_used,
+    resolved_text,
+    save_environment,
+)
+from segkd.experiment.lock import holding
 from segkd.experiment.meeting import introduce
+from segkd.experiment.processes import make_accelerator
 from segkd.experiment.settings import EngineSettings, instantiate
-from segkd.experiment.validation import Validation
+from segkd.experiment.validation import Validation, lost_student
 from segkd.metrics.meter import LOWER_IS_BETTER, score_names
 from segkd.models.complexity import complexity
 from segkd.models.store import ModelCard
@@ -54,76 +63,75 @@ def run_training(parser: ArgumentParser, config: Namespace, folder: Path, *, res
     if config.seed < 0:
         raise InputError(f"seed must be 0 or more, found {config.seed}.")
     accelerator = make_accelerator(config.engine)
-    console = make_console(accelerator.is_main_process)
+    console, main = make_console(accelerator.is_main_process), accelerator.is_main_process
     torch.manual_seed(config.seed)
     objects = instantiate(parser, config)
     select = _select(objects)
-    if accelerator.is_main_process:
-        claim_folder(folder, parser, config, resume)
-    accelerator.wait_for_everyone()
+    if main and not resume:
+        refuse_used(folder)  # before anything of ours lies there
+    with holding(folder, "--resume" if resume else "--out") if main else nullcontext("") as said:
+        if said:
+            warn(console, said)
+        changed = claim_folder(folder, parser, config, resume) if main else {}
+        accelerator.wait_for_everyone()
+        session = _Session(accelerator, console, folder, parser, config, resume, resolved_text(parser, config), changed)
+        how, best = _train(session, objects, overfit, select)
+        seconds = time.perf_counter() - start
+        if main:
+            note_seconds(folder, seconds)
+    return Outcome(how, select, best, seconds)
+
+
+@dataclass(frozen=True)
+class _Session:
+    """This start or resumption of a run: `text` is its configuration, `changed` what a resumed one has changed."""
+
+    accelerator: Accelerator
+    console: Console
+    folder: Path
+    parser: ArgumentParser
+    config: Namespace
+    resume: bool
+    text: str
+    changed: dict[str, list[Any]]
+
+
+def _train(session: _Session, objects: Namespace, overfit: bool, select: str) -> tuple[str, float | None]:
+    """How it ended, and the best score."""
+    accelerator, console, folder, seed = session.accelerator, session.console, session.folder, session.config.seed
     with ticking(console, "checking the data") as ticker:
         records, findings = open_data(objects.data, ["train", "val"], ticker)
     say_findings(console, findings)
     if overfit:
         records = _one_batch(objects, records)
-    dataset = _train_set(objects, records["train"], config.seed)
-    batches = _batches(accelerator, objects, len(dataset), config.seed)
+    dataset = _train_set(objects, records["train"], seed)
+    batches = _batches(accelerator, objects, len(dataset), seed)
     steps = batches.per_epoch // objects.engine.accumulate
-    introduce(objects, dataset, steps, lambda: instantiate(parser, config).model)
-    engine = _engine(accelerator, objects, objects.engine.epochs * batches.per_epoch, config.seed)
-    progress = _resumed(engine, folder, console) if resume else Progress()
+    introduce(objects, dataset, steps, lambda: instantiate(session.parser, session.config).model)
+    engine = _engine(accelerator, objects, objects.engine.epochs * batches.per_epoch, seed)
+    progress = _resumed(engine, session, objects.engine.epochs * batches.per_epoch)
     _refuse_wrong_output(engine, objects.data)
-    _describe(engine, objects.data, findings.about, folder, console)
+    _describe(engine, objects.data, findings.about, session)
 
-    recorder = Recorder(folder, engine.step if engine.micro else -1, accelerator.is_main_process)
-    card, plan = _card(config, objects.data), _plan(objects, batches.per_epoch, select)
+    recorder = Recorder(
+        folder,
+        engine.step if engine.micro else -1,
+        accelerator.is_main_process,
+        owed=progress.owed,
+        promised=progress.promises.get("lines"),
+    )
+    card, plan = _card(session.config, objects.data), _plan(objects, batches.per_epoch, select)
     validation = Validation(
         engine, objects.data, records["val"], recorder, folder, card, objects.evaluation, plan.per_epoch
     )
     batches.start = engine.micro
     loader = train_loader(dataset, batches, objects.data.workers)
     with recorder, training_reporter(console, select, plan.epochs, engine.micro, plan.total) as reporter:
+        for sentence in recorder.faults():
+            reporter.warn(sentence)
         validation.begin()
         how = train(engine, loader, plan, progress, Outputs(folder, recorder, reporter, validation, validation.keep))
-    seconds = time.perf_counter() - start
-    if accelerator.is_main_process:
-        note_seconds(folder, seconds)
-    return Outcome(how, select, progress.best, seconds)
-
-
-def make_accelerator(settings: Namespace) -> Accelerator:
-    """The accelerator of this process, its precision checked against the device."""
-    if settings.threads is not None:
-        if settings.threads < 1:
-            raise InputError(
-                f"engine.threads must be at least 1, or null for torch's choice, found {settings.threads}."
-            )
-        torch.set_num_threads(settings.threads)
-    # Accelerate keeps its state for the life of the process, which may train more than once
-    AcceleratorState._reset_state()
-    GradientState._reset_state()
-    cpu = settings.device == "cpu"
-    if settings.precision == "fp16" and (cpu or not torch.cuda.is_available()):
-        raise InputError("engine.precision fp16 needs a GPU: a CPU has no use for it. Choose bf16 or no.")
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    try:
-        accelerator = Accelerator(
-            cpu=cpu,
-            mixed_precision=settings.precision,
-            gradient_accumulation_steps=settings.accumulate,
-            step_scheduler_with_optimizer=False,
-        )
-        found = accelerator.num_processes
-    except ValueError as error:  # a launcher's variables are there, but not all of them
-        if world == 1:
-            raise InputError(f"engine: {error}") from error
-        found = 1
-    if world != found:
-        raise InputError(
-            f"WORLD_SIZE says {world} processes, but {found} found each other. "
-            "Start several with `accelerate launch` or `torchrun`: torchrun --nproc_per_node N -m segkd.cli train ..."
-        )
-    return accelerator
+    return how, progress.best
 
 
 def _train_set(objects: Namespace, records: Records, seed: int) -> SegmentationDataset:
@@ -175,24 +183,35 @@ def _refuse_wrong_output(engine: Engine, data: Data) -> None:
         )
 
 
-def _resumed(engine: Engine, folder: Path, console: Console) -> Progress:
-    path = checkpoint_of(folder)
-    if not path.is_file():
+def _resumed(engine: Engine, session: _Session, total: int) -> Progress:
+    """Where the training goes on; puts `engine` there, which ends after `total` micro-steps."""
+    path, console = checkpoint_of(session.folder), session.console
+    progress = Progress()
+    if session.resume and not path.is_file():
         console.print("no checkpoint yet: starting over")
-        return Progress()
-    progress, changed = load_checkpoint(path, engine)
-    console.print(f"going on from step {engine.step}")
-    for sentence in changed:
-        warn(console, f"the last bits may differ from an unbroken run: {sentence}")
+    elif session.resume:
+        progress, differing = load_checkpoint(path, engine)
+        console.print(f"going on from step {engine.step}")
+        for key, (then, now) in session.changed.items():
+            rates = ". The learning rate follows the longer schedule from here on" if key == "engine.epochs" else ""
+            console.print(f"{key}: {then} until here, {now} from here on{rates}")
+        for sentence in differing:
+            warn(console, f"the last bits may differ from an unbroken run: {sentence}")
+        lost = lost_student(session.folder, progress)
+        if lost:
+            progress.best, progress.since_best, progress.owed = None, 0, engine.micro >= total
+            warn(console, lost)
+    progress.promises["config"] = session.text
     return progress
 
 
-def _describe(engine: Engine, data: Data, about: str, folder: Path, console: Console) -> None:
+def _describe(engine: Engine, data: Data, about: str, session: _Session) -> None:
     """Says how large the model is, and keeps that with what the run depends on."""
     cost = complexity(engine.bare.student, data.shape)
-    console.print(f"model: {type(engine.bare.student).__name__}, {cost}")
+    session.console.print(f"model: {type(engine.bare.student).__name__}, {cost}")
     if engine.accelerator.is_main_process:
-        save_environment(folder, engine, {"data": about, "complexity": vars(cost)})
+        changed = {"changed": session.changed} if session.changed else {}
+        save_environment(session.folder, engine, {"data": about, "complexity": vars(cost), **changed})
 
 
 def _plan(objects: Namespace, per_epoch: int, select: str) -> Plan:

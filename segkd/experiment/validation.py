@@ -1,8 +1,10 @@
 """What a validation does: scores, pictures for TensorBoard, and the best student on disk."""
 
+import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import torch
 
@@ -10,6 +12,7 @@ from segkd.datasets.data import Data, Records
 from segkd.datasets.loader import SegmentationDataset, collate
 from segkd.datasets.transforms import Transform
 from segkd.engine.bands import BandErrors
+from segkd.engine.checkpoint import Progress
 from segkd.engine.evaluate import evaluate, nothing, predicted
 from segkd.engine.panels import disturbed_panel, panel
 from segkd.engine.record import Recorder, number
@@ -63,8 +66,12 @@ class Validation:
                 self.bands(batch, logits)
             self._record_bands(self.bands)
 
-    def __call__(self) -> Meter:
-        """The meter of the val split; pictures, the teacher's quality and band errors go to TensorBoard."""
+    def __call__(self, pause: Callable[[], None]) -> Meter:
+        """The meter of the val split; pictures, the teacher's quality and band errors go to TensorBoard.
+
+        `pause` is called after every batch, and may leave by an exception: nothing is written by then but what a
+        resumed run takes back.
+        """
         engine, network = self.engine, self.engine.bare.kept
         if engine.accelerator.is_main_process:
             picture, quality = panel(network, engine.bare.distiller, self.few)
@@ -79,6 +86,7 @@ class Validation:
             engine.accelerator,
             batch_size=self.data.batch_size,
             threshold=self.settings.threshold,
+            advance=lambda _: pause(),
             look=self.bands or nothing,
         )
         if self.bands is not None:
@@ -105,11 +113,50 @@ class Validation:
         self.recorder.scalars("disturbance", {**quality, **report.scalars}, step)
         self.recorder.note("disturbance", step, {**quality, **report.record})
 
-    def keep(self, meter: Meter) -> None:
-        """Saves the student as the best so far."""
+    def keep(self, meter: Meter) -> dict[str, Any]:
+        """Saves the student as the best so far; returns what the checkpoint shall promise of it."""
         if not self.engine.accelerator.is_main_process:
-            return
+            return {}
         scores = {name: number(value) for name, value in meter.scores().items()}
         threshold = meter.threshold() if len(self.data.classes) == 2 else 0.5
         card = replace(self.card, threshold=threshold, scores=scores, step=self.engine.step)
         save_student(self.folder, self.engine.bare.kept, card)
+        return {"student_step": self.engine.step, "student_sha256": student_digest(self.folder)}
+
+
+def student_digest(folder: Path) -> str:
+    """SHA-256 of the weights of a run's student; "" when there are none to read."""
+    try:
+        return hashlib.sha256((folder / "student.safetensors").read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
+def lost_student(folder: Path, progress: Progress) -> str:
+    """The sentence to say when the student that the checkpoint promises is not there whole; "" when it is.
+
+    A validation that a kill cut off from its checkpoint leaves a younger student: it comes again and writes the same.
+    """
+    path, promised = folder / "student.safetensors", progress.promises.get("student_sha256")
+    if promised is None or student_digest(folder) == promised:
+        return ""
+    found = _step_of(path)
+    if found is not None and found > progress.promises.get("student_step", 0):
+        return ""
+    best = "" if progress.best is None else f" (score {progress.best:.4f})"
+    return (
+        f"{path}: the best student of step {progress.promises.get('student_step')}{best} is missing or damaged, and "
+        "its weights are nowhere else. The next validation's student is kept, whatever its score, and is the best "
+        "from there on."
+    )
+
+
+def _step_of(path: Path) -> int | None:
+    """The step that a file of weights was saved at, None when there is no whole file."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return int((file.metadata() or {})["step"])
+    except (SafetensorError, OSError, KeyError, ValueError):
+        return None

@@ -1,7 +1,10 @@
+import random
+
 import pytest
 import torch
 
-from segkd.engine.checkpoint import Progress, load_checkpoint, save_checkpoint
+from segkd.engine.checkpoint import Progress, load_checkpoint, read_checkpoint, save_checkpoint
+from segkd.engine.optim import Optim, build_schedule
 from segkd.engine.step import train_step
 from segkd.types import InputError
 from tests.engine.test_step import make_engine
@@ -29,12 +32,57 @@ def test_a_failed_write_leaves_the_old_checkpoint(tmp_path, make_batch, monkeypa
 
     def torn(state, file):
         file.write(b"half")
-        raise OSError("no space left on device")
+        try:
+            raise OSError(28, "No space left on device")
+        except OSError as error:
+            raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 64 vs 0") from error
 
     monkeypatch.setattr(torch, "save", torn)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(InputError, match="No space left"):
         save_checkpoint(path, engine, Progress())
-    assert path.read_bytes() == before
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_flipped_bit_anywhere_is_refused_or_changes_nothing(tmp_path):
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, make_engine(), Progress(best=0.5, promises={"lines": 3}))
+    good, whole = path.read_bytes(), read_checkpoint(path)
+    draw, refused = random.Random(0), 0
+    for _ in range(150):
+        content = bytearray(good)
+        content[draw.randrange(len(good))] ^= 1 << draw.randrange(8)
+        path.write_bytes(content)
+        try:
+            found = read_checkpoint(path)
+        except InputError as error:
+            assert "last.pt" in str(error)
+            refused += 1
+        else:
+            assert str(found) == str(whole)
+    assert refused > 50
+
+
+def test_where_the_loop_stands_comes_back(tmp_path):
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, make_engine(), Progress(0.5, 2, owed=True, promises={"lines": 3, "config": "seed: 0"}))
+    progress, _ = load_checkpoint(path, make_engine())
+    assert progress == Progress(0.5, 2, owed=True) and progress.promises == {"lines": 3, "config": "seed: 0"}
+
+
+def test_a_longer_training_follows_its_own_schedule_at_once(tmp_path, make_batch):
+    path, engine = tmp_path / "last.pt", make_engine()
+    optim = Optim(lr=0.1, schedule="linear", warmup=0.0, average=None)
+    engine.schedule = build_schedule(optim, engine.optimizer, 2)
+    for _ in range(2):
+        train_step(engine, make_batch(soft=False))
+    engine.bare.total = 2
+    assert engine.optimizer.param_groups[0]["lr"] == 0
+    save_checkpoint(path, engine, Progress())
+    longer = make_engine()
+    longer.schedule, longer.bare.total = build_schedule(optim, longer.optimizer, 8), 8
+    load_checkpoint(path, longer)
+    assert longer.optimizer.param_groups[0]["lr"] == pytest.approx(0.1 * 6 / 8)
+    assert longer.bare.distiller.progress == 2 / 8
 
 
 def test_it_says_which_circumstances_differ(tmp_path):

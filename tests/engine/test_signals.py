@@ -1,0 +1,56 @@
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from segkd.engine.signals import STOPPING, Interrupted, interruption
+
+TWICE = """
+import os, signal, threading
+from segkd.engine.signals import interruption
+with interruption():
+    os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), signal.SIGINT)
+    threading.Event().wait()
+"""
+
+
+def test_signals_are_noted_and_handlers_come_back():
+    before = [signal.getsignal(number) for number in STOPPING]
+    with interruption() as signals:
+        assert signals.last == ""
+        signals.obey()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert signals.received == ["SIGTERM"] and signals.last == "SIGTERM"
+        with pytest.raises(Interrupted):
+            signals.obey()
+        with pytest.raises(Interrupted), signals.waiting(patient=False):
+            raise AssertionError("nothing is waited for once a signal has come")
+        with signals.waiting(patient=True):
+            pass
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert signals.last == "SIGHUP"
+    assert [signal.getsignal(number) for number in STOPPING] == before and signal.alarm(0) == 0
+
+
+def test_a_signal_ends_a_wait():
+    with interruption() as signals, pytest.raises(Interrupted), signals.waiting(patient=False):
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise AssertionError("the wait went on")
+
+
+def test_what_nohup_hides_stays_hidden():
+    former = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with interruption() as signals:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signals.received == []
+    finally:
+        signal.signal(signal.SIGHUP, former)
+
+
+def test_a_second_interrupt_ends_at_once_whatever_the_process_waits_for():
+    done = subprocess.run([sys.executable, "-c", TWICE], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 130 and "interrupted twice" in done.stderr and "Traceback" not in done.stderr
