@@ -1,45 +1,91 @@
 """Every image and mask is read once before epoch 1, and every fault is named by file, all in one report."""
 
-from collections import Counter
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
+from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
-from segkd.datasets.files import Pair, listed
-from segkd.datasets.labels import LabelCode
-from segkd.datasets.pictures import PLAIN, How, read_image, read_mask
+from segkd.datasets.deep import SWAPPED
+from segkd.datasets.files import Pair
+from segkd.datasets.labels import resize_label
+from segkd.datasets.pictures import PLAIN, How, Seen, view_image, view_mask
+from segkd.datasets.unfit import Unfit
 from segkd.types import InputError
 
 SMALLEST = 4
 """Pixels a side below which a random crop may hold nothing."""
 
+AHEAD = 200e6
+"""Pixels that are decoded ahead at most: threads must not fill the memory with large pictures."""
+
 
 @dataclass
 class Reading:
-    """What reading one pair gave: arrays, or the sentence that says what is wrong with it."""
+    """What reading one pair gave: arrays and what else the files tell, or what is wrong with them.
+
+    Attributes:
+        counts: the raw values of the mask and the pixels of each.
+        small: the raw values that are left at the size that the network sees.
+        undecided: image and mask are turned differently, and their sizes fit either way.
+    """
 
     pair: Pair
     image: np.ndarray | None = None
     raw: np.ndarray | None = None
-    fault: str | None = None
+    fault: InputError | None = None
+    counts: tuple[np.ndarray, np.ndarray] = (np.zeros(0, np.int64), np.zeros(0, np.int64))
+    small: np.ndarray | None = None
+    seen_image: Seen = field(default_factory=Seen)
+    seen_mask: Seen = field(default_factory=Seen)
+    undecided: bool = False
 
 
 @dataclass
 class Audit:
-    """Counts of raw mask values per file, the faults found, and the fault of each stem that has one (`bad`)."""
+    """What reading all files told; all by stem.
+
+    Attributes:
+        counts: the raw values of each mask and their pixels.
+        small: the raw values of each mask that are left at the size that the network sees.
+        images: what each image's file tells besides its pixels.
+        masks: likewise each mask's.
+        undecided: image files of the pairs whose EXIF orientations differ though their sizes fit either way.
+        faults: what is wrong with each pair that cannot be used.
+    """
 
     counts: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
-    faults: list[str] = field(default_factory=list)
-    bad: dict[str, str] = field(default_factory=dict)
+    small: dict[str, np.ndarray] = field(default_factory=dict)
+    images: dict[str, Seen] = field(default_factory=dict)
+    masks: dict[str, Seen] = field(default_factory=dict)
+    undecided: dict[str, Path] = field(default_factory=dict)
+    faults: dict[str, InputError] = field(default_factory=dict)
+
+    def take(self, reading: Reading) -> None:
+        """Keeps what one reading told, but for its arrays."""
+        stem = reading.pair.stem
+        if reading.fault is not None:
+            self.faults[stem] = reading.fault
+            return
+        self.counts[stem] = reading.counts
+        self.images[stem], self.masks[stem] = reading.seen_image, reading.seen_mask
+        if reading.small is not None:
+            self.small[stem] = reading.small
+        if reading.undecided:
+            self.undecided[stem] = reading.pair.image
 
     @property
     def total(self) -> np.ndarray:
         """Pixels of each raw value over all files, int64 [65536]."""
+        return self.of(self.counts)
+
+    def of(self, stems: Sequence[str] | dict) -> np.ndarray:
+        """Pixels of each raw value over some files, int64 [65536]."""
         total = np.zeros(65536, np.int64)
-        for values, numbers in self.counts.values():
+        for values, numbers in (self.counts[stem] for stem in stems if stem in self.counts):
             total[values] += numbers
         return total
 
@@ -50,21 +96,20 @@ class Audit:
         return list(sets.most_common(1)[0][0]) if sets else np.flatnonzero(self.total).tolist()
 
 
-def read_pair(pair: Pair, how: How = PLAIN) -> Reading:
-    """Image and raw mask of one pair, checked against each other; never raises for a bad file."""
+def read_pair(pair: Pair, how: How = PLAIN, size: tuple[int, int] | None = None) -> Reading:
+    """Image and raw mask of one pair, checked against each other and counted; never raises for a bad file.
+
+    `size` (height, width) is what the network sees.
+    """
     try:
-        image, raw = read_image(pair.image, how), read_mask(pair.mask, how)
+        (image, seen_image), (raw, seen_mask) = view_image(pair.image, how), view_mask(pair.mask, how)
+        undecided = _orientations(pair, image.shape[:2], seen_image, raw.shape, seen_mask, how)
+        if min(raw.shape) < SMALLEST:
+            raise Unfit(pair.image, f"expected at least {SMALLEST} pixels a side", "Remove the pair", _size(raw.shape))
     except InputError as error:
-        return Reading(pair, fault=str(error))
-    if image.shape[:2] != raw.shape:
-        return Reading(
-            pair,
-            fault=f"{pair.mask}: expected {_size(image)} pixels like {pair.image.name}, found {_size(raw)}. "
-            "Save the mask at the image's size (an image with an EXIF orientation counts as it is displayed).",
-        )
-    if min(raw.shape) < SMALLEST:
-        return Reading(pair, fault=f"{pair.image}: expected at least {SMALLEST} pixels a side, found {_size(image)}.")
-    return Reading(pair, image, raw)
+        return Reading(pair, fault=error)
+    small = None if size is None else np.unique(resize_label(raw, size))
+    return Reading(pair, image, raw, None, count(raw), small, seen_image, seen_mask, undecided)
 
 
 def read_all(
@@ -73,88 +118,80 @@ def read_all(
     audit: Audit,
     advance: Callable[[], None],
     how: How = PLAIN,
+    size: tuple[int, int] | None = None,
 ) -> None:
-    """Reads `pairs` in threads, in order: counts raw values into `audit`, hands every good reading to `keep`."""
+    """Reads `pairs` in threads, in order: `audit` takes what each tells, and `keep` every good reading."""
     with ThreadPoolExecutor() as pool:
-        for start in range(0, len(pairs), 256):  # in chunks, so that decoded images do not pile up
-            for reading in pool.map(partial(read_pair, how=how), pairs[start : start + 256]):
-                advance()
-                if reading.fault is not None or reading.raw is None:
-                    audit.faults.append(str(reading.fault))
-                    audit.bad[reading.pair.stem] = str(reading.fault)
-                    continue
-                audit.counts[reading.pair.stem] = np.unique(reading.raw, return_counts=True)
+        for reading in _ahead(pool, pairs, how, size):
+            advance()
+            audit.take(reading)
+            if reading.fault is None:
                 keep(reading)
 
 
-def refuse_faults(audit: Audit, pairs: Sequence[Pair], code: LabelCode, classes: int) -> None:
-    """Raises one InputError that names every fault by file and says what to write."""
-    faults = list(audit.faults)
-    masks = {pair.stem: pair.mask for pair in pairs}
-    unknown = code.unknown(audit.total)
-    for value in unknown:
-        files = [(stem, n[list(v).index(value)]) for stem, (v, n) in audit.counts.items() if value in v]
-        stem, pixels = files[0]
-        faults.append(
-            f"{masks[stem]}: raw value {value} ({pixels} pixels here; it occurs in {len(files)} files) is not a class. "
-            + _advice_for(value, classes, np.flatnonzero(audit.total).tolist())
-        )
-    if not faults:
-        return
-    text = f"{len(faults)} faults in the data:\n{listed(faults)}"
-    if unknown:
-        text += f"\nRead as: {code.rule}.\nFound raw values: {_summary(audit.total)}.\n" + _remedy(audit.total, classes)
-    raise InputError(text)
+def count(raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The values of a raw mask, ascending, and the pixels of each."""
+    numbers = np.bincount(raw.ravel())
+    values = np.flatnonzero(numbers)
+    return values, numbers[values]
 
 
-def forgive_faults(audit: Audit, pairs: Sequence[Pair], code: LabelCode) -> dict[str, str]:
-    """The fault of every pair that cannot be used, by stem, when the others can: then the audit forgets them."""
-    faults = dict(audit.bad)
+def _ahead(
+    pool: ThreadPoolExecutor, pairs: Sequence[Pair], how: How, size: tuple[int, int] | None
+) -> Iterator[Reading]:
+    """The readings in order, at most `AHEAD` pixels before the one that is asked for."""
+    waiting: deque[tuple[Future[Reading], int]] = deque()
+    pixels = 0
     for pair in pairs:
-        values = audit.counts.get(pair.stem, (np.zeros(0, int), None))[0]
-        stray = [int(value) for value in values if not code.known[value]]
-        if stray:
-            faults[pair.stem] = f"{pair.mask}: raw value {stray[0]} is not a class. Read as: {code.rule}."
-    if len(faults) == len(pairs):
-        return {}
-    audit.faults.clear()
-    for stem in faults:
-        audit.counts.pop(stem, None)
-    return faults
+        more = _pixels(pair.image) + _pixels(pair.mask)
+        while waiting and pixels + more > AHEAD:
+            future, fewer = waiting.popleft()
+            pixels -= fewer
+            yield future.result()
+        waiting.append((pool.submit(read_pair, pair, how, size), more))
+        pixels += more
+    while waiting:
+        yield waiting.popleft()[0].result()
 
 
-def _advice_for(value: int, classes: int, values: Sequence[int]) -> str:
-    if value == 255 and classes > 2 and len(values) > 2:
-        return (
-            "A mask of 0 and 255 would be read as class 255; "
-            "if 255 marks pixels to leave out, write data.ignore: [255]."
+def _pixels(path: Path) -> int:
+    """Pixels of a picture by its head; 0 of a file that reading will refuse."""
+    try:
+        if not path.is_file():
+            return 0
+        with path.open("rb") as file, Image.open(file) as picture:
+            return picture.size[0] * picture.size[1]
+    except Exception:
+        return 0
+
+
+def _orientations(pair: Pair, image: tuple, seen_image: Seen, mask: tuple, seen_mask: Seen, how: How) -> bool:
+    """Whether the sizes leave open which EXIF orientation is meant.
+
+    Raises:
+        InputError: the sizes differ; with the cure, where reading orientations or not makes them equal.
+    """
+    otherwise = _swapped(image, seen_image) == _swapped(mask, seen_mask)  # sizes, were data.exif the other
+    if image == mask:
+        return how.exif and otherwise and seen_image.tag != seen_mask.tag
+    found = f"expected {_size(image)} pixels like {pair.image.name}, found {_size(mask)}"
+    kind = "the mask has another size than its image"
+    if otherwise and how.exif:
+        raise Unfit(
+            pair.mask,
+            "the mask fits its image as it is stored, not as its EXIF orientation turns it",
+            "Write data.exif: false, which leaves orientations out, when the masks were drawn on the pixels as stored",
+            found,
         )
-    if value == 255 and classes > 2:
-        return f"A mask of 0 and 255 would be read as class 255, but data.classes names {classes}: name two, or map it."
-    return f"Classes are 0..{classes - 1}: map it in data.label_map, or leave its pixels out with data.ignore."
+    if otherwise:
+        raise Unfit(pair.mask, kind, "Write data.exif: true: their EXIF orientations make them fit", found)
+    cure = "Save the mask at the image's size (an image with an EXIF orientation counts as it is displayed)"
+    raise Unfit(pair.mask, kind, cure, found)
 
 
-def _remedy(total: np.ndarray, classes: int) -> str:
-    values = np.flatnonzero(total).tolist()
-    if classes == 2 and values == [0, 1, 255]:
-        return (
-            "If some masks are 0/1 and others 0/255, write `data.label_map: {0: 0, 1: 1, 255: 1}`; "
-            "if 255 marks pixels to leave out, write `data.ignore: [255]`."
-        )
-    if classes == 2 and len(values) > 3 and values == list(range(len(values))):
-        return f"These look like the numbers of {len(values)} classes: name them all in data.classes, or map them."
-    if classes == 2 and len(values) > 3:
-        return "These look like grey levels: write `data.threshold: 128` to read values above 128 as class 1."
-    suggestion = ", ".join(f"{raw}: {target}" for target, raw in enumerate(values[:classes]))
-    rest = f", and `ignore: {values[classes:]}`" if len(values) > classes else ""
-    return f"A map to start from, in the data layer: `label_map: {{{suggestion}}}`{rest}."
+def _swapped(shape: tuple, seen: Seen) -> tuple:
+    return shape[1::-1] if seen.tag in SWAPPED else tuple(shape[:2])
 
 
-def _summary(total: np.ndarray) -> str:
-    values = np.flatnonzero(total)
-    shares = [f"{v} ({100 * total[v] / total.sum():.1f} %)" for v in values[:12]]
-    return ", ".join(shares) + (f" and {len(values) - 12} more" if len(values) > 12 else "")
-
-
-def _size(array: np.ndarray) -> str:
-    return f"{array.shape[1]}x{array.shape[0]}"
+def _size(shape: Sequence[int]) -> str:
+    return f"{shape[1]}x{shape[0]}"

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from segkd.datasets.audit import Audit, Reading, forgive_faults, read_all, read_pair, refuse_faults
+from segkd.datasets.audit import Audit, Reading, read_all, read_pair
+from segkd.datasets.colours import NAMED, parse_colours
 from segkd.datasets.embedded import Embedded, draw_sample
+from segkd.datasets.faults import forgive_faults, refuse_faults
 from segkd.datasets.files import SPLITS, Pair, listed, pair_files, split_pairs
-from segkd.datasets.labels import LabelCode, code_from_map, code_from_threshold, guess_code
+from segkd.datasets.labels import LabelCode, code_from_colours, code_from_map, code_from_threshold, guess_code
+from segkd.datasets.notes import notes_on, values_in_use
 from segkd.datasets.pictures import How
 from segkd.datasets.transforms import Augment
 from segkd.types import InputError, LayerPath
@@ -40,6 +43,10 @@ class Data:
             and a raw value is its class for more.
         ignore: raw mask values whose pixels count in no loss and no score.
         threshold: for two classes in grey masks: raw values above it are class 1.
+        colours: for masks in colours: class name -> [r, g, b] or '#rrggbb' (or a list of such strings), "ignore" for
+            those to leave out; or the label map of CVAT, a file below `root`.
+        range: the image values that become black and white, for images of more than 8 bits or of real numbers; the
+            whole range of 8 or 16 bits when null.
         exif: images and masks are turned as their EXIF orientation says; false leaves them as they are stored.
         max_megapixels: larger pictures are refused before they are decoded.
         size: height and width that images are trained and predicted at: one number or [height, width].
@@ -61,6 +68,8 @@ class Data:
     label_map: dict[int, int] | None = None
     ignore: list[int] = field(default_factory=list)
     threshold: int | None = None
+    colours: NAMED | str | None = None
+    range: tuple[float, float] | None = None
     exif: bool = True
     max_megapixels: float = 150.0
     size: int | tuple[int, int] = 160
@@ -77,7 +86,9 @@ class Data:
     @property
     def how(self) -> How:
         """How the files are read."""
-        return How(exif=self.exif, max_megapixels=self.max_megapixels)
+        root = Path(str(self.root or ".")).expanduser()
+        colours = None if self.colours is None else parse_colours(self.colours, self.classes, root)
+        return How(self.exif, self.range, colours, self.max_megapixels)
 
 
 @dataclass(frozen=True)
@@ -141,9 +152,9 @@ def _open_folder(
     skipped: dict[str, str] | None,
 ) -> tuple[dict[str, Records], Findings]:
     pairs = [pair for members in splits.values() for pair in members]
-    audit, cache = Audit(), _Cache(limit=data.cache_gb * 1e9)
+    audit, cache, how = Audit(), _Cache(limit=data.cache_gb * 1e9), data.how
     advance(len(pairs))
-    read_all(pairs, cache.keep, audit, partial(advance, 0), data.how)
+    read_all(pairs, cache.keep, audit, partial(advance, 0), how, data.shape)
     # where bad files are forgiven, one stray value must not change how the others are read
     code = label_code(data, np.flatnonzero(audit.total).tolist() if skipped is None else audit.usual)
     if skipped is not None:
@@ -151,10 +162,10 @@ def _open_folder(
         splits = {name: [pair for pair in some if pair.stem not in skipped] for name, some in splits.items()}
         cache.kept = {stem: arrays for stem, arrays in cache.kept.items() if stem not in skipped}
         pairs = [pair for pair in pairs if pair.stem not in skipped]
-    refuse_faults(audit, pairs, code, len(data.classes))
+    refuse_faults(audit, pairs, code, data.classes)
     kept = {stem: (image, code(raw)) for stem, (image, raw) in cache.kept.items()}
     records = {
-        name: Records(name, tuple(p.stem for p in members), partial(_load, members, kept, code, data.how))
+        name: Records(name, tuple(p.stem for p in members), partial(_load, members, kept, code, how))
         for name, members in splits.items()
     }
     total = audit.total
@@ -164,7 +175,9 @@ def _open_folder(
         for c, name in enumerate(data.classes)
     )
     memory = f"cached in memory ({cache.bytes / 1e9:.2f} GB)" if kept else "read from disk each time"
-    return records, Findings(f"{found} images; {code.rule}; pixels: {shares}; {memory}")
+    parts = [f"{found} images", code.rule, f"pixels: {shares}", values_in_use(audit), memory]
+    about = "; ".join(part for part in parts if part)
+    return records, Findings(about, notes_on(audit, code, data.classes, splits, data.shape))
 
 
 def _refuse_empty_classes(data: Data, code: LabelCode, total: np.ndarray, training: bool) -> None:
@@ -215,6 +228,8 @@ def _open_embedded(embedded: Embedded, classes: int, wanted: Sequence[str]) -> t
 
 def label_code(data: Data, values: Sequence[int]) -> LabelCode:
     """How masks that hold `values` are read: as `data` says, else guessed."""
+    if data.colours is not None:
+        return code_from_colours(len(data.classes))
     if data.threshold is not None:
         return code_from_threshold(data.threshold, data.ignore)
     if data.label_map is not None:
@@ -249,5 +264,17 @@ def _check_settings(data: Data) -> None:
         faults.append("data.threshold is for two classes without a data.label_map")
     if data.augment is not None and data.augment.quarter_turns and data.shape[0] != data.shape[1]:
         faults.append(f"data.augment.quarter_turns needs a square data.size, found {list(data.shape)}")
+    faults += _how_faults(data)
     if faults:
         raise InputError("in the data settings:\n" + listed(faults))
+
+
+def _how_faults(data: Data) -> list[str]:
+    faults = []
+    if data.colours is not None and (data.label_map or data.ignore or data.threshold is not None):
+        faults.append("data.colours says the class of each colour: take data.label_map, ignore and threshold away")
+    if data.range is not None and not data.range[0] < data.range[1]:
+        faults.append(f"data.range is {list(data.range)}; give [black, white], black < white")
+    if not data.max_megapixels > 0:
+        faults.append(f"data.max_megapixels is {data.max_megapixels}; it must be above 0")
+    return faults

@@ -60,6 +60,12 @@ def code_from_map(label_map: Mapping[int, int], ignore: Sequence[int], classes: 
     return LabelCode(table, known, f"label_map {words}{skipped}")
 
 
+def code_from_colours(classes: int) -> LabelCode:
+    """The code of masks whose colours were read as class numbers and `IGNORE` already."""
+    code = code_from_map({number: number for number in range(classes)}, [IGNORE], classes)
+    return LabelCode(code.table, code.known, "colours are the classes")
+
+
 def code_from_threshold(threshold: int, ignore: Sequence[int] = ()) -> LabelCode:
     """Two classes: raw values above `threshold` are class 1 (the saliency convention is 128), but for `ignore`."""
     table = (np.arange(65536) > threshold).astype(np.uint8)
@@ -76,8 +82,8 @@ def guess_code(values: Sequence[int], ignore: Sequence[int], classes: int) -> La
     return code_from_map({raw: raw for raw in range(classes) if raw not in ignore}, ignore, classes)
 
 
-def resize_label(label: UInt8[np.ndarray, "h w"], size: tuple[int, int]) -> UInt8[np.ndarray, "h2 w2"]:
-    """`label` at `size` (h, w) by nearest-exact: pixel centres map to pixel centres, so nothing shifts."""
+def resize_label(label: Integer[np.ndarray, "h w"], size: tuple[int, int]) -> Integer[np.ndarray, "h2 w2"]:
+    """`label` (uint8 or uint16) at `size` (h, w) by nearest-exact: centres map to centres, so nothing shifts."""
     return cv2.resize(label, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
 
 

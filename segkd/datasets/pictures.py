@@ -1,21 +1,21 @@
-"""One picture file read: an image as RGB, a mask as raw whole numbers."""
+"""One picture file read: an image as RGB, a mask as raw whole numbers, and what else the file tells."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from segkd.datasets.colours import Colour, Colours
+from segkd.datasets.deep import describe_tiff, is_deep, read_deep
+from segkd.datasets.masks import mask_values, whole_numbers
+from segkd.datasets.unfit import Unfit
 from segkd.types import InputError
 
 # Pillow's own limit is a Python warning first and an error without a remedy later: `How.max_megapixels` stands for it
 Image.MAX_IMAGE_PIXELS = None
-
-Colour = tuple[int, int, int]
-"""Red, green and blue, 0..255."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class How:
 
     exif: bool = True
     range: tuple[float, float] | None = None
-    colours: tuple[tuple[Colour, int], ...] | None = None
+    colours: Colours | None = None
     max_megapixels: float = 150.0
 
 
@@ -48,85 +48,185 @@ BACK = {
 }
 """What brings a picture that was turned as an EXIF orientation says back to how it is stored."""
 
+DEEP = (0.0, 65535.0)
+"""The values that become 0 and 255 in images of more than 8 bits, unless `How.range` says others."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a file tells besides its pixels.
+
+    Attributes:
+        tag: its EXIF orientation, 1 to 8.
+        lossy: it is a JPEG.
+        values: smallest and largest value of an image that is not read as plain 8 bits.
+        scale: the values that became 0 and 255 there.
+        left_out: what was not read, in a few words each.
+        palette: the colours of the numbers in use, of a mask whose palette is no scale of greys.
+    """
+
+    tag: int = 1
+    lossy: bool = False
+    values: tuple[float, float] | None = None
+    scale: tuple[float, float] = (0.0, 255.0)
+    left_out: tuple[str, ...] = ()
+    palette: Mapping[int, Colour] = field(default_factory=dict)
+
 
 def read_image(path: Path, how: How = PLAIN) -> UInt8[np.ndarray, "h w 3"]:
-    """An image as RGB uint8 [h w 3], turned as its EXIF tag says. Raises InputError naming the file."""
-    with open_picture(path, how) as upright:
-        if upright.mode == "F":
-            raise InputError(
-                f"{path}: expected whole numbers per pixel, found real numbers. Save it with 8 or 16 bits."
-            )
-        if upright.mode.startswith("I"):  # 16-bit grey: Pillow's conversion would clip all above 255 to white
-            grey = (np.clip(np.asarray(upright), 0, 65535) // 257).astype(np.uint8)
-            return np.repeat(grey[..., None], 3, axis=-1)
-        return np.asarray(upright.convert("RGB"))
+    """An image as RGB uint8 [h w 3]. Raises InputError naming the file."""
+    return view_image(path, how)[0]
 
 
 def read_mask(path: Path, how: How = PLAIN) -> np.ndarray:
-    """A mask as raw integers uint8 or uint16 [h w], turned as its EXIF tag says; palette masks give their indices.
+    """A mask as raw integers uint8 or uint16 [h w]: its class numbers where `how` names colours, else its values.
+
+    A palette gives its indices, but one that holds nothing but greys gives its greys.
 
     Raises:
         InputError: names the file that is not such a mask.
     """
-    with open_picture(path, how) as picture:
-        raw = np.asarray(picture)
-    if raw.dtype == bool:
-        raw = raw.astype(np.uint8)
-    if raw.ndim == 3 and raw.shape[2] == 2:  # grey with alpha
-        raw = raw[..., 0]
-    if raw.ndim == 3:
-        if (raw[..., :3] != raw[..., :1]).any():
-            raise InputError(
-                f"{path}: expected one class value per pixel, found a colour image ({picture.mode}). "
-                "Save the mask as an indexed or grey image whose values are the classes."
-            )
-        raw = raw[..., 0]
-    raw = raw.astype(raw.dtype.newbyteorder("="), copy=False)  # a TIFF may hold the other byte order
-    if raw.dtype == np.int32 and raw.min() >= 0 and raw.max() < 65536:
-        raw = raw.astype(np.uint16)
-    if raw.dtype not in (np.uint8, np.uint16):
-        raise InputError(f"{path}: expected whole numbers 0..65535 per pixel, found {picture.mode} ({raw.dtype}).")
-    return raw
+    return view_mask(path, how)[0]
 
 
-@contextmanager
-def open_picture(path: Path, how: How = PLAIN) -> Iterator[Image.Image]:
+def open_picture(path: Path, how: How = PLAIN) -> Image.Image:
     """The decoded picture of a file, turned as `how` says.
 
     Raises:
         InputError: names the file that is none, is damaged, or is larger than `how.max_megapixels`.
     """
-    if path.exists() and not path.is_file():  # a pipe would be waited for, for ever
-        raise InputError(f"{path}: expected a picture file, found no regular file. Take it out of the folder.")
-    try:
-        # not by its name: Pillow 13 maps plain TIFFs into memory then, and misreads those with an orientation of 5 to 8
-        with path.open("rb") as file, Image.open(file) as picture:
-            refuse_large(path, picture.size, how)
-            loaded = _turned(picture, how.exif)
-    except InputError:
-        raise
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
-        raise InputError(f"{path}: expected a readable image, found: {error}. Replace or remove the file.") from error
-    with loaded:
-        yield loaded
+    return _open(path, how).picture
 
 
-def _turned(picture: Image.Image, exif: bool) -> Image.Image:
-    """The picture, loaded, as its orientation tag says, or as it is stored."""
-    if picture.format != "TIFF":
-        picture.load()
-        return ImageOps.exif_transpose(picture) if exif else picture
-    tag = picture.getexif().get(ExifTags.Base.Orientation, 1)
-    picture.load()  # turns a TIFF and drops its tag
-    return picture.transpose(BACK[tag]) if tag in BACK and not exif else picture
+def view_image(path: Path, how: How = PLAIN) -> tuple[UInt8[np.ndarray, "h w 3"], Seen]:
+    """As `read_image`, with what else the file tells."""
+    opened = _open(path, how)
+    picture, left_out = opened.picture, list(opened.left_out)
+    if picture.mode in ("LA", "PA", "RGBA", "RGBX") and _varies(picture.getchannel(len(picture.getbands()) - 1)):
+        left_out.append("bands after the third" if opened.format == "TIFF" else "transparency")
+    raw = opened.values
+    if raw is None and picture.mode[0] not in "IF":
+        if "transparency" in picture.info and picture.mode == "P":
+            picture = picture.convert("RGBA")  # Pillow warns of one step
+        raw = np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
+    raw = np.asarray(picture) if raw is None else raw[..., :3]
+    if raw.dtype == np.uint8 and how.range is None:
+        return raw, Seen(opened.tag, opened.lossy, left_out=tuple(left_out))
+    levels, values, scale = _levels(path, raw, how)
+    if how.range is None and values[0] < scale[0]:
+        left_out.append(f"values below {scale[0]:g}")
+    if how.range is None and values[1] > scale[1]:
+        left_out.append(f"values above {scale[1]:g}")
+    rgb = levels if levels.ndim == 3 else np.repeat(levels[..., None], 3, axis=-1)
+    return rgb, Seen(opened.tag, opened.lossy, values, scale, tuple(left_out))
+
+
+def view_mask(path: Path, how: How = PLAIN) -> tuple[np.ndarray, Seen]:
+    """As `read_mask`, with what else the file tells."""
+    opened = _open(path, how)
+    raw, palette, alpha = mask_values(path, opened.picture, opened.values, how.colours)
+    left_out = (*opened.left_out, *(("transparency",) if alpha else ()))
+    return whole_numbers(path, raw), Seen(opened.tag, opened.lossy, left_out=left_out, palette=palette)
 
 
 def refuse_large(path: Path, size: tuple[int, int], how: How = PLAIN) -> None:
     """Raises InputError where a picture of `size` (width, height) is larger than `how.max_megapixels`."""
     megapixels = size[0] * size[1] / 1e6
     if megapixels > how.max_megapixels:
-        raise InputError(
-            f"{path}: {size[0]}x{size[1]} pixels are {megapixels:.0f} megapixels, and at most {how.max_megapixels:g} "
-            f"are read, so that no small file can fill the memory. If the file is sound, write data.max_megapixels: "
-            f"{int(megapixels) + 1} (or --max-megapixels {int(megapixels) + 1}, where the command has it)."
+        more = int(megapixels) + 1
+        raise Unfit(
+            path,
+            f"larger than the {how.max_megapixels:g} megapixels that are read, lest small files fill the memory",
+            f"If the file is sound, write data.max_megapixels: {more} (or --max-megapixels {more})",
+            f"{size[0]}x{size[1]} pixels, {megapixels:.0f} megapixels",
         )
+
+
+@dataclass(frozen=True)
+class _Opened:
+    picture: Image.Image
+    format: str
+    tag: int
+    left_out: tuple[str, ...]
+    values: np.ndarray | None
+    """uint16 [h w c], where the picture has no more than their high bytes."""
+
+    @property
+    def lossy(self) -> bool:
+        return self.format in ("JPEG", "MPO")
+
+
+def _open(path: Path, how: How) -> _Opened:
+    if path.exists() and not path.is_file():  # a pipe would be waited for, for ever
+        raise Unfit(path, "expected a picture file, found no regular file", "Take it out of the folder")
+    try:
+        # not by its name: Pillow 13 maps plain TIFFs into memory then, and misreads those with an orientation of 5 to 8
+        with path.open("rb") as file, Image.open(file) as picture:
+            refuse_large(path, picture.size, how)
+            deep, kind = is_deep(picture), picture.format or ""
+            # the second picture of a photo (MPO) is a preview or a gain map: nobody misses it
+            pages = 1 if kind in ("JPEG", "MPO") else getattr(picture, "n_frames", 1)
+            loaded, tag = _turned(picture, how.exif)
+    except InputError:
+        raise
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, MemoryError) as error:
+        raise _unreadable(path, error) from error
+    left_out = ("pages after the first",) if pages > 1 else ()
+    return _Opened(loaded, kind, tag, left_out, read_deep(path, tag, how.exif) if deep else None)
+
+
+def _turned(picture: Image.Image, exif: bool) -> tuple[Image.Image, int]:
+    """The picture, loaded, as its orientation tag says, or as it is stored; and the tag."""
+    if picture.format != "TIFF":
+        picture.load()
+        tag = picture.getexif().get(ExifTags.Base.Orientation, 1)
+        return (ImageOps.exif_transpose(picture) if exif and tag in BACK else picture), tag if tag in BACK else 1
+    tag = picture.getexif().get(ExifTags.Base.Orientation, 1)
+    picture.load()  # turns a TIFF and drops its tag
+    return (picture.transpose(BACK[tag]) if tag in BACK and not exif else picture), tag if tag in BACK else 1
+
+
+def _unreadable(path: Path, error: Exception) -> Unfit:
+    if isinstance(error, UnidentifiedImageError):
+        tiff = describe_tiff(path)
+        if tiff is not None:
+            return Unfit(
+                path,
+                "a TIFF of a kind that is not read",
+                "Export one band as grey or three as RGB, with 8 or 16 bits (gdal_translate -b 1 -b 2 -b 3 IN OUT)",
+                tiff,
+            )
+        error = OSError("nothing that is known as a picture")
+    return Unfit(path, "expected a readable image, found", "Replace or remove the file", str(error) or "no end of it")
+
+
+def _levels(path: Path, raw: np.ndarray, how: How) -> tuple[np.ndarray, tuple[float, float], tuple[float, float]]:
+    """Values as 8-bit levels; smallest and largest of them; and those that become 0 and 255."""
+    raw = raw.astype(raw.dtype.newbyteorder("="), copy=False)
+    low, high = float(raw.min()), float(raw.max())
+    if not np.isfinite([low, high]).all():
+        raise Unfit(path, "expected numbers", "Replace NaN and infinity in it by numbers", f"found {low}..{high}")
+    if how.range is None and raw.dtype.kind == "f":
+        shares = 0 <= low <= high <= 1
+        raise Unfit(
+            path,
+            "images of real numbers, whose black and white nobody has named",
+            f"Write data.range: {'[0, 1]' if shares else '[black, white]'}, the values that become 0 and 255",
+            f"{low:.4g}..{high:.4g}",
+        )
+    if how.range is None:
+        return (np.clip(raw, 0, 65535) // 257).astype(np.uint8), (low, high), DEEP
+    black, white = how.range
+    if raw.dtype == np.uint8:
+        return _stretched(np.arange(256), black, white)[raw], (low, high), how.range
+    return _stretched(raw, black, white), (low, high), how.range
+
+
+def _stretched(raw: np.ndarray, black: float, white: float) -> np.ndarray:
+    shares = (np.clip(raw, black, white).astype(np.float64) - black) / (white - black)
+    return np.rint(255 * shares).astype(np.uint8)
+
+
+def _varies(band: Image.Image) -> bool:
+    low, high = band.getextrema()
+    return low != high

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from segkd.datasets.audit import Audit, forgive_faults, refuse_faults
+from segkd.datasets.audit import Audit
 from segkd.datasets.coding import LOSSY, few
 from segkd.datasets.data import Data, label_code
+from segkd.datasets.faults import forgive_faults, refuse_faults
 from segkd.datasets.files import Pair
 from segkd.datasets.labels import LabelCode, code_from_threshold
 from segkd.datasets.tally import Tally
@@ -31,7 +32,7 @@ def label_rule(tallies: Mapping[str, Tally], data: Data) -> tuple[LabelCode, dic
     stray = {id for id, tally in tallies.items() if tally.few is None or any(not code.known[v] for v in tally.few)}
     if stray and not few(len(stray), len(tallies)):
         try:
-            refuse_faults(audit, pairs, code, classes)
+            refuse_faults(audit, pairs, code, data.classes)
         except InputError as error:
             raise InputError(
                 f"the labels cannot be read as {classes} classes ({', '.join(data.classes)}): {error}\n"

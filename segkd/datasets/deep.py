@@ -1,0 +1,69 @@
+"""Files beyond Pillow: colours of 16 bits, which it cuts to their high bytes, and TIFFs that it cannot read at all."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import ImageFile
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+SWAPPED = (5, 6, 7, 8)
+"""EXIF orientations that exchange height and width."""
+
+NUMBERS = {1: "whole numbers", 2: "signed whole numbers", 3: "real numbers"}
+"""The sample formats of a TIFF."""
+
+
+def is_deep(picture: ImageFile.ImageFile) -> bool:
+    """Whether an opened, not yet loaded, picture has colours of 16 bits."""
+    if picture.format not in ("PNG", "TIFF") or picture.mode not in ("RGB", "RGBA", "RGBX", "LA") or not picture.tile:
+        return False
+    given = picture.tile[0][3]
+    raw = given[0] if isinstance(given, tuple) else given
+    return isinstance(raw, str) and ";16" in raw
+
+
+def read_deep(path: Path, tag: int, exif: bool) -> np.ndarray | None:
+    """The values uint16 [h w c] of a PNG or TIFF in colours of 16 bits, c = 3 or 4 (with alpha); None if it fails.
+
+    Turned as the EXIF orientation `tag` says, or with `exif` false as it is stored.
+    """
+    before = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        found = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        return None
+    finally:
+        cv2.utils.logging.setLogLevel(before)
+    if found is None or found.dtype != np.uint16 or found.ndim != 3:
+        return None
+    order = [2, 1, 0] if found.shape[2] == 3 else [2, 1, 0, 3]  # OpenCV begins with blue
+    found = found[..., order]
+    turned_already = path.suffix.lower() in (".tif", ".tiff")  # OpenCV does so for TIFFs alone
+    if turned_already and not exif:
+        return np.ascontiguousarray(turn(found, {6: 8, 8: 6}.get(tag, tag)))
+    return np.ascontiguousarray(turn(found, tag)) if exif and not turned_already else found
+
+
+def turn(array: np.ndarray, tag: int) -> np.ndarray:
+    """An array [h w ...] as an EXIF orientation says it is to be seen."""
+    seen = array.swapaxes(0, 1) if tag in SWAPPED else array
+    seen = seen[:, ::-1] if tag in (2, 3, 6, 7) else seen
+    return seen[::-1] if tag in (3, 4, 7, 8) else seen
+
+
+def describe_tiff(path: Path) -> str | None:
+    """What a TIFF holds by its tags ("80x60 pixels of 6 bands, 16 bits, whole numbers"); None if it is none."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(8)
+            head += file.read(8) if head[2:3] == b"\x2b" or head[3:4] == b"\x2b" else b""  # BigTIFF
+            tags = ImageFileDirectory_v2(head)
+            file.seek(tags.next)
+            tags.load(file)
+            width, height, bands = int(tags[256]), int(tags[257]), int(tags.get(277, 1))
+            bits = max(tags.get(258, (1,)))
+            numbers = NUMBERS.get(max(tags.get(339, (1,))), "numbers of another kind")
+    except Exception:  # the tags of a damaged file can be anything
+        return None
+    return f"{width}x{height} pixels of {bands} band{'s' * (bands > 1)}, {bits} bits, {numbers}"

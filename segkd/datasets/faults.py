@@ -1,0 +1,152 @@
+"""Bad files and stray values of a folder in one report: what to do first, then what was found, then where."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from segkd.datasets.audit import Audit
+from segkd.datasets.colours import listed_colours, map_to_start_from
+from segkd.datasets.files import Pair
+from segkd.datasets.labels import LabelCode
+from segkd.datasets.masks import IN_COLOURS
+from segkd.datasets.unfit import Unfit, some
+from segkd.types import InputError
+
+CLOSE = 16
+"""Raw values that lie closer than this are not told apart after JPEG."""
+
+
+def refuse_faults(audit: Audit, pairs: Sequence[Pair], code: LabelCode, classes: Sequence[str]) -> None:
+    """Raises one InputError that names every kind of fault, what to do about it, and the first files."""
+    lines = group(list(audit.faults.values()), classes)
+    masks = {pair.stem: str(pair.mask) for pair in pairs}
+    lossy = [masks[stem] for stem, seen in audit.masks.items() if seen.lossy]
+    strange = _strange_values(audit, masks, code, classes, lossy)
+    if strange is None and lossy:
+        strange = _blurred(audit, code, lossy)
+    lines += [strange] if strange is not None else []
+    if not lines:
+        return
+    if len(lines) == 1:
+        raise InputError(f"the data cannot be used as they are. {lines[0]}")
+    raise InputError("the data cannot be used as they are:\n" + "\n".join(f"  {line}" for line in lines))
+
+
+def group(faults: Sequence[InputError], classes: Sequence[str]) -> list[str]:
+    """A line for every kind of fault: what to do, how many files have it, and the first of them."""
+    kinds: dict[str, list[Unfit]] = {}
+    lines = []
+    for fault in faults:
+        if isinstance(fault, Unfit):
+            kinds.setdefault(fault.kind, []).append(fault)
+        else:
+            lines.append(str(fault))
+    return [_line(kind, members, classes) for kind, members in kinds.items()] + lines
+
+
+def forgive_faults(audit: Audit, pairs: Sequence[Pair], code: LabelCode) -> dict[str, str]:
+    """The fault of every pair that cannot be used, by stem, when the others can: then the audit forgets them."""
+    faults = {stem: str(fault) for stem, fault in audit.faults.items()}
+    for pair in pairs:
+        values = audit.counts.get(pair.stem, (np.zeros(0, int), None))[0]
+        stray = [int(value) for value in values if not code.known[value]]
+        if stray:
+            faults[pair.stem] = f"{pair.mask}: raw value {stray[0]} is not a class. Read as: {code.rule}."
+    if len(faults) == len(pairs):
+        return {}
+    audit.faults.clear()
+    for stem in faults:
+        audit.counts.pop(stem, None)
+    return faults
+
+
+def _line(kind: str, members: Sequence[Unfit], classes: Sequence[str]) -> str:
+    if kind == IN_COLOURS:
+        return _coloured(members, classes)
+    if len(members) == 1:
+        return str(members[0])
+    # of two numbers in an advice, the larger helps all files
+    cure = max((member.cure for member in members), key=lambda cure: (len(cure), cure))
+    return f"{cure}. {len(members)} files: {kind}: " + some([_with_detail(member) for member in members]) + "."
+
+
+def _with_detail(member: Unfit) -> str:
+    return f"{member.path} ({member.detail})" if member.detail else str(member.path)
+
+
+def _coloured(members: Sequence[Unfit], classes: Sequence[str]) -> str:
+    counts = sum((member.colours for member in members), start=type(members[0].colours)())
+    files = some([str(member.path) for member in members])
+    if len(counts) > 255:
+        advice = (
+            "Save the masks as indexed or grey PNGs whose values are the classes: smoothing or JPEG has mixed their "
+            "colours, so none can be named."
+        )
+    else:
+        advice = f"Name the class of each colour, for example data.colours: {{{map_to_start_from(counts, classes)}}}, "
+        advice += "with the same names in data.classes."
+    return f"{advice} {len(members)} masks are colour images: {files}. Colours found: {listed_colours(counts)}."
+
+
+def _strange_values(
+    audit: Audit, masks: dict[str, str], code: LabelCode, classes: Sequence[str], lossy: Sequence[str]
+) -> str | None:
+    unknown = code.unknown(audit.total)
+    if not unknown:
+        return None
+    files = [masks[stem] for stem, (values, _) in audit.counts.items() if not code.known[values].all()]
+    remedy = _remedy(audit.total, len(classes), lossy, len(audit.counts))
+    return (
+        f"{remedy} {len(files)} of {len(audit.counts)} masks hold raw values that are no class "
+        f"({some([str(value) for value in unknown], 12)}): {some(files)}. Read as: {code.rule}. "
+        f"Found raw values: {_summary(audit.total)}."
+    )
+
+
+def _blurred(audit: Audit, code: LabelCode, lossy: Sequence[str]) -> str | None:
+    """Class numbers that went through JPEG: known values, but not those that were drawn."""
+    gaps = [b - a for a, b in pairwise(np.flatnonzero(audit.total).tolist()) if code.table[a] != code.table[b]]
+    if code.known.all() or not gaps or min(gaps) >= CLOSE:
+        return None
+    return _no_jpeg(lossy, len(audit.counts)) + f" Read as: {code.rule}."
+
+
+def _no_jpeg(lossy: Sequence[str], number: int) -> str:
+    return (
+        "Save the masks from their source as PNG: JPEG changes values, so that pixels beside an edge become other "
+        f"classes. {len(lossy)} of {number} masks are JPEG files: {some(lossy)}."
+    )
+
+
+def _remedy(total: np.ndarray, classes: int, lossy: Sequence[str], number: int) -> str:
+    values = np.flatnonzero(total).tolist()
+    if classes == 2 and values == [0, 1, 255]:
+        return (
+            "If some masks are 0/1 and others 0/255, write `data.label_map: {0: 0, 1: 1, 255: 1}`; "
+            "if 255 marks pixels to leave out, write `data.ignore: [255]`."
+        )
+    if classes == 2 and len(values) > 3 and values == list(range(len(values))) and not lossy:
+        return f"These look like the numbers of {len(values)} classes: name them all in data.classes, or map them."
+    if classes == 2 and len(values) > 3 and values[-1] > 128:
+        why = (
+            f"{len(lossy)} of {number} masks are JPEG files, which blur 0 and 255"
+            if lossy
+            else "these look like grey levels"
+        )
+        return f"Write `data.threshold: 128` to read values above 128 as class 1: {why}."
+    if lossy:
+        return _no_jpeg(lossy, number)
+    if classes > 2 and values == [0, 255]:
+        return f"A mask of 0 and 255 would be read as class 255, but data.classes names {classes}: name two, or map it."
+    if classes > 2 and values[-1] == 255 and values[-2] < classes:
+        return "If 255 marks pixels to leave out, write `data.ignore: [255]`."
+    suggestion = ", ".join(f"{raw}: {target}" for target, raw in enumerate(values[:classes]))
+    rest = f", and `ignore: {values[classes:]}`" if len(values) > classes else ""
+    return f"Write the class of each value in the data layer, for example `label_map: {{{suggestion}}}`{rest}."
+
+
+def _summary(total: np.ndarray) -> str:
+    values = np.flatnonzero(total)
+    shares = [f"{v} ({100 * total[v] / total.sum():.1f} %)" for v in values[:12]]
+    return ", ".join(shares) + (f" and {len(values) - 12} more" if len(values) > 12 else "")

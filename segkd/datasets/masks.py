@@ -1,0 +1,136 @@
+"""What the values of a decoded mask are: grey levels, the indices of a palette, or classes by colour."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from segkd.datasets.colours import Colour, Colours, by_colour, count_colours, listed_colours, pack
+from segkd.datasets.unfit import Unfit
+
+IN_COLOURS = "expected one class value per pixel, found a colour image"
+"""The fault of a mask in colours that nobody named."""
+
+IN_ALPHA = "expected the mask in its values, found one colour everywhere and a transparency that varies"
+"""The fault of a mask that lives in its alpha channel."""
+
+
+def mask_values(
+    path: Path, picture: Image.Image, values: np.ndarray | None, colours: Colours | None
+) -> tuple[np.ndarray, dict[int, Colour], bool]:
+    """The raw values [h w] of a mask, the colours of its indices, and whether a varying alpha was left out.
+
+    A palette gives its indices with their colours, or where all of it is grey, its greys without.
+
+    Args:
+        path: the file, to name it.
+        picture: decoded.
+        values: its values [h w c] where the picture has only their high bytes.
+        colours: the class of each colour; None for masks whose values are numbers.
+
+    Raises:
+        InputError: the mask is in colours that are not named, or in its alpha channel.
+    """
+    if picture.mode in ("P", "PA"):
+        return _indexed(path, picture, colours)
+    if picture.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
+        picture = picture.convert("RGB")
+    raw = np.asarray(picture) if values is None else values
+    alpha = False
+    if picture.mode in ("LA", "RGBA"):
+        _refuse_alpha(path, raw[..., :-1], raw[..., -1])
+        alpha = bool(raw[..., -1].min() != raw[..., -1].max())
+        raw = raw[..., :-1]
+    if colours is not None:
+        return by_colour(path, _as_rgb(raw), colours), {}, alpha
+    return _one_plane(path, raw), {}, alpha
+
+
+def whole_numbers(path: Path, raw: np.ndarray) -> np.ndarray:
+    """A mask's values as uint8 or uint16, whatever their type, when they are whole and lie in 0..65535.
+
+    Raises:
+        InputError: they are not; names the file and the conversion.
+    """
+    if raw.dtype == bool:
+        return raw.astype(np.uint8)
+    raw = raw.astype(raw.dtype.newbyteorder("="), copy=False)  # a TIFF may hold the other byte order
+    if raw.dtype in (np.uint8, np.uint16):
+        return raw
+    low, high = raw.min(), raw.max()
+    if not np.isfinite([low, high]).all() or (raw.dtype.kind == "f" and (raw != np.rint(raw)).any()):
+        raise Unfit(
+            path,
+            "expected class numbers, found real numbers",
+            "Round them to classes, or probabilities to (p > 0.5), and save these as 8-bit PNG",
+            f"{low:.4g}..{high:.4g}",
+        )
+    if low < 0 or high > 65535:
+        raise Unfit(
+            path,
+            "expected whole numbers 0..65535 per pixel",
+            "Save other numbers as one of these (-1, for pixels to leave out, as 255, with data.ignore: [255])",
+            f"found {low:.0f}..{high:.0f}",
+        )
+    return raw.astype(np.uint8 if high < 256 else np.uint16)
+
+
+def _indexed(path: Path, picture: Image.Image, colours: Colours | None) -> tuple[np.ndarray, dict[int, Colour], bool]:
+    raw = np.asarray(picture)
+    index = raw if raw.ndim == 2 else raw[..., 0]
+    table = _palette(picture)
+    used = np.unique(index)
+    alpha = table[used, 3] if raw.ndim == 2 else raw[..., 1]
+    _refuse_alpha(path, table[used, :3], alpha)
+    varies = bool(alpha.min() != alpha.max())
+    if colours is not None:
+        return by_colour(path, table[index, :3], colours), {}, varies
+    entries = table[: max(int(used[-1]) + 1, len(picture.getpalette() or []) // 3), :3]
+    if (entries == entries[:, :1]).all():
+        return table[index, 0], {}, varies
+    named = {int(i): (int(table[i, 0]), int(table[i, 1]), int(table[i, 2])) for i in used}
+    return index, named, varies
+
+
+def _palette(picture: Image.Image) -> np.ndarray:
+    """The colours of all 256 indices with their alpha, uint8 [256 4]."""
+    ramp = Image.frombytes("P", (256, 1), bytes(range(256)))
+    ramp.putpalette(picture.getpalette("RGB") or [])
+    if "transparency" in picture.info:
+        ramp.info["transparency"] = picture.info["transparency"]
+    return np.asarray(ramp.convert("RGBA"))[0]
+
+
+def _refuse_alpha(path: Path, colours: np.ndarray, alpha: np.ndarray) -> None:
+    """Raises where all colours [... c] are the same and alpha is not."""
+    flat = colours.reshape(-1, colours.shape[-1])
+    if alpha.min() != alpha.max() and (flat.min(axis=0) == flat.max(axis=0)).all():
+        raise Unfit(path, IN_ALPHA, "Save its alpha channel as a grey picture (in Pillow: mask.getchannel('A'))")
+
+
+def _as_rgb(raw: np.ndarray) -> np.ndarray:
+    if raw.dtype == bool:
+        raw = raw.astype(np.uint8) * np.uint8(255)
+    if raw.dtype != np.uint8:
+        raw = (raw // 257 if raw.max() > 255 else raw).astype(np.uint8)
+    return np.repeat(raw.reshape(*raw.shape[:2], -1)[..., :1], 3, axis=-1) if raw.ndim == 2 else _three(raw)
+
+
+def _three(raw: np.ndarray) -> np.ndarray:
+    return raw[..., :3] if raw.shape[2] >= 3 else np.repeat(raw[..., :1], 3, axis=-1)
+
+
+def _one_plane(path: Path, raw: np.ndarray) -> np.ndarray:
+    if raw.ndim == 2:
+        return raw
+    if (raw[..., :3] != raw[..., :1]).any():
+        found = count_colours(pack(raw[..., :3] if raw.dtype == np.uint8 else (raw[..., :3] // 257).astype(np.uint8)))
+        raise Unfit(
+            path,
+            IN_COLOURS,
+            "Name its colours in data.colours: {class: [r, g, b], ...}, or save it as an indexed or grey image whose "
+            "values are the classes",
+            listed_colours(found, 8),
+            found,
+        )
+    return raw[..., 0]

@@ -1,0 +1,168 @@
+"""What a user should look at before training: sentences on files that were read, but perhaps not as they were meant."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from segkd.datasets.audit import Audit
+from segkd.datasets.colours import hexed, packed
+from segkd.datasets.files import Pair
+from segkd.datasets.labels import LabelCode
+from segkd.datasets.pictures import Seen
+from segkd.datasets.unfit import some
+
+FEW_LEVELS = 0.25
+"""Share of the 256 levels below which images are said to be nearly black or flat."""
+
+OFTEN = 0.1
+"""Share of the masks with a class, of more than two, that may lose it without a word."""
+
+
+def notes_on(
+    audit: Audit, code: LabelCode, classes: Sequence[str], splits: Mapping[str, Sequence[Pair]], size: tuple[int, int]
+) -> tuple[str, ...]:
+    """A sentence on each thing to look at.
+
+    Args:
+        audit: what reading the files told.
+        code: how their raw values are read.
+        classes: names of the classes.
+        splits: the pairs of each split that was read.
+        size: height and width that the network sees.
+    """
+    pairs = {pair.stem: pair for members in splits.values() for pair in members}
+    images = {str(pairs[stem].image): seen for stem, seen in audit.images.items() if stem in pairs}
+    masks = {str(pairs[stem].mask): seen for stem, seen in audit.masks.items() if stem in pairs}
+    undecided = [str(path) for stem, path in audit.undecided.items() if stem in pairs]
+    notes = [_values(images), _orientations(undecided, len(pairs)), _palettes(masks), _backwards(masks)]
+    notes += [*_left_out(images, "images"), *_left_out(masks, "masks")]
+    notes += [*_vanishing(audit, code, classes, list(pairs), size)]
+    notes += [*_absent(audit, code, classes, splits)]
+    return tuple(note for note in notes if note)
+
+
+def values_in_use(audit: Audit) -> str:
+    """The range of the image values that are not read as plain 8 bits, "" when all are."""
+    deep = [seen for seen in audit.images.values() if seen.values is not None]
+    if not deep:
+        return ""
+    low, high = _range(deep)
+    return f"image values {low:.6g}..{high:.6g} of {deep[0].scale[0]:g}..{deep[0].scale[1]:g}"
+
+
+def _range(seen: Sequence[Seen]) -> tuple[float, float]:
+    spans = [one.values for one in seen if one.values is not None]
+    return min(low for low, _ in spans), max(high for _, high in spans)
+
+
+def _values(images: Mapping[str, Seen]) -> str:
+    deep = {path: seen for path, seen in images.items() if seen.values is not None}
+    if not deep:
+        return ""
+    (low, high), (black, white) = _range(list(deep.values())), next(iter(deep.values())).scale
+    used = (min(high, white) - max(low, black)) / (white - black)
+    if used >= FEW_LEVELS:
+        return ""
+    top = next((2**bits - 1 for bits in (8, 10, 12, 14, 16) if high < 2**bits), high)
+    whole = low >= 0 and float(high).is_integer()
+    advice = f"[0, {top}]" if whole else f"[{low:.6g}, {high:.6g}]"
+    return (
+        f"{len(deep)} of {len(images)} images use the values {low:.6g}..{high:.6g} and are read as "
+        f"{black:g}..{white:g} ({some(list(deep))}): the network sees {max(1, round(255 * used))} of 255 grey "
+        f"levels, nearly nothing. Write data.range: {advice}, the values that become black and white."
+    )
+
+
+def _orientations(undecided: Sequence[str], number: int) -> str:
+    if not undecided:
+        return ""
+    return (
+        f"{len(undecided)} of {number} images have an EXIF orientation that their masks do not have, and the sizes fit "
+        f"either way ({some(undecided)}): images are turned, masks are not. Look at them with `segkd sheet`; if the "
+        "masks lie wrong, they were drawn on the pixels as stored: write data.exif: false."
+    )
+
+
+def _left_out(seen: Mapping[str, Seen], what: str) -> list[str]:
+    files: dict[str, list[str]] = {}
+    for path, one in seen.items():
+        for part in one.left_out:
+            files.setdefault(part, []).append(path)
+    return [
+        f"{len(paths)} of {len(seen)} {what} have {part}, which {'is' if part == 'transparency' else 'are'} left out: "
+        f"{some(paths)}."
+        for part, paths in files.items()
+    ]
+
+
+def _palettes(masks: Mapping[str, Seen]) -> str:
+    first: dict[int, tuple[str, int]] = {}
+    for path, seen in masks.items():
+        for index, colour in seen.palette.items():
+            before, code = first.setdefault(index, (path, packed(colour)))
+            if code != packed(colour):
+                return (
+                    f"the palettes of the masks differ: index {index} is {hexed(code)} in {before} and "
+                    f"{hexed(packed(colour))} in {path}. Masks are read by index; if the colours are the classes, "
+                    "write data.colours: {class: [r, g, b], ...}."
+                )
+    return ""
+
+
+def _backwards(masks: Mapping[str, Seen]) -> str:
+    colours: dict[int, tuple[int, int, int]] = {}
+    for seen in masks.values():
+        colours.update(seen.palette)
+    if len(colours) != 2:
+        return ""
+    (low, first), (high, second) = sorted(colours.items())
+    if sum(first) - sum(second) < 128:
+        return ""
+    return (
+        f"the palette of the masks runs backwards: index {low} is bright ({hexed(packed(first))}) and index {high} "
+        f"dark ({hexed(packed(second))}). Masks are read by index; if bright is the foreground, write data.colours, or "
+        f"data.label_map: {{{low}: 1, {high}: 0}}."
+    )
+
+
+def _vanishing(
+    audit: Audit, code: LabelCode, classes: Sequence[str], stems: Sequence[str], size: tuple[int, int]
+) -> list[str]:
+    there, lost = np.zeros(256, int), np.zeros(256, int)
+    for stem in stems:
+        if stem in audit.small:
+            before = np.unique(code.table[audit.counts[stem][0]])
+            there[before] += 1
+            lost[np.setdiff1d(before, code.table[audit.small[stem]])] += 1
+    least = 0 if len(classes) == 2 else OFTEN
+    bad = [c for c in range(1, len(classes)) if lost[c] > least * there[c]]
+    cure = "raise data.size, or crop (data.augment.scale) and judge with --slide"
+    shown = size[0] if size[0] == size[1] else list(size)
+    if len(classes) == 2:
+        return [
+            f"at data.size {shown}, {lost[1]} of {there[1]} masks with {classes[1]} lose all of it: {cure}."
+            for _ in bad
+        ]
+    words = [f"{classes[c]} in {lost[c]} of {there[c]}" for c in bad]
+    return (
+        [f"at data.size {shown}, classes vanish from masks that hold them ({some(words, 6)}): {cure}."] if bad else []
+    )
+
+
+def _absent(audit: Audit, code: LabelCode, classes: Sequence[str], splits: Mapping[str, Sequence[Pair]]) -> list[str]:
+    there = {}
+    for name, members in splits.items():
+        total = audit.of([pair.stem for pair in members])
+        there[name] = {int(c) for c in np.unique(code.table[np.flatnonzero(total)])}
+    anywhere = set().union(*there.values())
+    notes = []
+    for number, name in enumerate(classes):
+        lacking = [split for split, found in there.items() if number not in found]
+        if number not in anywhere:
+            where = f" of {lacking[0]}" if len(there) == 1 else ""
+            notes.append(f"no mask{where} holds class {name}: nothing can be said about it.")
+        elif "train" in lacking:
+            notes.append(f"no mask of train holds class {name}, but masks of another split do: it cannot be learned.")
+        else:
+            notes += [f"no mask of {split} holds class {name}, so it has no score there." for split in lacking]
+    return notes

@@ -1,0 +1,30 @@
+"""A file that cannot be used as it is: what many of them have in common is said once."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from segkd.types import InputError
+
+
+class Unfit(InputError):
+    """A file that is not what is needed.
+
+    Args:
+        path: the file.
+        kind: what was expected and found, as it holds for all files with this fault.
+        cure: what to do, likewise.
+        detail: what was found in this file alone.
+        colours: for a mask in colours: pixels of each of its most frequent ones, packed as 0xRRGGBB.
+    """
+
+    def __init__(self, path: Path, kind: str, cure: str, detail: str = "", colours: Mapping[int, int] | None = None):
+        super().__init__(f"{path}: {kind}{': ' * bool(detail)}{detail}. {cure}.")
+        self.path, self.kind, self.cure, self.detail = path, kind, cure, detail
+        self.colours = Counter(colours or {})
+
+
+def some(names: Sequence[str], most: int = 3) -> str:
+    """The first names, and how many more there are."""
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest
