@@ -77,10 +77,18 @@ def writing(path: Path) -> Iterator[None]:
 def read_text(path: Path, what: str) -> str:
     """The text of a UTF-8 file that should be `what`. Raises InputError naming the file."""
     try:
+        return read_bytes(path, what).decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: expected {what}, found: {_reason(error)}.") from error
+
+
+def read_bytes(path: Path, what: str) -> bytes:
+    """The content of a file that should be `what`; not of a device or a pipe. Raises InputError naming the file."""
+    try:
         if path.exists() and not path.is_file():
             raise OSError("not a regular file")
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        return path.read_bytes()
+    except (OSError, ValueError, MemoryError) as error:
         raise InputError(f"{path}: expected {what}, found: {_reason(error)}.") from error
 
 

@@ -17,7 +17,7 @@ from segkd.experiment.scoring import score_student
 from segkd.experiment.settings import instantiate, parse, read_layer, training_parser
 from segkd.experiment.training import make_accelerator
 from segkd.metrics.protocol import PLAIN, differences, fingerprint
-from segkd.models.store import load_model
+from segkd.models.store import load_model, read_card
 from segkd.types import InputError
 
 
@@ -124,10 +124,10 @@ def _row_of(run: Path, split: str) -> Row:
 
 
 def _val_scores(run: Path) -> dict[str, Any]:
-    if not (run / "model.json").is_file():
+    if not (run / "student.safetensors").is_file():
         unfinished = " It has a checkpoint; go on with segkd train --resume." if checkpoint_of(run).is_file() else ""
-        raise InputError(f"{run}: expected a run that was validated at least once, found no model.json.{unfinished}")
-    return load_model(run).card.scores
+        raise InputError(f"{run}: expected a run that was validated at least once, found no student.{unfinished}")
+    return read_card(run).scores
 
 
 def _scored_now(run: Path, split: str) -> dict[str, Any]:

@@ -13,13 +13,15 @@ from segkd.analysis.evidence import Sentence
 from segkd.analysis.examine import Examination, examine, seed_of
 from segkd.analysis.sentences import sentences
 from segkd.analysis.summary import Group, group
-from segkd.experiment.commands import data_layer
+from segkd.experiment.commands import TRUST, data_layer
 from segkd.experiment.console import make_console, ticking
 from segkd.experiment.outputs import refuse_unwritable
 from segkd.experiment.scoring import open_split
 from segkd.experiment.settings import data_parser, instantiate, parse
-from segkd.models.store import ModelCard, load_model
+from segkd.models.store import ModelCard, read_card
 from segkd.types import InputError
+
+STUDENT = "student.safetensors"
 
 
 @dataclass(frozen=True)
@@ -88,11 +90,11 @@ def named_runs(texts: Sequence[str]) -> list[tuple[str, Path]]:
     for text in texts:
         name, sign, path = text.partition("=")
         run = Path(path if sign and not Path(text).exists() else text)
-        if not (run / "model.json").is_file() and (run / "run" / "model.json").is_file():
+        if not (run / STUDENT).is_file() and (run / "run" / STUDENT).is_file():
             run = run / "run"  # a cell of a grid
-        if not (run / "model.json").is_file():
+        if not (run / STUDENT).is_file():
             raise InputError(
-                f"analyse spectra: expected a run folder with a trained student (model.json), found none at {run}. "
+                f"analyse spectra: expected a run folder with a trained student ({STUDENT}), found none at {run}. "
                 "Give RUN or NAME=RUN; runs of one name are seeds of one group."
             )
         if sign and not name and not Path(text).exists():
@@ -109,7 +111,7 @@ def checked_cards(runs: Sequence[tuple[str, Path]]) -> ModelCard:
     Raises:
         InputError: they differ in size or classes, or those of one name in network, or have the same seed.
     """
-    cards = [load_model(run).card for _, run in runs]
+    cards = [read_card(run) for _, run in runs]
     first: dict[str, tuple[Path, ModelCard]] = {}
     seeds: dict[tuple[str, int], Path] = {}
     for (name, run), card in zip(runs, cards):
@@ -147,7 +149,10 @@ def _settings(options: Namespace) -> Examination:
     if not 0 < options.noise <= 1:
         raise InputError(f"--noise is a root mean square in image units, 0 < noise <= 1, found {options.noise}.")
     return Examination(
-        options.images, options.batch_size, options.workers, options.noise, seed=options.seed, heatmap=options.heatmap
+        *(options.images, options.batch_size, options.workers, options.noise),
+        seed=options.seed,
+        heatmap=options.heatmap,
+        trust=options.trust,
     )
 
 
@@ -175,4 +180,5 @@ def _parser() -> ArgumentParser:
     add("--workers", type=int, default=0, help="processes that read images (0)")
     add("--seed", type=int, default=0, help="of probes, noise and intervals (0)")
     add("--device", choices=["auto", "cpu"], default="auto", help="auto takes an accelerator")
+    add("--trust", action="store_true", help=TRUST)
     return parser

@@ -21,6 +21,7 @@ from segkd.datasets.data import Records
 from segkd.datasets.loader import SegmentationDataset, evaluation_loader
 from segkd.datasets.transforms import Transform
 from segkd.engine.evaluate import count
+from segkd.experiment.settings import read_layer
 from segkd.frequency.rings import power, ring_energy, ring_matrix
 from segkd.metrics.boundary import WIDTHS, inside_label
 from segkd.metrics.counts import ImageCounts, confusion, count_binary
@@ -30,7 +31,7 @@ from segkd.metrics.scores import iou, mean_iou
 from segkd.models.enlarge import enlarge
 from segkd.models.network import Network
 from segkd.models.store import Model, load_model
-from segkd.types import Batch
+from segkd.types import Batch, InputError
 
 TINY = float(np.finfo(np.float64).tiny)
 
@@ -48,6 +49,7 @@ class Examination:
         wave: root mean square of a single wave, weak enough for the gradient to hold.
         seed: of probes and noise.
         heatmap: number of single waves of the optional check; 0 for none.
+        trust: whether runs may name classes that are not segkd's own.
     """
 
     images: int = 64
@@ -57,6 +59,7 @@ class Examination:
     wave: float = 0.005
     seed: int = 0
     heatmap: int = 0
+    trust: bool = False
 
     @property
     def passes(self) -> int:
@@ -79,7 +82,7 @@ def examine(
 ) -> Evidence:
     """The evidence of a run's best student on `records`; `advance(n)` is told of n more images."""
     start = time.perf_counter()
-    model = load_model(run, device)
+    model = load_model(run, device, settings.trust)
     look = _Look(model, untrained(model, settings.seed), settings)
     transform = Transform(model.card.size, None, len(model.card.classes), soft=False)
     dataset = SegmentationDataset(records, transform, 0)
@@ -256,9 +259,8 @@ class _Look:
 
 def seed_of(run: Path) -> int:
     """The seed in a run's config.yaml; 0 where there is none."""
-    import yaml
-
     try:
-        return int(yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8")).get("seed", 0))
-    except (OSError, ValueError, AttributeError, yaml.YAMLError):
+        seed = read_layer(run / "config.yaml").get("seed", 0)
+    except InputError:
         return 0
+    return seed if isinstance(seed, int) else 0

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from segkd.experiment.judging import Judged
 
 
+TRUST = "build classes that a run names and that are not segkd's own: their code runs with your rights"
+"""What `--trust` means, in every command that opens a run."""
+
+
 def train(arguments: list[str]) -> int:
     """`segkd train`: trains into a run folder; 0 when done, 128 + number when a signal stopped it."""
     from segkd.experiment.folder import restore_config
@@ -148,6 +152,7 @@ def _evaluation_parser() -> ArgumentParser:
     add("--mean", type=float, nargs=3, default=None, help="subtracted from RGB in 0..1, for ONNX (ImageNet's)")
     add("--std", type=float, nargs=3, default=None, help="divides after the mean, for ONNX (ImageNet's)")
     add("--device", choices=["auto", "cpu"], default="auto", help="auto takes an accelerator")
+    add("--trust", action="store_true", help=TRUST)
     return parser
 
 
@@ -196,6 +201,7 @@ def predict(arguments: list[str]) -> int:
     parser.add_argument(
         "--max-megapixels", type=float, default=None, help="larger images are left out (the run's data.max_megapixels)"
     )
+    parser.add_argument("--trust", action="store_true", help=TRUST)
     config = parse(parser, arguments)
     how = _how_of(config.run)
     if config.max_megapixels is not None:

@@ -15,12 +15,12 @@ from rich.console import Console
 from segkd.datasets.data import Data, Records
 from segkd.engine.views import Looks
 from segkd.experiment.console import make_console, warn
-from segkd.experiment.scoring import Sight, describe, open_split, score_network, threshold_of
+from segkd.experiment.scoring import Sight, describe, open_split, opened, score_network, threshold_of
 from segkd.metrics.meter import Meter
 from segkd.metrics.protocol import find_protocol, fingerprint
 from segkd.models.enlarge import enlarge
 from segkd.models.network import Network
-from segkd.models.store import ModelCard, load_model
+from segkd.models.store import ModelCard
 from segkd.types import InputError
 
 
@@ -96,7 +96,7 @@ def judge_network(config: Namespace, data: Data, name: str) -> Judged:
 
 def _network(config: Namespace, data: Data, device: str, console: Console) -> tuple[Network, ModelCard]:
     if config.run:
-        model = load_model(config.run, device)
+        model = opened(config.run, device, config.trust, console)
         return model.network, model.card
     from segkd.models.onnx import OnnxNetwork
 

@@ -18,8 +18,8 @@ from segkd.disk import write_whole
 from segkd.engine.memory import out_of_memory
 from segkd.engine.panels import class_colours
 from segkd.experiment.console import make_console, ticking, warn
-from segkd.experiment.scoring import threshold_of
-from segkd.models.store import Model, load_model
+from segkd.experiment.scoring import opened, threshold_of
+from segkd.models.store import Model
 from segkd.types import IGNORE, InputError
 
 
@@ -77,7 +77,7 @@ def predict_images(config: Namespace, how: How) -> int:
     Raises:
         InputError: nothing can be predicted or written, or, after all others are done, some images were not.
     """
-    model = load_model(config.run, "cuda" if torch.cuda.is_available() else "cpu")
+    model = opened(config.run, "cuda" if torch.cuda.is_available() else "cpu", config.trust, make_console(True))
     paint = Painter(model, threshold_of(config.threshold, model.card), config.kind == "probability")
     if paint.probability and len(model.card.classes) != 2:
         raise InputError(f"--kind probability is for two classes; {config.run} has {len(model.card.classes)}.")

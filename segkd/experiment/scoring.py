@@ -18,12 +18,20 @@ from segkd.disk import write_whole
 from segkd.engine.evaluate import evaluate
 from segkd.engine.record import number
 from segkd.engine.views import Looking, Looks, Untouched
-from segkd.experiment.console import make_console, say_findings, ticking
+from segkd.experiment.console import make_console, say_findings, ticking, warn
 from segkd.metrics.meter import Meter
 from segkd.metrics.protocol import BETA2, PLAIN, Protocol
 from segkd.models.network import Network
-from segkd.models.store import Model, ModelCard
+from segkd.models.store import Model, ModelCard, load_model
 from segkd.types import InputError
+
+
+def opened(run: str | Path, device: str, trust: bool, console: Console) -> Model:
+    """The best student of a run folder; says what is odd about the folder."""
+    model = load_model(run, device, trust)
+    if model.note:
+        warn(console, model.note)
+    return model
 
 
 def score_student(model: Model, data: Data, split: str, accelerator: Accelerator, threshold: float) -> Meter:

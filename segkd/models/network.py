@@ -1,6 +1,5 @@
 """`Network`, the face every student shows; `FusionNet`, ours; `WrappedNet`, anyone's."""
 
-import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from segkd.models.decoder import FusionDecoder, resize, separable
 from segkd.models.encoders import IMAGENET_MEAN, IMAGENET_STD, build_encoder
+from segkd.models.trust import SMP, TORCHVISION, imported
 from segkd.types import InputError, LayerPath, Prediction
 
 
@@ -186,10 +186,17 @@ class WrappedNet(Network):
 
     @classmethod
     def without_weights(cls, arguments: dict[str, Any]) -> dict[str, Any]:
-        """The same arguments, with smp's `encoder_weights` and timm's `pretrained` off where they are given."""
-        inner = dict(arguments.get("arguments") or {})
+        """The same arguments, with what fetches weights off: smp's and torchvision's by default, others' if given."""
+        inner, network = dict(arguments.get("arguments") or {}), str(arguments.get("network"))
         off = {"encoder_weights": None, "pretrained": False}
-        return {**arguments, "arguments": inner | {key: off[key] for key in off if key in inner}}
+        inner |= {key: off[key] for key in off if key in inner}
+        if network.startswith(SMP):
+            inner["encoder_weights"] = None
+        if network.startswith(TORCHVISION):
+            if inner.get("weights") and "lraspp" not in network:
+                inner.setdefault("aux_loss", True)  # torchvision's default where weights are given
+            inner |= {"weights": None, "weights_backbone": None}
+        return {**arguments, "arguments": inner}
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Prediction:
         """Logits enlarged to the image's size and the tapped features."""
@@ -202,18 +209,38 @@ class WrappedNet(Network):
             for path in self.taps
         ]
         try:
-            logits = self.network((padded - self.mean) / self.std)
+            logits = logits_of(self.network((padded - self.mean) / self.std))
         finally:
             for hook in hooks:
                 hook.remove()
         if not isinstance(logits, Tensor) or logits.ndim != 4 or logits.shape[1] != self.classes:
-            found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise InputError(
-                f"{type(self.network).__name__}: expected logits [b, {self.classes}, h, w], found {found}. Give it the "
-                "number of classes ($classes in model.arguments), or subclass segkd.models.network.Network."
+                f"{type(self.network).__name__}: expected logits [b, {self.classes}, h, w], alone, under 'out' "
+                f"(torchvision) or as .logits (transformers), found {_shown(logits)}. Give it the number of classes "
+                "($classes in model.arguments), or subclass segkd.models.network.Network."
             )
         features = tuple(seen[path] for path in self.taps)
         return Prediction(resize(logits, padded)[..., :height, :width], features)
+
+
+def logits_of(output: Any) -> Any:
+    """The logits in what a network returns: itself, its "out" (torchvision) or its `.logits` (transformers)."""
+    if isinstance(output, Tensor):
+        return output
+    if isinstance(output, Mapping) and "out" in output:
+        return output["out"]
+    return getattr(output, "logits", output)
+
+
+def _shown(output: Any) -> str:
+    """What a network returned, for a message."""
+    if isinstance(output, Tensor):
+        return str(tuple(output.shape))
+    if isinstance(output, Mapping):
+        return "a dictionary of " + ", ".join(f"{key!r}: {_shown(value)}" for key, value in output.items())
+    if isinstance(output, list | tuple):
+        return f"a {type(output).__name__} of {', '.join(map(_shown, output)) or 'nothing'}"
+    return type(output).__name__
 
 
 def padding(image: Float[Tensor, "b 3 _h _w"], divisor: int) -> Float[Tensor, "b 3 h w"]:
@@ -229,14 +256,16 @@ def refuse_few_classes(classes: int) -> None:
 
 
 def _constructed(path: str, arguments: Mapping[str, Any], classes: int) -> nn.Module:
-    module, _, name = path.rpartition(".")
     try:
-        factory = getattr(importlib.import_module(module), name)
+        factory = imported(path)
     except (ImportError, AttributeError, ValueError) as error:
         raise InputError(
             f"model.network: expected an import path such as package.Class, found {path!r}: {error}"
         ) from error
     try:
-        return factory(**{key: classes if value == "$classes" else value for key, value in arguments.items()})
+        network = factory(**{key: classes if value == "$classes" else value for key, value in arguments.items()})
     except (TypeError, KeyError, ValueError) as error:
         raise InputError(f"{path}: its arguments {dict(arguments)} do not fit: {error}") from error
+    if not isinstance(network, nn.Module):
+        raise InputError(f"model.network: expected {path} to give a torch.nn.Module, found {type(network).__name__}.")
+    return network

@@ -1,8 +1,5 @@
-"""The student alone on disk: `student.safetensors` and `model.json`, reloadable with no training code."""
+"""The student alone on disk: `student.safetensors`, and `model.json` to read; reloadable with no training code."""
 
-import importlib
-import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, final
@@ -13,9 +10,15 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float32, UInt8
 
+from segkd.disk import dump_json, parse_json, read_text, write_whole
 from segkd.models.enlarge import enlarge
 from segkd.models.network import Network
+from segkd.models.trust import imported, refuse_foreign_network
+from segkd.models.weights import packed, unpacked
 from segkd.types import InputError
+
+MOST_PIXELS = 1 << 15
+"""No network is trained on images with a longer side."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +46,10 @@ class ModelCard:
 
 @final
 class Model:
-    """A trained student: the network, its card, and `predict`."""
+    """A trained student: the network, its card, `predict`, and `note`: what is odd about its folder, or ""."""
 
-    def __init__(self, network: Network, card: ModelCard) -> None:
-        self.network, self.card = network.eval(), card
+    def __init__(self, network: Network, card: ModelCard, note: str = "") -> None:
+        self.network, self.card, self.note = network.eval(), card, note
 
     @torch.inference_mode()
     def predict(self, image: UInt8[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "k h w"]:
@@ -76,53 +79,110 @@ class Model:
 
 
 def save_student(folder: Path, network: Network, card: ModelCard) -> None:
-    """Writes `student.safetensors` and `model.json` below `folder`, each whole or not at all."""
-    from safetensors.torch import save_file
+    """Writes `student.safetensors`, which holds tensors and card, then `model.json`, a copy of the card to read.
 
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    weights = folder / "student.safetensors"
-    save_file(tensors, f"{weights}.part", metadata={"step": str(card.step)})
-    os.replace(f"{weights}.part", weights)
-    text = json.dumps(asdict(card), indent=2)
-    Path(f"{folder}/model.json.part").write_text(text, encoding="utf-8")
-    os.replace(f"{folder}/model.json.part", folder / "model.json")
+    Each is written whole or not at all. What reads the first alone always gets weights and card of one moment.
+    """
+    write_whole(folder / "student.safetensors", packed(network.state_dict(), asdict(card)))
+    write_whole(folder / "model.json", dump_json(asdict(card)))
 
 
-def load_model(folder: str | Path, device: str = "cpu") -> Model:
-    """The best student of a run folder, ready to predict.
+def read_card(folder: str | Path) -> ModelCard:
+    """The card of the best student of a run folder; no network is built.
 
     Raises:
-        InputError: the folder holds no student, or its network's class cannot be imported.
+        InputError: the folder holds no student, or one that is damaged.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    return _read(Path(folder))[1]
 
+
+def restore_card(folder: Path) -> None:
+    """Writes `model.json` anew where it does not say what `student.safetensors` says (a kill or a cut between them)."""
+    _, card, note = _read(folder)
+    if note:
+        write_whole(folder / "model.json", dump_json(asdict(card)))
+
+
+def load_model(folder: str | Path, device: str = "cpu", trust: bool = False) -> Model:
+    """The best student of a run folder, ready to predict.
+
+    Args:
+        folder: the run folder.
+        device: where the network goes.
+        trust: whether the folder may name classes that are not segkd's own; building them runs their code. Without
+            it, opening a stranger's folder runs none.
+
+    Raises:
+        InputError: the folder holds no student, it is damaged, or its network is not one that may be built.
+    """
     folder = Path(folder)
-    if not (folder / "model.json").is_file() or not (folder / "student.safetensors").is_file():
-        raise InputError(
-            f"{folder}: expected a run folder with model.json and student.safetensors, found none. "
-            "They are written after the first validation; has the run got that far?"
-        )
+    tensors, card, note = _read(folder)
+    where = str(folder / "student.safetensors")
+    if not trust:
+        refuse_foreign_network(card.class_path, card.init_args, where)
     try:
-        fields = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        card = ModelCard(**{**fields, "size": tuple(fields["size"])})
-        module, _, name = card.class_path.rpartition(".")
-        network_class: type[Network] = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
+        network_class: type[Network] = imported(card.class_path)
+    except (ImportError, AttributeError, ValueError) as error:
         raise InputError(
-            f"{folder}/model.json names the network {card.class_path}, which cannot be imported ({error}). "
+            f"{where} names the network {card.class_path}, which cannot be imported ({error}). "
             "Run where its file is, or put its folder on PYTHONPATH."
         ) from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{folder}/model.json: expected a segkd model card, found a fault: {error!r}.") from error
     try:
         network = network_class(**network_class.without_weights(card.init_args))
-        network.load_state_dict(load_file(folder / "student.safetensors"))
-    except (SafetensorError, RuntimeError, TypeError, OSError) as error:
-        reason = " ".join(str(error).split())[:300]
+        network.load_state_dict(tensors)
+        # the layout it was trained in: faster on most devices, and the same sums to the last bit
+        return Model(network.to(device).to(memory_format=torch.channels_last), card, note)
+    except InputError:
+        raise
+    except Exception as error:  # constructors of four libraries, given what a damaged file holds, raise anything
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise InputError(
-            f"{folder}/student.safetensors: expected the weights of {card.class_path} as model.json describes it, "
-            f"found: {reason}. Restore both files of the run, or undo the change of the class."
+            f"{where}: expected the weights of {card.class_path} as its card describes it, "
+            f"found: {reason}. Restore the run's own file, or undo the change of the class."
         ) from error
-    # the layout it was trained in: faster on most devices, and the same sums to the last bit
-    return Model(network.to(device).to(memory_format=torch.channels_last), card)
+
+
+def _read(folder: Path) -> tuple[dict[str, torch.Tensor], ModelCard, str]:
+    """Tensors, card, and a sentence when `model.json` says something else than the card beside the tensors."""
+    weights, copy = folder / "student.safetensors", folder / "model.json"
+    if not weights.is_file():
+        raise InputError(
+            f"{folder}: expected a run folder with student.safetensors, found none. "
+            "It is written after the first validation; has the run got that far?"
+        )
+    tensors, inside, metadata = unpacked(weights)
+    if inside is None:
+        card = _card(read_text(copy, "a segkd model card"), copy)
+        if metadata.get("step", str(card.step)) != str(card.step):
+            raise InputError(
+                f"{folder}: student.safetensors holds the weights of step {metadata['step']}, model.json the card of "
+                f"step {card.step}: the writing of one was cut short. Go on with the run (segkd train --resume "
+                f"{folder}) until a validation writes both, or restore both files."
+            )
+        return tensors, card, ""
+    card = _card(dump_json(inside), weights)
+    try:
+        same = _card(read_text(copy, "a segkd model card"), copy) == card
+    except InputError:
+        same = False
+    note = f"{copy} differs from the card inside student.safetensors, which belongs to the weights and is used"
+    return tensors, card, "" if same else note
+
+
+def _card(text: str, where: Path) -> ModelCard:
+    """The card that JSON text describes, its types and ranges checked."""
+    card: ModelCard = parse_json(text, ModelCard, f"{where}: expected a segkd model card")
+    faults = []
+    if not 0 < card.threshold < 1:
+        faults.append(f"threshold {card.threshold}, no probability between 0 and 1")
+    if not all(1 <= side <= MOST_PIXELS for side in card.size):
+        faults.append(f"size {list(card.size)}, no height and width in pixels")
+    if len(card.classes) < 2 or len(set(card.classes)) != len(card.classes):
+        faults.append(f"classes {card.classes}, not two or more different names")
+    if card.init_args.get("classes", len(card.classes)) != len(card.classes):
+        faults.append(f"{len(card.classes)} names for the network's {card.init_args['classes']} classes")
+    if card.step < 0:
+        faults.append(f"step {card.step}")
+    if faults:
+        raise InputError(f"{where}: expected a segkd model card, found {'; '.join(faults)}.")
+    return card

@@ -31,7 +31,7 @@ def run_of(monkeypatch):
 
     def given(classes: int) -> str:
         card = ModelCard("Bands", {}, [f"c{i}" for i in range(classes)], (32, 32))
-        monkeypatch.setattr("segkd.experiment.predicting.load_model", lambda *_a, **_k: Model(Bands(classes), card))
+        monkeypatch.setattr("segkd.experiment.predicting.opened", lambda *_a, **_k: Model(Bands(classes), card))
         return "no_folder"
 
     return given

@@ -1,7 +1,9 @@
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import nn
 
 from segkd.models.network import FusionNet, Network, WrappedNet
 from segkd.types import InputError
@@ -156,6 +158,49 @@ def test_a_wrong_description_is_refused_when_the_network_is_built(changes, said,
         WrappedNet(2, **given)
 
 
+class Answers(nn.Module):
+    """A network that returns its logits as told."""
+
+    def __init__(self, outputs, how):
+        super().__init__()
+        self.last, self.how = nn.Conv2d(3, outputs, 1), how
+
+    def forward(self, x):
+        logits = self.last(x)
+        return {
+            "torchvision": {"out": logits, "aux": logits + 1},
+            "transformers": SimpleNamespace(logits=logits, loss=None),
+            "pair": (logits, logits),
+            "other": {"masks": logits, "list": [logits], "none": None},
+        }[self.how]
+
+
+@pytest.mark.parametrize("how", ["torchvision", "transformers"])
+def test_logits_are_found_in_what_other_libraries_return(how):
+    network = WrappedNet(2, f"{__name__}.Answers", {"outputs": "$classes", "how": how})
+    image = torch.rand(1, 3, 32, 64)
+    expected = network.network.last((image - network.mean) / network.std)
+    assert torch.equal(network(image).logits, expected)
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("pair", r"a tuple of \(1, 2, 32, 32\), \(1, 2, 32, 32\)"),
+        ("other", r"a dictionary of 'masks': \(1, 2, 32, 32\), 'list': a list of .*, 'none': NoneType"),
+    ],
+)
+def test_other_answers_are_named_as_they_are(how, said):
+    network = WrappedNet(2, f"{__name__}.Answers", {"outputs": 2, "how": how})
+    with pytest.raises(InputError, match=said):
+        network(torch.rand(1, 3, 32, 32))
+
+
+def test_what_gives_no_network_is_refused():
+    with pytest.raises(InputError, match=r"collections\.OrderedDict to give a torch\.nn\.Module, found OrderedDict"):
+        WrappedNet(2, "collections.OrderedDict")
+
+
 @pytest.mark.parametrize("arguments", [{"outputs": 5}, {"outputs": 2, "twice": True}])
 def test_a_network_that_gives_other_logits_is_refused_with_the_remedy(arguments, user_network):
     network = WrappedNet(2, user_network, arguments)
@@ -170,5 +215,9 @@ def test_arguments_without_weights_switch_off_what_would_be_fetched_and_nothing_
     assert bare["arguments"] == {"encoder_weights": None, "classes": 2}
     assert arguments["encoder_weights"] == "imagenet"
     assert WrappedNet.without_weights({"arguments": {"pretrained": True}})["arguments"] == {"pretrained": False}
-    assert WrappedNet.without_weights({"network": UNET})["arguments"] == {}
+    assert WrappedNet.without_weights({"network": UNET})["arguments"] == {"encoder_weights": None}  # smp's own default
+    lraspp = {"network": "torchvision.models.segmentation.lraspp_mobilenet_v3_large"}
+    assert WrappedNet.without_weights(lraspp)["arguments"] == {"weights": None, "weights_backbone": None}
+    fcn = {"network": "torchvision.models.segmentation.fcn_resnet50", "arguments": {"weights": "DEFAULT"}}
+    assert WrappedNet.without_weights(fcn)["arguments"]["aux_loss"]  # as torchvision builds it with weights
     assert Network.without_weights({"classes": 3}) == {"classes": 3}

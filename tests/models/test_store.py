@@ -1,13 +1,17 @@
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
+from segkd.disk import write_whole
+from segkd.models import store
 from segkd.models.network import FusionNet, Network, WrappedNet
-from segkd.models.store import ModelCard, load_model, save_student
+from segkd.models.store import ModelCard, load_model, read_card, restore_card, save_student
 from segkd.types import InputError
 
 ARGUMENTS = {"classes": 3, "encoder": "test_efficientnet", "weights": None, "width": 16}
@@ -130,26 +134,110 @@ def test_a_prediction_at_the_training_size_is_the_network_s_softmax(saved):
     np.testing.assert_allclose(load_model(folder).predict(image), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("missing", ["model.json", "student.safetensors"])
-def test_a_missing_file_is_refused_by_the_folder_s_name(missing, saved):
+def old(folder, **changes):
+    """The folder as earlier versions wrote it: the card in model.json alone, changed as told."""
+    card = json.loads((folder / "model.json").read_text()) | changes
+    (folder / "model.json").write_text(json.dumps(card))
+    tensors = load_file(folder / "student.safetensors")
+    save_file(tensors, folder / "student.safetensors", metadata={"step": "0"})
+    return folder
+
+
+def test_a_folder_without_a_student_is_refused_by_its_name(saved):
     folder, _ = saved()
-    (folder / missing).unlink()
-    with pytest.raises(InputError, match=r"FusionNet: expected a run folder with model.json and student.safetensors"):
+    (folder / "student.safetensors").unlink()
+    with pytest.raises(InputError, match=r"FusionNet: expected a run folder with student\.safetensors"):
         load_model(folder)
+
+
+def test_the_copy_of_the_card_may_be_missing_damaged_or_older_and_is_restored(saved):
+    folder, network = saved(step=8)
+    for damage in (None, "{", json.dumps(asdict(card_of(network, ARGUMENTS, step=6)))):
+        (folder / "model.json").unlink(missing_ok=True)
+        if damage is not None:
+            (folder / "model.json").write_text(damage)
+        model = load_model(folder)
+        assert model.card.step == 8 and "model.json differs" in model.note
+        assert read_card(folder) == model.card
+    restore_card(folder)
+    assert load_model(folder).note == ""
+
+
+def test_a_folder_of_an_earlier_version_loads_if_both_files_are_of_one_step(saved):
+    folder, network = saved()
+    old(folder)
+    assert load_model(folder).card == card_of(network, ARGUMENTS)
+    old(folder, step=6)
+    with pytest.raises(InputError, match=r"step 0, model.json the card of step 6.*--resume"):
+        load_model(folder)
+
+
+def test_what_reads_while_students_are_saved_gets_weights_and_card_of_one_moment(saved, monkeypatch):
+    """At every moment between the writes: the step is in a weight, too."""
+    folder, network = saved()
+    seen = []
+
+    def look(path, content):
+        for now in (False, True):
+            if now:
+                write_whole(path, content)
+            model = load_model(folder)
+            seen.append((model.card.step, model.network.head.bias[0].item()))
+
+    monkeypatch.setattr(store, "write_whole", look)
+    for step in (3, 9):
+        with torch.no_grad():
+            network.head.bias.fill_(float(step))
+        save_student(folder, network, card_of(network, ARGUMENTS, step=step))
+    assert len(seen) == 8 and seen[-1] == (9, 9.0)
+    assert all(step == bias for step, bias in seen[1:])
+
+
+def test_the_files_may_be_read_by_whoever_may_read_a_new_file(saved):
+    folder, _ = saved()
+    (folder / "new").write_text("")
+    modes = {path.stat().st_mode for path in folder.iterdir()}
+    assert len(modes) == 1
 
 
 @pytest.mark.parametrize("path", ["no_such_module.Net", "segkd.models.network.NoSuchNet"])
-def test_a_class_that_cannot_be_imported_is_named_with_what_to_do(path, saved):
+def test_a_trusted_class_that_cannot_be_imported_is_named_with_what_to_do(path, saved):
     folder, _ = saved()
-    card = json.loads((folder / "model.json").read_text())
-    (folder / "model.json").write_text(json.dumps({**card, "class_path": path}))
     with pytest.raises(InputError, match=f"{path}.*PYTHONPATH"):
-        load_model(folder)
+        load_model(old(folder, class_path=path), trust=True)
 
 
-@pytest.mark.parametrize("text", ["{", "{}", '{"class_path": "a.B", "colour": 1}'])
+@pytest.mark.parametrize("text", ["{", "{}", '{"class_path": "a.B", "colour": 1}', "null", "[]", "5", "[" * 20000])
 def test_a_card_that_is_none_is_refused(text, saved):
     folder, _ = saved()
+    old(folder)
     (folder / "model.json").write_text(text)
     with pytest.raises(InputError, match=r"model\.json: expected a segkd model card"):
         load_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"threshold": 2.0}, "threshold 2.0"),
+        ({"threshold": 0.0}, "threshold 0.0"),
+        ({"threshold": "high"}, "at threshold"),
+        ({"size": [1, 2, 3]}, "at size"),
+        ({"size": [0, 32]}, r"size \[0, 32\]"),
+        ({"size": "32"}, "at size"),
+        ({"classes": ["one"]}, "classes"),
+        ({"classes": ["a", "a", "b"]}, "different"),
+        ({"classes": ["a", "b"]}, "2 names for the network's 3 classes"),
+        ({"class_path": 3.5}, "at class_path"),
+        ({"init_args": [1]}, "at init_args"),
+        ({"init_args": {"classes": 3, "width": "wide", "encoder": "test_efficientnet"}}, "as its card describes it"),
+        ({"init_args": {"classes": 3, "widht": 16}}, "as its card describes it"),
+        ({"step": -1}, "step"),
+        ({"step": 1e300}, "step"),
+        ({"scores": {"miou_image": "good"}}, "at scores.miou_image"),
+    ],
+)
+def test_a_card_of_other_kinds_or_ranges_is_refused_with_the_place(changes, said, saved):
+    folder, _ = saved()
+    with pytest.raises(InputError, match=said):
+        load_model(old(folder, **changes))

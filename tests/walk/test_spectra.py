@@ -63,7 +63,7 @@ def test_mistakes_are_told_before_the_work(runs, run_cli, tmp_path):
         return err
 
     plain, out = runs / "plain", runs / "out"
-    assert "model.json" in told(tmp_path / "nowhere", "--out", out)
+    assert "student.safetensors" in told(tmp_path / "nowhere", "--out", out)
     assert "named twice" in told(plain, f"b={plain}", "--out", out)
     assert "both have seed 0" in told(f"a={plain}", f"a={runs / 'table'}", "--out", out)
     assert "found no name" in told(f"={plain}", "--out", out)
