@@ -41,7 +41,7 @@ class Painter:
             return in_colours(found, len(self.model.card.classes))
         if self.probability:
             return Image.fromarray((found * 255).round().astype(np.uint8))
-        return Image.fromarray(np.where(found >= self.threshold, 255, 0).astype(np.uint8))
+        return Image.fromarray((found >= self.threshold).astype(np.uint8) * np.uint8(255))
 
     @property
     def said(self) -> str:
@@ -94,7 +94,8 @@ def predict_images(config: Namespace, how: How) -> int:
             else:
                 write_whole(target, partial(picture.save, format="PNG"))
             ticker.move(1)
-    console.print(f"{len(targets) - len(faults)} predictions in {config.out}: {paint.said}")
+    done = len(targets) - len(faults)
+    console.print(f"{done} prediction{'' if done == 1 else 's'} in {config.out}: {paint.said}")
     if faults:
         raise InputError(
             f"{len(faults)} of {len(targets)} images have no prediction; the others are done:\n{listed(faults)}"

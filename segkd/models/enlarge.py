@@ -16,14 +16,13 @@ def enlarge(logits: Float[Tensor, "k h w"], size: tuple[int, int]) -> np.ndarray
     Logits are enlarged bilinearly; of equal ones the first class is taken.
     """
     if len(logits) == 2:  # the difference decides: one plane to enlarge instead of two, and the same probability
-        return _planes(logits[1:] - logits[:1], size)[0].sigmoid().cpu().numpy()
+        return _planes(logits[1:] - logits[:1], size)[0].sigmoid_().cpu().numpy()
     step = max(1, VALUES // (size[0] * size[1]))
     best, classes = _largest(logits[:step], size)
     for start in range(step, len(logits), step):
         other, index = _largest(logits[start : start + step], size)
-        better = other > best
-        torch.where(better, other, best, out=best)
-        classes[better] = index[better] + start
+        classes = torch.where(other > best, index + start, classes)
+        best = torch.maximum(other, best)
     return classes.cpu().numpy()
 
 
