@@ -81,6 +81,7 @@ def judge_network(config: Namespace, data: Data, name: str) -> Judged:
         "size": list(card.size),
         "step": card.step,
         "skipped": list(skipped.values()),
+        **({"reading": network.said} if network.said else {}),
         "fingerprint": fingerprint(protocol, cut_of(sight.threshold, card.classes), data.ignore, looks.said),
     }
     return Judged(

@@ -37,6 +37,9 @@ class Network(nn.Module, ABC):
         """The constructor arguments that build the same network without fetching pretrained weights."""
         return arguments
 
+    said: str = ""
+    """How it is fed and read, in words, where that was found out; "" for a network of one's own."""
+
     def doubts(self) -> list[str]:
         """What looks wrong after it has been used, a sentence each; nothing unless it says so."""
         return []

@@ -7,7 +7,7 @@ from PIL import Image
 from torch import nn
 
 from segkd import disk
-from segkd.datasets.maps import read_class_map
+from segkd.datasets.maps import read_prediction
 from segkd.experiment.predicting import in_colours
 from segkd.models.network import Network
 from segkd.models.store import Model, ModelCard
@@ -95,7 +95,7 @@ def test_class_maps_are_seen_in_any_viewer_and_hold_the_same_numbers(run_of, run
         assert written.mode == "P"
         np.testing.assert_array_equal(np.asarray(written), label)
         assert len(np.unique(np.asarray(written.convert("RGB")).reshape(-1, 3), axis=0)) == 4
-    np.testing.assert_array_equal(read_class_map(tmp_path / "out" / "a.png", 4), label)
+    np.testing.assert_array_equal(read_prediction(tmp_path / "out" / "a.png", 4, label.shape), label)
     (tmp_path / "gt").mkdir()
     Image.fromarray(label).save(tmp_path / "gt" / "a.png")
     status, said, err = run_cli(
