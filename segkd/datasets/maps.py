@@ -1,13 +1,16 @@
 """One prediction read: what a file of any model holds, as one raw number per pixel or as scores of the classes."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image
 
 from segkd.datasets.arrays import read_array
+from segkd.datasets.masks import IN_COLOURS
 from segkd.datasets.pictures import PLAIN, How, open_picture, read_mask
+from segkd.datasets.unfit import Unfit
 from segkd.datasets.walk import ARRAYS
 from segkd.types import InputError
 
@@ -67,7 +70,7 @@ def read_prediction(path: Path, classes: int, size: Sequence[int], how: How = PL
     Raises:
         InputError: names the file that is no such prediction.
     """
-    raw = arranged(path, read_raw(path, how, max(classes, 2)), classes, size)
+    raw = arranged(path, _numbers(path, how, max(classes, 2)), classes, size)
     if raw.dtype.kind == "f" and not np.isfinite(raw).all():
         bad = int((~np.isfinite(raw)).sum())
         raise InputError(f"{path}: expected finite numbers, found {bad} that are NaN or infinite.")
@@ -135,6 +138,16 @@ def stored_size(path: Path, how: How) -> tuple[int, int] | None:
     except Exception:  # reading says what is wrong, with a sentence
         return None
     return (width, height) if turned else (height, width)
+
+
+def _numbers(path: Path, how: How, planes: int) -> np.ndarray:
+    """The numbers of a prediction; where it holds colours instead, their classes."""
+    try:
+        return read_raw(path, replace(how, colours=None), planes)
+    except Unfit as error:
+        if how.colours is None or error.kind != IN_COLOURS:
+            raise
+        return read_raw(path, how, planes)
 
 
 def _mode(path: Path) -> str | None:

@@ -40,10 +40,10 @@ def mask_values(
     if picture.mode in ("LA", "RGBA"):
         _refuse_alpha(path, raw[..., :-1], raw[..., -1])
         alpha = bool(raw[..., -1].min() != raw[..., -1].max())
-        raw = raw[..., :-1]
+        raw = raw[..., 0] if raw.shape[2] == 2 else raw[..., :-1]
     if colours is not None:
         return by_colour(path, _as_rgb(raw), colours), {}, alpha
-    return _one_plane(path, raw), {}, alpha
+    return one_plane(path, raw), {}, alpha
 
 
 def whole_numbers(path: Path, raw: np.ndarray) -> np.ndarray:
@@ -75,11 +75,33 @@ def whole_numbers(path: Path, raw: np.ndarray) -> np.ndarray:
     return raw.astype(np.uint8 if high < 256 else np.uint16)
 
 
+def one_plane(path: Path, raw: np.ndarray) -> np.ndarray:
+    """Values [h w] of an array [h w], or with one or several equal planes. Raises InputError naming the file."""
+    sides = [n for n in raw.shape if n != 1]
+    if raw.ndim > 2 and len(sides) == 2:
+        return raw.reshape(sides)
+    if raw.ndim == 2:
+        return raw
+    if raw.ndim != 3 or raw.shape[2] not in (3, 4):
+        raise Unfit(path, "expected one class per pixel [h w]", "Save the classes (argmax)", f"found {list(raw.shape)}")
+    if (raw[..., :3] == raw[..., :1]).all():
+        return raw[..., 0]
+    found = count_colours(pack(_eight_bits(raw[..., :3])))
+    raise Unfit(
+        path,
+        IN_COLOURS,
+        "Name its colours in data.colours: {class: [r, g, b], ...}, or save it as an indexed or grey image whose "
+        "values are the classes",
+        listed_colours(found, 8),
+        found,
+    )
+
+
 def _indexed(path: Path, picture: Image.Image, colours: Colours | None) -> tuple[np.ndarray, dict[int, Colour], bool]:
     raw = np.asarray(picture)
     index = raw if raw.ndim == 2 else raw[..., 0]
     table = _palette(picture)
-    used = np.unique(index)
+    used = np.flatnonzero(np.bincount(index.ravel()))
     alpha = table[used, 3] if raw.ndim == 2 else raw[..., 1]
     _refuse_alpha(path, table[used, :3], alpha)
     varies = bool(alpha.min() != alpha.max())
@@ -109,28 +131,11 @@ def _refuse_alpha(path: Path, colours: np.ndarray, alpha: np.ndarray) -> None:
 
 
 def _as_rgb(raw: np.ndarray) -> np.ndarray:
+    planes = _eight_bits(raw).reshape(*raw.shape[:2], -1)
+    return planes[..., :3] if planes.shape[2] >= 3 else np.repeat(planes[..., :1], 3, axis=-1)
+
+
+def _eight_bits(raw: np.ndarray) -> np.ndarray:
     if raw.dtype == bool:
-        raw = raw.astype(np.uint8) * np.uint8(255)
-    if raw.dtype != np.uint8:
-        raw = (raw // 257 if raw.max() > 255 else raw).astype(np.uint8)
-    return np.repeat(raw.reshape(*raw.shape[:2], -1)[..., :1], 3, axis=-1) if raw.ndim == 2 else _three(raw)
-
-
-def _three(raw: np.ndarray) -> np.ndarray:
-    return raw[..., :3] if raw.shape[2] >= 3 else np.repeat(raw[..., :1], 3, axis=-1)
-
-
-def _one_plane(path: Path, raw: np.ndarray) -> np.ndarray:
-    if raw.ndim == 2:
-        return raw
-    if (raw[..., :3] != raw[..., :1]).any():
-        found = count_colours(pack(raw[..., :3] if raw.dtype == np.uint8 else (raw[..., :3] // 257).astype(np.uint8)))
-        raise Unfit(
-            path,
-            IN_COLOURS,
-            "Name its colours in data.colours: {class: [r, g, b], ...}, or save it as an indexed or grey image whose "
-            "values are the classes",
-            listed_colours(found, 8),
-            found,
-        )
-    return raw[..., 0]
+        return raw.astype(np.uint8) * np.uint8(255)
+    return raw if raw.dtype == np.uint8 else (raw // 257 if raw.max() > 255 else raw).astype(np.uint8)

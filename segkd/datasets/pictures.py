@@ -8,10 +8,12 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from segkd.datasets.arrays import read_array
 from segkd.datasets.colours import Colour, Colours
 from segkd.datasets.deep import describe_tiff, is_deep, read_deep
-from segkd.datasets.masks import mask_values, whole_numbers
+from segkd.datasets.masks import mask_values, one_plane, whole_numbers
 from segkd.datasets.unfit import Unfit
+from segkd.datasets.walk import ARRAYS
 from segkd.types import InputError
 
 # Pillow's own limit is a Python warning first and an error without a remedy later: `How.max_megapixels` stands for it
@@ -81,7 +83,7 @@ def read_image(path: Path, how: How = PLAIN) -> UInt8[np.ndarray, "h w 3"]:
 def read_mask(path: Path, how: How = PLAIN) -> np.ndarray:
     """A mask as raw integers uint8 or uint16 [h w]: its class numbers where `how` names colours, else its values.
 
-    A palette gives its indices, but one that holds nothing but greys gives its greys.
+    A palette gives its indices, but one that holds nothing but greys gives its greys. NumPy's files are read, too.
 
     Raises:
         InputError: names the file that is not such a mask.
@@ -123,6 +125,8 @@ def view_image(path: Path, how: How = PLAIN) -> tuple[UInt8[np.ndarray, "h w 3"]
 
 def view_mask(path: Path, how: How = PLAIN) -> tuple[np.ndarray, Seen]:
     """As `read_mask`, with what else the file tells."""
+    if path.suffix.lower() in ARRAYS:
+        return whole_numbers(path, one_plane(path, read_array(path, how.max_megapixels * 1e6))), Seen()
     opened = _open(path, how)
     raw, palette, alpha = mask_values(path, opened.picture, opened.values, how.colours)
     left_out = (*opened.left_out, *(("transparency",) if alpha else ()))

@@ -216,7 +216,8 @@ def _how_of(run: str) -> How:
     if not (Path(run) / "config.yaml").is_file():
         return How()
     parser = data_parser("", "segkd predict")
-    return instantiate(parser, parse(parser, data_layer([], None, run))).data.how
+    data = instantiate(parser, parse(parser, data_layer([], None, run))).data
+    return replace(data, colours=None).how  # of masks, and perhaps in a file that is not here
 
 
 def sheet(arguments: list[str]) -> int:

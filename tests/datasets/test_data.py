@@ -131,6 +131,9 @@ def test_indexed_masks_of_many_classes_need_no_map(make_folder):
         ({"val_share": 1.0}, "data.val_share is 1.0"),
         ({"threshold": 128, "label_map": {0: 0}}, "data.threshold is for two classes without"),
         ({"threshold": 128, "classes": ["a", "b", "c"]}, "data.threshold is for two classes"),
+        ({"range": (5.0, 5.0)}, r"data.range is \[5.0, 5.0\]; give \[black, white\]"),
+        ({"max_megapixels": 0.0}, "data.max_megapixels is 0.0"),
+        ({"colours": {"a": "#000000"}, "ignore": [255]}, "data.colours says the class of each colour"),
         ({"size": (64, 32), "augment": Augment(quarter_turns=True)}, "quarter_turns needs a square"),
     ],
 )
@@ -159,3 +162,32 @@ def test_the_embedded_splits_are_disjoint_and_do_not_depend_on_what_is_wanted():
 
 def test_size_is_one_number_or_height_and_width():
     assert Data(size=64).shape == (64, 64) and Data(size=(64, 96)).shape == (64, 96)
+
+
+def test_masks_in_colours_are_opened_by_their_names(make_folder):
+    root = make_folder(n=4)
+    for path in (root / "masks").iterdir():
+        with Image.open(path) as picture:
+            mask = np.array(picture) // 255
+        Image.fromarray(np.array([(0, 0, 0), (48, 112, 32)], np.uint8)[mask]).save(path)
+    with pytest.raises(InputError, match=r"data\.colours: \{background: '#000000', foreground: '#307020'\}"):
+        opened(Data(root=str(root)))
+    (root / "map.txt").write_text("background:0,0,0::\nforeground:48,112,32::\n")
+    for colours in ({"background": "#000000", "foreground": [48, 112, 32]}, "map.txt"):
+        records, about = opened(Data(root=str(root), colours=colours, cache_gb=0.0))
+        assert "colours are the classes" in about and records["train"].load(0)[1].sum() == 320
+
+
+def test_what_to_look_at_comes_with_the_records(make_folder):
+    root = make_folder(n=4)
+    for path in (root / "images").iterdir():
+        with Image.open(path) as picture:
+            grey = np.array(picture.convert("L")).astype(np.uint16)
+        Image.fromarray(grey * 16).save(path.with_suffix(".png"))
+        if path.suffix != ".png":
+            path.unlink()
+    _, findings = open_data(Data(root=str(root)), ("train", "val"), lambda n: None)
+    assert len(findings.warnings) == 1 and "Write data.range: [0, 4095]" in findings.warnings[0]
+    records, findings = open_data(Data(root=str(root), range=(0.0, 4095.0)), ("train", "val"), lambda n: None)
+    assert findings.warnings == () and "of 0..4095" in findings.about
+    assert records["train"].load(0)[0].max() > 100

@@ -108,3 +108,14 @@ def test_the_size_of_a_picture_is_known_before_it_is_decoded(tmp_path):
     assert stored_size(tmp_path / "turned.png", How()) == (10, 6)
     assert stored_size(tmp_path / "turned.png", How(exif=False)) == (6, 10)
     assert stored_size(saved(tmp_path / "a.npy", GREY), How()) is None and stored_size(tmp_path / "no", How()) is None
+
+
+def test_predictions_in_colours_are_read_by_them_and_numbers_as_numbers(tmp_path):
+    how = How(colours=(((0, 0, 0), 0), ((9, 90, 200), 1), ((200, 9, 9), 2)))
+    numbers = np.arange(24, dtype=np.uint8).reshape(4, 6) % 3
+    Image.fromarray(numbers).save(tmp_path / "numbers.png")
+    Image.fromarray(np.array([colour for colour, _ in how.colours], np.uint8)[numbers]).save(tmp_path / "colours.png")
+    for name in ("numbers.png", "colours.png"):
+        np.testing.assert_array_equal(read_prediction(tmp_path / name, 3, (4, 6), how), numbers)
+    with pytest.raises(InputError, match="found a colour image"):
+        read_prediction(tmp_path / "colours.png", 3, (4, 6))

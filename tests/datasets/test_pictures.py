@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segkd.datasets.pictures import How, read_image, read_mask
+from segkd.datasets.pictures import How, read_image, read_mask, view_image
 from segkd.types import InputError
 
 GREY = np.arange(48, dtype=np.uint8).reshape(6, 8)
@@ -155,3 +155,63 @@ def test_image_and_mask_are_turned_by_their_own_tag_or_not_at_all(tmp_path, tag)
         np.testing.assert_array_equal(read_mask(path), turned[tag])
         np.testing.assert_array_equal(read_image(path, How(exif=False))[..., 1], GREY)
         np.testing.assert_array_equal(read_mask(path, How(exif=False)), GREY)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.float32])
+def test_a_range_sets_black_and_white_for_every_kind_of_number(tmp_path, dtype):
+    values = np.array([[0, 20, 40, 60, 120, 200]], dtype)
+    image, seen = view_image(write(tmp_path / "a.tif", values), How(range=(20.0, 120.0)))
+    assert image[0, :, 0].tolist() == [0, 0, 51, 102, 255, 255]
+    assert seen.values == (0, 200) and seen.scale == (20, 120) and seen.left_out == ()
+
+
+def test_a_range_of_negative_numbers_reaches_them(tmp_path):
+    path = write(tmp_path / "ct.tif", np.array([[-1024, 0, 1024, 3071]], np.int32))
+    assert read_image(path, How(range=(-1024.0, 1024.0)))[0, :, 0].tolist() == [0, 128, 255, 255]
+    image, seen = view_image(path)
+    assert image[0, :, 0].tolist() == [0, 0, 3, 11] and seen.left_out == ("values below 0",)
+    assert view_image(write(path, np.array([[70000]], np.int32)))[1].left_out == ("values above 65535",)
+
+
+def test_numbers_that_are_none_are_refused_even_with_a_range(tmp_path):
+    path = write(tmp_path / "a.tif", np.array([[0, np.nan]], np.float32))
+    with pytest.raises(InputError, match=r"a\.tif: expected numbers.*NaN"):
+        read_image(path, How(range=(0.0, 1.0)))
+
+
+def test_plain_colours_are_read_as_before_and_nothing_is_said(tmp_path):
+    colour = np.random.default_rng(0).integers(0, 256, (5, 7, 3)).astype(np.uint8)
+    for name in ("a.png", "a.bmp", "a.tif", "a.ppm"):
+        image, seen = view_image(write(tmp_path / name, colour))
+        np.testing.assert_array_equal(image, colour)
+        assert (seen.tag, seen.lossy, seen.values, seen.left_out) == (1, False, None, ())
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGBA", "CMYK", "YCbCr", "LAB"])
+def test_every_mode_gives_the_colours_that_a_viewer_shows(tmp_path, mode):
+    picture = Image.new("RGB", (6, 4), (250, 252, 249))
+    path = tmp_path / ("a.tif" if mode in ("CMYK", "LAB", "PA", "YCbCr") else "a.png")
+    picture = picture.quantize(4) if mode == "P" else picture.convert("L" if mode in ("LA", "PA") else "RGB")
+    picture.convert(mode).save(path)
+    assert np.abs(read_image(path).astype(int) - (250, 252, 249)).max() <= 6
+
+
+def test_a_palette_with_transparency_is_read_without_a_warning(tmp_path):
+    picture = Image.fromarray(GREY % 2)
+    picture.putpalette([9, 9, 9, 200, 0, 0])
+    picture.save(tmp_path / "a.png", transparency=bytes([0, 128]))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png")[..., 0], np.where(GREY % 2, 200, 9))
+
+
+def test_pages_bands_and_transparency_that_are_left_out_are_told(tmp_path):
+    first = Image.fromarray(GREY)
+    for extension in ("tif", "gif", "webp", "png"):
+        first.save(tmp_path / f"pages.{extension}", save_all=True, append_images=[Image.fromarray(255 - GREY)])
+        image, seen = view_image(tmp_path / f"pages.{extension}")
+        assert "pages after the first" in seen.left_out, extension
+        assert np.abs(image[..., 0].astype(int) - GREY).max() <= 12
+    four = np.dstack([GREY, GREY, GREY, 200 - GREY])
+    assert view_image(write(tmp_path / "a.tif", four))[1].left_out == ("bands after the third",)
+    assert view_image(write(tmp_path / "a.png", four))[1].left_out == ("transparency",)
+    four[..., 3] = 255
+    assert view_image(write(tmp_path / "a.png", four))[1].left_out == ()
