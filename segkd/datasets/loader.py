@@ -1,15 +1,15 @@
-"""Records to `Batch`: the torch dataset, its collation, and the loader of one process."""
+"""Records to `Batch`: the torch dataset, its collation, and the loaders of one process."""
 
-import signal
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset
 
 from segkd.datasets.data import Records
+from segkd.datasets.feed import Feed
+from segkd.datasets.sampler import EpochBatches
 from segkd.datasets.transforms import Transform, View
 from segkd.types import Batch
 
@@ -53,47 +53,20 @@ def collate_originals(items: Sequence[Item]) -> tuple[Batch, list[np.ndarray]]:
     return collate(items), [item.original for item in items]
 
 
-def train_loader(dataset: SegmentationDataset, batches: Sampler[list[tuple[int, int]]], workers: int) -> DataLoader:
-    """An endless loader of `Batch`; its order and content do not depend on `workers`."""
-    single_threaded_opencv()
-    return DataLoader(
-        dataset,
-        batch_sampler=batches,
-        num_workers=workers,
-        collate_fn=collate,
-        worker_init_fn=_quiet_worker,
-        generator=torch.Generator(),  # the loader must not draw from the global stream
-        pin_memory=torch.cuda.is_available(),
-        prefetch_factor=4 if workers else None,
-    )
+def without_originals(items: Sequence[Item]) -> list[Item]:
+    """Items without their labels at full size, which training does not look at."""
+    return [replace(item, original=np.zeros((0, 0), np.uint8)) for item in items]
+
+
+def train_loader(dataset: SegmentationDataset, batches: EpochBatches, workers: int) -> "Feed[Batch]":
+    """An endless stream of `Batch`; its order and content do not depend on `workers`."""
+    return Feed(dataset, batches, collate, workers, prefetch=4, size=batches.batch_size, pack=without_originals)
 
 
 def evaluation_loader(
     dataset: SegmentationDataset, indices: Sequence[int], batch_size: int, workers: int
-) -> DataLoader:
+) -> "Feed[tuple[Batch, list[np.ndarray]]]":
     """The records `indices`, in order, in batches of `(Batch, labels at their own size)`."""
-    single_threaded_opencv()
     keys = [(0, index) for index in indices]
     batches = [keys[i : i + batch_size] for i in range(0, len(keys), batch_size)]
-    return DataLoader(
-        dataset,
-        batch_sampler=batches,  # type: ignore[arg-type]
-        num_workers=workers,
-        collate_fn=collate_originals,
-        worker_init_fn=_quiet_worker,
-        generator=torch.Generator(),
-    )
-
-
-def single_threaded_opencv() -> None:
-    """Keeps OpenCV to one thread in this process and in those that it forks from now on.
-
-    A fork copies OpenCV's pool without its threads, and the copy waits for them forever: the pool has to go before.
-    """
-    cv2.setNumThreads(1)
-
-
-def _quiet_worker(_: int) -> None:
-    """Leaves Ctrl-C and SIGTERM to the main process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    return Feed(dataset, batches, collate_originals, workers, prefetch=2, size=batch_size)

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 
 from segkd.datasets.coding import Coding
+from segkd.datasets.feed import single_threaded_opencv
 from segkd.datasets.geometry import Size, misfit
 from segkd.datasets.labels import LabelCode, code_from_threshold, resize_label
-from segkd.datasets.loader import single_threaded_opencv
 from segkd.datasets.maps import read_label, read_prediction, stored_size
 from segkd.datasets.matching import MapPair
 from segkd.datasets.pictures import PLAIN, How

@@ -2,13 +2,13 @@
 
 import os
 import signal
-import sys
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState
 from jsonargparse import Namespace
 
+from segkd.datasets.feed import end_with_parent
 from segkd.types import InputError
 
 
@@ -37,7 +37,8 @@ def join_processes(cpu: bool, **settings: object) -> Accelerator:
     GradientState._reset_state()
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world > 1:
-        end_with_parent()
+        # a launcher that is killed cannot tell its processes to leave: they would train on for nobody
+        end_with_parent(signal.SIGTERM)
         cpu = cpu or not (torch.cuda.is_available() or torch.xpu.is_available())  # else each would think itself alone
     try:
         accelerator = Accelerator(cpu=cpu, **settings)
@@ -52,18 +53,3 @@ def join_processes(cpu: bool, **settings: object) -> Accelerator:
             "Start several with `accelerate launch` or `torchrun`: torchrun --nproc_per_node N -m -- segkd.cli train"
         )
     return accelerator
-
-
-def end_with_parent(number: int = signal.SIGTERM) -> None:
-    """Has the system send this process a signal when its parent dies, where the system can (Linux).
-
-    A launcher that is killed cannot tell its processes to leave, and they would train on for nobody.
-    """
-    if not sys.platform.startswith("linux"):
-        return
-    import ctypes
-
-    parent = os.getppid()
-    ctypes.CDLL(None, use_errno=True).prctl(1, number, 0, 0, 0)  # 1: PR_SET_PDEATHSIG
-    if os.getppid() != parent:  # it died in between
-        os.kill(os.getpid(), number)

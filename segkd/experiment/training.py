@@ -33,12 +33,13 @@ from segkd.experiment.folder import (
 from segkd.experiment.lock import holding
 from segkd.experiment.meeting import introduce
 from segkd.experiment.processes import make_accelerator
+from segkd.experiment.readiness import in_words, refuse_unready
 from segkd.experiment.settings import EngineSettings, instantiate
 from segkd.experiment.validation import Validation, lost_student
 from segkd.metrics.meter import LOWER_IS_BETTER, score_names
 from segkd.models.complexity import complexity
 from segkd.models.store import ModelCard
-from segkd.types import InputError, Prediction
+from segkd.types import InputError
 
 OVERFIT_EPOCHS = 120
 
@@ -75,7 +76,8 @@ def run_training(parser: ArgumentParser, config: Namespace, folder: Path, *, res
         changed = claim_folder(folder, parser, config, resume) if main else {}
         accelerator.wait_for_everyone()
         session = _Session(accelerator, console, folder, parser, config, resume, resolved_text(parser, config), changed)
-        how, best = _train(session, objects, overfit, select)
+        with in_words(objects.data):
+            how, best = _train(session, objects, overfit, select)
         seconds = time.perf_counter() - start
         if main:
             note_seconds(folder, seconds)
@@ -110,7 +112,7 @@ def _train(session: _Session, objects: Namespace, overfit: bool, select: str) ->
     introduce(objects, dataset, steps, lambda: instantiate(session.parser, session.config).model)
     engine = _engine(accelerator, objects, objects.engine.epochs * batches.per_epoch, seed)
     progress = _resumed(engine, session, objects.engine.epochs * batches.per_epoch)
-    _refuse_wrong_output(engine, objects.data)
+    refuse_unready(engine, objects.data)
     _describe(engine, objects.data, findings.about, session)
 
     recorder = Recorder(
@@ -126,6 +128,8 @@ def _train(session: _Session, objects: Namespace, overfit: bool, select: str) ->
     )
     batches.start = engine.micro
     loader = train_loader(dataset, batches, objects.data.workers)
+    if loader.said:
+        console.print(loader.said)
     with recorder, training_reporter(console, select, plan.epochs, engine.micro, plan.total) as reporter:
         for sentence in recorder.faults():
             reporter.warn(sentence)
@@ -166,21 +170,6 @@ def _engine(accelerator: Accelerator, objects: Namespace, micros: int, seed: int
     schedule = build_schedule(objects.optim, optimizer, total)
     wrapped, prepared = accelerator.prepare(learner, optimizer)
     return Engine(accelerator, wrapped, accelerator.unwrap_model(wrapped), prepared, schedule, objects.optim.clip, seed)
-
-
-@torch.no_grad()
-def _refuse_wrong_output(engine: Engine, data: Data) -> None:
-    """A user's own network is asked for one prediction before training begins."""
-    network, shape = engine.bare.student, (1, len(data.classes), *data.shape)
-    network.eval()
-    out = network(torch.zeros(1, 3, *data.shape, device=engine.accelerator.device))
-    engine.bare.train()
-    found = tuple(out.logits.shape) if isinstance(out, Prediction) else type(out).__name__
-    if found != shape:
-        raise InputError(
-            f"{type(network).__name__}.forward: expected segkd.Prediction(logits) with logits {shape} for one image, "
-            f"found {found}. Enlarge the logits to the image's size; `classes` is the first argument of the network."
-        )
 
 
 def _resumed(engine: Engine, session: _Session, total: int) -> Progress:

@@ -1,4 +1,5 @@
 from itertools import islice
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -100,3 +101,17 @@ def test_evaluation_keeps_order_and_gives_labels_at_their_own_size(workers):
 
 def test_evaluating_nothing_gives_nothing(dataset):
     assert list(evaluation_loader(dataset, [], 4, 0)) == []
+
+
+def test_batches_through_pipes_are_the_same_bit_for_bit(dataset, monkeypatch):
+    monkeypatch.setattr("segkd.datasets.feed.shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
+    loader = train_loader(dataset, EpochBatches(7, 2, seed=3), 2)
+    assert "pipes" in loader.said and "shm-size" in loader.said
+    assert_same(list(islice(loader, 7)), batches(dataset, 0, 7))
+    some = evaluation_loader(dataset, range(5), 2, 2)
+    assert some.said
+    assert [batch.ids for batch, _ in some] == [
+        ("train0000", "train0001"),
+        ("train0002", "train0003"),
+        ("train0004",),
+    ]

@@ -1,0 +1,81 @@
+"""What can be known to fail before the first step, and what fails outside the program, in words."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from segkd.datasets.data import Data
+from segkd.engine.memory import out_of_memory
+from segkd.engine.step import Engine
+from segkd.types import InputError, Prediction
+
+
+def refuse_unready(engine: Engine, data: Data) -> None:
+    """Asks the network for a prediction before training begins; leaves no trace in weights, statistics or draws.
+
+    Raises:
+        InputError: its output is of another shape, or it cannot train on a batch of one at this size.
+    """
+    _refuse_wrong_output(engine, data)
+    if data.batch_size == 1:  # two images have two values per channel at any size
+        _refuse_lone_values(engine, data)
+
+
+@torch.no_grad()
+def _refuse_wrong_output(engine: Engine, data: Data) -> None:
+    network, shape = engine.bare.student, (1, len(data.classes), *data.shape)
+    network.eval()
+    out = network(torch.zeros(1, 3, *data.shape, device=engine.accelerator.device))
+    engine.bare.train()
+    found = tuple(out.logits.shape) if isinstance(out, Prediction) else type(out).__name__
+    if found != shape:
+        raise InputError(
+            f"{type(network).__name__}.forward: expected segkd.Prediction(logits) with logits {shape} for one image, "
+            f"found {found}. Enlarge the logits to the image's size; `classes` is the first argument of the network."
+        )
+
+
+@torch.no_grad()
+def _refuse_lone_values(engine: Engine, data: Data) -> None:
+    """Batch normalisation refuses to train on one value per channel, and says so in the first step alone."""
+    network, height, width = engine.bare.student, *data.shape
+    engine.bare.train()
+    before = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    try:
+        with torch.random.fork_rng():
+            network(torch.zeros(1, 3, height, width, device=engine.accelerator.device))
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise InputError(
+            f"{type(network).__name__} normalises over one value per channel at data.batch_size 1 and data.size "
+            f"[{height}, {width}], of which there is no variance. Raise data.batch_size to 2 or more, or data.size."
+        ) from error
+    finally:
+        for name, buffer in network.named_buffers():
+            buffer.copy_(before[name])
+
+
+@contextmanager
+def in_words(data: Data) -> Iterator[None]:
+    """Turns what the machine lacks while a run trains (memory, a disk) into a paragraph (InputError)."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (MemoryError, RuntimeError, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        if out_of_memory(error):
+            height, width = data.shape
+            raise InputError(
+                f"out of memory: {data.batch_size} images of {height} x {width} pixels at a time do not fit "
+                f"({reason or type(error).__name__}). Lower data.batch_size (engine.accumulate makes up for it), "
+                "data.size or data.cache_gb. What was saved is kept."
+            ) from error
+        if not isinstance(error, OSError):
+            raise
+        raise InputError(
+            f"{error.filename or 'the system'}: {error.strerror or reason}. What was saved is kept; set that right, "
+            "then go on with --resume."
+        ) from error

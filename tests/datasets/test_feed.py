@@ -1,0 +1,85 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from torch.utils.data import Dataset
+
+from segkd.datasets import feed
+from segkd.datasets.feed import Feed, bytes_of
+from segkd.types import Batch, InputError
+
+
+class Numbers(Dataset):
+    """Key (0, n) -> n; from `bad` on `trouble` happens."""
+
+    def __init__(self, trouble=lambda: None, bad=3):
+        self.trouble, self.bad = trouble, bad
+
+    def __getitem__(self, key):
+        if key[1] >= self.bad:
+            self.trouble()
+        return key[1]
+
+
+def numbers(trouble, workers=2, **changes) -> Feed:
+    keys = [[(0, n)] for n in range(6)]
+    return Feed(Numbers(trouble), keys, torch.tensor, workers, prefetch=1, size=1, **changes)
+
+
+def refuse():
+    raise InputError("mask.png: it changed")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_a_worker_refuses_is_a_sentence_without_a_traceback(workers):
+    with pytest.raises(InputError) as found:
+        list(numbers(refuse, workers))
+    assert str(found.value) == "mask.png: it changed"
+
+
+def test_a_worker_that_dies_is_a_paragraph():
+    with pytest.raises(InputError, match=r"data\.workers.*shm-size"):
+        list(numbers(lambda: os.kill(os.getpid(), signal.SIGKILL)))
+
+
+def test_a_worker_that_hangs_is_given_up_and_gone(monkeypatch):
+    monkeypatch.setattr(feed, "STUCK", 1)
+    stream = numbers(lambda: time.sleep(600))
+    with pytest.raises(InputError, match=r"data\.workers"):
+        list(stream)
+    assert not [child for child in torch.multiprocessing.active_children() if child.is_alive()]
+
+
+def test_a_fault_of_the_code_stays_one():
+    def fail():
+        raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        list(numbers(fail))
+
+
+def test_few_open_files_mean_pipes(monkeypatch):
+    monkeypatch.setattr(feed.resource, "getrlimit", lambda which: (24, 24))
+    stream = numbers(lambda: None)
+    assert "ulimit -n" in stream.said and [int(one) for one in stream] == [0, 1, 2, 3, 4, 5]
+
+
+def test_the_bytes_of_a_batch_count_each_tensor_once():
+    image, label = torch.zeros(2, 3, 4, 4), torch.zeros(2, 4, 4, dtype=torch.int64)
+    assert bytes_of((Batch(image, image, label, None, ("a", "b")), [])) == image.nbytes + label.nbytes
+
+
+def test_a_child_ends_with_its_parent():
+    code = (
+        "import os, signal, time\nfrom segkd.datasets.feed import end_with_parent\n"
+        "if os.fork() == 0:\n    end_with_parent(signal.SIGKILL)\n    print(os.getpid(), flush=True)\ntime.sleep(600)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    child = int(parent.stdout.readline())
+    parent.kill()
+    assert child != parent.pid
+    parent.communicate(timeout=60)  # ends when the child, which holds the pipe, has ended
