@@ -6,7 +6,7 @@ Letters fixed for the whole package: b batch, k classes, c channels, h w, l leve
 import os
 import unicodedata
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import final
 
@@ -79,6 +79,12 @@ class InputError(ValueError):
 
     def __str__(self) -> str:
         return printable(super().__str__())
+
+
+def listed(lines: Sequence[str], most: int = 10) -> str:
+    """The first `most` lines, indented, and how many more there are: the end of an error's paragraph."""
+    rest = [f"  ... and {len(lines) - most} more"] if len(lines) > most else []
+    return "\n".join([f"  {line}" for line in lines[:most]] + rest)
 
 
 @final

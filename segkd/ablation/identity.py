@@ -32,9 +32,9 @@ def data_digests(data: Data) -> dict[str, dict[str, Any]]:
         sizes = {"train": data.embedded.train, "val": data.embedded.val, "test": data.embedded.test}
         return {split: {"pairs": pairs, "digest": "generated"} for split, pairs in sizes.items()}
     found = {}
-    for split, pairs in splits_of(data).items():
+    for split, pairs in splits_of(data).members.items():
         lines = [f"{p.stem} {p.image.stat().st_size} {p.mask.stat().st_size}" for p in pairs]
-        found[split] = {"pairs": len(pairs), "digest": _digest("\n".join(lines).encode())}
+        found[split] = {"pairs": len(pairs), "digest": _digest("\n".join(lines).encode("utf-8", "surrogateescape"))}
     return found
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from segkd.datasets.deep import SWAPPED
-from segkd.datasets.files import Pair
 from segkd.datasets.labels import resize_label
+from segkd.datasets.pairing import Pair
 from segkd.datasets.pictures import PLAIN, How, Seen, view_image, view_mask
 from segkd.datasets.unfit import Unfit
 from segkd.types import InputError

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from segkd.datasets.files import listed
 from segkd.datasets.maps import TOLERANCE
 from segkd.datasets.tally import Tally, told
-from segkd.types import InputError
+from segkd.types import InputError, listed
 
 LOW = 0.4
 """A folder of levels whose largest lies below this share of the scale is refused: they look like something else."""

@@ -1,7 +1,7 @@
 """The data settings, and the records of each split that they describe."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -11,12 +11,14 @@ from segkd.datasets.audit import Audit, Reading, read_all, read_pair
 from segkd.datasets.colours import NAMED, parse_colours
 from segkd.datasets.embedded import Embedded, draw_sample
 from segkd.datasets.faults import forgive_faults, refuse_faults
-from segkd.datasets.files import SPLITS, Pair, listed, pair_files, split_pairs
 from segkd.datasets.labels import LabelCode, code_from_colours, code_from_map, code_from_threshold, guess_code
 from segkd.datasets.notes import notes_on, values_in_use
+from segkd.datasets.pairing import Pair
 from segkd.datasets.pictures import How
+from segkd.datasets.split_folders import Where
+from segkd.datasets.splits import SPLITS, Splits, find_splits
 from segkd.datasets.transforms import Augment
-from segkd.types import InputError, LayerPath
+from segkd.types import InputError, LayerPath, listed
 
 
 def height_and_width(size: int | tuple[int, int]) -> tuple[int, int]:
@@ -32,13 +34,17 @@ class Data:
         root: folder that holds the images and the masks; in a layer, relative to the layer's file.
         embedded: settings of the generated data set, instead of `root`.
         classes: names of the classes, in the order of their numbers 0..k-1.
-        images: folder of images below `root`.
-        masks: folder of masks below `root`, matched by stem.
-        train: list file of the training split, below `root`, one stem per line; `train.txt` there when null, and
-            without that, all pairs that no other list names.
-        val: likewise of the validation split; without a list, `val_share` of the training split is carved out.
-        test: likewise of the test split; without a list, there is none.
-        val_share: share of the training split to validate on when there is no `val` list.
+        images: folder of images below `root`, or a pattern such as `leftImg8bit/**/{}_leftImg8bit.png`. `{}` is the
+            name that an image and its mask share, folders included; `*` is any text within one name, `**/` any folders.
+        masks: folder or pattern of masks, `gtFine/**/{}_gtFine_labelTrainIds.png`; a folder is matched by stem.
+        train: list file of the training split, below `root`, one name or path per line; `train.txt` there when null,
+            without that the folder named train (training), without that all pairs that no other split has.
+        val: likewise of the validation split (folder val, valid, validation), or the folder itself, such as `valid`;
+            without any, `val_share` of the training split is carved out.
+        test: likewise of the test split (folder test, testing); without any, there is none.
+        val_share: share of the training split to validate on when nothing else says which images are for that.
+        group: regular expression; what its first group (or all of it) finds in a stem is the patient, video or
+            sequence: the carved validation split takes whole groups, and groups that lists tear apart are warned of.
         label_map: raw mask value -> class number; without one, 0/255 and 0/1 are understood for two classes,
             and a raw value is its class for more.
         ignore: raw mask values whose pixels count in no loss and no score.
@@ -65,6 +71,7 @@ class Data:
     val: str | None = None
     test: str | None = None
     val_share: float = 0.15
+    group: str | None = None
     label_map: dict[int, int] | None = None
     ignore: list[int] = field(default_factory=list)
     threshold: int | None = None
@@ -126,22 +133,23 @@ def open_data(
     _check_settings(data)
     if data.embedded is not None:
         return _open_embedded(data.embedded, len(data.classes), wanted)
-    splits = splits_of(data)
-    absent = [name for name in wanted if name not in splits]
+    splits = splits_of(data, wanted)
+    absent = [name for name in wanted if name not in splits.members]
     if absent:
         raise InputError(f"no {absent[0]} split: expected data.{absent[0]}, a list file below {data.root}, found none. "
-                         f"There are: {', '.join(splits)}.")  # fmt: skip
-    chosen = {name: splits[name] for name in wanted}
-    return _open_folder(data, chosen, advance, ", ".join(f"{len(v)} {k}" for k, v in splits.items()), skipped)
+                         f"There are: {', '.join(splits.members)}.")  # fmt: skip
+    chosen = {name: splits.members[name] for name in wanted}
+    records, findings = _open_folder(data, chosen, advance, splits.said, skipped)
+    return records, replace(findings, warnings=(*splits.warnings, *findings.warnings))
 
 
-def splits_of(data: Data) -> dict[str, list[Pair]]:
-    """The pairs of files of each split of `data.root`; nothing but names is read."""
+def splits_of(data: Data, wanted: Sequence[str] = ("train", "val")) -> Splits:
+    """The splits of `data.root`, those that are `wanted` without a gap; nothing but names is read."""
     root = Path(str(data.root)).expanduser()
     if not root.is_dir():
         raise InputError(f"data.root: expected a folder, found none at {root}. Put the data there or set --data.root.")
-    lists = {name: _list_file(root, name, chosen) for name, chosen in zip(SPLITS, (data.train, data.val, data.test))}
-    return split_pairs(pair_files(root / data.images, root / data.masks), lists, data.val_share)
+    lists = {"train": data.train, "val": data.val, "test": data.test}
+    return find_splits(Where(root, data.images, data.masks, lists, data.val_share, data.group), wanted)
 
 
 def _open_folder(
@@ -235,13 +243,6 @@ def label_code(data: Data, values: Sequence[int]) -> LabelCode:
     if data.label_map is not None:
         return code_from_map(data.label_map, data.ignore, len(data.classes))
     return guess_code(values, data.ignore, len(data.classes))
-
-
-def _list_file(root: Path, name: str, chosen: str | None) -> Path | None:
-    if chosen is not None:
-        return root / chosen
-    usual = root / f"{name}.txt"
-    return usual if usual.is_file() else None
 
 
 def _check_settings(data: Data) -> None:

@@ -7,9 +7,9 @@ import numpy as np
 
 from segkd.datasets.audit import Audit
 from segkd.datasets.colours import listed_colours, map_to_start_from
-from segkd.datasets.files import Pair
 from segkd.datasets.labels import LabelCode
 from segkd.datasets.masks import IN_COLOURS
+from segkd.datasets.pairing import Pair
 from segkd.datasets.unfit import Unfit, some
 from segkd.types import InputError
 

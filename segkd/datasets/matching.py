@@ -4,8 +4,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from segkd.datasets.files import listed
-from segkd.datasets.walk import ARRAYS, pictures, stem_of, walk, what_is
+from segkd.datasets.lists import choose, entries_of
+from segkd.datasets.naming import find_rule, matches, same_names
+from segkd.datasets.patterns import Pattern, find_named
+from segkd.datasets.walk import ARRAYS, pictures, stem_of
 from segkd.types import InputError
 
 
@@ -38,7 +40,7 @@ class Matching:
 
 
 @dataclass
-class Named:
+class ByStem:
     """The files of a folder by stem, a sentence on each stem that cannot be used, and notes on the folder."""
 
     files: dict[str, Path]
@@ -49,67 +51,79 @@ class Named:
 def match_maps(predictions: Path, labels: Mapping[str, Path]) -> Matching:
     """Pairs predictions with labels by stem; what is missing and what is too much is said, not refused.
 
+    `predictions` is a folder or a pattern ("maps/{}_pred.png"). When no name in a folder is a label's, but one rule
+    ("NAME -> NAME_pred") brings every prediction to a label of its own, that rule is used, and said in `notes`.
+
     Raises:
         InputError: there is no such folder, it holds nothing, or nothing in it has a label.
     """
     named = files_by_stem(predictions, "predictions", pictures() | ARRAYS)
-    found, unreadable = named.files, named.faults
-    pairs = [MapPair(stem, found[stem], labels[stem]) for stem in sorted(found.keys() & labels.keys())]
-    if not pairs:
-        raise InputError(
-            f"--predictions {predictions}: expected files named like the labels up to the extension, found none: "
-            f"{_some(found)} there, {_some(labels)} among the labels. Rename them, or correct one of the folders."
-        )
-    missing = [f"{stem}: no prediction" for stem in sorted(labels.keys() - found.keys() - unreadable.keys())]
-    surplus = [f"{found[stem].name}: no label" for stem in sorted(found.keys() - labels.keys())]
-    return Matching(pairs, missing, surplus, {k: v for k, v in unreadable.items() if k in labels}, named.notes)
+    found, notes = named.files, list(named.notes)
+    label_of, by_case = same_names(found.keys(), labels.keys())
+    if by_case:
+        notes.append(f"predictions: {by_case} names differ from their labels' in upper and lower case alone")
+    if not label_of:
+        label_of = _by_rule(predictions, named, labels, notes)
+    pairs = sorted((MapPair(label, found[name], labels[label]) for name, label in label_of.items()), key=lambda p: p.id)
+    faults = {label: said for label, said in named.faults.items() if label in labels}
+    missing = [f"{label}: no prediction" for label in sorted(labels.keys() - set(label_of.values()) - faults.keys())]
+    surplus = [f"{found[name].name}: no label" for name in sorted(found.keys() - label_of.keys())]
+    return Matching(pairs, missing, surplus, faults, notes)
 
 
-def files_by_stem(folder: Path, what: str, kinds: Iterable[str] | None = None) -> Named:
-    """The files of a folder by stem; `what` is the name of the option that gave the folder.
+def files_by_stem(place: Path, what: str, kinds: Iterable[str] | None = None) -> ByStem:
+    """The files of a folder (or of a pattern) by stem; `what` is the name of the option that gave it.
 
     Raises:
         InputError: there is no such folder, or nothing in it.
     """
-    if not folder.is_dir():
-        raise InputError(f"--{what} {folder}: expected a folder, found {what_is(folder)} there.")
     wanted = pictures() if kinds is None else frozenset(kinds)
-    found = walk(folder, wanted)
-    named = Named({}, notes=[f"{what}: {found.sentence}"] if found.sentence else [])
-    for path in found.files:
-        stem = stem_of(path, folder)
-        if stem in named.files:
-            named.faults[stem] = f"{path}: shares its name with {named.files[stem].name}; remove or rename one."
-        named.files.setdefault(stem, path)
-    for one in found.passed:
+    named = find_named(Path(), str(place), f"--{what}", wanted)
+    faults = dict(named.doubles)
+    for one in named.passed:
         if one.why != "hidden" and Path(one.name).suffix.lower() in wanted:
-            named.faults[stem_of(folder / one.name, folder)] = f"{folder / one.name}: expected a file, found {one.why}."
-    for stem in named.faults:
-        named.files.pop(stem, None)
+            path = named.base / one.name
+            faults[stem_of(path, named.base)] = f"{path}: expected a file, found {one.why}."
     if not named.files:
+        arrays = any(Path(one.name).suffix.lower() in ARRAYS for one in named.passed)
         raise InputError(
-            f"--{what} {folder}: expected pictures{' or arrays (.npy)' if wanted & ARRAYS else ''}, found none"
-            f"{f'; {found.sentence}' if found.sentence else ''}."
+            f"--{what} {place}: expected pictures{' or arrays (.npy)' if wanted & ARRAYS else ''}, found none"
+            f"{f'; {named.sentence}' if named.sentence else ''}."
+            f"{' Save arrays as PNG: Image.fromarray(np.load(path)).save(name).' if arrays else ''}"
         )
-    return named
+    return ByStem(named.files, faults, [f"{what}: {named.sentence}"] if named.sentence else [])
 
 
-def labels_in(folder: Path, names: Path | None) -> Named:
-    """The label files of a folder by stem; only those that the list `names` holds."""
-    named = files_by_stem(folder, "labels", pictures() | ARRAYS)
+def labels_in(place: Path, names: Path | None) -> ByStem:
+    """The label files of a folder (or of a pattern) by stem; only those that the list `names` holds.
+
+    Raises:
+        InputError: as `files_by_stem`; or the list is none, or has lines that name no label.
+    """
+    named = files_by_stem(place, "labels", pictures() | ARRAYS)
     if names is None:
         return named
-    files = named.files
-    try:
-        lines = [line.strip() for line in names.read_text(encoding="utf-8-sig").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"--list {names}: expected a text file with one name per line, found: {error}.") from error
-    wanted = [line for line in lines if line and not line.startswith("#")]
-    stems = {line: line if line in files else Path(line).with_suffix("").as_posix() for line in wanted}
-    absent = [line for line, stem in stems.items() if stem not in files]
-    if absent or not wanted:
-        raise InputError(f"--list {names}: {len(absent)} of {len(wanted)} lines name no label:\n{listed(absent)}")
-    return Named({stem: files[stem] for stem in stems.values()}, {}, named.notes)
+    entries = entries_of({stem: [path] for stem, path in named.files.items()}, Path())
+    chosen = choose(names, "--list", entries, "label")
+    if not chosen.stems:
+        raise InputError(f"--list {names}: expected names of labels, one per line, found none.")
+    return ByStem({stem: named.files[stem] for stem in chosen.stems}, {}, named.notes + chosen.notes)
+
+
+def _by_rule(place: Path, named: ByStem, labels: Mapping[str, Path], notes: list[str]) -> dict[str, str]:
+    """Prediction -> label by the one rule that holds for every prediction, which is added to `notes`."""
+    rule = find_rule(labels.keys(), named.files.keys())
+    if rule is not None and rule.matched == len(named.files):
+        notes.append(f"predictions are matched with labels by their names: {rule.words()}")
+        return matches(rule, labels.keys(), named.files.keys())
+    cure = "Rename them, or correct one of the folders."
+    if rule is not None:
+        pattern = rule.pattern(Pattern.of(str(place)).base, rule.right, ".*")
+        cure = f"{rule.matched} would match as {rule.words()}: if that is right, write --predictions '{pattern}'."
+    raise InputError(
+        f"--predictions {place}: expected files named like the labels up to the extension, found none: "
+        f"{_some(named.files)} there, {_some(labels)} among the labels. {cure}"
+    )
 
 
 def _some(names: Iterable[str]) -> str:

@@ -6,8 +6,8 @@ import numpy as np
 
 from segkd.datasets.audit import Audit
 from segkd.datasets.colours import hexed, packed
-from segkd.datasets.files import Pair
 from segkd.datasets.labels import LabelCode
+from segkd.datasets.pairing import Pair
 from segkd.datasets.pictures import Seen
 from segkd.datasets.unfit import some
 

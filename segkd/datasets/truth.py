@@ -8,8 +8,8 @@ from segkd.datasets.audit import Audit
 from segkd.datasets.coding import LOSSY, few
 from segkd.datasets.data import Data, label_code
 from segkd.datasets.faults import forgive_faults, refuse_faults
-from segkd.datasets.files import Pair
 from segkd.datasets.labels import LabelCode, code_from_threshold
+from segkd.datasets.pairing import Pair
 from segkd.datasets.tally import Tally
 from segkd.types import InputError
 

@@ -14,6 +14,7 @@ from segkd.datasets.coding import Told, decide
 from segkd.datasets.data import Data, splits_of
 from segkd.datasets.geometry import Size, misfit, own_size, refuse_misfits
 from segkd.datasets.matching import MapPair, Matching, files_by_stem, labels_in, match_maps
+from segkd.datasets.patterns import Pattern
 from segkd.datasets.pictures import read_image
 from segkd.datasets.tally import told
 from segkd.datasets.truth import label_rule
@@ -81,16 +82,17 @@ class _Source:
 
 def _labels(config: Namespace, data: Data, number: int) -> _Source:
     if config.labels is None:
-        pairs = splits_of(data).get(config.split)
+        pairs = splits_of(data, [config.split]).members.get(config.split)
         if pairs is None:
             raise InputError(f"no {config.split} split in {data.root}. Name its list: --data.{config.split} FILE.")
         name = Path(str(data.root)).name
         return _Source({p.stem: p.mask for p in pairs}, {p.stem: p.image for p in pairs}, name, {})
-    folder = Path(config.labels[number])
+    place = Path(config.labels[number])
+    folder = Path(Pattern.of(str(place)).base)
     names = Path(config.list[number]) if config.list else None
     images = files_by_stem(Path(config.images[number]), "images").files if config.images else {}
     generic = folder.resolve().name.lower() in {"masks", "mask", "labels", "label", "gt", "gts", "annotations"}
-    found = labels_in(folder, names)
+    found = labels_in(place, names)
     name = (folder.resolve().parent if generic else folder.resolve()).name
     return _Source(found.files, images, name, found.faults, found.notes)
 

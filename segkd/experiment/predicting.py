@@ -11,7 +11,6 @@ from jsonargparse import Namespace
 from PIL import Image
 from rich.console import Console
 
-from segkd.datasets.files import listed
 from segkd.datasets.pictures import How, read_image
 from segkd.datasets.walk import walk
 from segkd.disk import write_whole

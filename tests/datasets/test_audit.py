@@ -4,7 +4,7 @@ from PIL import Image
 
 from segkd.datasets import audit as room
 from segkd.datasets.audit import Audit, read_all, read_pair
-from segkd.datasets.files import Pair
+from segkd.datasets.pairing import Pair
 from segkd.datasets.pictures import How
 
 

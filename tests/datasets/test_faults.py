@@ -4,8 +4,8 @@ from PIL import Image
 
 from segkd.datasets.audit import Audit, read_all
 from segkd.datasets.faults import forgive_faults, refuse_faults
-from segkd.datasets.files import Pair
 from segkd.datasets.labels import code_from_map, code_from_threshold, guess_code
+from segkd.datasets.pairing import Pair
 from segkd.types import InputError
 
 

@@ -1,0 +1,100 @@
+"""Annotations that are no masks (COCO, LabelMe, YOLO, CVAT, boxes, a mask per object), recognised by content."""
+
+import re
+from collections import Counter
+from pathlib import Path
+
+from segkd.datasets.walk import pictures, walk
+
+READ = 100_000
+"""Bytes looked at, at the beginning of a file and at its end."""
+
+WANTED = "segkd reads masks: one picture per image, with the image's name, whose pixels are class numbers"
+
+CURES = {
+    "COCO": "pycocotools draws them: for each annotation of an image, `mask[coco.annToMask(annotation) > 0] = number`, "
+    "on `mask = numpy.zeros((height, width), 'uint8')`, saved as PNG",
+    "LabelMe": "LabelMe's own labelme2voc.py writes them (folder SegmentationClass), or fill each shape's points with "
+    "`cv2.fillPoly(mask, [points], number)` and save as PNG",
+    "YOLO polygon": "multiply each line's points by the image's width and height and fill them with "
+    "`cv2.fillPoly(mask, [points], number)`, saved as PNG",
+    "YOLO box": "a box has no outline to learn: segmentation needs polygons or masks",
+    "CVAT": "export the task from CVAT once more as `Segmentation mask 1.1` and give its folder SegmentationClass",
+    "Pascal VOC box": "a box has no outline to learn: segmentation needs masks (VOC's own lie in SegmentationClass)",
+    "VIA": "fill each region's points with `cv2.fillPoly(mask, [points], number)` and save as PNG",
+}
+"""What to do with each kind."""
+
+
+def recognise(*places: Path) -> str:
+    """A sentence on annotations at `places` (files or folders) that are no masks, and what to do; "" without any."""
+    for place in places:
+        if not place.exists():
+            continue
+        files = walk(place, {".json", ".txt", ".xml"}).files
+        few = [path for kind in (".json", ".xml", ".txt") for path in files if path.suffix.lower() == kind][:20]
+        for path in few:
+            kind = _kind(path)
+            if kind:
+                return f"{path} holds {kind} annotations, but {WANTED}; {CURES[kind]}"
+    return next((told for place in places if place.is_dir() and (told := _instances(place))), "")
+
+
+def _kind(path: Path) -> str:
+    """The kind of annotations in a file, "" when it is none that is known."""
+    try:
+        with path.open("rb") as file:
+            text = file.read(READ)
+            size = path.stat().st_size
+            if size > READ:
+                file.seek(max(READ, size - READ))
+                text += file.read(READ)
+    except OSError:
+        return ""
+    said = text.decode("utf-8", "replace")
+    return {".json": _json, ".xml": _xml}.get(path.suffix.lower(), _lines)(said)
+
+
+def _json(said: str) -> str:
+    keys = set(re.findall(r'"([A-Za-z_]+)"\s*:', said))
+    if "shapes" in keys and "imagePath" in keys:
+        return "LabelMe"
+    if len(keys & {"images", "annotations", "categories"}) >= 2 and keys & {"image_id", "file_name", "categories"}:
+        return "COCO"
+    return "VIA" if "regions" in keys and "shape_attributes" in keys else ""
+
+
+def _xml(said: str) -> str:
+    if re.search(r"<(polygon|mask|polyline)\s", said) and "<annotations" in said:
+        return "CVAT"
+    return "Pascal VOC box" if "<annotation" in said and "<bndbox" in said else ""
+
+
+def _lines(said: str) -> str:
+    rows = [line.split() for line in said.splitlines()[:20] if line.strip()]
+    number = re.compile(r"\d*\.?\d+([eE]-?\d+)?")
+    if not rows or not all(row[0].isdigit() and all(number.fullmatch(cell) for cell in row[1:]) for row in rows):
+        return ""
+    if any(float(cell) > 1 for row in rows for cell in row[1:]):
+        return ""
+    if all(len(row) >= 7 and len(row) % 2 for row in rows):
+        return "YOLO polygon"
+    return "YOLO box" if all(len(row) == 5 for row in rows) else ""
+
+
+def _instances(folder: Path) -> str:
+    """The sentence for folders of several masks per image: n0/images/n0.png beside n0/masks/a.png, n0/masks/b.png."""
+    number = Counter(path.parent for path in walk(folder, pictures()).files)
+    several = [
+        place
+        for place, masks in number.items()
+        if masks > 1
+        and "mask" in place.name.lower()
+        and any(number[place.parent / n] == 1 for n in ("images", "image"))
+    ]
+    if not several:
+        return ""
+    return (
+        f"{several[0]} holds {number[several[0]]} masks, one per object, of a single image, but {WANTED}; join them: "
+        "`mask = numpy.maximum.reduce([...])`, saved as masks/NAME.png"
+    )

@@ -1,0 +1,206 @@
+"""The rule between two sets of names, found from the names alone: "every mask is an image's name + `_mask`"."""
+
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+SAMPLE = 200
+"""Names that candidates are drawn from."""
+
+TRIED = 12
+"""Candidates, most frequent first, that are tried on all names."""
+
+MOST = 20_000
+"""Names beyond which none is looked at while candidates are drawn."""
+
+SEPARATORS = "_-. ()[]"
+
+Affix = tuple[str, str]
+"""What stands in front of the part of a name that both sides share, and what stands behind it."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A left name is `left[0] + core + left[1]`, its right name `right[0] + core + right[1]`, for `matched` pairs.
+
+    With `folders`, both also lie in the same folder; else only the last parts of the names are compared.
+    """
+
+    left: Affix
+    right: Affix
+    folders: bool
+    matched: int = 0
+
+    def words(self) -> str:
+        """What is done to a left name to get the right one."""
+        where = "" if self.folders else ", in whatever folders"
+        return f"{_written(self.left)} -> {_written(self.right)}{where}"
+
+    def pattern(self, folder: str, affix: Affix, ending: str) -> str:
+        """The pattern for the files of `folder` that have this affix."""
+        depth = "" if self.folders else "**/"
+        return "/".join([*([folder] if folder not in ("", ".") else []), f"{depth}{_written(affix, '{}')}{ending}"])
+
+
+def same_names(left: Collection[str], right: Collection[str]) -> tuple[dict[str, str], int]:
+    """Left name -> right name for names that are the same, and how many are so only without regard to their case.
+
+    Names are compared letter by letter, then in Unicode's composed form (macOS stores "e" and its accent apart), and
+    then, when that leaves no left name alone, without regard to upper and lower case.
+    """
+    found = {name: name for name in left if name in right}
+    for key in (composed, _folded):
+        taken = set(found.values())
+        ours = _unique((name for name in left if name not in found), key)
+        theirs = _unique((name for name in right if name not in taken), key)
+        joined = {ours[same]: theirs[same] for same in ours.keys() & theirs.keys()}
+        if key is composed:
+            found |= joined
+        elif joined and len(found) + len(joined) == len(left):
+            return found | joined, len(joined)
+    return found, 0
+
+
+def composed(name: str) -> str:
+    """A name in Unicode's composed form (NFC)."""
+    return unicodedata.normalize("NFC", name)
+
+
+def find_rule(left: Collection[str], right: Collection[str]) -> Rule | None:
+    """The rule that brings most of `left` and `right` together; None when fewer than 9 in 10 of the shorter side fit.
+
+    Names may hold folders and have no extension. Of rules that fit equally, the one that says least is taken.
+    """
+    names, others = sorted(left)[:MOST], sorted(right)[:MOST]
+    votes = _votes([_base(name) for name in names], [_base(name) for name in others])
+    found = [
+        tried
+        for (a, b), _ in votes.most_common(TRIED)
+        for folders in (True, False)
+        if (tried := _tried(Rule(a, b, folders), left, right)) is not None
+    ]
+    fit = [rule for rule in found if rule.matched >= 0.9 * min(len(left), len(right))]
+    return max(fit, key=lambda rule: (rule.matched, rule.folders, -len("".join(rule.left + rule.right))), default=None)
+
+
+def matches(rule: Rule, left: Collection[str], right: Collection[str]) -> dict[str, str]:
+    """Right name -> left name, for all that the rule brings together one to one."""
+    ours, theirs = _cores(rule, rule.left, left), _cores(rule, rule.right, right)
+    return {theirs[core]: ours[core] for core in ours.keys() & theirs.keys()}
+
+
+def find_rule_within(names: Collection[str]) -> Rule | None:
+    """The rule of a folder that holds images and masks together: "a" and "a_mask", "b" and "b_mask"."""
+    known = {_base(name) for name in names}
+    votes: Counter[Affix] = Counter()
+    for name in _spread(sorted(known)):
+        votes.update(set(_around(name, known)) - {("", "")})
+    for affix, _ in votes.most_common(TRIED):
+        masks = {name for name in names if _core(name, affix, True) is not None}
+        images = set(names) - masks
+        rule = _tried(Rule(("", ""), affix, True), images, masks)
+        if rule is not None and rule.matched >= 0.9 * max(len(masks), len(images)):
+            return rule
+    return None
+
+
+def _tried(rule: Rule, left: Collection[str], right: Collection[str]) -> Rule | None:
+    if rule.folders and (rule.left[0] or rule.right[0]) and any("/" in name for name in (*left, *right)):
+        return None  # a pattern has no place for what stands between the folder and the name
+    matched = len(matches(rule, left, right))
+    lone = matched == 1 and not all(_apart(part) for part in rule.left + rule.right)
+    return None if lone or not matched else Rule(rule.left, rule.right, rule.folders, matched)
+
+
+def _cores(rule: Rule, affix: Affix, names: Collection[str]) -> dict[str, str]:
+    """Core -> name, of those names that have the affix and share their core with no other."""
+    cores: dict[str, list[str]] = {}
+    for name in names:
+        core = _core(name, affix, rule.folders)
+        if core is not None:
+            cores.setdefault(core, []).append(name)
+    return {core: some[0] for core, some in cores.items() if len(some) == 1}
+
+
+def _core(name: str, affix: Affix, folders: bool) -> str | None:
+    folder, _, base = name.rpartition("/")
+    before, after = affix
+    if not (base.startswith(before) and base.endswith(after) and len(base) > len(before) + len(after)):
+        return None
+    core = base[len(before) : len(base) - len(after)]
+    if (before[-1:].isdigit() and core[0].isdigit()) or (after[:1].isdigit() and core[-1].isdigit()):
+        return None  # "1" + "10" is no rule: it would pair frame 10 with frame 110
+    return f"{folder}/{core}" if folders and folder else core
+
+
+def _votes(left: Sequence[str], right: Sequence[str]) -> Counter[tuple[Affix, Affix]]:
+    """How many sampled names speak for each pair of affixes."""
+    votes: Counter[tuple[Affix, Affix]] = Counter()
+    known, others = set(left), set(right)
+    for name in _spread(right):
+        votes.update({(("", ""), affix) for affix in _around(name, known)})
+    for name in _spread(left):
+        votes.update({(affix, ("", "")) for affix in _around(name, others)})
+    for (a, b), number in _replaced(left, right).items():
+        votes[("", a), ("", b)] += number
+    backwards = _replaced([name[::-1] for name in left], [name[::-1] for name in right])
+    for (a, b), number in backwards.items():
+        votes[(a[::-1], ""), (b[::-1], "")] += number
+    return votes
+
+
+def _around(name: str, known: set[str]) -> Iterator[Affix]:
+    """What stands around the longest known names inside `name`."""
+    for length in range(len(name), 0, -1):
+        found = [at for at in range(len(name) - length + 1) if name[at : at + length] in known]
+        inside = [(name[:at], name[at + length :]) for at in found if length < len(name)]
+        if inside:
+            yield from inside
+            return
+
+
+def _replaced(left: Sequence[str], right: Sequence[str]) -> Counter[tuple[str, str]]:
+    """Endings (left, right) of names that begin alike, cut where the last common word ends."""
+    begins: dict[str, list[str]] = {}
+    for name in right:
+        for length in range(1, len(name) + 1):
+            some = begins.setdefault(name[:length], [])
+            if len(some) < 5:
+                some.append(name)
+    votes: Counter[tuple[str, str]] = Counter()
+    for name in _spread(left):
+        length = next((n for n in range(len(name), 0, -1) if name[:n] in begins), 0)
+        core = name[:length].rstrip(SEPARATORS)
+        if core:
+            votes.update({(name[len(core) :], other[len(core) :]) for other in begins[name[:length]]})
+    return votes
+
+
+def _spread(names: Sequence[str]) -> list[str]:
+    step = max(1, len(names) // SAMPLE)
+    return list(names[::step][:SAMPLE])
+
+
+def _base(name: str) -> str:
+    return name.rpartition("/")[2]
+
+
+def _apart(part: str) -> bool:
+    return not part or part[0] in SEPARATORS or part[-1] in SEPARATORS
+
+
+def _folded(name: str) -> str:
+    return composed(name).casefold()
+
+
+def _unique(names: Iterable[str], key: Callable[[str], str]) -> dict[str, str]:
+    """Key -> name, of those names whose key is theirs alone."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(key(name), []).append(name)
+    return {same: some[0] for same, some in found.items() if len(some) == 1}
+
+
+def _written(affix: Affix, name: str = "NAME") -> str:
+    return f"{affix[0]}{name}{affix[1]}"

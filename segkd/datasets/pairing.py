@@ -1,0 +1,172 @@
+"""Which image belongs to which mask: by the name that both share."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from segkd.datasets.annotations import recognise
+from segkd.datasets.naming import Rule, find_rule, find_rule_within, matches, same_names
+from segkd.datasets.patterns import Named, Pattern, find_named, is_pattern, only_theirs
+from segkd.datasets.walk import stem_of, walk, what_is
+from segkd.types import InputError, listed
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image and its mask; `stem`, the name they share, identifies them."""
+
+    stem: str
+    image: Path
+    mask: Path
+
+
+@dataclass
+class Paired:
+    """What the folders or patterns `images` and `masks` below `root` hold.
+
+    Attributes:
+        pairs: what belongs together, sorted by stem.
+        lone_images: images without a mask, by stem; `lone_masks` likewise.
+        notes: what should be said: files passed over, names that differ in their letters' case.
+    """
+
+    root: Path
+    images: str
+    masks: str
+    pairs: list[Pair]
+    lone_images: dict[str, Path] = field(default_factory=dict)
+    lone_masks: dict[str, Path] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def refusal(self, stems: set[str]) -> InputError:
+        """The error that names `stems`, which are on one side only, and what to write or do."""
+        alone = [f"{self.lone_images[s]} has no mask in {self.masks}" for s in sorted(stems & self.lone_images.keys())]
+        alone += [f"{self.lone_masks[s]} has no image in {self.images}" for s in sorted(stems & self.lone_masks.keys())]
+        cure = self._proposal() or "Rename them, add the missing files, or move the others away"
+        return InputError(
+            f"{len(stems)} of {len(self.pairs) + len(self.lone_images.keys() | self.lone_masks.keys())} stems are "
+            f"unmatched; an image and its mask must have the same name up to the extension. {cure}:\n{listed(alone)}"
+        )
+
+    def _proposal(self) -> str:
+        """What to write when a rule brings the two sides together; what to do when masks are no masks; or ""."""
+        lone = (self.lone_images, self.lone_masks)
+        rule = find_rule(*lone) if all(lone) else None
+        if rule is None:
+            return recognise(self.root / Pattern.of(self.masks).base, self.root / Pattern.of(self.images).base)
+        return propose(rule, (self.images, self.masks), tuple(Named(files) for files in lone))  # type: ignore[arg-type]
+
+
+def pair_files(root: Path, images: str, masks: str) -> Paired:
+    """The files of `images` and `masks`, folders or patterns below `root`, matched by name.
+
+    Raises:
+        InputError: a folder is missing or empty, both are the same, or several files share a name.
+    """
+    _refuse_same(root, images, masks)
+    left, right = _named(root, images, "images"), _named(root, masks, "masks")
+    if Pattern.of(images).letters <= Pattern.of(masks).letters:
+        only_theirs(left, right)
+    else:
+        only_theirs(right, left)
+    doubles = [*left.doubles.values(), *right.doubles.values()]
+    if doubles:
+        instances = recognise(right.base, left.base) if right.doubles else ""
+        raise InputError(f"{instances or 'several files share one name'}:\n{listed(doubles)}")
+    for named, text, what in ((left, images, "images"), (right, masks, "masks")):
+        if not named.files:
+            raise _nothing(root, named, text, what)
+    paired = Paired(root, images, masks, [], left.files, right.files)
+    for named, what in ((left, "images"), (right, "masks")):
+        if named.sentence:
+            paired.notes.append(f"{what}: {named.sentence}")
+    same, by_case = same_names(left.files, right.files)
+    if by_case:
+        paired.notes.append(f"{by_case} names of masks differ from their images' in upper and lower case alone")
+    for stem in sorted(same):
+        paired.pairs.append(Pair(stem, paired.lone_images.pop(stem), paired.lone_masks.pop(same[stem])))
+    return paired
+
+
+def propose(rule: Rule, texts: tuple[str, str], sides: tuple[Named, Named]) -> str:
+    """The sentence that says which patterns to write, for images and masks that `rule` brings together."""
+    patterns = [
+        rule.pattern(Pattern.of(text).base, affix, named.ending())
+        for text, affix, named in zip(texts, (rule.left, rule.right), sides)
+    ]
+    fewer = min(len(named.files) for named in sides)
+    all_or_most = "every mask is" if rule.matched == fewer else f"{rule.matched} of {fewer} masks are"
+    writes = f'data.masks: "{patterns[1]}"'
+    if rule.left != ("", "") or not rule.folders:
+        writes = f'data.images: "{patterns[0]}" and {writes}'
+    return f"By their names {all_or_most} an image's ({rule.words()}): write {writes} ({{}} is the shared name)"
+
+
+def _refuse_same(root: Path, images: str, masks: str) -> None:
+    if Pattern.of(images) != Pattern.of(masks) and (root / images).resolve() != (root / masks).resolve():
+        return
+    message = f"data.images and data.masks are both {images}, so that every image would be its own mask. "
+    base = root / Pattern.of(images).base
+    proposal = (_within(root, base) or recognise(base)) if base.is_dir() else ""
+    if not proposal:
+        example = f"{Pattern.of(images).base}/".removeprefix("./").lstrip("/")
+        proposal = (
+            f'When both lie in one folder, write data.images: "{example}{{}}.jpg" and data.masks: '
+            f'"{example}{{}}_mask.png", where {{}} is the name that an image and its mask share'
+        )
+    raise InputError(f"{message}{proposal}.")
+
+
+def _within(root: Path, folder: Path) -> str:
+    """The sentence on patterns for a folder that holds images and masks together, or ""."""
+    files = {stem_of(path, folder): path for path in walk(folder).files}
+    rule = find_rule_within(files.keys())
+    if rule is None:
+        return ""
+    pairs = matches(rule, files.keys(), files.keys())
+    sides = Named({name: files[name] for name in pairs.values()}), Named({name: files[name] for name in pairs})
+    place = folder.relative_to(root).as_posix() if folder.is_relative_to(root) else str(folder)
+    writes = [
+        f'data.{what}: "{rule.pattern(place, affix, side.ending())}"'
+        for what, affix, side in zip(("images", "masks"), (rule.left, rule.right), sides)
+    ]
+    return f"{folder} holds {rule.matched} images with their masks ({rule.words()}): write {' and '.join(writes)}"
+
+
+def _named(root: Path, text: str, what: str) -> Named:
+    base = root / Pattern.of(text).base
+    if (root / text).is_file():
+        told = recognise(root / text) or "Give the folder that the file lies in, or a pattern"
+        raise InputError(f"data.{what}: {root / text}: expected a folder or a pattern, found a file. {told}.")
+    if not base.is_dir():
+        raise InputError(
+            f"{base}: expected the folder of {what}, found {what_is(base)} there. Set data.root to the folder that "
+            f"holds it, or data.{what} to its name (or a pattern) below data.root. {_there_is(root)}".rstrip()
+        )
+    return find_named(root, text, f"data.{what}")
+
+
+def _there_is(root: Path) -> str:
+    """A sentence on what lies below `root`, for someone who named the wrong folders."""
+    told = _within(root, root) or recognise(root)
+    if told:
+        return told + "."
+    folders = Counter(path.parent.relative_to(root).as_posix() for path in walk(root).files)
+    most = ", ".join(f"{name} ({number})" for name, number in sorted(folders.most_common(6)))
+    return f"The pictures there lie in: {most}." if most else ""
+
+
+def _nothing(root: Path, named: Named, text: str, what: str) -> InputError:
+    """The error for a folder or a pattern that holds no picture."""
+    told = recognise(named.base)
+    said = f" ({named.sentence})" if named.sentence else ""
+    if is_pattern(text) and named.base.is_dir() and walk(named.base).files:
+        first = walk(named.base).files[0].relative_to(root).as_posix()
+        return InputError(
+            f"data.{what}: {text}: expected files like this pattern below {root}, found none; a file there is {first}. "
+            "{} stands for the shared name, * for any text within a name, **/ for any folders."
+        )
+    return InputError(
+        f"{named.base}: expected image files (.jpg .png .tif ...), found none{said}. "
+        f"{told or f'Is data.{what} the right folder?'}"
+    )

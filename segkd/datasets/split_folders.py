@@ -1,0 +1,133 @@
+"""Folders named train, val and test, above or below the folders of images and masks."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+
+from segkd.datasets.pairing import Pair, Paired, pair_files
+from segkd.datasets.patterns import Pattern
+from segkd.types import InputError
+
+NAMED = {
+    "train": "train", "training": "train",
+    "val": "val", "valid": "val", "validation": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+"""Name of a folder (lower case) -> the split that it is."""
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where a data set lies, and how it is split: the settings of `Data` of the same names; `lists` by split."""
+
+    root: Path
+    images: str = "images"
+    masks: str = "masks"
+    lists: Mapping[str, str | None] = field(default_factory=dict)
+    val_share: float = 0.15
+    group: str | None = None
+
+
+def pair_all(where: Where) -> Paired:
+    """All pairs of a data set: of its two folders (or patterns), or of train/images and train/masks, val/images, ...
+
+    In the second case stems begin with the split's folder.
+
+    Raises:
+        InputError: as `pair_files`.
+    """
+    above = _above(where)
+    if not above:
+        return pair_files(where.root, where.images, where.masks)
+    whole = Paired(where.root, where.images, where.masks, [])
+    for folder in above:
+        if NAMED[folder.lower()] == "test" and not (where.root / _below(folder, Pattern.of(where.masks).base)).is_dir():
+            whole.notes.append(f"{where.root / folder} has images without masks: it is no test split")
+            continue
+        _merge(whole, pair_files(where.root, _below(folder, where.images), _below(folder, where.masks)), folder)
+    return whole
+
+
+def split_named(where: Where, path: Path) -> str | None:
+    """The name of the folder on the way to the image at `path` that says its split, None if there is none.
+
+    Folders that the settings themselves name do not count: who asks for train/images means all that lies there.
+    """
+    base = where.root if _above(where) else where.root / Pattern.of(where.images).base
+    if not path.is_relative_to(base):
+        return None
+    return next((part for part in path.relative_to(base).parts[:-1] if part.lower() in NAMED), None)
+
+
+def pairs_of_folder(where: Where, paired: Paired, name: str, folder: Path) -> list[Pair]:
+    """The pairs of the split `name` whose setting is a folder: those that lie in it, or beside where images lie.
+
+    For images in train/images and `data.val: valid`, that is valid/images with valid/masks.
+
+    Raises:
+        InputError: nothing is paired there.
+    """
+    inside = [pair for pair in paired.pairs if pair.image.is_relative_to(folder)]
+    if inside:
+        return inside
+    below = folder.relative_to(where.root).as_posix() if folder.is_relative_to(where.root) else folder.as_posix()
+    for images, masks in _places(where, below):
+        if (where.root / Pattern.of(images).base).is_dir() and images != where.images:
+            found = Paired(where.root, images, masks, [])
+            _merge(found, pair_files(where.root, images, masks), below)
+            if found.lone_images or found.lone_masks:
+                raise found.refusal({*found.lone_images, *found.lone_masks})
+            return found.pairs
+    raise InputError(
+        f"data.{name}: {folder} is a folder, but none of the paired images lies in it, nor does it hold "
+        f"{Pattern.of(where.images).base} and {Pattern.of(where.masks).base}. Name a list file, or such a folder."
+    )
+
+
+def unnamed_sibling(where: Where) -> str | None:
+    """The folder valid (or val, ...) that lies beside the train folder which the settings name, None without one."""
+    parts = PurePosixPath(Pattern.of(where.images).base).parts
+    for at, part in enumerate(parts):
+        if NAMED.get(part.lower()) == "train":
+            beside = [name for name, split in NAMED.items() if split == "val"]
+            for name in beside:
+                if where.root.joinpath(*parts[:at], name, *parts[at + 1 :]).is_dir():
+                    return PurePosixPath(*parts[:at], name).as_posix()
+    return None
+
+
+def _above(where: Where) -> list[str]:
+    """The folders train, val, ... below the root that hold the folder of images, when the root itself does not."""
+    base = Pattern.of(where.images).base
+    if not base or (where.root / base).exists():
+        return []
+    folders = sorted(path.name for path in where.root.iterdir() if path.name.lower() in NAMED and path.is_dir())
+    return [name for name in folders if (where.root / name / base).is_dir()]
+
+
+def _places(where: Where, folder: str) -> list[tuple[str, str]]:
+    """Images and masks of another split, as the settings would write them if they named `folder`."""
+    new, places = PurePosixPath(folder).parts, []
+    old = PurePosixPath(where.images).parts
+    for at, part in enumerate(old):
+        if part.lower() in NAMED:
+            place = new[at] if len(new) > at and new[:at] == old[:at] else folder
+            if place.lower() in NAMED or len(new) == 1:
+                places.append((_exchanged(where.images, part, place), _exchanged(where.masks, part, place)))
+    return [*places, (_below(folder, where.images), _below(folder, where.masks))]
+
+
+def _exchanged(text: str, old: str, new: str) -> str:
+    return "/".join(new if part == old else part for part in text.split("/"))
+
+
+def _below(folder: str, text: str) -> str:
+    return f"{folder}/{text}"
+
+
+def _merge(whole: Paired, part: Paired, folder: str) -> None:
+    """Adds `part` to `whole`, its stems below `folder`."""
+    whole.pairs += [replace(pair, stem=f"{folder}/{pair.stem}") for pair in part.pairs]
+    whole.lone_images |= {f"{folder}/{stem}": path for stem, path in part.lone_images.items()}
+    whole.lone_masks |= {f"{folder}/{stem}": path for stem, path in part.lone_masks.items()}
+    whole.notes += [f"{folder}: {note}" for note in part.notes]

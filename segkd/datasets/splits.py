@@ -1,0 +1,209 @@
+"""Which pair is in which split: by lists, by folders named train, val and test, else a share carved out for val."""
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from segkd.datasets.lists import choose, entries_of
+from segkd.datasets.pairing import Pair, Paired
+from segkd.datasets.split_folders import NAMED, Where, pair_all, pairs_of_folder, split_named, unnamed_sibling
+from segkd.types import InputError, listed
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass
+class Splits:
+    """The pairs of each split, what is said of how they were found, and a sentence on each thing to look at."""
+
+    members: dict[str, list[Pair]]
+    said: str = ""
+    warnings: list[str] = field(default_factory=list)
+
+
+def find_splits(where: Where, wanted: Sequence[str] = ("train", "val")) -> Splits:
+    """The splits of a data set; nothing but names is read.
+
+    A list (or folder) that the settings name wins, then a list `train.txt`, `val.txt` or `test.txt` below the root,
+    then folders named train, val (valid, validation) and test. Without any of these for train, every pair that no
+    other split has is for training. Without any for val, `val_share` of the training pairs is carved out by a hash of
+    the name (of the group, where `group` is given), so that it stays the same when files are added elsewhere.
+
+    Files without a counterpart are refused where a `wanted` split would need them, and counted otherwise.
+
+    Raises:
+        InputError: says what is missing, doubled or empty, and what to write.
+    """
+    paired = pair_all(where)
+    splits = Splits({}, warnings=list(paired.notes))
+    sources = _sources(where)
+    for name, path in sources.items():
+        if path.is_dir():
+            splits.members[name] = pairs_of_folder(where, paired, name, path)
+        else:
+            splits.members[name] = _listed_pairs(path, f"data.{name}", paired, splits.warnings)
+    folders = _add_folders(where, paired, splits.members)
+    _refuse_alone(where, paired, splits, wanted)
+    group = group_of(where.group, [pair.stem for pair in paired.pairs], splits.warnings)
+    if "val" not in splits.members and len(splits.members["train"]) > 1:
+        splits.members["train"], splits.members["val"] = carve(splits.members["train"], where.val_share, group)
+    splits.members = {name: splits.members[name] for name in SPLITS if name in splits.members}
+    _refuse_bad_splits(splits.members, sources, wanted)
+    _warn_of_split_groups(where, splits, group)
+    splits.said = ", ".join(f"{len(members)} {name}" for name, members in splits.members.items())
+    if folders:
+        named = [name for name in splits.members if name in sources]
+        lists = f"; {' and '.join(named)} as listed" if named else ""
+        splits.said += f" (split by the folders {', '.join(sorted(folders))}{lists})"
+    return splits
+
+
+def carve(pairs: Sequence[Pair], share: float, group: Callable[[str], str]) -> tuple[list[Pair], list[Pair]]:
+    """`pairs` without and with about `share` of them, whole groups at a time, in the order of their names' hashes."""
+    groups: dict[str, list[Pair]] = {}
+    for pair in pairs:
+        groups.setdefault(group(pair.stem), []).append(pair)
+    if len(groups) == 1:
+        raise InputError(
+            f"data.group finds one group only, {next(iter(groups))!r}, so that nothing apart from it is left to "
+            "validate on. Correct the expression, or name a list: data.val."
+        )
+    count = min(max(1, round(share * len(pairs))), len(pairs) - 1)
+    ranked = sorted(groups, key=lambda name: hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest())
+    taken: set[str] = set()
+    for name in ranked:
+        if sum(len(groups[one]) for one in taken) + len(groups[name]) <= count:
+            taken.add(name)
+    taken = taken or {min(ranked, key=lambda name: len(groups[name]))}
+    kept = [pair for pair in pairs if group(pair.stem) not in taken]
+    return kept, sorted((pair for name in taken for pair in groups[name]), key=lambda pair: pair.stem)
+
+
+def group_of(expression: str | None, stems: Sequence[str], warnings: list[str]) -> Callable[[str], str]:
+    """A function from a stem to its group: what `expression` finds in it, its first group or all; else the stem."""
+    if expression is None:
+        return str
+    try:
+        pattern = re.compile(expression)
+    except re.error as error:
+        raise InputError(f"data.group: expected a regular expression, found {expression!r}: {error}.") from error
+    found = {stem: match[1 if pattern.groups else 0] for stem in stems if (match := pattern.search(stem)) is not None}
+    if not found:
+        raise InputError(
+            f"data.group: {expression!r} occurs in none of {len(stems)} names, the first of which are "
+            f"{', '.join(sorted(stems)[:3])}. Its first group in parentheses is the patient, video or sequence."
+        )
+    if len(found) < len(stems):
+        warnings.append(f"data.group occurs in {len(found)} of {len(stems)} names; each other one is its own group")
+    return lambda stem: found.get(stem) or stem
+
+
+def _sources(where: Where) -> dict[str, Path]:
+    """The list file, or folder, of each split that has one."""
+    found = {}
+    for name in SPLITS:
+        chosen, usual = where.lists.get(name), where.root / f"{name}.txt"
+        if chosen is not None:
+            found[name] = where.root / Path(chosen).expanduser()
+        elif usual.is_file():
+            found[name] = usual
+    return found
+
+
+def _listed_pairs(path: Path, owner: str, paired: Paired, warnings: list[str]) -> list[Pair]:
+    by_stem = {pair.stem: pair for pair in paired.pairs}
+    files = {stem: [pair.image, pair.mask] for stem, pair in by_stem.items()}
+    lone = {stem: [file] for stem, file in (paired.lone_masks | paired.lone_images).items()}
+    chosen = choose(path, owner, entries_of(files | lone, paired.root))
+    warnings += chosen.notes
+    alone = {stem for stem in chosen.stems if stem not in by_stem}
+    if alone:
+        raise paired.refusal(alone)
+    return [by_stem[stem] for stem in chosen.stems]
+
+
+def _add_folders(where: Where, paired: Paired, members: dict[str, list[Pair]]) -> set[str]:
+    """Adds the splits that folders make to those that are listed; the names of these folders.
+
+    A pair that is listed stays where it is listed; a pair in a folder named val is never for training.
+    """
+    folders: dict[str, list[Pair]] = {}
+    outside, names = [], set()
+    listed_already = {pair.stem for some in members.values() for pair in some}
+    for pair in paired.pairs:
+        name = split_named(where, pair.image)
+        if name is None:
+            outside.append(pair)
+        else:
+            names.add(name)
+            folders.setdefault(NAMED[name.lower()], []).append(pair)
+    rest = [pair for pair in outside if pair.stem not in listed_already]
+    if "train" in folders and "train" not in members and rest:
+        raise InputError(
+            f"{len(folders['train'])} images lie in a folder named train, but {len(rest)} lie in none that names a "
+            f"split, and are in no list: move them, or write data.train, a list file:\n"
+            + listed([str(pair.image) for pair in rest])
+        )
+    folders.setdefault("train", rest)
+    for name, some in folders.items():
+        members.setdefault(name, [pair for pair in some if pair.stem not in listed_already])
+    return names if len(names) > 1 or names - {"train", "training"} else set()
+
+
+def _refuse_alone(where: Where, paired: Paired, splits: Splits, wanted: Sequence[str]) -> None:
+    """Refuses files without a counterpart that a wanted split would hold, and counts the others."""
+    carved = "val" not in splits.members and "val" in wanted
+    needed = {*wanted, *(["train"] if carved else [])} - _sources(where).keys()
+    alone = paired.lone_images | paired.lone_masks
+    in_split = {stem: NAMED.get(str(split_named(where, path)).lower(), "train") for stem, path in alone.items()}
+    missed = {stem for stem, name in in_split.items() if name in needed or not paired.pairs}
+    if missed:
+        raise paired.refusal(missed)
+    for what, other, files in (("images", "mask", paired.lone_images), ("masks", "image", paired.lone_masks)):
+        if files:
+            names = ", ".join(path.name for path in list(files.values())[:3])
+            splits.warnings.append(f"{len(files)} {what} without {other} are in no split that is read: {names}, ...")
+
+
+def _refuse_bad_splits(splits: dict[str, list[Pair]], sources: Mapping[str, Path], wanted: Sequence[str]) -> None:
+    number = sum(len(members) for members in splits.values())
+    if number == 1 and {"train", "val"} <= set(wanted):
+        raise InputError(
+            "there is one pair of an image and a mask only, and training needs at least one to train on and another "
+            "to validate on. Add images; to try things out with one, cut it into two pictures."
+        )
+    for name in [*sources, *wanted]:
+        if name in splits and not splits[name]:
+            raise InputError(
+                f"the {name} split is empty: {sources.get(name) or 'the other splits take every pair, which'} leaves "
+                f"it none. Training needs at least one image to train on and one to validate; write data.{name}, a "
+                "list of names, or take names out of the other lists."
+            )
+    names = list(splits)
+    for i, first in enumerate(names):
+        for second in names[i + 1 :]:
+            shared = sorted({p.stem for p in splits[first]} & {p.stem for p in splits[second]})
+            if shared:
+                files = " or ".join(str(sources[name]) for name in (first, second) if name in sources)
+                raise InputError(
+                    f"{len(shared)} images are in both the {first} and the {second} split, so scores would flatter: "
+                    f"take them out of {files}:\n" + listed(shared)
+                )
+
+
+def _warn_of_split_groups(where: Where, splits: Splits, group: Callable[[str], str]) -> None:
+    """Says which groups lie in several splits, and which folder beside the one for training is not used."""
+    homes: dict[str, set[str]] = {}
+    for name, members in splits.members.items():
+        for pair in members:
+            homes.setdefault(group(pair.stem), set()).add(name)
+    torn = sorted(name for name, some in homes.items() if len(some) > 1)
+    if where.group is not None and torn:
+        splits.warnings.append(
+            f"{len(torn)} groups lie in more than one split, so that scores flatter: {', '.join(torn[:3])}"
+        )
+    sibling = unnamed_sibling(where)
+    if sibling is not None and "val" not in _sources(where):
+        splits.warnings.append(f"{where.root / sibling} is not used: to validate on it, write data.val: {sibling}")

@@ -1,0 +1,75 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segkd.datasets.annotations import recognise
+
+COCO = {
+    "info": {},
+    "images": [{"id": 1, "file_name": "a.jpg"}],
+    "annotations": [{"image_id": 1, "segmentation": [[1, 2, 3]]}],
+    "categories": [{"id": 1}],
+}
+CVAT = (
+    "<?xml version='1.0'?><annotations><image name='a.jpg'><polygon label='x' points='1,2;3,4'/></image></annotations>"
+)
+VOC = "<annotation><object><bndbox><xmin>1</xmin></bndbox></object></annotation>"
+VIA = {"a.jpg1": {"regions": [{"shape_attributes": {"name": "polygon"}}]}}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind", "cure"),
+    [
+        ("instances.json", json.dumps(COCO), "COCO", "pycocotools"),
+        ("a.json", json.dumps({"shapes": [{"points": [[1, 2]]}], "imagePath": "a.jpg"}), "LabelMe", "labelme2voc"),
+        ("via.json", json.dumps(VIA), "VIA", "fillPoly"),
+        ("a.txt", "0 .1 .1 .5 .1 .5 .6\n1 0.1 0.1 0.5 1 0.5 1e-3\n", "YOLO polygon", "fillPoly"),
+        ("b.txt", "0 .1 .1 .5 .1\n", "YOLO box", "no outline"),
+        ("annotations.xml", CVAT, "CVAT", "Segmentation mask 1.1"),
+        ("a.xml", VOC, "Pascal VOC box", "no outline"),
+    ],
+)
+def test_annotations_are_named_with_what_to_do(tmp_path, name, content, kind, cure):
+    (tmp_path / name).write_text(content)
+    for place in (tmp_path, tmp_path / name):
+        told = recognise(place)
+        assert f"{name} holds {kind} annotations" in told and "segkd reads masks" in told and cure in told
+
+
+def test_the_keys_of_a_large_file_may_lie_at_its_end(tmp_path):
+    images = [{"id": i, "file_name": f"{i}.jpg"} for i in range(20_000)]
+    (tmp_path / "big.json").write_text(json.dumps({"images": images, "annotations": [], "categories": []}))
+    assert "COCO" in recognise(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("train.txt", "0001\n0002\n"),
+        ("list.txt", "images/0.jpg masks/0.png\n"),
+        ("notes.json", '{"a": 1}'),
+        ("torn.json", '{"images'),
+        ("empty.txt", ""),
+        ("numbers.txt", "1 2 3 4 5 6 7\n"),
+    ],
+)
+def test_other_files_are_no_annotations(tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    assert recognise(tmp_path, tmp_path / "nowhere") == ""
+
+
+def test_one_mask_per_object_is_told_from_split_folders(tmp_path):
+    def put(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.zeros((4, 4), np.uint8)).save(path)
+
+    for n in range(2):
+        put(tmp_path / f"dsb/n{n}/images/n{n}.png")
+        for k in range(3):
+            put(tmp_path / f"dsb/n{n}/masks/{k}.png")
+            put(tmp_path / f"split{n}/images/{k}.png")
+            put(tmp_path / f"split{n}/masks/{k}.png")
+    assert "holds 3 masks, one per object" in recognise(tmp_path / "dsb")
+    assert recognise(tmp_path / "split0") == recognise(tmp_path / "split1") == ""

@@ -1,0 +1,103 @@
+import os
+
+import pytest
+
+from segkd.datasets.lists import LARGEST, Entry, Names, choose, columns, read_lines
+from segkd.types import InputError
+
+ENTRIES = [Entry(f"{i}", (f"images/{i}.jpg", f"masks/{i}.png")) for i in range(4)]
+CITY = [
+    Entry(f"a_{i}", (f"leftImg8bit/train/a/a_{i}_leftImg8bit.png", f"gtFine/train/a/a_{i}_gtFine.png"))
+    for i in range(3)
+]
+
+
+def chosen(tmp_path, content, entries=ENTRIES):
+    path = tmp_path / "list.txt"
+    path.write_bytes(content if isinstance(content, bytes) else os.fsencode(content))
+    return choose(path, "data.val", entries)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "latin-1"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_any_encoding_and_line_end_is_read(tmp_path, encoding, end):
+    entries = [Entry("café"), Entry("b")]
+    assert chosen(tmp_path, end.join(["café", "", "b", ""]).encode(encoding), entries).stems == ["café", "b"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "1", "1.jpg", "1.PNG", "images/1.jpg", "./images/1.jpg", "images\\1.jpg", "C:\\data\\images\\1.jpg",
+        "/home/me/old/images/1.jpg", "/home/me/my data/1.jpg", "images/1.jpg masks/1.png", "images/1.jpg\tmasks/1.png",
+        "images/1.jpg,masks/1.png", "1  1", "1 -1", "'1.jpg'", '"images/1.jpg","masks/1.png"', "7,images/1.jpg",
+        "1;train", "images/1.jpg masks/unknown.png",
+    ],
+)  # fmt: skip
+def test_a_line_may_be_written_in_many_ways(tmp_path, line):
+    assert chosen(tmp_path, f"# names\n\n{line}\n{line}\n").stems == ["1"]
+
+
+def test_names_with_blanks_and_commas_are_whole_before_they_are_columns(tmp_path):
+    entries = [Entry("my photo (1)"), Entry("a,b"), Entry("my"), Entry("a"), Entry("d e/x")]
+    assert chosen(tmp_path, "my photo (1).jpg\na,b\nimages/my photo (1)\nd e/x\n", entries).stems == [
+        "my photo (1)", "a,b", "d e/x",
+    ]  # fmt: skip
+
+
+def test_files_are_found_by_their_path_where_a_pattern_made_the_name(tmp_path):
+    lines = "leftImg8bit/train/a/a_1_leftImg8bit.png gtFine/train/a/a_1_gtFine.png\na_2_leftImg8bit\na_0_gtFine.png\n"
+    assert chosen(tmp_path, lines, CITY).stems == ["a_1", "a_2", "a_0"]
+
+
+def test_the_longest_end_that_is_a_name_counts_and_what_is_ambiguous_does_not():
+    names = Names([Entry("a"), Entry("cat/a"), Entry("x", ("p/same.jpg",)), Entry("y", ("q/same.jpg",))])
+    assert names.find("images/cat/a.jpg") == "cat/a" and names.find("bird/a") == "a"
+    assert names.find("q/same.jpg") == "y" and names.find("same.jpg") is None
+    assert names.find("/") is None and names.find("") is None
+
+
+def test_names_differ_from_lists_in_unicode_form_or_bytes(tmp_path):
+    raw = os.fsdecode(b"caf\xe9")
+    assert chosen(tmp_path, "cafe\u0301\n", [Entry("café")]).stems == ["café"]
+    assert chosen(tmp_path, b"caf\xe9\n", [Entry(raw)]).stems == [raw]
+    assert chosen(tmp_path, b"caf\xe9\n", [Entry("café")]).stems == ["café"]
+
+
+def test_a_heading_is_passed_over_and_numbers_after_names_are_told(tmp_path):
+    found = chosen(tmp_path, "image,mask\nimages/1.jpg,masks/1.png\n")
+    assert found.stems == ["1"] and found.notes == []
+    assert "numbers after the names are not read" in chosen(tmp_path, "1  1\n2 -1\n").notes[0]
+
+
+def test_lines_that_name_nothing_are_listed(tmp_path):
+    with pytest.raises(InputError) as error:
+        chosen(tmp_path, "0\nnowhere\n1\nimages/gone.jpg\n/\n")
+    assert str(error.value).startswith("3 of 5 lines") and "list.txt: nowhere" in str(error.value)
+
+
+def test_a_line_that_crosses_images_and_masks_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"1 lines of .* put an image beside another image's mask"):
+        chosen(tmp_path, "images/1.jpg masks/1.png\nimages/2.jpg masks/3.png\n")
+
+
+def test_what_is_no_list_is_refused_and_never_waited_for(tmp_path):
+    path = tmp_path / "list.txt"
+    with pytest.raises(InputError, match=r"data\.val: .*list\.txt: expected a text file.*found nothing there"):
+        read_lines(path, "data.val")
+    os.mkfifo(path)
+    with pytest.raises(InputError, match="found no regular file there"):
+        read_lines(path, "data.val")
+    path.unlink()
+    path.write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" * 20)
+    with pytest.raises(InputError, match="bytes that are no text"):
+        read_lines(path, "data.val")
+    os.truncate(path, LARGEST + 1)
+    with pytest.raises(InputError, match="found one of 64 MB"):
+        read_lines(path, "data.val")
+    with pytest.raises(InputError, match="found no regular file"):
+        read_lines(tmp_path.__class__("/dev/zero"), "data.val")
+
+
+def test_columns_are_cut_at_the_first_sign_that_occurs():
+    assert columns("a b\tc") == ["a b", "c"] and columns('"a,b",c') == ["a,b", "c"] and columns("a  1") == ["a", "1"]

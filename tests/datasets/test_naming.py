@@ -1,0 +1,61 @@
+import pytest
+
+from segkd.datasets.naming import find_rule, find_rule_within, matches, same_names
+
+NUMBERS = [f"{i:03}" for i in range(8, 32)]
+
+
+@pytest.mark.parametrize(
+    ("image", "mask", "patterns"),
+    [
+        ("{}", "{}_mask", ("{}", "{}_mask")),
+        ("ISIC_0{}", "ISIC_0{}_segmentation", ("{}", "{}_segmentation")),
+        ("{}_training", "{}_manual1", ("{}_training", "{}_manual1")),
+        ("train_{}", "gt_{}", ("train_{}", "gt_{}")),
+        ("{}", "{}.jpg", ("{}", "{}.jpg")),
+        ("{}", "seg-{}", ("{}", "seg-{}")),
+        ("{}_image", "{}", ("{}_image", "{}")),
+        ("aachen/{}_leftImg8bit", "aachen/{}_gtFine_labelTrainIds", ("{}_leftImg8bit", "{}_gtFine_labelTrainIds")),
+        ("{}", "a/{}_m", ("**/{}", "**/{}_m")),
+        ("x/{}", "y/{}", ("**/{}", "**/{}")),
+    ],
+)
+def test_the_rule_between_names_is_found_and_written_as_patterns(image, mask, patterns):
+    images, masks = [image.format(n) for n in NUMBERS], [mask.format(n) for n in NUMBERS]
+    rule = find_rule(images, masks)
+    assert rule is not None and rule.matched == len(NUMBERS)
+    assert (rule.pattern("", rule.left, ""), rule.pattern("", rule.right, "")) == patterns
+    assert matches(rule, images, masks) == dict(zip(masks, images))
+
+
+def test_a_rule_that_most_names_follow_says_how_many():
+    rule = find_rule([*NUMBERS, "odd"], [f"{n}_mask" for n in NUMBERS[1:]] + ["stray"])
+    assert rule is not None and rule.matched == len(NUMBERS) - 1 and rule.words() == "NAME -> NAME_mask"
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        ([str(i) for i in range(1, 60)], [f"10{i:02}" for i in range(1, 60)]),  # frame 10 is not frame 1010
+        (["a"], ["cat"]),
+        (["abc", "def"], ["xyz", "uvw"]),
+        (["a", "b"], []),
+        (NUMBERS, ["one_mask", "two_mask", "three_mask"]),
+    ],
+)
+def test_no_rule_is_made_up(left, right):
+    assert find_rule(left, right) is None
+
+
+def test_a_folder_of_images_and_masks_has_its_rule():
+    rule = find_rule_within([*NUMBERS, *(f"{n}_mask" for n in NUMBERS)])
+    assert rule is not None and rule.right == ("", "_mask") and rule.matched == len(NUMBERS)
+    assert find_rule_within(NUMBERS) is None and find_rule_within([]) is None
+
+
+def test_names_are_the_same_letter_by_letter_composed_or_but_for_their_case():
+    assert same_names(["a", "b"], ["b", "c"]) == ({"b": "b"}, 0)
+    assert same_names(["caf\u00e9", "a"], ["cafe\u0301", "a"]) == ({"caf\u00e9": "cafe\u0301", "a": "a"}, 0)
+    assert same_names(["IMG1", "b"], ["img1", "b", "c"]) == ({"IMG1": "img1", "b": "b"}, 1)
+    assert same_names(["IMG1", "b"], ["img1", "c"]) == ({}, 0)  # only where no name stays alone
+    assert same_names(["A", "a"], ["a", "b"]) == ({"a": "a"}, 0)

@@ -1,0 +1,220 @@
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from segkd.datasets.pairing import Pair
+from segkd.datasets.split_folders import Where
+from segkd.datasets.splits import carve, find_splits
+from segkd.types import InputError
+
+STEMS = [f"s{i:02d}" for i in range(20)]
+
+
+def touch(folder, *names):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    return folder
+
+
+@pytest.fixture
+def root(tmp_path):
+    return paired(tmp_path, STEMS)
+
+
+def paired(root, names):
+    return touch(root, *(f"images/{n}.jpg" for n in names), *(f"masks/{n}.png" for n in names))
+
+
+def split(root, wanted=("train", "val"), val_share=0.2, group=None, **texts):
+    lists = {}
+    for name, text in texts.items():
+        lists[name] = f"chosen_{name}.txt"
+        (root / lists[name]).write_text(text, encoding="utf-8")
+    return find_splits(Where(root, lists=lists, val_share=val_share, group=group), wanted)
+
+
+def stems(splits, name):
+    return [pair.stem for pair in splits.members[name]]
+
+
+def test_lists_make_splits_and_the_rest_is_for_training(root):
+    splits = split(root, train="# header\n\n s00 \ns01.jpg\nimages/s02.PNG\n/abs/olute/s03\ns00\n", val="s05\n")
+    assert stems(splits, "train") == ["s00", "s01", "s02", "s03"]
+    assert (
+        stems(splits, "val") == ["s05"] and list(splits.members) == ["train", "val"] and splits.said == "4 train, 1 val"
+    )
+    assert len(stems(split(root, val="s05\n"), "train")) == 19
+    (root / "test.txt").write_text("s01\ns02\n")
+    assert stems(split(root, val="s05\n"), "test") == ["s01", "s02"]
+
+
+def test_overlapping_lists_are_refused_with_both_files(root):
+    with pytest.raises(InputError, match="2 images are in both the train and the test split") as error:
+        split(root, train="s00\ns01\ns02\n", val="s09\n", test="s01\ns02\n")
+    assert "_train.txt" in str(error.value) and "_test.txt" in str(error.value) and "s01" in str(error.value)
+
+
+def test_an_empty_list_makes_an_empty_split_which_is_refused(root):
+    with pytest.raises(InputError, match=r"the val split is empty: .*val\.txt.*data\.val"):
+        split(root, val="# nothing yet\n")
+    with pytest.raises(InputError, match=r"the train split is empty: the other splits take every pair.*data\.train"):
+        split(root, val="\n".join(STEMS))
+    assert stems(split(root, ["val"], val="\n".join(STEMS)), "val") == STEMS
+
+
+def test_one_pair_is_refused_with_what_to_do(tmp_path):
+    with pytest.raises(InputError, match=r"one pair of an image and a mask only.*Add images"):
+        split(paired(tmp_path, ["a"]))
+    assert stems(split(tmp_path, ["test"], test="a\n"), "test") == ["a"]
+
+
+def test_with_lists_only_listed_names_need_both_files(root):
+    touch(root, "images/extra1.jpg", "images/extra2.jpg")
+    splits = split(root, train="s00\ns01\n", val="s02\n")
+    assert splits.said == "2 train, 1 val"
+    assert splits.warnings == ["2 images without mask are in no split that is read: extra1.jpg, extra2.jpg, ..."]
+    with pytest.raises(InputError, match="2 of 22 stems are unmatched"):
+        split(root, val="s02\n")  # the rest would be trained on
+    with pytest.raises(InputError, match=r"1 of 22 stems are unmatched.*\n.*extra1\.jpg has no mask"):
+        split(root, train="s00\nextra1\n", val="s02\n")
+    assert stems(split(root, ["test"], test="s03\n"), "test") == ["s03"]
+
+
+def test_without_lists_val_is_carved_out_and_everything_is_used_once(root):
+    splits = split(root, test="s03\ns07\n")
+    assert stems(splits, "test") == ["s03", "s07"] and len(splits.members["val"]) == round(0.2 * 18)
+    assert sorted(pair.stem for some in splits.members.values() for pair in some) == STEMS
+
+
+def test_the_carved_val_split_is_stable(root):
+    whole = stems(split(root), "val")
+    assert whole == sorted(sorted(STEMS, key=lambda s: hashlib.sha256(s.encode()).hexdigest())[:4])
+    paired(root, ["new"])
+    assert stems(split(root, test="new\n"), "val") == whole
+    before = set(whole)
+    for i in range(10):  # one more image to train on moves at most one image out of val
+        after = set(stems(split(paired(root, [f"new{i}"]), test="new\n"), "val"))
+        assert len(before - after) <= 1
+        before = after
+
+
+def test_a_name_that_is_not_utf8_can_be_carved(tmp_path):
+    odd = os.fsdecode(b"caf\xe9")
+    splits = split(paired(tmp_path, [odd, "b"]))
+    assert sorted(stems(splits, "train") + stems(splits, "val")) == sorted([odd, "b"])
+
+
+def test_groups_are_carved_whole(tmp_path):
+    names = [f"patient{p}_slice{s:02}" for p in range(8) for s in range(p + 2)]
+    splits = split(paired(tmp_path, names), group="patient(\\d+)")
+    homes = {name: {stem.split("_")[0] for stem in stems(splits, name)} for name in ("train", "val")}
+    assert homes["val"] and not homes["train"] & homes["val"]
+    assert 1 <= len(splits.members["val"]) <= round(0.2 * len(names)) and not splits.warnings
+    again = split(tmp_path, group="patient\\d+")
+    assert len(again.members["val"]) <= round(0.2 * len(names))
+
+
+def test_one_large_group_does_not_take_everything():
+    pairs = [Pair(f"{g}_{i}", Path(), Path()) for g, n in (("big", 18), ("small", 2)) for i in range(n)]
+    train, val = carve(pairs, 0.05, lambda stem: stem.split("_")[0])
+    assert len(train) == 18 and len(val) == 2
+
+
+def test_groups_that_lists_tear_apart_are_counted(tmp_path):
+    paired(tmp_path, ["a_1", "a_2", "b_1", "b_2", "c_1"])
+    splits = split(tmp_path, train="a_1\nb_1\nb_2\n", val="a_2\nc_1\n", group="^[a-z]")
+    assert splits.warnings == ["1 groups lie in more than one split, so that scores flatter: a"]
+
+
+@pytest.mark.parametrize(
+    ("group", "said"),
+    [("(", "expected a regular expression"), ("zzz", "occurs in none of 20 names, the first.*s00, s01, s02"),
+     ("s", "one group only")],
+)  # fmt: skip
+def test_a_group_that_groups_nothing_is_refused(root, group, said):
+    with pytest.raises(InputError, match=said):
+        split(root, group=group)
+
+
+def test_names_without_a_group_stand_alone_and_are_counted(root):
+    assert "data.group occurs in 10 of 20 names" in split(root, group="s0.").warnings[0]
+
+
+@pytest.mark.parametrize("val", ["val", "valid", "Validation"])
+def test_folders_below_are_splits(tmp_path, val):
+    names = [*(f"train/{i}" for i in range(4)), *(f"{val}/{i}" for i in range(2)), "test/0"]
+    splits = split(paired(tmp_path, names))
+    assert stems(splits, "train") == names[:4] and stems(splits, "val") == names[4:6]
+    assert stems(splits, "test") == ["test/0"] and "4 train, 2 val, 1 test (split by the folders" in splits.said
+
+
+@pytest.mark.parametrize("val", ["val", "valid"])
+def test_folders_above_are_splits(tmp_path, val):
+    for name, number in (("train", 4), (val, 2)):
+        paired(tmp_path / name, [str(i) for i in range(number)])
+    touch(tmp_path, "test/images/0.jpg", "test/images/1.jpg")
+    splits = split(tmp_path)
+    assert stems(splits, "train") == [f"train/{i}" for i in range(4)] and stems(splits, "val") == [
+        f"{val}/0",
+        f"{val}/1",
+    ]
+    assert splits.said == f"4 train, 2 val (split by the folders train, {val})"
+    assert splits.warnings == [f"{tmp_path}/test has images without masks: it is no test split"]
+
+
+def test_folders_inside_a_pattern_are_splits(tmp_path):
+    for name, city in (("train", "aachen"), ("val", "ulm")):
+        touch(tmp_path, f"leftImg8bit/{name}/{city}/{city}_1_leftImg8bit.png", f"gtFine/{name}/{city}/{city}_1_ids.png")
+    where = Where(tmp_path, "leftImg8bit/**/{}_leftImg8bit.png", "gtFine/**/{}_ids.png")
+    splits = find_splits(where)
+    assert stems(splits, "train") == ["aachen_1"] and stems(splits, "val") == ["ulm_1"]
+
+
+def test_a_test_folder_without_masks_is_passed_over_unless_it_is_wanted(tmp_path):
+    paired(tmp_path, ["train/0", "train/1", "val/0"])
+    touch(tmp_path, "images/test/9.jpg")
+    splits = split(tmp_path)
+    assert splits.said.startswith("2 train, 1 val (") and "1 images without mask" in splits.warnings[0]
+    with pytest.raises(InputError, match=r"images/test/9\.jpg has no mask"):
+        split(tmp_path, ["test"])
+
+
+def test_images_beside_a_train_folder_are_never_mixed_in(tmp_path):
+    paired(tmp_path, ["train/0", "train/1", "val/0", "stray"])
+    with pytest.raises(InputError, match="2 images lie in a folder named train, but 1 lie in none"):
+        split(tmp_path)
+    paired(tmp_path / "b", ["x/0", "x/1", "val/0"])  # without a folder for training, all others are
+    assert stems(split(tmp_path / "b"), "train") == ["x/0", "x/1"]
+
+
+def test_lists_win_over_folders_and_a_val_folder_is_never_trained_on(tmp_path):
+    paired(tmp_path, ["train/0", "train/1", "val/0", "val/1", "test/0"])
+    splits = split(tmp_path, val="train/0\n")
+    assert stems(splits, "train") == ["train/1"] and stems(splits, "val") == ["train/0"]
+    assert splits.said.endswith("(split by the folders test, train, val; val as listed)")
+
+
+@pytest.mark.parametrize("val", ["valid", "valid/images"])
+def test_a_split_may_be_a_folder(tmp_path, val):
+    paired(tmp_path / "train", ["0", "1"])
+    paired(tmp_path / "valid", ["0"])
+    where = Where(tmp_path, "train/images", "train/masks")
+    alone = find_splits(where)
+    assert alone.said == "1 train, 1 val" and "write data.val: valid" in alone.warnings[0]
+    splits = find_splits(Where(tmp_path, "train/images", "train/masks", {"val": val}))
+    assert splits.said == "2 train, 1 val" and not splits.warnings
+    assert splits.members["val"][0].image == tmp_path / "valid" / "images" / "0.jpg"
+    assert splits.members["val"][0].stem not in stems(splits, "train")
+
+
+def test_a_folder_among_the_images_may_be_named_as_a_split(tmp_path):
+    paired(tmp_path, ["a/0", "a/1", "hold_out/0"])
+    splits = find_splits(Where(tmp_path, lists={"val": "images/hold_out"}))
+    assert stems(splits, "val") == ["hold_out/0"] and stems(splits, "train") == ["a/0", "a/1"]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"data\.val: .*empty is a folder, but none"):
+        find_splits(Where(tmp_path, lists={"val": "empty"}))
