@@ -19,7 +19,7 @@ from segkd.engine.panels import class_colours
 from segkd.experiment.console import make_console, ticking, warn
 from segkd.experiment.scoring import opened, threshold_of
 from segkd.models.store import Model
-from segkd.types import IGNORE, InputError
+from segkd.types import IGNORE, InputError, listed
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from segkd.datasets.audit import Audit, Reading, count
-from segkd.datasets.files import Pair
 from segkd.datasets.labels import code_from_map, resize_label
 from segkd.datasets.notes import notes_on, values_in_use
+from segkd.datasets.pairing import Pair
 from segkd.datasets.pictures import Seen
 
 CLASSES = ["no", "yes"]
