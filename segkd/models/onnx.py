@@ -65,7 +65,11 @@ class OnnxNetwork(Network):
         self.entry = entry_of(inputs, self.session.get_modelmeta().custom_metadata_map, mean, std, self.where)
         self.portion = self.entry.batch
         made = _made(self.size_for(shape))
-        self.chosen, planes, why = self._choose(self._tried(made), made, name)
+        try:
+            raw = self._tried(made)
+        except MemoryError as error:
+            raise InputError(f"{error}. Give it a smaller --data.size, or a machine with more memory.") from error
+        self.chosen, planes, why = self._choose(raw, made, name)
         self.meaning = meaning_of(planes, classes, output, f"{self.where}: output {self.chosen}")
         self.lowest, self.highest = float(planes.min()), float(planes.max())
         foreground = " of the foreground" if classes == 2 and planes.shape[1] == 1 and self.meaning != "classes" else ""
@@ -128,7 +132,7 @@ class OnnxNetwork(Network):
         """All outputs for the made images; a file that fails on three may yet take one at a time, whatever it says."""
         try:
             return self._run(made)
-        except InputError:
+        except (InputError, MemoryError):
             if self.portion is not None:
                 raise
             self.portion = 1
@@ -136,7 +140,8 @@ class OnnxNetwork(Network):
 
     def _called(self, pixels: np.ndarray, names: list[str]) -> list[np.ndarray]:
         try:
-            return self.session.run(names, {self.entry.port.name: self.entry.fed(pixels)})
+            found = self.session.run(names, {self.entry.port.name: self.entry.fed(pixels)})
+            return [out if isinstance(out, np.ndarray) else np.empty(0) for out in found]  # lists are no maps
         except Exception as error:  # onnxruntime has a class of its own for every trouble
             reason = " ".join(str(error).split())[:300]
             if "allocate" in reason.lower():
@@ -176,14 +181,20 @@ class OnnxNetwork(Network):
 
 
 def _shape(array: np.ndarray) -> str:
-    return f"[{' '.join(map(str, array.shape))}]" if isinstance(array, np.ndarray) else type(array).__name__
+    return f"[{' '.join(map(str, array.shape))}]"
 
 
 def _joined(outs: list[np.ndarray], portion: int) -> np.ndarray:
-    """The outputs of portions as one; single images may come without an axis for their number."""
+    """The outputs of portions as one; single images may come without an axis for their number.
+
+    What cannot be joined (numbers of boxes that differ) is no map: an empty array stands for it.
+    """
     if len(outs) == 1:
         return outs[0]
     bare = portion == 1 and outs[0].ndim < 4 and outs[0].shape[:1] != (1,)
+    shapes = {out.shape if bare else out.shape[1:] for out in outs}
+    if len(shapes) > 1 or min(out.ndim for out in outs) == 0:
+        return np.empty(0)
     return np.stack(outs) if bare else np.concatenate(outs)
 
 

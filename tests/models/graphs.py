@@ -13,10 +13,11 @@ def node(operator, source, target, **attributes):
 
 
 def save(path, nodes, outputs=("out",), axes=ANY, constants=None, given="FLOAT", gives="FLOAT", metadata=None, more=()):
-    """An ONNX file: `constants` is {name: array}; `gives` is the type of all outputs; `more` are further inputs."""
+    """An ONNX file: `constants` is {name: array}; `gives` is the type of all outputs, or {name: type} of those that are
+    not FLOAT ("LIST" for a list of tensors); `more` are further inputs."""
     inputs = [helper.make_tensor_value_info("image", getattr(TensorProto, given), axes)]
     inputs += [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in more]
-    told = [helper.make_tensor_value_info(name, getattr(TensorProto, gives), None) for name in outputs]
+    told = [_told(name, gives.get(name, "FLOAT") if isinstance(gives, dict) else gives) for name in outputs]
     held = [numpy_helper.from_array(np.asarray(value), name) for name, value in (constants or {}).items()]
     model = helper.make_model(
         helper.make_graph(nodes, "g", inputs, told, held), opset_imports=[helper.make_opsetid("", 17)], ir_version=8
@@ -24,6 +25,12 @@ def save(path, nodes, outputs=("out",), axes=ANY, constants=None, given="FLOAT",
     helper.set_model_props(model, metadata or {})
     onnx.save(model, path)
     return str(path)
+
+
+def _told(name, kind):
+    if kind == "LIST":
+        return helper.make_tensor_sequence_value_info(name, TensorProto.FLOAT, None)
+    return helper.make_tensor_value_info(name, getattr(TensorProto, kind), None)
 
 
 KERNEL = {"w": np.array([8, 0, 0], np.float32).reshape(1, 3, 1, 1), "c": np.array([-4], np.float32)}

@@ -235,3 +235,37 @@ def test_a_run_that_fails_shows_what_the_file_takes(tmp_path):
     tall = save(tmp_path / "t.onnx", [CONV, node("Transpose", "z", "out", perm=[0, 1, 3, 2])], constants=KERNEL)
     with pytest.raises(InputError, match="expected an output of maps"):
         OnnxNetwork(tall, 2, shape=(64, 160))
+
+
+def test_outputs_that_are_no_maps_at_all_are_passed_over(tmp_path, image):
+    """Boxes whose number differs from image to image, a list, and a scalar, beside the map."""
+    nodes = [
+        CONV,
+        node("Sigmoid", "z", "map"),
+        node("Greater", ["map", "half"], "is"),
+        node("NonZero", "is", "boxes"),
+        node("SequenceConstruct", "map", "list"),
+        node("ReduceMax", "map", "scalar", keepdims=0),
+    ]
+    outputs = ("boxes", "list", "scalar", "map")
+    gives = {"boxes": "INT64", "list": "LIST"}
+    constants = KERNEL | {"half": np.float32(0.5)}
+    path = save(tmp_path / "n.onnx", nodes, outputs, (1, 3, "h", "w"), constants, gives=gives)
+    network = OnnxNetwork(path, 2, **RAW)
+    check(network, image)
+    assert "output map, the finest of 4" in network.said
+
+
+def test_scarce_memory_is_told_from_other_trouble(tmp_path, image, monkeypatch):
+    path = save(tmp_path / "n.onnx", [CONV, node("Sigmoid", "z", "out")], constants=KERNEL)
+    network = OnnxNetwork(path, 2, **RAW)
+
+    class Full:
+        def run(self, *_):
+            raise RuntimeError(
+                "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Failed to allocate memory for requested buffer"
+            )
+
+    monkeypatch.setattr(network, "session", Full())
+    with pytest.raises(MemoryError):
+        network(image)
