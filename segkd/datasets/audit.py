@@ -13,7 +13,7 @@ from segkd.datasets.deep import SWAPPED
 from segkd.datasets.labels import resize_label
 from segkd.datasets.pairing import Pair
 from segkd.datasets.pictures import PLAIN, How, Seen, view_image, view_mask
-from segkd.datasets.unfit import Unfit
+from segkd.datasets.unfit import Unfit, no_room
 from segkd.types import InputError
 
 SMALLEST = 4
@@ -108,6 +108,8 @@ def read_pair(pair: Pair, how: How = PLAIN, size: tuple[int, int] | None = None)
             raise Unfit(pair.image, f"expected at least {SMALLEST} pixels a side", "Remove the pair", _size(raw.shape))
     except InputError as error:
         return Reading(pair, fault=error)
+    except MemoryError:
+        return Reading(pair, fault=no_room(pair.image))
     small = None if size is None else np.unique(resize_label(raw, size))
     return Reading(pair, image, raw, None, count(raw), small, seen_image, seen_mask, undecided)
 

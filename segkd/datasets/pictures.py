@@ -12,7 +12,7 @@ from segkd.datasets.arrays import read_array
 from segkd.datasets.colours import Colour, Colours
 from segkd.datasets.deep import describe_tiff, is_deep, read_deep
 from segkd.datasets.masks import mask_values, one_plane, whole_numbers
-from segkd.datasets.unfit import Unfit
+from segkd.datasets.unfit import Unfit, no_room
 from segkd.datasets.walk import ARRAYS
 from segkd.types import InputError
 
@@ -191,6 +191,8 @@ def _turned(picture: Image.Image, exif: bool) -> tuple[Image.Image, int]:
 
 
 def _unreadable(path: Path, error: Exception) -> Unfit:
+    if isinstance(error, MemoryError):
+        return no_room(path)
     if isinstance(error, UnidentifiedImageError):
         tiff = describe_tiff(path)
         if tiff is not None:
@@ -201,7 +203,7 @@ def _unreadable(path: Path, error: Exception) -> Unfit:
                 tiff,
             )
         error = OSError("nothing that is known as a picture")
-    return Unfit(path, "expected a readable image, found", "Replace or remove the file", str(error) or "no end of it")
+    return Unfit(path, "expected a readable image, found", "Replace or remove the file", str(error))
 
 
 def _levels(path: Path, raw: np.ndarray, how: How) -> tuple[np.ndarray, tuple[float, float], tuple[float, float]]:

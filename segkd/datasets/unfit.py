@@ -24,6 +24,11 @@ class Unfit(InputError):
         self.colours = Counter(colours or {})
 
 
+def no_room(path: Path) -> Unfit:
+    """The fault of a picture that is sound, but larger than the memory allows."""
+    return Unfit(path, "does not fit into the memory that is left", "Shrink it, or cut it into tiles")
+
+
 def some(names: Sequence[str], most: int = 3) -> str:
     """The first names, and how many more there are."""
     rest = f" and {len(names) - most} more" if len(names) > most else ""

@@ -12,6 +12,7 @@ from PIL import Image
 from rich.console import Console
 
 from segkd.datasets.pictures import How, read_image
+from segkd.datasets.unfit import no_room
 from segkd.datasets.walk import walk
 from segkd.disk import write_whole
 from segkd.engine.memory import out_of_memory
@@ -136,6 +137,4 @@ def _predicted(path: Path, paint: Painter, how: How) -> Image.Image:
     except Exception as error:
         if not out_of_memory(error):
             raise
-        raise InputError(
-            f"{path}: does not fit into the memory that is left. Shrink it, or cut it into tiles."
-        ) from error
+        raise no_room(path) from error

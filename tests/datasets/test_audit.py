@@ -41,6 +41,17 @@ def test_a_size_mismatch_names_the_mask_and_both_sizes(make_pair):
     assert "Save the mask at the image's size" in fault
 
 
+@pytest.mark.parametrize("place", ["PIL.ImageFile.ImageFile.load", "PIL.Image.Image.convert"])
+def test_a_picture_that_does_not_fit_into_memory_is_a_fault_of_its_own(make_pair, monkeypatch, place):
+    def full(*_arguments, **_options):
+        raise MemoryError
+
+    pair = make_pair("a", plane(0, 1))
+    monkeypatch.setattr(place, full)
+    fault = read_pair(pair).fault
+    assert fault is not None and "does not fit into the memory" in str(fault)
+
+
 def test_counts_order_and_progress_of_reading(make_pair):
     pairs = [make_pair(f"p{i}", plane(i, 200, size=(4, 6))) for i in range(5)]
     kept, steps, audit = [], [], Audit()
