@@ -10,13 +10,14 @@ import os
 import random
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
-from benchmarks.siege import crash, outage, signals
+from benchmarks.siege import changed, crash, hostile, mutation, outage, signals, strangers
 from benchmarks.siege.stand import prepare, run, scratch
 from benchmarks.siege.table import Tally, Trial, keep, notes, table
 from benchmarks.siege.tiny import Unbroken, training
@@ -27,6 +28,10 @@ CLASSES = {
     "power cut": outage.power_jobs,
     "full disk": outage.disk_jobs,
     "signals": signals.jobs,
+    "changed data": changed.jobs,
+    "hostile": hostile.jobs,
+    "mutation": mutation.jobs,
+    "strangers": strangers.jobs,
 }
 
 
@@ -59,8 +64,9 @@ def lay(folder: Path) -> Unbroken:
     once = run(training(Path("counted")), folder, before=partial(crash.count_operations, folder / "counted", counted))
     if ended.status or once.status:
         raise SystemExit(f"the tiny training does not end by itself: {ended.words}")
+    run(training(Path("half")), folder, before=partial(crash.die_at, folder / "half", int(counted.read_text()) // 2))
     size = sum(path.stat().st_size for path in (folder / "run").rglob("*") if path.is_file())
-    return Unbroken(folder / "run", ended.seconds, int(counted.read_text()), size)
+    return Unbroken(folder / "run", folder / "half", ended.seconds, int(counted.read_text()), size)
 
 
 def besiege(unbroken: Unbroken, options: argparse.Namespace) -> Iterator[Tally]:
@@ -80,9 +86,14 @@ def besiege(unbroken: Unbroken, options: argparse.Namespace) -> Iterator[Tally]:
 
 
 def attempt(job: tuple) -> list[Trial]:
-    """The trials of one job."""
+    """The trials of one job; a fault of the stand's own costs no other trial."""
     function, *arguments = job
-    return function(*arguments)
+    try:
+        return function(*arguments)
+    except Exception:
+        return [
+            Trial("other", f"the stand itself failed in {function.__name__}{arguments[:2]}: {traceback.format_exc()}")
+        ]
 
 
 if __name__ == "__main__":

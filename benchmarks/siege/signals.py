@@ -44,7 +44,7 @@ def while_training(kind: str, seed: str, unbroken: Unbroken) -> list[Trial]:
 def in_validation(kind: str, seed: str, unbroken: Unbroken) -> list[Trial]:
     """A signal in a validation that takes long: the checkpoint comes before its end."""
     draw = random.Random(seed)
-    long = training(Path("run"), data__embedded__val=400, data__embedded__train=4, engine__epochs=2)
+    long = training(Path("run"), data__embedded__val=200, data__embedded__train=4, engine__epochs=2)
     recipe = f"{kind} in a long validation ({seed})"
     with scratch() as folder:
         child = start(long, folder)
@@ -75,7 +75,7 @@ def while_starting(kind: str, seed: str, unbroken: Unbroken) -> list[Trial]:
         reach(child.pid, moment)
         trained = _trained(folder / "run")
         child.send_signal(PAIRS[kind][0])
-        ended = _wait(child, PATIENCE)
+        ended = finish(child, PATIENCE)
         return [_left(ended, kind, recipe, folder, unbroken, trained)]
 
 
@@ -149,7 +149,8 @@ def _command(folder: Path, **settings: object) -> list[str]:
     return [sys.executable, "-m", "segkd.cli", *map(str, training(folder / "run", **settings))]
 
 
-def _wait(child: subprocess.Popen, limit: float) -> Ended:
+def finish(child: subprocess.Popen, limit: float) -> Ended:
+    """Waits for a process of its own."""
     try:
         text, hung = child.communicate(timeout=limit)[0], False
     except subprocess.TimeoutExpired:

@@ -49,8 +49,15 @@ class Ended:
 
     @property
     def words(self) -> str:
-        """The end of what it said, on one line."""
-        return " ".join(self.text.split())[-300:]
+        """Its last sentence, on one line: the refusal, or the end of what it said."""
+        refusal = self.text.rfind("\nsegkd ") if self.status == 2 else -1
+        flat = " ".join(self.text[max(refusal, 0) :].split())
+        return flat[:300] if refusal >= 0 or self.text.startswith("segkd ") else flat[-300:]
+
+    @property
+    def warnings(self) -> frozenset[str]:
+        """The lines that warn."""
+        return frozenset(line for line in self.text.splitlines() if line.startswith(("warning:", "not scored:")))
 
 
 class Child:

@@ -101,9 +101,11 @@ def equal(one: object, two: object) -> bool:
 
 @dataclass(frozen=True)
 class Unbroken:
-    """The run that nobody attacked: where it is, how long it took, how many file operations and bytes it was."""
+    """The run that nobody attacked: where it is, another that was killed halfway, and how many seconds of processor
+    time, file operations and bytes it took."""
 
     folder: Path
+    half: Path
     seconds: float
     operations: int
     bytes: int
