@@ -1,12 +1,16 @@
 """A contact sheet: what the data look like, labels overlaid."""
 
+from functools import cache
+from pathlib import Path
+
 import cv2
 import numpy as np
 from jaxtyping import UInt8
+from PIL import Image, ImageDraw, ImageFont
 
 from segkd.datasets.data import Records
 from segkd.datasets.labels import resize_label
-from segkd.types import IGNORE
+from segkd.types import IGNORE, printable
 
 TINTS = np.array([(255, 60, 40), (60, 190, 255), (255, 200, 0), (120, 255, 90), (220, 90, 255), (255, 130, 180)])
 
@@ -45,5 +49,14 @@ def _tile(image: np.ndarray, label: np.ndarray, id: str, side: int) -> np.ndarra
     tile = np.full((side + 18, 2 * side + 6, 3), 255, np.uint8)
     tile[: size[1], : size[0]] = small
     tile[: size[1], side + 2 : side + 2 + size[0]] = overlay(small, small_label)
-    cv2.putText(tile, id[-44:], (2, side + 13), cv2.FONT_HERSHEY_SIMPLEX, 0.36, (40, 40, 40), 1, cv2.LINE_AA)
-    return tile
+    picture = Image.fromarray(tile)
+    # not by OpenCV, whose letters are ASCII alone, and which a name that is no text brings down
+    ImageDraw.Draw(picture).text((2, side + 2), printable(id)[-44:].replace("\n", " "), (40, 40, 40), _letters())
+    return np.asarray(picture)
+
+
+@cache
+def _letters() -> ImageFont.FreeTypeFont:
+    from matplotlib import get_data_path  # slow to import
+
+    return ImageFont.truetype(Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", 11)

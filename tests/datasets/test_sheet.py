@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -51,3 +53,13 @@ def test_a_sheet_takes_tall_and_wide_images_of_any_class():
     label = np.full((90, 10), 7, np.uint8)
     tall = Records("val", ("x" * 60,), lambda i: (np.zeros((90, 10, 3), np.uint8), label))
     assert contact_sheet(tall, 4, side=45).shape == (63, 96, 3)
+
+
+def test_names_are_written_in_any_letters_and_never_end_the_program():
+    """OpenCV ends with a segmentation fault at a byte that is no UTF-8."""
+    plain = records(1)
+    odd = "b\xfc\xe9\u0416\udce9\x1b\nx"
+    written = contact_sheet(replace(plain, ids=(odd,)), 1)
+    blank = contact_sheet(replace(plain, ids=("",)), 1)
+    assert written.shape == blank.shape and (written[160:] < 128).sum() > 100 and (blank[160:] == 255).all()
+    np.testing.assert_array_equal(written[:160], blank[:160])
