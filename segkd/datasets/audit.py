@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from segkd.datasets.deep import SWAPPED
+from segkd.datasets.digest import digest_of
 from segkd.datasets.labels import resize_label
 from segkd.datasets.pairing import Pair
 from segkd.datasets.pictures import PLAIN, How, Seen, view_image, view_mask
@@ -31,6 +32,7 @@ class Reading:
         counts: the raw values of the mask and the pixels of each.
         small: the raw values that are left at the size that the network sees.
         undecided: image and mask are turned differently, and their sizes fit either way.
+        digest: of the two files.
     """
 
     pair: Pair
@@ -42,6 +44,7 @@ class Reading:
     seen_image: Seen = field(default_factory=Seen)
     seen_mask: Seen = field(default_factory=Seen)
     undecided: bool = False
+    digest: str = ""
 
 
 @dataclass
@@ -55,6 +58,7 @@ class Audit:
         masks: likewise each mask's.
         undecided: image files of the pairs whose EXIF orientations differ though their sizes fit either way.
         faults: what is wrong with each pair that cannot be used.
+        digests: of the two files of each pair.
     """
 
     counts: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
@@ -63,6 +67,7 @@ class Audit:
     masks: dict[str, Seen] = field(default_factory=dict)
     undecided: dict[str, Path] = field(default_factory=dict)
     faults: dict[str, InputError] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
 
     def take(self, reading: Reading) -> None:
         """Keeps what one reading told, but for its arrays."""
@@ -70,7 +75,7 @@ class Audit:
         if reading.fault is not None:
             self.faults[stem] = reading.fault
             return
-        self.counts[stem] = reading.counts
+        self.counts[stem], self.digests[stem] = reading.counts, reading.digest
         self.images[stem], self.masks[stem] = reading.seen_image, reading.seen_mask
         if reading.small is not None:
             self.small[stem] = reading.small
@@ -111,7 +116,7 @@ def read_pair(pair: Pair, how: How = PLAIN, size: tuple[int, int] | None = None)
     except MemoryError:
         return Reading(pair, fault=no_room(pair.image))
     small = None if size is None else np.unique(resize_label(raw, size))
-    return Reading(pair, image, raw, None, count(raw), small, seen_image, seen_mask, undecided)
+    return Reading(pair, image, raw, None, count(raw), small, seen_image, seen_mask, undecided, digest_of(pair))
 
 
 def read_all(

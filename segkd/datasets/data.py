@@ -108,11 +108,13 @@ class Findings:
 
 @dataclass(frozen=True)
 class Records:
-    """One split: `load(i)` gives image uint8 [h w 3] and label uint8 [h w] (classes and IGNORE) of record i."""
+    """One split: `load(i)` gives image uint8 [h w 3] and label uint8 [h w] (classes and IGNORE) of record i, whose
+    files have `digests[i]` (there is none of generated images)."""
 
     name: str
     ids: tuple[str, ...]
     load: Callable[[int], tuple[np.ndarray, np.ndarray]]
+    digests: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -172,10 +174,11 @@ def _open_folder(
         pairs = [pair for pair in pairs if pair.stem not in skipped]
     refuse_faults(audit, pairs, code, data.classes)
     kept = {stem: (image, code(raw)) for stem, (image, raw) in cache.kept.items()}
-    records = {
-        name: Records(name, tuple(p.stem for p in members), partial(_load, members, kept, code, how))
-        for name, members in splits.items()
-    }
+    records = {}
+    for name, members in splits.items():
+        stems = tuple(pair.stem for pair in members)
+        digests = tuple(audit.digests[stem] for stem in stems)
+        records[name] = Records(name, stems, partial(_load, members, kept, code, how, digests), digests)
     total = audit.total
     _refuse_empty_classes(data, code, total, "train" in splits)
     shares = ", ".join(
@@ -214,12 +217,19 @@ class _Cache:
             self.kept.clear()
 
 
-def _load(members: list[Pair], kept: dict, code: LabelCode, how: How, i: int) -> tuple[np.ndarray, np.ndarray]:
+def _load(
+    members: list[Pair], kept: dict, code: LabelCode, how: How, digests: Sequence[str], i: int
+) -> tuple[np.ndarray, np.ndarray]:
     if kept:
         return kept[members[i].stem]
     reading = read_pair(members[i], how)
     if reading.image is None or reading.raw is None:
-        raise InputError(f"the data changed since training began: {reading.fault}")
+        raise InputError(f"the data changed since this command began: {reading.fault}")
+    if reading.digest != digests[i]:
+        raise InputError(
+            f"{members[i].image}: the data changed since this command began: this file or its mask {members[i].mask} "
+            "is another one now. Bring it back and begin again; a training goes on with --resume."
+        )
     return reading.image, code(reading.raw)
 
 

@@ -32,6 +32,7 @@ def train(arguments: list[str]) -> int:
     parser = training_parser()
     parser.add_argument("--out", type=str, default=None, metavar="RUN", help="the run folder to make (new or empty)")
     parser.add_argument("--resume", type=str, default=None, metavar="RUN", help="a run folder to go on with")
+    parser.add_argument("--data-changed", action="store_true", help="with --resume: go on though the data changed")
     resumed = _value_of(arguments, "--resume")
     if resumed is not None:
         restored = restore_config(Path(resumed))
@@ -46,7 +47,14 @@ def train(arguments: list[str]) -> int:
     from segkd.experiment.training import run_training
 
     folder = Path(resumed or config.out)
-    outcome = run_training(parser, config, folder, resume=resumed is not None, overfit=config.overfit_one_batch)
+    outcome = run_training(
+        parser,
+        config,
+        folder,
+        resume=resumed is not None,
+        overfit=config.overfit_one_batch,
+        data_changed=config.data_changed,
+    )
     score = "no score yet" if outcome.best is None else f"best val {outcome.select} {outcome.best:.4f}"
     if outcome.how.startswith("SIG"):
         where = sys.stderr if outcome.how == "SIGPIPE" else sys.stdout

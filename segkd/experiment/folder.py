@@ -158,7 +158,7 @@ def read_environment(folder: Path) -> list[dict[str, Any]]:
 def resolved_text(parser: ArgumentParser, config: Namespace) -> str:
     """The whole configuration as YAML, every default said; it reruns the run."""
     plain = config.clone()
-    for name in ("config", "out", "resume"):
+    for name in ("config", "out", "resume", "data_changed"):
         plain.pop(name, None)
     return parser.dump(plain, skip_validation=True, skip_unset=False)
 

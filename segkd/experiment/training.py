@@ -12,6 +12,7 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
 from segkd.datasets.data import Data, Records, open_data
+from segkd.datasets.digest import Digests, digest_of_all
 from segkd.datasets.loader import SegmentationDataset, train_loader
 from segkd.datasets.sampler import EpochBatches
 from segkd.datasets.transforms import Transform
@@ -34,6 +35,7 @@ from segkd.experiment.lock import holding
 from segkd.experiment.meeting import introduce
 from segkd.experiment.processes import make_accelerator
 from segkd.experiment.readiness import in_words, refuse_unready
+from segkd.experiment.same_data import digests_of, keep_digests, refuse_changes
 from segkd.experiment.settings import EngineSettings, instantiate
 from segkd.experiment.validation import Validation, lost_student
 from segkd.metrics.meter import LOWER_IS_BETTER, score_names
@@ -54,8 +56,16 @@ class Outcome:
     seconds: float
 
 
-def run_training(parser: ArgumentParser, config: Namespace, folder: Path, *, resume: bool, overfit: bool) -> Outcome:
-    """Trains as configured into `folder`.
+def run_training(
+    parser: ArgumentParser,
+    config: Namespace,
+    folder: Path,
+    *,
+    resume: bool,
+    overfit: bool,
+    data_changed: bool = False,
+) -> Outcome:
+    """Trains as configured into `folder`; with `resume`, goes on there, and with `data_changed` even with other data.
 
     Raises:
         InputError: a mistake in configuration, data or folder; nothing already written is lost.
@@ -75,7 +85,9 @@ def run_training(parser: ArgumentParser, config: Namespace, folder: Path, *, res
             warn(console, said)
         changed = claim_folder(folder, parser, config, resume) if main else {}
         accelerator.wait_for_everyone()
-        session = _Session(accelerator, console, folder, parser, config, resume, resolved_text(parser, config), changed)
+        session = _Session(
+            accelerator, console, folder, parser, config, resume, resolved_text(parser, config), changed, data_changed
+        )
         with in_words(objects.data):
             how, best = _train(session, objects, overfit, select)
         seconds = time.perf_counter() - start
@@ -86,7 +98,8 @@ def run_training(parser: ArgumentParser, config: Namespace, folder: Path, *, res
 
 @dataclass(frozen=True)
 class _Session:
-    """This start or resumption of a run: `text` is its configuration, `changed` what a resumed one has changed."""
+    """This start or resumption of a run: `text` is its configuration, `changed` what a resumed one has changed,
+    `data_changed` whether its data may have, too."""
 
     accelerator: Accelerator
     console: Console
@@ -96,6 +109,7 @@ class _Session:
     resume: bool
     text: str
     changed: dict[str, list[Any]]
+    data_changed: bool
 
 
 def _train(session: _Session, objects: Namespace, overfit: bool, select: str) -> tuple[str, float | None]:
@@ -104,6 +118,7 @@ def _train(session: _Session, objects: Namespace, overfit: bool, select: str) ->
     with ticking(console, "checking the data") as ticker:
         records, findings = open_data(objects.data, ["train", "val"], ticker)
     say_findings(console, findings)
+    digests = digests_of(records)
     if overfit:
         records = _one_batch(objects, records)
     dataset = _train_set(objects, records["train"], seed)
@@ -112,6 +127,7 @@ def _train(session: _Session, objects: Namespace, overfit: bool, select: str) ->
     introduce(objects, dataset, steps, lambda: instantiate(session.parser, session.config).model)
     engine = _engine(accelerator, objects, objects.engine.epochs * batches.per_epoch, seed)
     progress = _resumed(engine, session, objects.engine.epochs * batches.per_epoch)
+    _same_data(session, digests, progress)
     refuse_unready(engine, objects.data)
     _describe(engine, objects.data, findings.about, session)
 
@@ -192,6 +208,17 @@ def _resumed(engine: Engine, session: _Session, total: int) -> Progress:
             warn(console, lost)
     progress.promises["config"] = session.text
     return progress
+
+
+def _same_data(session: _Session, digests: Digests, progress: Progress) -> None:
+    """Refuses data that changed since the run began, and keeps what they are now."""
+    promised = progress.promises.get("data")
+    for sentence in refuse_changes(session.folder, digests, promised, session.data_changed):
+        warn(session.console, sentence)
+    progress.promises["data"] = digest_of_all(digests)
+    session.accelerator.wait_for_everyone()
+    if session.accelerator.is_main_process and promised != progress.promises["data"]:
+        keep_digests(session.folder, digests)
 
 
 def _describe(engine: Engine, data: Data, about: str, session: _Session) -> None:

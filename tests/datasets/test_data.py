@@ -52,7 +52,7 @@ def test_the_cache_survives_the_files_and_reading_from_disk_says_what_changed(ma
     for path in (root / "masks").iterdir():
         path.unlink()
     assert cached["val"].load(0)[1].sum() == 320
-    with pytest.raises(InputError, match=r"data changed since training began: .*\.png"):
+    with pytest.raises(InputError, match=r"data changed since this command began: .*\.png"):
         read["val"].load(0)
 
 

@@ -1,0 +1,53 @@
+"""A run goes on with the data that it began with."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from segkd.datasets.data import Records
+from segkd.datasets.digest import Digests, differences, digest_of_all
+from segkd.disk import dump_json, read_json, write_whole
+from segkd.types import InputError
+
+FILE = "data.json"
+"""In a run folder: a digest of every image and mask of the splits it trains and validates on."""
+
+
+def digests_of(records: Mapping[str, Records]) -> Digests:
+    """The digests of all files; without those of generated images, which the configuration tells."""
+    return {name: dict(zip(one.ids, one.digests)) for name, one in records.items()}
+
+
+def keep_digests(folder: Path, digests: Digests) -> None:
+    """Writes them into the run folder."""
+    write_whole(folder / FILE, dump_json(digests, indent=None))
+
+
+def refuse_changes(folder: Path, now: Digests, promised: str | None, agreed: bool) -> list[str]:
+    """Compares the data with those that the run was trained on.
+
+    Args:
+        folder: the run folder.
+        now: the digests of today's files.
+        promised: the digest of all that the checkpoint holds; None in a run of an older version.
+        agreed: the user knows that they changed.
+
+    Returns:
+        sentences to say.
+
+    Raises:
+        InputError: they changed, and the user did not say so.
+    """
+    if promised is None or promised == digest_of_all(now):
+        return []
+    try:
+        changed = differences(read_json(folder / FILE, Digests, "the digests of a run's data"), now)
+    except InputError:
+        changed = []
+    what = "; ".join(changed) or "which files, nobody can tell any more"
+    if not agreed:
+        raise InputError(
+            f"--resume {folder}: the data are not those that this run was trained on: {what}. Bring the files back, or "
+            "start a new run with --out. To go on with the data as they are now, though scores so far and from now on "
+            f"cannot be compared: segkd train --resume {folder} --data-changed"
+        )
+    return [f"going on with other data than before: {what}. Scores before and after cannot be compared."]
