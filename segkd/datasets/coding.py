@@ -13,9 +13,6 @@ from segkd.types import InputError, listed
 LOW = 0.4
 """A folder of levels whose largest lies below this share of the scale is refused: they look like something else."""
 
-LOSSY = frozenset({".jpg", ".jpeg"})
-"""Formats that blur numbers into their neighbours: good for levels, not for class numbers."""
-
 
 @dataclass(frozen=True)
 class Told:
@@ -93,8 +90,11 @@ def decide(tallies: Mapping[str, Tally], classes: int, said: Told) -> Coding:
     scales: dict[str, float] = {}
     faults: dict[str, str] = {}
     notes: list[str] = []
+    faults |= _coloured(tallies)
     for kind in sorted({tally.kind for tally in tallies.values()}):
-        group = {id: tally for id, tally in tallies.items() if tally.kind == kind}
+        group = {id: tally for id, tally in tallies.items() if tally.kind == kind and id not in faults}
+        if not group:
+            continue
         scales[kind] = _scale(group, kind, said, faults, notes)
     rules = {kind: _rule(kind, scale) for kind, scale in scales.items()}
     words = " and ".join(dict.fromkeys(rules.values())) if len(set(rules.values())) == 1 else "; ".join(
@@ -118,6 +118,18 @@ def _check(said: Told, classes: int) -> None:
                 f"--prediction-map sends value {value} to class {target}: expected values from 0 and classes "
                 f"0..{classes - 1} (data.classes)."
             )
+
+
+def _coloured(tallies: Mapping[str, Tally]) -> dict[str, str]:
+    """A sentence on each map whose palette is of colours, as a painted heat map's is: its indices are no levels."""
+    painted = {
+        id: f"{tally.path}: a palette of colours, whose numbers are no levels. Save levels as a grey picture."
+        for id, tally in tallies.items()
+        if tally.seen.palette and len(tally.seen.palette) > 2
+    }
+    if painted and not few(len(painted), len(tallies)):
+        raise InputError(f"{len(painted)} of {len(tallies)} predictions are painted. {next(iter(painted.values()))}")
+    return painted
 
 
 def _scale(group: dict[str, Tally], kind: str, said: Told, faults: dict[str, str], notes: list[str]) -> float:
@@ -227,7 +239,7 @@ def _as_classes(tallies: Mapping[str, Tally], classes: int, said: Told) -> Codin
             f"{listed(list(faults.values()), 3)}\n"
             f"Found: {told(list(tallies.values()))}.\n{_map_to_write(tallies, classes)}"
         )
-    lossy = [tally.path for tally in tallies.values() if tally.path.suffix.lower() in LOSSY]
+    lossy = [tally.path for tally in tallies.values() if tally.seen.lossy]
     if lossy:
         raise InputError(f"{lossy[0]}: class numbers in JPEG are blurred into others. Save them as PNG.")
     return Coding(classes, {}, said.map, rule, faults)

@@ -126,7 +126,7 @@ def _remedy(total: np.ndarray, classes: int, lossy: Sequence[str], number: int) 
             "If some masks are 0/1 and others 0/255, write `data.label_map: {0: 0, 1: 1, 255: 1}`; "
             "if 255 marks pixels to leave out, write `data.ignore: [255]`."
         )
-    if classes == 2 and len(values) > 3 and values == list(range(len(values))) and not lossy:
+    if classes == 2 and 3 < len(values) < 256 and values == list(range(len(values))) and not lossy:
         return f"These look like the numbers of {len(values)} classes: name them all in data.classes, or map them."
     if classes == 2 and len(values) > 3 and values[-1] > 128:
         why = (

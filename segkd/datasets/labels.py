@@ -75,10 +75,12 @@ def code_from_threshold(threshold: int, ignore: Sequence[int] = ()) -> LabelCode
 
 
 def guess_code(values: Sequence[int], ignore: Sequence[int], classes: int) -> LabelCode:
-    """The code for masks without a declared map: 0/255 or 0/1 for two classes, else the raw value is the class."""
+    """The code for masks without a declared map: 0 and white (255, or 65535 in 16 bits) or 0/1 for two classes, else
+    the raw value is the class."""
     seen = set(values) - set(ignore)
-    if classes == 2 and 255 in seen and seen <= {0, 255}:
-        return code_from_map({0: 0, 255: 1}, ignore, 2)
+    for white in (255, 65535):
+        if classes == 2 and white in seen and seen <= {0, white}:
+            return code_from_map({0: 0, white: 1}, ignore, 2)
     return code_from_map({raw: raw for raw in range(classes) if raw not in ignore}, ignore, classes)
 
 

@@ -1,6 +1,7 @@
 """One prediction read: what a file of any model holds, as one raw number per pixel or as scores of the classes."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,8 +9,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from segkd.datasets.arrays import read_array
-from segkd.datasets.masks import IN_COLOURS
-from segkd.datasets.pictures import PLAIN, How, open_picture, read_mask
+from segkd.datasets.pictures import PLAIN, How, Seen, open_picture, view_mask
 from segkd.datasets.unfit import Unfit
 from segkd.datasets.walk import ARRAYS
 from segkd.types import InputError
@@ -17,14 +17,18 @@ from segkd.types import InputError
 TOLERANCE = 1e-3
 """How far beyond 0..1 a probability may lie: one step of float16 above 1. It is clipped; more is no rounding error."""
 
+GREY = frozenset({"L", "LA", "I", "I;16", "I;16B", "I;16L"})
+"""How Pillow calls pictures without colours."""
+
 SUM = 5e-3
 """How far from 1 the two planes of a softmax may sum, in float16."""
 
 
-def read_raw(path: Path, how: How = PLAIN, planes: int = 1) -> np.ndarray:
+def view_raw(path: Path, how: How = PLAIN, planes: int = 1) -> tuple[np.ndarray, Seen]:
     """What a file holds, before anyone says what it means: [h w], or an array of 3 or 4 axes, of any number type.
 
-    Pictures of whole numbers are read as masks are (one way to read palettes, alpha and EXIF tags for both).
+    Pictures of whole numbers are read as masks are (one way to read palettes, alpha and EXIF tags for both). Where
+    `how` names colours, coloured pictures give the classes of their colours, grey ones their values all the same.
 
     Args:
         path: a picture, `.npy` or `.npz`.
@@ -35,34 +39,24 @@ def read_raw(path: Path, how: How = PLAIN, planes: int = 1) -> np.ndarray:
         InputError: names the file that is no such thing.
     """
     if path.suffix.lower() in ARRAYS:
-        return read_array(path, how.max_megapixels * 1e6 * planes)
-    if _mode(path) in ("F", "1"):  # real numbers; yes and no
+        return read_array(path, how.max_megapixels * 1e6 * planes), Seen()
+    mode, plain = _mode(path), replace(how, colours=None)
+    if mode in ("F", "1"):  # real numbers; yes and no
         with open_picture(path, how) as picture:
-            return np.asarray(picture)
-    return read_mask(path, how)
+            return np.asarray(picture), Seen()
+    if how.colours is None or mode in GREY:
+        return view_mask(path, plain)
+    try:
+        return view_mask(path, how)
+    except Unfit as unnamed:
+        if mode != "P":  # a grey picture in three equal planes, perhaps
+            with suppress(Unfit):
+                return view_mask(path, plain)
+        raise unnamed
 
 
-def read_label(path: Path, how: How = PLAIN) -> np.ndarray:
-    """A label as raw whole numbers, uint8 or uint16 [h w]: a picture, or an array or TIFF whose numbers are whole.
-
-    Raises:
-        InputError: names the file that is no such label.
-    """
-    raw = read_raw(path, how)
-    sides = [n for n in raw.shape if n != 1]
-    raw = raw.reshape(sides) if raw.ndim > 2 and len(sides) == 2 else raw
-    if raw.dtype == bool:
-        return raw.astype(np.uint8)
-    if raw.ndim != 2 or not is_whole(raw) or raw.min() < 0 or raw.max() > 65535:
-        raise InputError(
-            f"{path}: expected a label of whole numbers 0..65535 [h w], found {raw.dtype} {_range(raw)} of shape "
-            f"{list(raw.shape)}. Save the class numbers: np.save(path, classes.astype(np.uint8)), or a grey PNG."
-        )
-    return raw if raw.dtype in (np.uint8, np.uint16) else raw.astype(np.uint16)
-
-
-def read_prediction(path: Path, classes: int, size: Sequence[int], how: How = PLAIN) -> np.ndarray:
-    """A prediction as raw numbers [h w], or for more than two classes also as scores [k h w].
+def view_prediction(path: Path, classes: int, size: Sequence[int], how: How = PLAIN) -> tuple[np.ndarray, Seen]:
+    """A prediction as raw numbers [h w], or for more than two classes also as scores [k h w]; and what else is told.
 
     The softmax of two classes gives its plane 1. `size` (height, width) of the label decides between axes where the
     shape alone does not.
@@ -70,11 +64,17 @@ def read_prediction(path: Path, classes: int, size: Sequence[int], how: How = PL
     Raises:
         InputError: names the file that is no such prediction.
     """
-    raw = arranged(path, _numbers(path, how, max(classes, 2)), classes, size)
+    raw, seen = view_raw(path, how, max(classes, 2))
+    raw = arranged(path, raw, classes, size)
     if raw.dtype.kind == "f" and not np.isfinite(raw).all():
         bad = int((~np.isfinite(raw)).sum())
         raise InputError(f"{path}: expected finite numbers, found {bad} that are NaN or infinite.")
-    return foreground_plane(path, raw) if raw.ndim == 3 and classes == 2 else raw
+    return (foreground_plane(path, raw) if raw.ndim == 3 and classes == 2 else raw), seen
+
+
+def read_prediction(path: Path, classes: int, size: Sequence[int], how: How = PLAIN) -> np.ndarray:
+    """As `view_prediction`, without what else the file tells."""
+    return view_prediction(path, classes, size, how)[0]
 
 
 def arranged(path: Path, raw: np.ndarray, classes: int, size: Sequence[int]) -> np.ndarray:
@@ -138,16 +138,6 @@ def stored_size(path: Path, how: How) -> tuple[int, int] | None:
     except Exception:  # reading says what is wrong, with a sentence
         return None
     return (width, height) if turned else (height, width)
-
-
-def _numbers(path: Path, how: How, planes: int) -> np.ndarray:
-    """The numbers of a prediction; where it holds colours instead, their classes."""
-    try:
-        return read_raw(path, replace(how, colours=None), planes)
-    except Unfit as error:
-        if how.colours is None or error.kind != IN_COLOURS:
-            raise
-        return read_raw(path, how, planes)
 
 
 def _mode(path: Path) -> str | None:

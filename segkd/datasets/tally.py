@@ -1,12 +1,16 @@
 """What raw numbers files hold: a histogram of each file, and of a whole folder in one line."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from segkd.datasets.audit import count
 from segkd.datasets.maps import is_whole
+from segkd.datasets.pictures import Seen
+
+NOTHING = Seen()
 
 MOST = 256
 """Distinct numbers of a file that are told one by one; of files with more, the range and the share at the ends."""
@@ -26,6 +30,7 @@ class Tally:
         ends: share of the pixels that hold 0, 1 or the largest number of the kind.
         values: the distinct numbers in order, when they are at most `MOST` (or all were asked for).
         counts: pixels of each of `values`.
+        seen: what else the file tells.
     """
 
     path: Path
@@ -37,6 +42,7 @@ class Tally:
     ends: float
     values: np.ndarray | None = None
     counts: np.ndarray | None = None
+    seen: Seen = field(default_factory=Seen)
 
     @property
     def few(self) -> list[int] | None:
@@ -44,24 +50,22 @@ class Tally:
         return [int(value) for value in self.values] if self.whole and self.values is not None else None
 
 
-def tally_of(path: Path, raw: np.ndarray, most: int = MOST) -> Tally:
+def tally_of(path: Path, raw: np.ndarray, seen: Seen = NOTHING, most: int = MOST) -> Tally:
     """The tally of what `path` holds, [h w] or scores [k h w], with its distinct numbers if they are at most `most`."""
-    kind = kind_of(raw)
-    size = (int(raw.shape[-2]), int(raw.shape[-1]))
+    kind, size = kind_of(raw), (int(raw.shape[-2]), int(raw.shape[-1]))
     if raw.dtype == np.uint8 and raw.ndim == 2:
-        every = np.bincount(raw.ravel(), minlength=256)
-        values = np.flatnonzero(every)
-        ends = float(every[[0, 255]].sum() / raw.size)
-        return Tally(path, kind, size, float(values[0]), float(values[-1]), True, ends, values, every[values])
+        values, counts = count(raw)
+        ends = float(counts[(values == 0) | (values == 255)].sum() / raw.size)
+        return Tally(path, kind, size, float(values[0]), float(values[-1]), True, ends, values, counts, seen)
     low, high, whole = float(raw.min()), float(raw.max()), is_whole(raw)
     full = 1 if high <= 1 else 255 if high <= 255 else 65535
     ends = float(((raw == 0) | (raw == full)).mean())
     if not whole or raw.ndim == 3:
-        return Tally(path, kind, size, low, high, whole, ends)
+        return Tally(path, kind, size, low, high, whole, ends, seen=seen)
     found, counts = np.unique(raw, return_counts=True)
     if len(found) > most:
-        return Tally(path, kind, size, low, high, whole, ends)
-    return Tally(path, kind, size, low, high, whole, ends, found.astype(np.int64), counts)
+        return Tally(path, kind, size, low, high, whole, ends, seen=seen)
+    return Tally(path, kind, size, low, high, whole, ends, found.astype(np.int64), counts, seen)
 
 
 def kind_of(raw: np.ndarray) -> str:

@@ -15,9 +15,9 @@ from segkd.datasets.coding import Coding
 from segkd.datasets.feed import single_threaded_opencv
 from segkd.datasets.geometry import Size, misfit
 from segkd.datasets.labels import LabelCode, code_from_threshold, resize_label
-from segkd.datasets.maps import read_label, read_prediction, stored_size
+from segkd.datasets.maps import read_prediction, stored_size, view_prediction
 from segkd.datasets.matching import MapPair
-from segkd.datasets.pictures import PLAIN, How
+from segkd.datasets.pictures import PLAIN, How, read_mask, view_mask
 from segkd.datasets.tally import Tally, kind_of, tally_of
 from segkd.metrics.counts import ImageCounts, count_binary, count_classes
 from segkd.metrics.meter import Meter
@@ -59,14 +59,13 @@ class Looker:
         """The raw numbers of both files, counted."""
         label = None
         try:
-            raw = read_label(pair.label, self.how)
-            label = tally_of(pair.label, raw, most=65536)
+            label = tally_of(pair.label, *view_mask(pair.label, self.how), most=65536)
             stored = stored_size(pair.prediction, self.how)
             wrong = None if stored is None else misfit(pair.prediction, stored, label.size, stored)
             if wrong is not None:  # before a map far too large is decoded
                 return Glance(pair.id, label, fault=wrong)
-            raw = read_prediction(pair.prediction, self.classes, label.size, self.how)
-            return Glance(pair.id, label, tally_of(pair.prediction, raw))
+            seen = view_prediction(pair.prediction, self.classes, label.size, self.how)
+            return Glance(pair.id, label, tally_of(pair.prediction, *seen))
         except (InputError, OSError, MemoryError) as error:
             return Glance(pair.id, label, fault=_sentence(pair, error))
 
@@ -124,7 +123,7 @@ class MapScorer:
 
     def read_label(self, pair: MapPair) -> np.ndarray:
         """The label, classes and IGNORE, uint8 [h w]."""
-        raw = read_label(pair.label, self.how)
+        raw = read_mask(pair.label, self.how)
         known = self.code.known[raw]
         if not known.all():
             raise InputError(f"{pair.label}: raw value {raw[~known][0]} is not a class. Read as: {self.code.rule}.")

@@ -14,9 +14,10 @@ from segkd.datasets.coding import Told, decide
 from segkd.datasets.data import Data, splits_of
 from segkd.datasets.geometry import Size, misfit, own_size, refuse_misfits
 from segkd.datasets.matching import MapPair, Matching, files_by_stem, labels_in, match_maps
+from segkd.datasets.notes import notes_on_masks
 from segkd.datasets.patterns import Pattern
 from segkd.datasets.pictures import read_image
-from segkd.datasets.tally import told
+from segkd.datasets.tally import Tally, told
 from segkd.datasets.truth import label_rule
 from segkd.engine.judge import Glance, Looker, MapScorer, look_at, score_maps, to_label_size
 from segkd.experiment.console import make_console, ticking, warn
@@ -124,7 +125,7 @@ def _scorer(
     coding = decide(maps, len(data.classes), Told(config.prediction_map, config.prediction_scale))
     console.print(f"labels: {code.rule}; predictions: {coding.rule}")
     own, misfits = _geometry({id: (one.path, one.size, labels[id].size) for id, one in maps.items()})
-    for note in [*coding.notes, *_said_of_size(own)]:
+    for note in [*_notes(labels, "labels"), *_notes(maps, "predictions"), *coding.notes, *_said_of_size(own)]:
         warn(console, note)
     rules = {"labels": code.rule, "predictions": coding.rule}
     said = {name: {"found": words, "rule": rules[name]} for name, words in found.items()}
@@ -140,6 +141,10 @@ def _geometry(sizes: Mapping[str, tuple[Path, Size, Size]]) -> tuple[Size | None
     misfits = {id: sentence for id, sentence in wrong.items() if sentence is not None}
     refuse_misfits(misfits, len(sizes))
     return own, misfits
+
+
+def _notes(tallies: Mapping[str, Tally], what: str) -> list[str]:
+    return notes_on_masks({str(one.path): one.seen for one in tallies.values()}, what)
 
 
 def _said_of_size(own: Size | None) -> list[str]:

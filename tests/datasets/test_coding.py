@@ -7,6 +7,7 @@ import pytest
 
 from segkd.datasets.coding import Coding, Told, decide
 from segkd.datasets.maps import read_prediction
+from segkd.datasets.pictures import Seen
 from segkd.datasets.tally import kind_of, tally_of
 from segkd.types import InputError
 
@@ -20,7 +21,7 @@ NOTHING = Told()
 def decided(arrays, classes=2, said=NOTHING, suffix="png"):
     """The coding of raw arrays, and what it makes of each."""
     paths = [Path(f"m{i}.{suffix}") for i in range(len(arrays))]
-    coding = decide({p.stem: tally_of(p, a) for p, a in zip(paths, arrays)}, classes, said)
+    coding = decide({p.stem: tally_of(p, a, Seen(lossy=suffix == "jpg")) for p, a in zip(paths, arrays)}, classes, said)
     return coding, [coding(p, a, kind_of(a)) for p, a in zip(paths, arrays) if p.stem not in coding.faults]
 
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segkd.datasets.maps import foreground_plane, read_label, read_prediction, stored_size
-from segkd.datasets.pictures import How
+from segkd.datasets.maps import foreground_plane, read_prediction, stored_size
+from segkd.datasets.pictures import How, read_mask
 from segkd.types import InputError
 
 GREY = np.arange(60, dtype=np.uint8).reshape(6, 10) * 4
@@ -92,12 +92,12 @@ def test_labels_are_whole_numbers_of_any_type(tmp_path):
         "a.png": mask, "b.tif": mask.astype(np.float32), "c.npy": mask.astype(np.int64), "d.npy": mask > 0,
         "e.npy": mask[None].astype(np.float64), "f.npy": mask[..., None],
     }.items():  # fmt: skip
-        found = read_label(saved(tmp_path / name, array))
+        found = read_mask(saved(tmp_path / name, array))
         assert found.dtype in (np.uint8, np.uint16)
         np.testing.assert_array_equal(found, mask, err_msg=name)
     for name, array in {"g.npy": HALF, "h.npy": mask - 1.0, "i.npy": np.stack([HALF, HALF]), "j.tif": HALF}.items():
-        with pytest.raises(InputError, match=r"label of whole numbers.*astype"):
-            read_label(saved(tmp_path / name, array))
+        with pytest.raises(InputError, match=r"(g|h|i|j)\.(npy|tif): expected"):
+            read_mask(saved(tmp_path / name, array))
 
 
 def test_the_size_of_a_picture_is_known_before_it_is_decoded(tmp_path):
