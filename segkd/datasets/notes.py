@@ -34,11 +34,15 @@ def notes_on(
     images = {str(pairs[stem].image): seen for stem, seen in audit.images.items() if stem in pairs}
     masks = {str(pairs[stem].mask): seen for stem, seen in audit.masks.items() if stem in pairs}
     undecided = [str(path) for stem, path in audit.undecided.items() if stem in pairs]
-    notes = [_values(images), _orientations(undecided, len(pairs)), *_left_out(images, "images")]
-    notes += notes_on_masks(masks)
+    notes = [*notes_on_images(images), _orientations(undecided, len(pairs)), *notes_on_masks(masks)]
     notes += [*_vanishing(audit, code, classes, list(pairs), size)]
     notes += [*_absent(audit, code, classes, splits)]
     return tuple(note for note in notes if note)
+
+
+def notes_on_images(images: Mapping[str, Seen]) -> list[str]:
+    """A sentence on values that use little of their range, and on what was left out, of images by their paths."""
+    return [note for note in (_values(images), *_left_out(images, "images")) if note]
 
 
 def notes_on_masks(masks: Mapping[str, Seen], what: str = "masks") -> list[str]:

@@ -11,7 +11,8 @@ from jsonargparse import Namespace
 from PIL import Image
 from rich.console import Console
 
-from segkd.datasets.pictures import How, read_image
+from segkd.datasets.notes import notes_on_images
+from segkd.datasets.pictures import How, Seen, view_image
 from segkd.datasets.unfit import no_room
 from segkd.datasets.walk import walk
 from segkd.disk import write_whole
@@ -83,17 +84,20 @@ def predict_images(config: Namespace, how: How) -> int:
         raise InputError(f"--kind probability is for two classes; {config.run} has {len(model.card.classes)}.")
     console = make_console(True)
     targets = targets_of([Path(given) for given in config.images], Path(config.out), console)
+    seen: dict[str, Seen] = {}
     faults = []
     with ticking(console, "predicting") as ticker:
         ticker(len(targets))
         for path, target in targets.items():
             try:
-                picture = _predicted(path, paint, how)
+                picture, seen[str(path)] = _predicted(path, paint, how)
             except InputError as error:
                 faults.append(str(error))
             else:
                 write_whole(target, partial(picture.save, format="PNG"))
             ticker.move(1)
+    for note in notes_on_images(seen):
+        warn(console, note)
     done = len(targets) - len(faults)
     console.print(f"{done} prediction{'' if done == 1 else 's'} in {config.out}: {paint.said}")
     if faults:
@@ -129,9 +133,10 @@ def targets_of(given: Sequence[Path], out: Path, console: Console) -> dict[Path,
     return targets
 
 
-def _predicted(path: Path, paint: Painter, how: How) -> Image.Image:
+def _predicted(path: Path, paint: Painter, how: How) -> tuple[Image.Image, Seen]:
     try:
-        return paint(read_image(path, how))
+        image, seen = view_image(path, how)
+        return paint(image), seen
     except InputError:
         raise
     except Exception as error:

@@ -145,6 +145,28 @@ def test_a_full_disk_leaves_no_half_picture(run_of, photos, run_cli, tmp_path, m
     assert not any(path.is_file() for path in (tmp_path / "out").rglob("*"))
 
 
+def test_what_is_left_out_of_an_image_is_said_and_values_are_read_as_in_training(
+    run_of, run_cli, tmp_path, monkeypatch
+):
+    image, label = picture(classes=2, size=(32, 32))
+    (tmp_path / "in").mkdir()
+    first, second = Image.fromarray(image), Image.fromarray(image[::-1])
+    first.save(tmp_path / "in" / "pages.tif", save_all=True, append_images=[second])
+    Image.fromarray(label * np.uint16(4095)).save(tmp_path / "in" / "deep.png")
+    arguments = ["--run", run_of(2), "--images", tmp_path / "in", "--out", tmp_path / "out"]
+    status, said, err = run_cli("predict", *arguments)
+    assert status == 0 and "pages.tif" in said and "pages after the first" in said, err
+    assert "deep.png" in said and "data.range: [0, 4095]" in said
+    assert (np.asarray(Image.open(tmp_path / "out" / "deep.png")) == 0).all()
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.yaml").write_text("data: {range: [0, 4095]}\n")
+    arguments[1] = run
+    status, said, err = run_cli("predict", *arguments)
+    assert status == 0 and "data.range" not in said, err
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / "deep.png")), label * 255)
+
+
 def test_predictions_have_the_size_that_is_displayed(run_of, run_cli, tmp_path):
     image, _ = picture()
     exif = Image.Exif()
