@@ -90,7 +90,7 @@ def by_colour(path: Path, rgb: UInt8[np.ndarray, "h w 3"], colours: Colours) -> 
         raise Unfit(
             path,
             "colours that data.colours does not name",
-            "Name them there, those to leave out as `ignore`; JPEG and smoothing make colours that nobody drew",
+            "Name them in data.colours, or under `ignore` to leave their pixels out (smoothing makes new colours)",
             listed_colours(count_colours(strange)),
             count_colours(strange),
         )

@@ -1,5 +1,6 @@
 """Bad files and stray values of a folder in one report: what to do first, then what was found, then where."""
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -68,7 +69,15 @@ def _line(kind: str, members: Sequence[Unfit], classes: Sequence[str]) -> str:
         return str(members[0])
     # of two numbers in an advice, the larger helps all files
     cure = max((member.cure for member in members), key=lambda cure: (len(cure), cure))
+    colours = _sum_of_colours(members)
+    if colours:
+        files = some([str(member.path) for member in members])
+        return f"{cure}. {len(members)} files: {kind}: {listed_colours(colours)}. Files: {files}."
     return f"{cure}. {len(members)} files: {kind}: " + some([_with_detail(member) for member in members]) + "."
+
+
+def _sum_of_colours(members: Sequence[Unfit]) -> Counter[int]:
+    return sum((member.colours for member in members), start=Counter())
 
 
 def _with_detail(member: Unfit) -> str:
@@ -76,7 +85,7 @@ def _with_detail(member: Unfit) -> str:
 
 
 def _coloured(members: Sequence[Unfit], classes: Sequence[str]) -> str:
-    counts = sum((member.colours for member in members), start=type(members[0].colours)())
+    counts = _sum_of_colours(members)
     files = some([str(member.path) for member in members])
     if len(counts) > 255:
         advice = (

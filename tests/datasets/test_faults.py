@@ -4,8 +4,9 @@ from PIL import Image
 
 from segkd.datasets.audit import Audit, read_all
 from segkd.datasets.faults import forgive_faults, refuse_faults
-from segkd.datasets.labels import code_from_map, code_from_threshold, guess_code
+from segkd.datasets.labels import code_from_colours, code_from_map, code_from_threshold, guess_code
 from segkd.datasets.pairing import Pair
+from segkd.datasets.pictures import How
 from segkd.types import InputError
 
 
@@ -128,6 +129,16 @@ def test_colours_of_masks_are_summed_over_the_folder_with_a_map_to_start_from(ma
     text = report(pairs, 3)
     assert "data.colours: {c0: '#000000', c1: '#307020', c2: '#b07020'}" in text
     assert "Colours found: #000000 (62.5 %), #307020 (25.0 %), #b07020 (12.5 %)" in text and "2 masks" in text
+
+
+def test_colours_without_a_name_are_listed_over_the_folder(make_pair):
+    first, second = np.zeros((4, 6, 3), np.uint8), np.full((4, 6, 3), 3, np.uint8)
+    first[:2] = (48, 112, 32)
+    pairs, audit = [make_pair("a", first, size=(4, 6)), make_pair("b", second, size=(4, 6))], Audit()
+    read_all(pairs, lambda reading: None, audit, lambda: None, How(colours=(((0, 0, 0), 0),)))
+    with pytest.raises(InputError) as error:
+        refuse_faults(audit, pairs, code_from_colours(2), ["no", "yes"])
+    assert "2 files: colours that data.colours does not name: #030303 (66.7 %), #307020 (33.3 %)" in str(error.value)
 
 
 def test_a_photo_as_a_mask_is_not_asked_for_the_class_of_each_colour(make_pair):
