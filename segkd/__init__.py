@@ -1,8 +1,10 @@
 """segkd: self-distillation of dense-prediction networks."""
 
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False  # as typing's, which is not imported here: `python -m segkd.cli` must not take it from the cwd
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from segkd.models.store import Model, ModelCard, load_model
     from segkd.types import IGNORE, Batch, Disturbance, InputError, Lesson, Prediction
 
@@ -16,7 +18,7 @@ _PLACES = {
 __all__ = ["IGNORE", "Batch", "Disturbance", "InputError", "Lesson", "Model", "ModelCard", "Prediction", "load_model"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     """Imports on first use, so that `import segkd` and `segkd --help` stay quick."""
     if name not in _PLACES:
         raise AttributeError(f"module 'segkd' has no attribute {name!r}")

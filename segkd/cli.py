@@ -1,9 +1,15 @@
 """The `segkd` command."""
 
-import os
 import sys
+
+if __name__ == "__main__" and not sys.flags.safe_path:
+    del sys.path[
+        0
+    ]  # `python -m` puts the working directory first, where a data set's yaml.py would be taken for PyYAML
+
 from collections.abc import Callable
 from importlib import import_module
+from io import TextIOWrapper
 
 COMMANDS = {
     "train": ("segkd.experiment.commands:train", "train a network on a folder of images and masks"),
@@ -35,20 +41,46 @@ def main(arguments: list[str] | None = None) -> int:
     if name not in COMMANDS:
         print(f"segkd: no command {name!r}; commands are: {', '.join(COMMANDS)}. See segkd --help.", file=sys.stderr)
         return 2
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # a user's own network, teacher or loss in a file of theirs
-    from segkd.types import InputError
-
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show ends nothing
     try:
-        return _command(name)(rest)
-    except InputError as error:
-        print(f"segkd {name}: {error}", file=sys.stderr)
-        return 2
+        return _run(name, rest)
     except BrokenPipeError:
         return 141
     except KeyboardInterrupt:
         print(f"segkd {name}: interrupted", file=sys.stderr)
         return 130
+
+
+def _run(name: str, rest: list[str]) -> int:
+    """The status of a command; what the system refuses and what no room foresaw is one paragraph, too."""
+    try:
+        from segkd.types import InputError
+    except OSError as error:
+        return _said(name, f"cannot load torch: {error}. Install segkd again.")
+    try:
+        return _command(name)(rest)
+    except InputError as error:
+        return _said(name, str(error))
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        return _said(
+            name,
+            f"{place}{error.strerror or error}. Make room, or see that the folder still exists and may be written to; "
+            "what was complete before is not lost.",
+        )
+    except MemoryError as error:
+        return _said(
+            name, f"the memory does not suffice: {error or 'no more could be had'}. Free some, or ask for less."
+        )
+
+
+def _said(name: str, sentence: str) -> int:
+    print(f"segkd {name}: {sentence}", file=sys.stderr)
+    return 2
 
 
 def _command(name: str) -> Callable[[list[str]], int]:

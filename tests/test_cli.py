@@ -1,7 +1,10 @@
+import os
 import subprocess
 import sys
 
 import pytest
+
+from tests.conftest import REPOSITORY
 
 
 def test_help_names_every_command_and_imports_no_torch():
@@ -54,3 +57,63 @@ def test_a_mistake_is_one_paragraph_that_names_the_remedy(run_cli, tmp_path, arg
 def test_train_needs_a_place(run_cli):
     status, _, err = run_cli("train", "--config", "quickstart.yaml")
     assert status == 2 and "--out" in err
+
+
+TRAPS = ("yaml", "queue", "cv2", "json", "typing", "statistics", "apex", "timm")
+
+
+@pytest.fixture
+def trapped(tmp_path):
+    """A data set with modules that leave a marker when they are imported."""
+    for name in TRAPS:
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'marker')!r}, 'a').write('{name} ')\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize("start", ["-c", "-m"])
+def test_what_lies_in_the_working_directory_is_not_taken_for_a_library(trapped, start):
+    """Both doors: the installed command (the folder of the script is first), and `python -m segkd.cli`."""
+    code = "import sys; sys.path[0] = '/bin'; sys.argv = ['segkd', *sys.argv[1:]]\n"
+    code += "from segkd.cli import main; sys.exit(main())"
+    door = ["-c", code] if start == "-c" else ["-m", "segkd.cli"]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    for arguments in (["train", "--help"], ["sheet", "--data.root", "."]):
+        done = subprocess.run(
+            [sys.executable, *door, *arguments], cwd=trapped, env=environment, capture_output=True, text=True
+        )
+        assert "Traceback" not in done.stderr and "segkd" in done.stdout + done.stderr, done.stderr
+    assert not (trapped / "marker").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (OSError(28, "No space left on device", "/runs/a"), 2, "segkd sheet: /runs/a: No space left on device."),
+        (FileNotFoundError(2, "No such file or directory"), 2, "segkd sheet: No such file or directory."),
+        (MemoryError(), 2, "segkd sheet: the memory does not suffice"),
+        (KeyboardInterrupt(), 130, "segkd sheet: interrupted"),
+        (BrokenPipeError(), 141, ""),
+    ],
+)
+def test_what_no_room_foresaw_is_a_paragraph(run_cli, monkeypatch, error, status, said):
+    def fail(_arguments):
+        raise error
+
+    monkeypatch.setattr("segkd.experiment.commands.sheet", fail)
+    found, _, err = run_cli("sheet")
+    assert found == status and err.startswith(said) and "Traceback" not in err
+
+
+class Interrupted:
+    """An importer that is interrupted at segkd's first own module, which imports torch."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name == "segkd.types":
+            raise KeyboardInterrupt
+
+
+def test_an_interruption_while_torch_is_imported_is_one_line(run_cli, monkeypatch):
+    monkeypatch.delitem(sys.modules, "segkd.types")
+    monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
+    status, _, err = run_cli("train")
+    assert (status, err) == (130, "segkd train: interrupted\n")

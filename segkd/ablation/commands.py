@@ -13,7 +13,8 @@ from segkd.ablation.rows import read_rows
 from segkd.ablation.runner import Run, default_processes, take_stock
 from segkd.ablation.sources import gather
 from segkd.experiment.console import make_console, ticking
-from segkd.experiment.settings import found_layer, parse
+from segkd.experiment.layers import found_layer
+from segkd.experiment.settings import parse
 from segkd.types import InputError
 
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
-from segkd.experiment.settings import explain
+from segkd.experiment.mistakes import explain
 from segkd.types import InputError
 
 

@@ -12,7 +12,8 @@ from segkd.ablation.identity import code_digests, data_digests, plain_config, us
 from segkd.ablation.plan import Grid
 from segkd.datasets.sampler import EpochBatches
 from segkd.experiment.folder import resolved_text
-from segkd.experiment.settings import found_layer, instantiate, parse, training_parser
+from segkd.experiment.layers import found_layer
+from segkd.experiment.settings import instantiate, parse, training_parser
 from segkd.types import InputError
 
 

@@ -13,8 +13,9 @@ from segkd.ablation.identity import plain_config
 from segkd.ablation.rows import SCORES, Row, read_rows
 from segkd.engine.record import read_lines
 from segkd.experiment.folder import checkpoint_of, flat, read_environment
+from segkd.experiment.layers import read_layer
 from segkd.experiment.scoring import score_student
-from segkd.experiment.settings import instantiate, parse, read_layer, training_parser
+from segkd.experiment.settings import instantiate, parse, training_parser
 from segkd.experiment.training import make_accelerator
 from segkd.metrics.protocol import PLAIN, differences, fingerprint
 from segkd.models.store import load_model, read_card

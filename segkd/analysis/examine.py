@@ -21,7 +21,7 @@ from segkd.datasets.data import Records
 from segkd.datasets.loader import SegmentationDataset, evaluation_loader
 from segkd.datasets.transforms import Transform
 from segkd.engine.evaluate import count
-from segkd.experiment.settings import read_layer
+from segkd.experiment.layers import read_layer
 from segkd.frequency.rings import power, ring_energy, ring_matrix
 from segkd.metrics.boundary import WIDTHS, inside_label
 from segkd.metrics.counts import ImageCounts, confusion, count_binary

@@ -12,7 +12,9 @@ from jsonargparse import ArgumentParser, Namespace
 
 from segkd.datasets.data import Data
 from segkd.datasets.pictures import How
-from segkd.experiment.settings import data_parser, found_layer, instantiate, parse, read_layer, training_parser
+from segkd.experiment.classes import refuse_foreign
+from segkd.experiment.layers import found_layer, read_layer
+from segkd.experiment.settings import data_parser, instantiate, parse, training_parser
 from segkd.types import InputError
 
 if TYPE_CHECKING:
@@ -27,18 +29,14 @@ TRUST = "build classes that a run names and that are not segkd's own: their code
 
 def train(arguments: list[str]) -> int:
     """`segkd train`: trains into a run folder; 0 when done, 128 + number when a signal stopped it."""
-    from segkd.experiment.folder import restore_config
-
     parser = training_parser()
     parser.add_argument("--out", type=str, default=None, metavar="RUN", help="the run folder to make (new or empty)")
     parser.add_argument("--resume", type=str, default=None, metavar="RUN", help="a run folder to go on with")
     parser.add_argument("--data-changed", action="store_true", help="with --resume: go on though the data changed")
+    parser.add_argument("--trust", action="store_true", help=f"with --resume: {TRUST}")
     resumed = _value_of(arguments, "--resume")
     if resumed is not None:
-        restored = restore_config(Path(resumed))
-        if restored:
-            print(f"warning: {restored}", file=sys.stderr)
-        arguments = ["--config", str(Path(resumed) / "config.yaml"), *arguments]
+        arguments = ["--config", _own_config(Path(resumed), trust="--trust" in arguments), *arguments]
     config = parse(parser, arguments)
     if resumed is None and config.out is None:
         raise InputError("say where the run goes: --out RUN (a new folder), or --resume RUN to go on with one.")
@@ -65,6 +63,18 @@ def train(arguments: list[str]) -> int:
     print(f"{outcome.how} in {outcome.seconds:.0f} s, {score}; run folder: {folder}")
     print(f"look: tensorboard --logdir {folder}    score: segkd evaluate --run {folder} --split val")
     return 0
+
+
+def _own_config(run: Path, trust: bool) -> str:
+    """The file of a run's own configuration, restored if need be; it names no foreign class unless trusted."""
+    from segkd.experiment.folder import restore_config
+
+    restored, path = restore_config(run), run / "config.yaml"
+    if restored:
+        print(f"warning: {restored}", file=sys.stderr)
+    if not trust:
+        refuse_foreign(read_layer(path), str(path))
+    return str(path)
 
 
 @dataclass
@@ -287,6 +297,7 @@ def data_layer(rest: list[str], given: str | None, run: str | None) -> list[str]
     data = read_layer(path).get("data")
     if not isinstance(data, dict):
         raise InputError(f"{path}: expected the key data with the settings of a data set, found none.")
+    refuse_foreign({"data": data}, str(path))  # data may come from anyone, and names no class
     if data.get("root"):  # relative to the file it stands in
         data["root"] = str((path.parent / Path(data["root"]).expanduser()).resolve())
     return ["--config", yaml.safe_dump({"data": data}), *rest]

@@ -1,48 +1,21 @@
 """The configuration tree: YAML layers and command-line overrides read into typed classes."""
 
-import difflib
-import inspect
-import os
-import pkgutil
-import re
-from dataclasses import dataclass, fields
-from importlib import import_module
-from importlib.resources import files
-from pathlib import Path
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
-import yaml
-from jsonargparse import ArgumentError, ArgumentParser, Namespace
+from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
 from jsonargparse.typing import register_type
 
 from segkd.datasets.data import Data, height_and_width
-from segkd.distill.base import Knowledge, Teacher
 from segkd.distill.distiller import Distiller
 from segkd.engine.optim import Optim
-from segkd.frequency.rounding import Rounding
-from segkd.frequency.tables import Table
-from segkd.losses import TaskLoss
+from segkd.experiment.classes import BRANCHES, named_in, seek_classes
+from segkd.experiment.layers import check_keys, found_layer, layers_of, place_of
+from segkd.experiment.mistakes import explain, refuse_null
 from segkd.models.network import Network
 from segkd.types import Disturbance, InputError, LayerPath
 
-BASES: dict[str, type] = {
-    "model": Network,
-    "disturbance.table": Table,
-    "disturbance.rounding": Rounding,
-    "disturbance": Disturbance,
-    "distiller.task": TaskLoss,
-    "distiller.teachers": Teacher,
-    "distiller.terms": Knowledge,
-}
-"""Configuration keys that name a class, and the base it must have; a key comes before the one that it begins with."""
-
-ROOMS = ("distill.teachers", "distill.knowledge", "frequency", "models")
-"""Their modules are imported, which is what lets a configuration name their classes without the path."""
-
-for _room in ROOMS:
-    for _module in pkgutil.iter_modules(import_module(f"segkd.{_room}").__path__, f"segkd.{_room}."):
-        import_module(_module.name)
-
+set_parsing_settings(instantiate_subclass_spec_in_any=False)  # the arguments of a wrapped network are plain data
 register_type(LayerPath, serializer=str, deserializer=LayerPath)
 
 
@@ -102,8 +75,8 @@ class Evaluation:
     band_errors: bool = True
 
     def __post_init__(self) -> None:
-        if not self.every > 0:
-            raise InputError(f"evaluation.every is a number of epochs above 0, found {self.every}.")
+        if not self.every >= 1e-6:
+            raise InputError(f"evaluation.every is a number of epochs above 0 (at least 1e-6), found {self.every}.")
         if not 0 < self.threshold < 1:
             raise InputError(f"evaluation.threshold is a probability in 0..1, found {self.threshold}.")
 
@@ -149,125 +122,28 @@ def _parser(description: str, command: str) -> ArgumentParser:
 def parse(parser: ArgumentParser, arguments: list[str]) -> Namespace:
     """The configuration of a command line, paths absolute; a mistake becomes an InputError of one paragraph."""
     arguments = [_found_layer(a, b) for a, b in zip(["", *arguments], arguments)]
-    for before, argument in zip(["", *arguments], arguments):
-        if before == "--config" and Path(argument[:255]).is_file():
-            _refuse_unknown_data(Path(argument), parser)
+    layers = layers_of(arguments)
+    for where, layer in layers:
+        check_keys(where, layer, parser)
+        seek_classes(named_in(layer))
+    seek_classes(_classes_said(arguments))
     if any(action.dest == "model" for action in parser._actions):
         # said first, not a default: a default's own arguments would survive the change to another class
         arguments = ["--model", "FusionNet", *arguments]
     try:
-        return parser.parse_args(arguments)
-    except (ArgumentError, TypeError, ValueError, OSError) as error:
-        raise InputError(explain(error, parser)) from error
+        config = parser.parse_args(arguments)
+        refuse_null(parser, config)
+        return config
+    except (ArgumentError, TypeError, ValueError, OSError, AttributeError, RecursionError) as error:
+        raise InputError(place_of(explain(error, parser), layers)) from error
 
 
 def instantiate(parser: ArgumentParser, config: Namespace) -> Namespace:
     """The objects that a configuration describes; a mistake becomes an InputError of one paragraph."""
     try:
         return parser.instantiate(config)
-    except (ArgumentError, TypeError, ValueError) as error:
+    except (ArgumentError, TypeError, ValueError, OverflowError) as error:
         raise InputError(explain(error, parser)) from error
-
-
-def packaged_layers() -> Path:
-    """The folder of layers that comes with the package."""
-    return Path(str(files("segkd"))) / "configs"
-
-
-def read_layer(path: Path) -> dict[str, Any]:
-    """A YAML file as a dictionary. Raises InputError naming the file."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: expected a readable YAML file, found: {error}") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: expected keys and values, found {type(content).__name__}.")
-    return content
-
-
-def explain(error: BaseException, parser: ArgumentParser) -> str:
-    """One paragraph on a mistake in a configuration: the key, what was expected, what to write."""
-    cause: BaseException | None = error
-    while cause is not None:  # what a constructor of ours said is the best explanation
-        if isinstance(cause, InputError):
-            return str(cause)
-        cause = cause.__cause__ or cause.__context__
-    text = str(error)
-    key = ".".join(dict.fromkeys(re.findall(r'[Kk]ey "([\w.\-]+)"', text)))
-    unknown = re.search(
-        r"Option '([\w.]+)' is not accepted|unrecognized arguments: --(\S+)|Nested key '([\w.]+)'", text
-    )
-    wrong_class = re.search(r"dot import path string: (\S+)|not accessible or invalid", text)
-    base = _base_of(key)
-    if unknown:
-        name = next(group for group in unknown.groups() if group)
-        return _unknown_key(f"{key}.{name}" if key and not unknown[2] else name, text, parser)
-    if wrong_class and base:
-        given = wrong_class[1] or next(iter(re.findall(r"but (\S+) either", text)), "")
-        return (
-            f"{key}: expected a class of segkd ({', '.join(_choices(base))}) or the import path of your own subclass "
-            f"of {base.__module__}.{base.__qualname__} (file.Class, found from the working directory), found {given!r}."
-        )
-    return _plain(key, text)
-
-
-def _plain(key: str, text: str) -> str:
-    """jsonargparse's tree of what does not fit, as one sentence."""
-    choice = re.search(r"Literal\[(.+?)\]\. Got value: (\S+)", text)
-    if choice:
-        return f"{key}: expected one of {choice[1]}, found {choice[2]!r}."
-    wanted = re.findall(r"Expected an? (?:<class ')?([\w.]+)'?>?", text)
-    given = re.findall(r"(?:Given|Got) value: (.+)", text)
-    if key and wanted and given:
-        kinds = [kind for kind in dict.fromkeys(wanted) if kind != "NoneType"]
-        hint = f" Write [{given[-1]}]." if kinds == ["list"] and not given[-1].startswith("[") else ""
-        return f"{key}: expected {' or '.join(kinds)}, found {given[-1]!r}.{hint}"
-    lines = [line.strip(" -") for line in text.replace(f'Parser key "{key}":', f"{key}:").split("\n") if line.strip()]
-    return " ".join(dict.fromkeys(line for line in lines if not line.startswith(("Does not", "Subtypes", "Errors"))))
-
-
-def _unknown_key(name: str, text: str, parser: ArgumentParser) -> str:
-    name = name.split("=", maxsplit=1)[0]
-    keys = [action.dest for action in parser._actions if action.dest not in ("help",)]
-    for key, base in BASES.items():
-        for choice in _subclasses(base):
-            keys += [f"{key}.{p}" for p in inspect.signature(choice).parameters]
-    near = difflib.get_close_matches(name, keys, n=3, cutoff=0.5)
-    where = re.search(r"class_path '([\w.]+)'", text)
-    owner = f" of {where[1].split('.')[-1]}" if where else ""
-    hint = f"Did you mean {' or '.join(dict.fromkeys(near))}?" if near else "See --help for all keys."
-    return f"unknown key {name}{owner}. {hint}"
-
-
-def _refuse_unknown_data(path: Path, parser: ArgumentParser) -> None:
-    """jsonargparse names neither the file nor the key when a map with number keys is under a misspelt one."""
-    data = read_layer(path).get("data")
-    for key in data if isinstance(data, dict) else ():
-        if key not in {field.name for field in fields(Data)}:
-            raise InputError(f"{path}: {_unknown_key(f'data.{key}', '', parser)}")
-
-
-def _base_of(key: str) -> type | None:
-    key = key.replace(".init_args", "")
-    return next((base for name, base in BASES.items() if key == name or key.startswith(name + ".")), None)
-
-
-def _subclasses(base: type) -> list[type]:
-    children: list[type] = base.__subclasses__()
-    below = [c for child in children for c in [child, *_subclasses(child)]]
-    return [c for c in below if not inspect.isabstract(c)]
-
-
-def _choices(base: type) -> list[str]:
-    return sorted(c.__name__ for c in _subclasses(base) if c.__module__.startswith("segkd.")) or ["none yet"]
-
-
-def found_layer(name: str) -> str:
-    """The path of a layer that comes with the package, when `name` is one and no file of that name exists."""
-    if "\n" in name or os.path.exists(name):
-        return name
-    inside = packaged_layers() / name.removeprefix("configs/")
-    return str(inside) if inside.is_file() else name
 
 
 def _found_layer(before: str, argument: str) -> str:
@@ -276,3 +152,9 @@ def _found_layer(before: str, argument: str) -> str:
     if argument.startswith("--config="):
         return f"--config={found_layer(argument.partition('=')[2])}"
     return argument
+
+
+def _classes_said(arguments: list[str]) -> list[str]:
+    """What the command line says where it may name classes."""
+    marks = tuple(f"--{branch}" for branch in BRANCHES)
+    return [b for a, b in zip(["", *arguments], arguments) if a.startswith(marks) or b.startswith(marks)]

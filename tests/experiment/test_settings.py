@@ -3,7 +3,8 @@ import yaml
 
 from segkd.datasets.data import Data
 from segkd.distill.distiller import Distiller
-from segkd.experiment.settings import instantiate, packaged_layers, parse, training_parser
+from segkd.experiment.layers import packaged_layers
+from segkd.experiment.settings import instantiate, parse, training_parser
 from segkd.models.network import FusionNet
 from segkd.types import InputError
 from tests.conftest import TINY
@@ -121,7 +122,7 @@ def test_epochs_between_validations_are_whole_or_fractions(every):
         ("distiller: {teachers: {a: {class_path: LabelTeacher, init_args: {kin: constant}}}}", "kin"),
         ("distiller: {teachers: {a: {class_path: LabelTeacher, init_args: {kind: constannt}}}}", "constannt"),
         ("engine: {epochs: 0}", "engine.epochs"),
-        ("evaluation: {every: 0}", "evaluation.every is a number of epochs above 0, found 0"),
+        ("evaluation: {every: 0}", "evaluation.every is a number of epochs above 0 (at least 1e-6), found 0"),
         ("evaluation: {every: often}", "evaluation.every"),
     ],
 )

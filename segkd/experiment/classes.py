@@ -1,0 +1,139 @@
+"""Which configuration keys name a class, what may stand there, and what a stranger's configuration may not name."""
+
+import importlib.util
+import inspect
+import pkgutil
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from importlib import import_module
+from typing import Any
+
+from segkd.disk import load_yaml
+from segkd.distill.base import Knowledge, Teacher
+from segkd.frequency.rounding import Rounding
+from segkd.frequency.tables import Table
+from segkd.losses import TaskLoss
+from segkd.models.network import Network
+from segkd.models.trust import WRAPPED, foreign, refuse_foreign_network, seek_beside
+from segkd.types import Disturbance, InputError
+
+BASES: dict[str, type] = {
+    "model": Network,
+    "disturbance.table": Table,
+    "disturbance.rounding": Rounding,
+    "disturbance": Disturbance,
+    "distiller.task": TaskLoss,
+    "distiller.teachers": Teacher,
+    "distiller.terms": Knowledge,
+}
+"""Configuration keys that name a class, and the base it must have; a key comes before the one that it begins with."""
+
+ROOMS = ("distill.teachers", "distill.knowledge", "frequency", "models")
+"""Their modules are imported, which is what lets a configuration name their classes without the path."""
+
+for _room in ROOMS:
+    for _module in pkgutil.iter_modules(import_module(f"segkd.{_room}").__path__, f"segkd.{_room}."):
+        import_module(_module.name)
+
+BRANCHES = tuple(dict.fromkeys(key.split(".")[0] for key in BASES))
+"""The branches of the tree in which classes are named."""
+
+MAPS = ("data", "data.embedded", "data.augment", "optim", "engine", "evaluation", *BRANCHES)
+"""Keys whose values are maps: a text there would be taken for a class or for another file."""
+
+IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
+
+
+def base_of(key: str) -> type | None:
+    """The base that the class at a configuration key must have; None where no class is named."""
+    key = key.replace(".init_args", "")
+    return next((base for name, base in BASES.items() if key == name or key.startswith(name + ".")), None)
+
+
+def subclasses(base: type) -> list[type]:
+    """The subclasses of a base that can be built, its children's children included."""
+    children: list[type] = base.__subclasses__()
+    below = [c for child in children for c in [child, *subclasses(child)]]
+    return [c for c in below if not inspect.isabstract(c)]
+
+
+def choices(base: type) -> list[str]:
+    """The names of segkd's own subclasses of a base."""
+    return sorted(c.__name__ for c in subclasses(base) if c.__module__.startswith("segkd.")) or ["none yet"]
+
+
+def seek_classes(texts: Iterable[str]) -> None:
+    """Lets classes that are named in `texts` and found nowhere else be found in the working directory."""
+    for text in texts:
+        for path in IMPORT_PATH.findall(text):
+            seek_beside(path)
+
+
+def named_in(layer: Mapping[str, Any]) -> Iterator[str]:
+    """Every text in the branches of a layer in which classes are named."""
+    for branch in BRANCHES:
+        yield from _texts(layer.get(branch))
+
+
+def refuse_foreign(tree: Mapping[str, Any], where: str) -> None:
+    """Raises InputError unless a configuration names segkd's own classes alone, and networks that may be built.
+
+    Read before anything of it is parsed: jsonargparse imports what a text names before it knows whether it fits.
+    `where` names the file in the message.
+    """
+    own = {name: f"{c.__module__}.{c.__qualname__}"
+           for base in BASES.values() for c in subclasses(base) if c.__module__.startswith("segkd.")
+           for name in (c.__name__, f"{c.__module__}.{c.__qualname__}")}  # fmt: skip
+    _walk(tree, "", own, where)
+
+
+def _walk(value: Any, key: str, own: Mapping[str, str], where: str) -> None:
+    if isinstance(value, str):
+        unfolded = _unfolded(value)
+        if not isinstance(unfolded, str):
+            _walk(unfolded, key, own, where)
+        elif key in MAPS and unfolded not in own:
+            raise foreign(f"{unfolded} at {key}", where)
+        elif key.startswith(BRANCHES) and _importable(value) and value not in own and value not in WRAPPED:
+            raise foreign(value, where)
+    elif isinstance(value, Mapping):
+        if "class_path" in value:
+            _refuse_class(value, own, where)
+        for name, part in value.items():
+            _walk(part, f"{key}.{name}".strip("."), own, where)
+    elif isinstance(value, list):
+        for part in value:
+            _walk(part, key, own, where)
+
+
+def _refuse_class(value: Mapping[str, Any], own: Mapping[str, str], where: str) -> None:
+    name, arguments = value["class_path"], value.get("init_args") or {}
+    if not isinstance(name, str) or name not in own:
+        raise foreign(str(name), where)
+    if not isinstance(arguments, Mapping):
+        raise InputError(f"{where}: expected keys and values as init_args of {name}, found {arguments!r}.")
+    if own[name].startswith("segkd.models."):
+        refuse_foreign_network(own[name], arguments, where)
+
+
+def _unfolded(text: str) -> Any:
+    """What jsonargparse makes of a text where it expects keys and values; a text that stands for itself stays."""
+    try:
+        found = load_yaml(text, "")
+    except InputError:
+        return text
+    return found if isinstance(found, dict | list) else text
+
+
+def _importable(text: str) -> bool:
+    try:
+        return bool(IMPORT_PATH.fullmatch(text)) and importlib.util.find_spec(text.partition(".")[0]) is not None
+    except (ImportError, ValueError):
+        return True
+
+
+def _texts(tree: Any) -> Iterator[str]:
+    if isinstance(tree, str):
+        yield tree
+    for part in tree.values() if isinstance(tree, Mapping) else tree if isinstance(tree, list) else ():
+        yield from _texts(part)

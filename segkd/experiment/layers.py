@@ -1,0 +1,97 @@
+"""YAML layers: found, read without being trusted, and checked key by key before they are joined."""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser
+
+from segkd.disk import load_yaml, read_text
+from segkd.experiment.classes import BASES
+from segkd.experiment.mistakes import unknown_key
+from segkd.types import InputError
+
+
+def packaged_layers() -> Path:
+    """The folder of layers that comes with the package."""
+    return Path(str(files("segkd"))) / "configs"
+
+
+def found_layer(name: str) -> str:
+    """The path of a layer that comes with the package, when `name` is one and no file of that name exists."""
+    if "\n" in name or os.path.exists(name):
+        return name
+    inside = packaged_layers() / name.removeprefix("configs/")
+    return str(inside) if inside.is_file() else name
+
+
+def read_layer(path: Path) -> dict[str, Any]:
+    """A YAML file as a dictionary.
+
+    Raises:
+        InputError: it is missing, no YAML, names a key twice, or is deeper or larger than anyone writes.
+    """
+    content = load_yaml(read_text(path, "a YAML file"), f"{path}: expected a readable YAML file")
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected keys and values, found {type(content).__name__}.")
+    wrong = [key for key in content if not isinstance(key, str)]
+    if wrong:
+        raise InputError(f"{path}: unknown key {wrong[0]}: keys at the root are words.")
+    return content
+
+
+def layers_of(arguments: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
+    """Name and content of each `--config` of a command line: files, or YAML as text."""
+    given = [b for a, b in zip(["", *arguments], arguments) if a == "--config"]
+    given += [a.partition("=")[2] for a in arguments if a.startswith("--config=")]
+    found = []
+    for text in given:
+        path = Path(text).expanduser()
+        inline = None if os.path.exists(path) or ":" not in text else load_yaml(text, "--config: expected YAML")
+        found.append(("--config", inline) if isinstance(inline, dict) else (text, read_layer(path)))
+    return found
+
+
+def check_keys(where: str, layer: Mapping[str, Any], parser: ArgumentParser) -> None:
+    """Raises InputError for a key at the root or in a plain group of `layer` that the parser does not have.
+
+    jsonargparse says so as well, but neither in which file nor what was meant.
+    """
+    keys = [action.dest for action in parser._actions]
+    groups = {key.split(".")[0] for key in keys if "." in key}
+    for name, value in layer.items():
+        known = any(key == name or key.startswith(f"{name}.") for key in keys) or "." in str(name)
+        if not known:
+            raise InputError(f"{where}: {unknown_key(str(name), '', parser)}")
+        if name not in groups or name in BASES:
+            continue
+        if not isinstance(value, Mapping):
+            raise InputError(
+                f"{where}: {name}: expected keys and values, found {value!r}. Write some, or leave it out."
+            )
+        inner = {key.split(".")[1] for key in keys if key.startswith(f"{name}.")}
+        for key in value:
+            if str(key).split(".")[0] not in inner:
+                raise InputError(f"{where}: {unknown_key(f'{name}.{key}', '', parser)}")
+
+
+def place_of(sentence: str, layers: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+    """`sentence`, which begins with a key, after the name of the last layer that has the key."""
+    begin = re.match(r"(?:unknown key )?([\w.]+)", sentence)
+    if begin is None:
+        return sentence
+    for where, layer in reversed(layers):
+        first, last = begin[1].split(".")[0], begin[1].split(".")[-1]
+        if where not in sentence and (last == first or last in _keys(layer.get(first))) and first in layer:
+            return f"{where}: {sentence}"
+    return sentence
+
+
+def _keys(tree: Any) -> set[str]:
+    """Every key below."""
+    parts = list(tree.values()) if isinstance(tree, Mapping) else tree if isinstance(tree, list) else []
+    below = {str(key) for key in tree} if isinstance(tree, Mapping) else set()
+    return below.union(*map(_keys, parts))

@@ -1,0 +1,125 @@
+"""Mistakes in a configuration, said in one paragraph: the key, what was expected, what to write."""
+
+import ast
+import difflib
+import inspect
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import is_dataclass
+from typing import Any, get_args, get_origin
+
+from jsonargparse import ArgumentParser, Namespace
+
+from segkd.experiment.classes import BASES, base_of, choices, subclasses
+from segkd.types import InputError
+
+
+def explain(error: BaseException, parser: ArgumentParser) -> str:
+    """One paragraph on a mistake in a configuration: the key, what was expected, what to write."""
+    cause: BaseException | None = error
+    while cause is not None:  # what a constructor of ours said is the best explanation
+        if isinstance(cause, InputError):
+            return str(cause)
+        cause = cause.__cause__ or cause.__context__
+    text = str(error)
+    key = ".".join(dict.fromkeys(re.findall(r'[Kk]ey "([\w.\-]+)"', text)))
+    unknown = re.search(
+        r"Option '([\w.]+)' is not accepted|unrecognized arguments: --(\S+)|Nested key '([\w.]+)'", text
+    ) or re.search(r"Group '(\w+)' does not accept option '(\w+)'", text)
+    wrong_class = re.search(r"dot import path string: (\S+)|not accessible or invalid", text)
+    base = base_of(key)
+    if unknown:
+        name = ".".join(group for group in unknown.groups() if group)
+        return unknown_key(f"{key}.{name}" if key and not unknown[2] else name, text, parser)
+    if wrong_class and base:
+        given = wrong_class[1] or next(iter(re.findall(r"but (\S+) either", text)), "")
+        return (
+            f"{key}: expected a class of segkd ({', '.join(choices(base))}) or the import path of your own subclass "
+            f"of {base.__module__}.{base.__qualname__} (file.Class, found from the working directory), found {given!r}."
+        )
+    return _plain(key, text)
+
+
+def _plain(key: str, text: str) -> str:
+    """jsonargparse's tree of what does not fit, as one sentence."""
+    choice = re.search(r"Literal\[(.+?)\]\. Got value: (\S+)", text)
+    if choice:
+        return f"{key}: expected one of {choice[1]}, found {choice[2]!r}."
+    wanted = re.findall(r"Expected an? (?:<class ')?([\w.]+)'?>?", text)
+    given = re.findall(r"(?:Given|Got) value: (.+)", text)
+    if key and wanted and given:
+        kinds = [kind for kind in dict.fromkeys(wanted) if kind != "NoneType"]
+        given.append(_innermost(given[-1], key.rpartition(".")[2]))
+        if not kinds:
+            return f"{key}: expected {_wanted(key)}, found {given[-1]!r}."
+        hint = f" Write [{given[-1]}]." if kinds == ["list"] and not given[-1].startswith(("[", "None")) else ""
+        return f"{key}: expected {' or '.join(kinds)}, found {given[-1]!r}.{hint}"
+    lines = [line.strip(" -") for line in text.replace(f'Parser key "{key}":', f"{key}:").split("\n") if line.strip()]
+    return " ".join(dict.fromkeys(line for line in lines if not line.startswith(("Does not", "Subtypes", "Errors"))))
+
+
+def _innermost(given: str, name: str) -> str:
+    """What was given for `name`, where jsonargparse shows the whole map around it."""
+    try:
+        tree = ast.literal_eval(given)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return given
+    found = [part for key, part in _pairs(tree) if key == name]
+    return str(found[-1]) if found else given
+
+
+def _pairs(tree: Any) -> Iterator[tuple[Any, Any]]:
+    for key, part in tree.items() if isinstance(tree, dict) else ():
+        yield key, part
+        yield from _pairs(part)
+
+
+def _wanted(key: str) -> str:
+    base = base_of(key)
+    if base is None:
+        return "a value of another kind (see --help)"
+    return (
+        f"{{class_path: NAME, init_args: {{...}}}} with NAME one of {', '.join(choices(base))}, or a path of your own"
+    )
+
+
+def refuse_null(parser: ArgumentParser, config: Namespace) -> None:
+    """Raises InputError for a null where a setting has no such value: jsonargparse takes null for anything."""
+    for action in parser._actions:
+        hint = getattr(action, "_typehint", action.type)
+        if action.dest in config and (action.default is not None or config[action.dest] is not None):
+            for key in _nulls(config[action.dest], hint, action.dest):
+                raise InputError(f"{key}: expected a value, found null. Leave the key out to get what is usual.")
+
+
+def _nulls(value: Any, hint: Any, key: str) -> Iterator[str]:
+    """The keys at and below `key` whose value is None although their annotation has no None."""
+    options = (hint, *get_args(hint))
+    if value is None and not {type(None), Any, inspect.Parameter.empty}.intersection(options) and hint is not None:
+        yield key
+    members = next((get_args(one)[1] for one in options if get_origin(one) is dict), Any)
+    for name, part in value.items() if isinstance(value, dict) else ():
+        yield from _nulls(part, members, f"{key}.{name}")
+    if isinstance(value, Namespace):
+        kind = next((one for one in options if is_dataclass(one)), None)
+        if "class_path" in value:
+            module, _, name = str(value.class_path).rpartition(".")
+            kind, value = getattr(sys.modules.get(module), name, None), value.get("init_args") or Namespace()
+        for name, one in inspect.signature(kind).parameters.items() if isinstance(kind, type) else ():
+            if name in value:
+                yield from _nulls(value[name], one.annotation, f"{key}.{name}")
+
+
+def unknown_key(name: str, text: str, parser: ArgumentParser) -> str:
+    """A sentence on a key that there is not, with those that look like it; `text` is jsonargparse's."""
+    name = name.split("=", maxsplit=1)[0]
+    keys = [action.dest for action in parser._actions if action.dest not in ("help",)]
+    for key, base in BASES.items():
+        for choice in subclasses(base):
+            keys += [f"{key}.{p}" for p in inspect.signature(choice).parameters]
+    near = difflib.get_close_matches(name, keys, n=3, cutoff=0.5)
+    where = re.search(r"class_path '([\w.]+)'", text)
+    owner = f" of {where[1].split('.')[-1]}" if where else ""
+    hint = f"Did you mean {' or '.join(dict.fromkeys(near))}?" if near else "See --help for all keys."
+    return f"unknown key {name}{owner}. {hint}"

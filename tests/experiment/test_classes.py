@@ -1,0 +1,95 @@
+"""What a stranger's configuration may name: each hostile one would import or call what leaves a marker."""
+
+import sys
+
+import pytest
+import yaml
+
+from segkd.disk import load_yaml
+from segkd.experiment.classes import BASES, choices, refuse_foreign
+from segkd.experiment.settings import parse, training_parser
+from segkd.types import InputError
+
+PLANTED = "planted_here.Net"
+SMP = "segmentation_models_pytorch"
+
+HOSTILE = {
+    "a model": "model: {class_path: planted_here.Net}",
+    "a model as a text": "model: planted_here.Net",
+    "a model in a text": "model: '{class_path: planted_here.Net}'",
+    "a model in an escaped text": "model: '{\"cla\\u0073s_path\": planted_here.Net}'",
+    "a wrapped network": "model: {class_path: WrappedNet, init_args: {network: planted_here.Net}}",
+    "a wrapped function": "model: {class_path: segkd.models.network.WrappedNet, init_args: {network: os.system}}",
+    "no map of arguments": "model: {class_path: WrappedNet, init_args: '{network: os.system}'}",
+    "unpickling through smp": f"model: {{class_path: WrappedNet, init_args: {{network: {SMP}.Unet, arguments: "
+    "{encoder_name: tu-resnet18, checkpoint_path: evil.pth}}}",
+    "a class in the arguments": f"model: {{class_path: WrappedNet, init_args: {{network: {SMP}.Unet, arguments: "
+    "{activation: {class_path: planted_here.Net}}}}",
+    "a function of segkd": "model: {class_path: segkd.models.trust.imported, init_args: {path: planted_here.Net}}",
+    "a disturbance": "disturbance: {class_path: planted_here.Net}",
+    "a table": "disturbance: {class_path: DctQuantization, init_args: {table: {class_path: planted_here.Net}}}",
+    "a table as a text": "disturbance: {class_path: DctQuantization, init_args: {table: planted_here.Net}}",
+    "a task": "distiller: {task: planted_here.Net}",
+    "a teacher": "distiller: {teachers: {a: {class_path: planted_here.Net}}}",
+    "teachers in a text": "distiller: {teachers: '{a: {class_path: planted_here.Net}}'}",
+    "knowledge": "distiller: {terms: {a: {knowledge: {class_path: planted_here.Net}}}}",
+    "another file": "distiller: other.yaml",
+    "data as a class": "data: {embedded: planted_here.Net}",
+    "a class for the data": "data: {class_path: planted_here.Net}",
+    "a class for the optimiser": "optim: {class_path: planted_here.Net}",
+    "a list for a class": "model: {class_path: [planted_here, Net]}",
+}
+
+
+@pytest.fixture
+def marker(tmp_path, monkeypatch):
+    """A module in the working directory, and on the path, that touches the marker when it is imported."""
+    (tmp_path / "planted_here.py").write_text(
+        f"import pathlib\npathlib.Path({str(tmp_path / 'marker')!r}).touch()\nclass Net: pass\n"
+    )
+    (tmp_path / "other.yaml").write_text("task: planted_here.Net\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "planted_here", raising=False)
+    return tmp_path / "marker"
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_configuration_is_refused_before_anything_is_imported(name, marker):
+    with pytest.raises(InputError, match="RUN/config"):
+        refuse_foreign(load_yaml(HOSTILE[name], ""), "RUN/config.yaml")
+    assert not marker.exists()
+
+
+def test_the_same_would_be_imported_if_it_were_parsed(marker):
+    with pytest.raises(InputError):
+        parse(training_parser(), ["--config", HOSTILE["a model"]])
+    assert marker.exists()
+
+
+def test_all_that_segkd_writes_itself_is_let_through():
+    parser = training_parser()
+    arguments = ["--config", "quickstart.yaml", "--config", "methods/virtual_teacher.yaml", "--disturbance", "FDA"]
+    text = parser.dump(parse(parser, arguments), skip_validation=True, skip_unset=False)
+    refuse_foreign(yaml.safe_load(text), "config.yaml")
+    refuse_foreign({"model": {"class_path": "SmpNet", "init_args": {"architecture": "FPN"}}}, "config.yaml")
+    refuse_foreign({"data": {"images": "{}_x.png", "test": "test.txt", "classes": ["os.path", "b"]}}, "data.yaml")
+    assert all(choices(base) for base in BASES.values())
+
+
+@pytest.mark.parametrize("arguments", [["--resume", "run"], ["--resume", "run", "--engine.epochs", "9"]])
+def test_going_on_with_a_hostile_run_runs_nothing_and_says_what_to_type(arguments, marker, run_cli, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text("model: {class_path: planted_here.Net}\n")
+    status, _, err = run_cli("train", *arguments)
+    assert status == 2 and "planted_here.Net" in err and "--trust" in err and not marker.exists()
+    run_cli("train", *arguments, "--trust")
+    assert marker.exists()
+
+
+@pytest.mark.parametrize("command", [["evaluate", "--run"], ["predict", "--images", ".", "--out", "o", "--run"]])
+def test_the_data_of_a_run_names_no_class(command, marker, run_cli, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text("data: {embedded: {class_path: planted_here.Net}}\n")
+    status, _, err = run_cli(*command, "run")
+    assert status == 2 and not marker.exists() and "Traceback" not in err

@@ -1,0 +1,57 @@
+import pytest
+
+from segkd.experiment.settings import instantiate, parse, training_parser
+from segkd.types import InputError
+
+TEACH = "distiller: {teachers: {a: {class_path: LabelTeacher, init_args: {%s}}}}"
+
+
+@pytest.fixture(scope="module")
+def parser():
+    return training_parser()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("optim: {schedulex: 3}", "unknown key optim.schedulex. Did you mean optim.schedule"),
+        ("optim: {lr: 0.01}\noptim: {clip: 2.0}", "'optim' twice in one map, in lines 1 and 2"),
+        ("a: &a [x]\n" + "\n".join(f"b{i}: &b{i} [*a, *a, *a, *a, *a, *a, *a, *a]" for i in range(3)), "unknown key a"),
+        ("[" * 3000, "nest"),
+        ("optim: cosine", "optim: expected keys and values, found 'cosine'"),
+        ("optim:", "optim: expected keys and values, found None"),
+        ("optim: {lr: null}", "optim.lr: expected a value, found null"),
+        ("data: {embedded: {seed: null}}", "data.embedded.seed: expected a value, found null"),
+        ("data: {classes: null}", "data.classes: expected a value, found null"),
+        ("data: {embedded: {side: 1.0e20}}", "data.embedded.side: expected int, found '1e+20'"),
+        ("model: {class_path: FusionNet, init_args: {width: {a: 3}}}", "model.width: expected int, found \"{'a': 3}\""),
+        ("model: [3]", "model: expected {class_path: NAME, init_args: {...}} with NAME one of FusionNet"),
+        (TEACH % "confidence: x", "distiller.teachers.confidence: expected float, found 'x'"),
+        (TEACH % "confidence: null", "confidence: expected a value, found null"),
+        ("evaluation: {every: 1.0e-320}", "evaluation.every"),
+        ("1: 2", "unknown key 1"),
+    ],
+)
+def test_a_mistake_names_file_key_and_the_wrong_value_alone(content, said, parser, tmp_path):
+    path = tmp_path / "layer.yaml"
+    path.write_text(content)
+    with pytest.raises(InputError) as caught:
+        instantiate(parser, parse(parser, ["--config", str(path)]))
+    text = str(caught.value)
+    assert said in text and len(text) < 600 and "\n" not in text
+    assert "layer.yaml" in text or "evaluation.every" in text
+
+
+def test_the_last_layer_that_has_the_key_is_named(parser, tmp_path):
+    for name, value in (("a", "0.1"), ("b", "fast"), ("c", "null")):
+        key = "lr" if name != "c" else "clip"
+        (tmp_path / f"{name}.yaml").write_text(f"optim: {{{key}: {value}}}\n")
+    layers = [word for name in "abc" for word in ("--config", str(tmp_path / f"{name}.yaml"))]
+    with pytest.raises(InputError, match=r"b\.yaml: optim\.lr: expected float, found 'fast'"):
+        parse(parser, layers)
+
+
+def test_null_stays_a_value_where_it_is_one(parser):
+    text = "{disturbance: null, engine: {threads: null}, data: {root: null, augment: null}}"
+    config = parse(parser, ["--config", text])
+    assert config.engine.threads is None and config.data.augment is None
