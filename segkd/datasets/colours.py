@@ -25,6 +25,9 @@ NAMED = dict[str, list[int] | str | list[str]]
 LEFT_OUT = "ignore"
 """The name of colours whose pixels count in no loss and no score."""
 
+LABELMAP = "labelmap.txt"
+"""How CVAT calls the file that names the colours."""
+
 UNKNOWN = 65535
 """Stands for a colour that is not listed."""
 

@@ -1,13 +1,14 @@
 """Bad files and stray values of a folder in one report: what to do first, then what was found, then where."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 
 from segkd.datasets.audit import Audit
-from segkd.datasets.colours import listed_colours, map_to_start_from
+from segkd.datasets.colours import LABELMAP, LEFT_OUT, listed_colours, map_to_start_from, read_labelmap
 from segkd.datasets.labels import LabelCode
 from segkd.datasets.masks import IN_COLOURS
 from segkd.datasets.pairing import Pair
@@ -87,15 +88,23 @@ def _with_detail(member: Unfit) -> str:
 def _coloured(members: Sequence[Unfit], classes: Sequence[str]) -> str:
     counts = _sum_of_colours(members)
     files = some([str(member.path) for member in members])
+    return f"{_cure_of_colours(members[0].path, counts, classes)} {len(members)} masks are colour images: {files}. " + (
+        f"Colours found: {listed_colours(counts)}."
+    )
+
+
+def _cure_of_colours(mask: Path, counts: Mapping[int, int], classes: Sequence[str]) -> str:
+    map_file = next((folder / LABELMAP for folder in list(mask.parents)[:3] if (folder / LABELMAP).is_file()), None)
+    if map_file is not None:
+        names = ", ".join(name for name in read_labelmap(map_file) if name != LEFT_OUT)
+        return f"Write data.colours: {map_file.resolve()}, which says their classes, and data.classes: [{names}]."
     if len(counts) > 255:
-        advice = (
+        return (
             "Save the masks as indexed or grey PNGs whose values are the classes: smoothing or JPEG has mixed their "
             "colours, so none can be named."
         )
-    else:
-        advice = f"Name the class of each colour, for example data.colours: {{{map_to_start_from(counts, classes)}}}, "
-        advice += "with the same names in data.classes."
-    return f"{advice} {len(members)} masks are colour images: {files}. Colours found: {listed_colours(counts)}."
+    example = map_to_start_from(counts, classes)
+    return f"Name the class of each colour, for example data.colours: {{{example}}}, with these names in data.classes."
 
 
 def _strange_values(

@@ -7,7 +7,7 @@ from pathlib import Path
 from segkd.datasets.annotations import recognise
 from segkd.datasets.naming import Rule, find_rule, find_rule_within, matches, same_names
 from segkd.datasets.patterns import Named, Pattern, find_named, is_pattern, only_theirs
-from segkd.datasets.walk import stem_of, walk, what_is
+from segkd.datasets.walk import ARRAYS, pictures, stem_of, walk, what_is
 from segkd.types import InputError, listed
 
 
@@ -143,7 +143,7 @@ def _named(root: Path, text: str, what: str) -> Named:
             f"{base}: expected the folder of {what}, found {what_is(base)} there. Set data.root to the folder that "
             f"holds it, or data.{what} to its name (or a pattern) below data.root. {_there_is(root)}".rstrip()
         )
-    return find_named(root, text, f"data.{what}")
+    return find_named(root, text, f"data.{what}", pictures() | ARRAYS if what == "masks" else None)
 
 
 def _there_is(root: Path) -> str:

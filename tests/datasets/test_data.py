@@ -191,3 +191,13 @@ def test_what_to_look_at_comes_with_the_records(make_folder):
     records, findings = open_data(Data(root=str(root), range=(0.0, 4095.0)), ("train", "val"), lambda n: None)
     assert findings.warnings == () and "of 0..4095" in findings.about
     assert records["train"].load(0)[0].max() > 100
+
+
+def test_masks_may_be_numpys_files(make_folder):
+    root = make_folder(n=4)
+    for path in (root / "masks").iterdir():
+        with Image.open(path) as picture:
+            np.save(path.with_suffix(".npy"), np.array(picture) > 0)
+        path.unlink()
+    records, about = opened(Data(root=str(root)))
+    assert "foreground 16.7 %" in about and records["val"].load(0)[1].sum() == 320

@@ -131,6 +131,14 @@ def test_colours_of_masks_are_summed_over_the_folder_with_a_map_to_start_from(ma
     assert "Colours found: #000000 (62.5 %), #307020 (25.0 %), #b07020 (12.5 %)" in text and "2 masks" in text
 
 
+def test_a_label_map_beside_the_masks_is_offered(make_pair, tmp_path):
+    (tmp_path / "labelmap.txt").write_text("ground:0,0,0::\ncat:48,112,32::\n")
+    mask = np.zeros((4, 6, 3), np.uint8)
+    mask[:2] = (48, 112, 32)
+    text = report([make_pair("a", mask, size=(4, 6))], 2)
+    assert f"Write data.colours: {tmp_path}/labelmap.txt" in text and "data.classes: [ground, cat]" in text
+
+
 def test_colours_without_a_name_are_listed_over_the_folder(make_pair):
     first, second = np.zeros((4, 6, 3), np.uint8), np.full((4, 6, 3), 3, np.uint8)
     first[:2] = (48, 112, 32)
