@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from segkd.datasets.data import Data
 from segkd.datasets.pictures import How
+from segkd.experiment.arguments import data_layer, value_of, values_of, without
 from segkd.experiment.classes import refuse_foreign
-from segkd.experiment.layers import found_layer, read_layer
+from segkd.experiment.layers import read_layer
 from segkd.experiment.settings import data_parser, instantiate, parse, training_parser
 from segkd.types import InputError
 
@@ -34,7 +34,7 @@ def train(arguments: list[str]) -> int:
     parser.add_argument("--resume", type=str, default=None, metavar="RUN", help="a run folder to go on with")
     parser.add_argument("--data-changed", action="store_true", help="with --resume: go on though the data changed")
     parser.add_argument("--trust", action="store_true", help=f"with --resume: {TRUST}")
-    resumed = _value_of(arguments, "--resume")
+    resumed = value_of(arguments, "--resume")
     if resumed is not None:
         arguments = ["--config", _own_config(Path(resumed), trust="--trust" in arguments), *arguments]
     config = parse(parser, arguments)
@@ -104,13 +104,13 @@ class Judgement:
 def judge(arguments: list[str]) -> Judgement:
     """Scores what the arguments name, on every data set they name, and prints the tables."""
     parser = _evaluation_parser()
-    sets: list[str | None] = [*_values_of(arguments, "--data")]
+    sets: list[str | None] = [*values_of(arguments, "--data")]
     judged: list[Judged] = []
     failed: list[str] = []
     config = None
     for given in sets or [None]:
-        rest = _without(arguments, "--data")
-        config = parse(parser, data_layer(rest, given, _value_of(rest, "--run")))
+        rest = without(arguments, "--data")
+        config = parse(parser, data_layer(rest, given, value_of(rest, "--run")))
         _refuse_unclear(config, given)
         from segkd.experiment.judging import judge_network
         from segkd.experiment.judging_maps import judge_maps
@@ -244,7 +244,7 @@ def sheet(arguments: list[str]) -> int:
     parser.add_argument("--split", choices=["train", "val", "test"], default="train", help="which split to draw")
     parser.add_argument("--out", type=str, default="sheet.png", metavar="FILE.png", help="the picture to write")
     parser.add_argument("--number", type=int, default=24, help="how many images, spread over the split")
-    config = parse(parser, data_layer(_without(arguments, "--data"), _value_of(arguments, "--data"), None))
+    config = parse(parser, data_layer(without(arguments, "--data"), value_of(arguments, "--data"), None))
     from segkd.experiment.scoring import draw_sheet
 
     return draw_sheet(config, instantiate(parser, config).data)
@@ -259,45 +259,3 @@ def _verdict(best: float | None, select: str) -> int:
         "look at the labels (segkd sheet), the learning rate (optim.lr) and what is frozen (optim.freeze)."
     )
     return 1
-
-
-def _value_of(arguments: list[str], flag: str) -> str | None:
-    for before, argument in zip(["", *arguments], arguments):
-        if before == flag:
-            return argument
-        if argument.startswith(f"{flag}="):
-            return argument.partition("=")[2]
-    return None
-
-
-def _refuse_no_run(run: str) -> None:
-    if not (Path(run) / "config.yaml").is_file():
-        raise InputError(f"expected a run folder with a config.yaml, found none at {run}.")
-
-
-def _values_of(arguments: list[str], flag: str) -> list[str]:
-    after = [a for b, a in zip(["", *arguments], arguments) if b == flag]
-    return after + [a.partition("=")[2] for a in arguments if a.startswith(f"{flag}=")]
-
-
-def _without(arguments: list[str], flag: str) -> list[str]:
-    return [a for b, a in zip(["", *arguments], arguments) if flag not in (a, b) and not a.startswith(f"{flag}=")]
-
-
-def data_layer(rest: list[str], given: str | None, run: str | None) -> list[str]:
-    """The arguments `rest` with the `data` key of the layer `given`, the same file that `train` takes as `--config`.
-
-    Without it, the data that `run` was trained on, unless a `--config` in `rest` names other data.
-    """
-    if given is None and (run is None or _value_of(rest, "--config") is not None):
-        return rest
-    if given is None:
-        _refuse_no_run(str(run))
-    path = Path(found_layer(given)) if given is not None else Path(str(run)) / "config.yaml"
-    data = read_layer(path).get("data")
-    if not isinstance(data, dict):
-        raise InputError(f"{path}: expected the key data with the settings of a data set, found none.")
-    refuse_foreign({"data": data}, str(path))  # data may come from anyone, and names no class
-    if data.get("root"):  # relative to the file it stands in
-        data["root"] = str((path.parent / Path(data["root"]).expanduser()).resolve())
-    return ["--config", yaml.safe_dump({"data": data}), *rest]
