@@ -3,7 +3,6 @@
 import json
 import os
 import pickle
-import struct
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -28,23 +27,22 @@ class Trap:
 
 
 def edit_card(run: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    """Changes the model card wherever it stands: in model.json and in the header of the weights."""
-    path = run / "model.json"
-    card = json.loads(path.read_text())
-    change(card)
-    path.write_text(json.dumps(card))
-    weights = run / "student.safetensors"
-    data = weights.read_bytes()
-    (length,) = struct.unpack("<Q", data[:8])
-    header, tensors = json.loads(data[8 : 8 + length]), data[8 + length :]
-    for key, text in header.get("__metadata__", {}).items():
-        if text.startswith("{") and "class_path" in text:
-            inner = json.loads(text)
-            change(inner)
-            header["__metadata__"][key] = json.dumps(inner)
-    again = json.dumps(header).encode()
-    again += b" " * (-len(again) % 8)
-    weights.write_bytes(struct.pack("<Q", len(again)) + again + tensors)
+    """Changes the model card in model.json and beside the weights, with a digest that is right."""
+    from segkd.models.weights import packed, unpacked
+
+    one = json.loads((run / "model.json").read_text())
+    change(one)
+    (run / "model.json").write_text(json.dumps(one))
+    (run / "student.safetensors").write_bytes(packed(unpacked(run / "student.safetensors")[0], one))
+
+
+def old(payload: Payload, run: Path, mark: Path) -> None:
+    """The weights hold neither card nor digest, as those of the first versions: model.json alone counts."""
+    from safetensors.torch import load_file, save_file
+
+    payload(run, mark)
+    tensors = load_file(run / "student.safetensors")
+    save_file(tensors, run / "student.safetensors", {"step": str(json.loads((run / "model.json").read_text())["step"])})
 
 
 def card(class_path: str, arguments: Callable[[Path, Path], dict[str, Any]], run: Path, mark: Path) -> None:
@@ -147,3 +145,7 @@ PAYLOADS: dict[str, Payload] = {
     "a pickle as student.safetensors": partial(text, "student.safetensors", lambda r, m: pickle.dumps(Trap(m))),
     "a pickle as last.pt": partial(text, "checkpoints/last.pt", lambda r, m: pickle.dumps(Trap(m))),
 }  # fmt: skip
+PAYLOADS |= {
+    f"{name}, old": partial(old, PAYLOADS[name])
+    for name in ("os.system as the network", "subprocess.Popen as the class", "inside: evil.Net as the class")
+}
