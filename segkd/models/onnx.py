@@ -173,8 +173,8 @@ class OnnxNetwork(Network):
             shown = ", ".join(f"{key} {_shape(raw[key])}" for key in best)
             raise InputError(
                 f"{self.where}: {len(best)} outputs can be the map: {shown}. "
-                "Side outputs come first in some files and last in others. Say which is to be judged: "
-                f"--onnx-output-name {best[-1]}, for instance."
+                "Say which is to be judged: --onnx-output-name NAME. (U2-Net gives its map first, PraNet and BiRefNet "
+                "give it last, torchvision calls it out.)"
             )
         why = "" if len(raw) == 1 else f", as asked, {of}," if name else f", the finest {of},"
         return best[0], fit[best[0]], why

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from segkd.engine.memory import out_of_memory
 from segkd.engine.panels import paint_label
 from segkd.experiment.judging import Exhibit
 from segkd.types import IGNORE, InputError
@@ -48,13 +49,14 @@ def chosen(rows: Mapping[str, Mapping[str, float]], name: str, number: int) -> d
 
 
 def pieces(ids: list[str], scores: Mapping[str, float], show: Callable[[str], Exhibit], classes: int) -> list[Piece]:
-    """The pieces of some images; one that cannot be read any more is left out."""
+    """The pieces of some images; one that cannot be read any more, or not held in memory, is left out."""
     found = []
     for id in ids:
         try:
             found.append(piece(id, scores[id], show(id), classes))
-        except InputError:
-            continue
+        except Exception as error:
+            if not isinstance(error, InputError) and not out_of_memory(error):
+                raise
     return found
 
 

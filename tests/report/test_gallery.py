@@ -3,6 +3,7 @@ import io
 import math
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from segkd.experiment.judging import Exhibit
@@ -40,8 +41,9 @@ def test_layers_are_pictures_of_one_size():
     assert len(piece("a", 0.5, Exhibit(None, image[..., 0], image[..., 0]), 3).layers) == 3
 
 
-def test_an_image_that_is_gone_is_left_out():
+@pytest.mark.parametrize("error", [InputError("gone"), MemoryError(), RuntimeError("can't allocate memory")])
+def test_an_image_that_is_gone_or_does_not_fit_is_left_out(error):
     def show(id):
-        raise InputError("gone")
+        raise error
 
     assert pieces(["a"], {"a": 1.0}, show, 2) == []
