@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from segkd.datasets.lists import choose, entries_of
-from segkd.datasets.naming import find_rule, matches, same_names
+from segkd.datasets.naming import find_rules, matches, same_names
 from segkd.datasets.patterns import Pattern, find_named
 from segkd.datasets.walk import ARRAYS, pictures, stem_of
 from segkd.types import InputError
@@ -110,16 +110,34 @@ def labels_in(place: Path, names: Path | None) -> ByStem:
     return ByStem({stem: named.files[stem] for stem in chosen.stems}, {}, named.notes + chosen.notes)
 
 
+def images_for(place: Path, labels: Mapping[str, Path]) -> dict[str, Path]:
+    """The images of a folder (or of a pattern) by the stems of `labels`, by the same names or by one rule.
+
+    Raises:
+        InputError: as `files_by_stem`.
+    """
+    named = files_by_stem(place, "images")
+    image_of = {label: image for image, label in same_names(named.files.keys(), labels.keys())[0].items()}
+    if not image_of:
+        rule = next(iter(find_rules(labels.keys(), named.files.keys())), None)
+        found = {} if rule is None else matches(rule, labels.keys(), named.files.keys())
+        image_of = {label: image for image, label in found.items()}
+    return {label: named.files[image] for label, image in image_of.items()}
+
+
 def _by_rule(place: Path, named: ByStem, labels: Mapping[str, Path], notes: list[str]) -> dict[str, str]:
     """Prediction -> label by the one rule that holds for every prediction, which is added to `notes`."""
-    rule = find_rule(labels.keys(), named.files.keys())
-    if rule is not None and rule.matched == len(named.files):
-        notes.append(f"predictions are matched with labels by their names: {rule.words()}")
-        return matches(rule, labels.keys(), named.files.keys())
+    rules = find_rules(labels.keys(), named.files.keys())
+    whole = [rule for rule in rules if rule.matched == len(named.files)]
+    ways = [matches(rule, labels.keys(), named.files.keys()) for rule in whole]
+    if ways and all(way == ways[0] for way in ways):
+        notes.append(f"predictions are matched with labels by their names: {whole[0].words()}")
+        return ways[0]
     cure = "Rename them, or correct one of the folders."
-    if rule is not None:
-        pattern = rule.pattern(Pattern.of(str(place)).base, rule.right, ".*")
-        cure = f"{rule.matched} would match as {rule.words()}: if that is right, write --predictions '{pattern}'."
+    if rules:
+        pattern = rules[0].pattern(Pattern.of(str(place)).base, rules[0].right, ".*")
+        words = " or as ".join(rule.words() for rule in rules[:2] if rule.matched == rules[0].matched)
+        cure = f"{rules[0].matched} would match as {words}: say which, for instance --predictions '{pattern}'."
     raise InputError(
         f"--predictions {place}: expected files named like the labels up to the extension, found none: "
         f"{_some(named.files)} there, {_some(labels)} among the labels. {cure}"

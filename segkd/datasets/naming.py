@@ -68,9 +68,14 @@ def composed(name: str) -> str:
 
 
 def find_rule(left: Collection[str], right: Collection[str]) -> Rule | None:
-    """The rule that brings most of `left` and `right` together; None when fewer than 9 in 10 of the shorter side fit.
+    """The rule that brings most of `left` and `right` together, None without any: the first of `find_rules`."""
+    return next(iter(find_rules(left, right)), None)
 
-    Names may hold folders and have no extension. Of rules that fit equally, the one that says least is taken.
+
+def find_rules(left: Collection[str], right: Collection[str]) -> list[Rule]:
+    """The rules that bring at least 9 in 10 names of the shorter side together, the best first.
+
+    Names may hold folders and have no extension. Of rules that fit equally, the one that says least comes first.
     """
     names, others = sorted(left)[:MOST], sorted(right)[:MOST]
     votes = _votes([_base(name) for name in names], [_base(name) for name in others])
@@ -81,7 +86,7 @@ def find_rule(left: Collection[str], right: Collection[str]) -> Rule | None:
         if (tried := _tried(Rule(a, b, folders), left, right)) is not None
     ]
     fit = [rule for rule in found if rule.matched >= 0.9 * min(len(left), len(right))]
-    return max(fit, key=lambda rule: (rule.matched, rule.folders, -len("".join(rule.left + rule.right))), default=None)
+    return sorted(fit, key=lambda rule: (-rule.matched, not rule.folders, len("".join(rule.left + rule.right))))
 
 
 def matches(rule: Rule, left: Collection[str], right: Collection[str]) -> dict[str, str]:

@@ -52,8 +52,12 @@ class Paired:
         """What to write when a rule brings the two sides together; what to do when masks are no masks; or ""."""
         lone = (self.lone_images, self.lone_masks)
         rule = find_rule(*lone) if all(lone) else None
-        if rule is None:
-            return recognise(self.root / Pattern.of(self.masks).base, self.root / Pattern.of(self.images).base)
+        if rule is None or rule.matched <= len(self.pairs):  # settings that would lose more than they gain
+            return (
+                ""
+                if self.pairs
+                else recognise(self.root / Pattern.of(self.masks).base, self.root / Pattern.of(self.images).base)
+            )
         return propose(rule, (self.images, self.masks), tuple(Named(files) for files in lone))  # type: ignore[arg-type]
 
 

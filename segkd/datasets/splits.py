@@ -8,6 +8,7 @@ from pathlib import Path
 
 from segkd.datasets.lists import choose, entries_of
 from segkd.datasets.pairing import Pair, Paired
+from segkd.datasets.patterns import Pattern
 from segkd.datasets.split_folders import NAMED, Where, pair_all, pairs_of_folder, split_named, unnamed_sibling
 from segkd.types import InputError, listed
 
@@ -107,6 +108,9 @@ def _sources(where: Where) -> dict[str, Path]:
         chosen, usual = where.lists.get(name), where.root / f"{name}.txt"
         if chosen is not None:
             found[name] = where.root / Path(chosen).expanduser()
+            among = where.root / Pattern.of(where.images).base / chosen
+            if not found[name].exists() and among.is_dir():
+                found[name] = among
         elif usual.is_file():
             found[name] = usual
     return found
@@ -163,8 +167,8 @@ def _refuse_alone(where: Where, paired: Paired, splits: Splits, wanted: Sequence
         raise paired.refusal(missed)
     for what, other, files in (("images", "mask", paired.lone_images), ("masks", "image", paired.lone_masks)):
         if files:
-            names = ", ".join(path.name for path in list(files.values())[:3])
-            splits.warnings.append(f"{len(files)} {what} without {other} are in no split that is read: {names}, ...")
+            names = ", ".join(path.name for path in list(files.values())[:3]) + (", ..." if len(files) > 3 else "")
+            splits.warnings.append(f"{what} without {other}, which no split needs: {len(files)} ({names})")
 
 
 def _refuse_bad_splits(splits: dict[str, list[Pair]], sources: Mapping[str, Path], wanted: Sequence[str]) -> None:

@@ -139,7 +139,8 @@ def say_passed(passed: Sequence[PassedOver], most: int = 5) -> str:
     parts = []
     for (kind, why), number in groups.most_common(most):
         names = [one.name for one in told if (_kind(one), one.why) == (kind, why)]
-        parts.append(f"{names[0]} ({why})" if number == 1 else f"{number} {kind} ({why}: {', '.join(names[:2])}, ...)")
+        more = ", ..." if number > 2 else ""
+        parts.append(f"{names[0]} ({why})" if number == 1 else f"{number} {kind} ({why}: {', '.join(names[:2])}{more})")
     rest = [f"and {len(groups) - most} more kinds"] if len(groups) > most else []
     return f"passed over {len(told)} {'file' if len(told) == 1 else 'files'}: {', '.join([*parts, *rest])}"
 

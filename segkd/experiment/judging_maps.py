@@ -13,7 +13,7 @@ from rich.console import Console
 from segkd.datasets.coding import Told, decide
 from segkd.datasets.data import Data, splits_of
 from segkd.datasets.geometry import Size, misfit, own_size, refuse_misfits
-from segkd.datasets.matching import MapPair, Matching, files_by_stem, labels_in, match_maps
+from segkd.datasets.matching import MapPair, Matching, images_for, labels_in, match_maps
 from segkd.datasets.notes import notes_on_masks
 from segkd.datasets.patterns import Pattern
 from segkd.datasets.pictures import read_image
@@ -91,9 +91,9 @@ def _labels(config: Namespace, data: Data, number: int) -> _Source:
     place = Path(config.labels[number])
     folder = Path(Pattern.of(str(place)).base)
     names = Path(config.list[number]) if config.list else None
-    images = files_by_stem(Path(config.images[number]), "images").files if config.images else {}
     generic = folder.resolve().name.lower() in {"masks", "mask", "labels", "label", "gt", "gts", "annotations"}
     found = labels_in(place, names)
+    images = images_for(Path(config.images[number]), found.files) if config.images else {}
     name = (folder.resolve().parent if generic else folder.resolve()).name
     return _Source(found.files, images, name, found.faults, found.notes)
 

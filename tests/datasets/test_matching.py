@@ -1,6 +1,8 @@
+from pathlib import Path
+
 import pytest
 
-from segkd.datasets.matching import files_by_stem, labels_in, match_maps
+from segkd.datasets.matching import files_by_stem, images_for, labels_in, match_maps
 from segkd.types import InputError
 
 
@@ -34,3 +36,82 @@ def test_a_list_chooses_labels_by_stem_or_file_name(tmp_path):
     (tmp_path / "list.txt").write_text("a\nz\n")
     with pytest.raises(InputError, match="1 of 2"):
         labels_in(tmp_path, tmp_path / "list.txt")
+
+
+def touch(folder, *names):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    return folder
+
+
+def labels_of(*stems):
+    return {stem: Path(f"{stem}.png") for stem in stems}
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("{}.jpg.png", "NAME -> NAME.jpg"), ("{}_pred.png", "NAME -> NAME_pred"), ("pred-{}.npy", "NAME -> pred-NAME"),
+        ("sub/{}.png", "NAME -> NAME, in whatever folders"),
+    ],
+)  # fmt: skip
+def test_one_rule_that_holds_for_every_prediction_is_used_and_said(tmp_path, written, said):
+    stems = [f"img{i}" for i in range(8, 14)]
+    touch(tmp_path, *(written.format(stem) for stem in stems[1:]))
+    found = match_maps(tmp_path, labels_of(*stems))
+    assert found.notes == [f"predictions are matched with labels by their names: {said}"]
+    assert [pair.id for pair in found.pairs] == sorted(stems[1:]) and found.missing == ["img8: no prediction"]
+    assert all(pair.prediction.name == Path(written.format(pair.id)).name for pair in found.pairs)
+
+
+def test_labels_may_have_the_longer_names(tmp_path):
+    touch(tmp_path, "1.png", "2.png")
+    found = match_maps(tmp_path, labels_of("1_mask", "2_mask"))
+    assert [pair.id for pair in found.pairs] == ["1_mask", "2_mask"] and "NAME_mask -> NAME" in found.notes[0]
+
+
+def test_names_in_another_case_are_matched_and_said(tmp_path):
+    found = match_maps(touch(tmp_path, "IMG0.PNG", "IMG1.PNG"), labels_of("img0", "img1", "img2"))
+    assert [pair.id for pair in found.pairs] == ["img0", "img1"] and "2 names differ" in found.notes[0]
+
+
+def test_the_same_names_come_before_any_rule(tmp_path):
+    found = match_maps(touch(tmp_path, "a.png", "b_pred.png"), labels_of("a", "b"))
+    assert [pair.id for pair in found.pairs] == ["a"] and found.surplus == ["b_pred.png: no label"]
+
+
+def test_a_rule_that_does_not_hold_for_all_is_proposed_and_works_as_a_pattern(tmp_path):
+    maps = touch(tmp_path / "maps", *(f"{i}_{part}.png" for i in range(5) for part in ("fused", "side")))
+    labels = labels_of(*map(str, range(5)))
+    with pytest.raises(
+        InputError, match=r"5 would .* NAME_side or as NAME -> NAME_fused: say which.*maps/\{\}_side\.\*'"
+    ):
+        match_maps(maps, labels)
+    assert len(match_maps(maps / "{}_side.*", labels).pairs) == 5
+    assert len(match_maps(maps / "{}_side.png", labels).pairs) == 5
+
+
+def test_rules_that_disagree_are_refused(tmp_path):
+    with pytest.raises(InputError, match=r"would match as .* or as "):
+        match_maps(touch(tmp_path, "b_a_c.png"), labels_of("b_a", "a_c"))
+
+
+def test_images_are_found_for_labels_with_longer_names(tmp_path):
+    images = touch(tmp_path / "images", "1.jpg", "2.jpg", "3.jpg")
+    assert images_for(images, labels_of("1_mask", "2_mask")) == {f"{i}_mask": images / f"{i}.jpg" for i in (1, 2)}
+    assert images_for(images, labels_of("3")) == {"3": images / "3.jpg"}
+    assert images_for(images, labels_of("x", "y")) == {}
+
+
+def test_labels_may_be_a_pattern_and_lists_name_them_in_any_way(tmp_path):
+    touch(tmp_path / "gt", "a_mask.png", "b_mask.png", "a.png")
+    named = labels_in(tmp_path / "gt" / "{}_mask.png", None)
+    assert list(named.files) == ["a", "b"]
+    for line in ("b", "b_mask.png", "C:\\old\\gt\\b_mask.png", "images/b.jpg masks/b_mask.png", "b 1"):
+        (tmp_path / "list.txt").write_bytes(f"{line}\r\n".encode("utf-16"))
+        assert list(labels_in(tmp_path / "gt" / "{}_mask.png", tmp_path / "list.txt").files) == ["b"]
+    (tmp_path / "list.txt").write_text("# none\n")
+    with pytest.raises(InputError, match="expected names of labels"):
+        labels_in(tmp_path / "gt", tmp_path / "list.txt")

@@ -76,7 +76,7 @@ def test_with_lists_only_listed_names_need_both_files(root):
     touch(root, "images/extra1.jpg", "images/extra2.jpg")
     splits = split(root, train="s00\ns01\n", val="s02\n")
     assert splits.said == "2 train, 1 val"
-    assert splits.warnings == ["2 images without mask are in no split that is read: extra1.jpg, extra2.jpg, ..."]
+    assert splits.warnings == ["images without mask, which no split needs: 2 (extra1.jpg, extra2.jpg)"]
     with pytest.raises(InputError, match="2 of 22 stems are unmatched"):
         split(root, val="s02\n")  # the rest would be trained on
     with pytest.raises(InputError, match=r"1 of 22 stems are unmatched.*\n.*extra1\.jpg has no mask"):
@@ -178,7 +178,10 @@ def test_a_test_folder_without_masks_is_passed_over_unless_it_is_wanted(tmp_path
     paired(tmp_path, ["train/0", "train/1", "val/0"])
     touch(tmp_path, "images/test/9.jpg")
     splits = split(tmp_path)
-    assert splits.said.startswith("2 train, 1 val (") and "1 images without mask" in splits.warnings[0]
+    assert (
+        splits.said.startswith("2 train, 1 val (")
+        and "images without mask, which no split needs: 1 (9.jpg)" in splits.warnings[0]
+    )
     with pytest.raises(InputError, match=r"images/test/9\.jpg has no mask"):
         split(tmp_path, ["test"])
 
@@ -213,8 +216,9 @@ def test_a_split_may_be_a_folder(tmp_path, val):
 
 def test_a_folder_among_the_images_may_be_named_as_a_split(tmp_path):
     paired(tmp_path, ["a/0", "a/1", "hold_out/0"])
-    splits = find_splits(Where(tmp_path, lists={"val": "images/hold_out"}))
-    assert stems(splits, "val") == ["hold_out/0"] and stems(splits, "train") == ["a/0", "a/1"]
+    for folder in ("images/hold_out", "hold_out"):
+        splits = find_splits(Where(tmp_path, lists={"val": folder}))
+        assert stems(splits, "val") == ["hold_out/0"] and stems(splits, "train") == ["a/0", "a/1"]
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"data\.val: .*empty is a folder, but none"):
         find_splits(Where(tmp_path, lists={"val": "empty"}))

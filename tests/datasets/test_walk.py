@@ -33,7 +33,7 @@ def test_whatever_pillow_reads_is_found_in_order_and_the_rest_is_counted(tmp_pat
         "notes.txt": "companion",
     }  # fmt: skip
     assert found.sentence == (
-        "passed over 5 files: 2 .heic (no reader: g.heic, h.heic, ...), h (no extension), x.eps (no reader), "
+        "passed over 5 files: 2 .heic (no reader: g.heic, h.heic), h (no extension), x.eps (no reader), "
         "y.h5 (no reader)"
     )
     assert walk(touch(tmp_path / "quiet", "a.png", "a.json", ".DS_Store")).sentence == ""
