@@ -69,7 +69,14 @@ def view_prediction(path: Path, classes: int, size: Sequence[int], how: How = PL
     if raw.dtype.kind == "f" and not np.isfinite(raw).all():
         bad = int((~np.isfinite(raw)).sum())
         raise InputError(f"{path}: expected finite numbers, found {bad} that are NaN or infinite.")
-    return (foreground_plane(path, raw) if raw.ndim == 3 and classes == 2 else raw), seen
+    if raw.ndim == 3 and classes == 2:
+        return foreground_plane(path, raw), seen
+    if raw.ndim == 3 and raw.dtype.kind != "f" and np.ptp(raw.sum(axis=0, dtype=np.int64)) > classes:
+        raise InputError(
+            f"{path}: expected shares of {classes} classes that sum to one number, found whole numbers that do not. "
+            "Save scores as real numbers, or the classes alone (argmax)."
+        )
+    return raw, seen
 
 
 def read_prediction(path: Path, classes: int, size: Sequence[int], how: How = PLAIN) -> np.ndarray:
@@ -87,6 +94,8 @@ def arranged(path: Path, raw: np.ndarray, classes: int, size: Sequence[int]) -> 
     if raw.ndim == 2:
         return raw
     flat = raw[0] if raw.ndim == 4 and shape[0] == 1 else raw
+    if raw.dtype == np.uint8 and flat.ndim == 3 and flat.shape[2] in (3, 4) and (flat[..., :3] == flat[..., :1]).all():
+        return flat[..., 0]  # a grey picture in three planes
     axes = [axis for axis in (0, 2) if flat.shape[axis] in (1, classes)] if flat.ndim == 3 else []
     if len(axes) == 2:  # as for [2 40 2]: the label's size knows
         axes = [axis for axis in axes if _without(flat.shape, axis) == tuple(size)]

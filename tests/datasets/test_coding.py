@@ -69,6 +69,7 @@ REFUSED = {
     "half white, 16 bit": (CUT * np.uint16(32768), "--prediction-map '{0: 0, 32768: 1}'"),
     "logits": (SOFT / 25.0 - 5, "not logits"),
     "real per cent": (SOFT / 2.5501, "--prediction-scale"),
+    "classes and 255": (CUT + (SOFT == 255) * np.uint8(254), "--prediction-map '{0: 0, 1: 1, 255: 1}'"),
     "signed": (CUT.astype(np.int16) * 2 - 1, "--prediction-scale"),
 }
 
@@ -99,11 +100,15 @@ def test_settings_that_cannot_be_are_refused():
 def test_one_stray_file_costs_its_own_scores_and_two_ways_of_writing_are_refused():
     many = [CUT[0] * np.uint8(255)] * 9
     coding, _ = decided([*many, CUT[1]])
-    assert list(coding.faults) == ["m9"] and "0 to 255" in coding.faults["m9"]
+    assert list(coding.faults) == ["m9"] and "up to 255" in coding.faults["m9"]
     coding, _ = decided([CUT[0]] * 9 + [CUT[1] * np.uint8(255)])
     assert list(coding.faults) == ["m9"] and coding.rule == "read as 0 and 1"
     with pytest.raises(InputError, match=r"two ways to write.*--prediction-map '\{0: 0, 1: 1, 255: 1\}'"):
         decided([*many, *[CUT[1]] * 9])
+    coding, _ = decided([*many, CUT[1] + 1])
+    assert list(coding.faults) == ["m9"] and "1 to 2" in coding.faults["m9"]
+    coding, _ = decided([SOFT[0].astype(np.uint16) * 257] * 9 + [SOFT[0].astype(np.uint16) * 0 + CUT[0] * 255])
+    assert "1 of 10" in coding.notes[0]
     soft = [level / np.float32(255) for level in SOFT]
     coding, _ = decided([*soft, *soft, soft[0] * 9 - 3])
     assert list(coding.faults) == ["m6"] and "not logits" in coding.faults["m6"]
@@ -135,6 +140,8 @@ def test_more_classes_are_numbers_or_scores():
 def test_class_numbers_in_a_lossy_format_are_refused():
     with pytest.raises(InputError, match=r"m0\.jpg.*JPEG.*PNG"):
         decided([CUT[0] + CUT[1]], 3, suffix="jpg")
+    with pytest.raises(InputError, match="JPEG"):
+        decided(list(CUT), suffix="jpg")
     assert decided(list(SOFT), suffix="jpg")[0].scales == {"8 bit": 255}
 
 

@@ -1,0 +1,141 @@
+"""The raw number that means probability 1 in a folder of maps of two classes, where nobody has said it."""
+
+from collections.abc import Sequence
+
+from segkd.datasets.maps import TOLERANCE
+from segkd.datasets.tally import Tally, told
+from segkd.types import InputError
+
+DARK = 20
+"""Values up to this are class numbers more often than levels."""
+
+LOW = 0.4
+"""A folder of levels whose largest lies below this share of the scale is refused: they look like something else."""
+
+
+def scale_of(group: dict[str, Tally], kind: str, said: float | None, faults: dict[str, str], notes: list[str]) -> float:
+    """The raw value that means 1 in one kind of number: `said`, or what all its files agree on.
+
+    What is wrong with single files that contradict the others goes to `faults` by id, what to look at to `notes`.
+
+    Raises:
+        InputError: the files could mean several things; tells what to write.
+    """
+    if kind == "true and false":
+        return 1.0
+    scale = said or _usual_scale(group, kind, faults, notes)
+    beyond = {
+        id: f"{one.path}: expected values 0..{scale:g}, found {one.low:.7g}..{one.high:.7g}. {_advice(one)}"
+        for id, one in group.items()
+        if id not in faults and not (one.low >= -TOLERANCE * scale and one.high <= scale * (1 + TOLERANCE))
+    }
+    if beyond and not few(len(beyond), len(group)):
+        first = next(iter(beyond.values()))
+        raise InputError(
+            f"{len(beyond)} of the predictions lie beyond the scale ({told(list(group.values()))}). {first}"
+        )
+    faults |= beyond
+    return scale
+
+
+def _usual_scale(group: dict[str, Tally], kind: str, faults: dict[str, str], notes: list[str]) -> float:
+    good = {id: tally for id, tally in group.items() if tally.low >= -TOLERANCE}
+    high = max((tally.high for tally in good.values()), default=0.0)
+    if kind == "real numbers":
+        outside = [id for id, tally in good.items() if tally.high > 1 + TOLERANCE]
+        if few(len(outside), len(group)) or high != 255:
+            return 1.0
+    odd = _odd(good, notes, DARK if high <= 255 else 255)
+    if odd:
+        faults |= odd
+        return _usual_scale({id: tally for id, tally in good.items() if id not in odd}, kind, faults, notes)
+    if high > 1:
+        return _full(good, kind, high)
+    refuse_lossy(list(good.values()) if high == 1 else [])
+    return 1.0 if high == 1 or kind != "8 bit" else 255.0
+
+
+def _odd(group: dict[str, Tally], notes: list[str], dark: int) -> dict[str, str]:
+    """What is wrong with maps up to `dark` beside brighter ones, or the other way round, where either are few.
+
+    Of maps that are cut, the fewer are at fault. A soft map that is nearly black may be one that saw nothing, so that
+    is only noted.
+
+    Raises:
+        InputError: both are many.
+    """
+    low = {id: tally for id, tally in group.items() if 1 <= tally.high <= dark}
+    more = {id: tally for id, tally in group.items() if tally.high > dark}
+    if not low or not more:
+        return {}
+    a, b = (max(some.values(), key=lambda tally: tally.high) for some in (low, more))
+    hard = all(len(one.few or ()) in (1, 2) for one in more.values())
+    odd, usual = (low, b) if len(low) <= len(more) else (more, a)
+    if hard and few(len(odd), len(low) + len(more)):
+        return {
+            id: f"{one.path}: holds {one.low:.7g} to {one.high:.7g}, but the other maps hold up to {usual.high:.7g}. "
+            "Save it like them."
+            for id, one in odd.items()
+        }
+    if hard or few(len(more), len(low) + len(more)):
+        raise InputError(
+            f"{len(low)} predictions hold up to {a.high:.0f} ({a.path.name}) and {len(more)} up to {b.high:.0f} "
+            f"({b.path.name}): one folder, two ways to write. Write them in one way; or, if both mean the same, "
+            f"--prediction-map '{{0: 0, {a.high:.0f}: 1, {b.high:.0f}: 1}}', or, if all are levels, --prediction-scale "
+            f"{b.high:.0f}."
+        )
+    names = ", ".join(one.path.name for one in list(low.values())[:3])
+    notes.append(
+        f"{len(low)} of {len(low) + len(more)} predictions hold no level above {a.high:.0f} ({names}): read as nearly "
+        "black. If these are class numbers, save them like the others."
+    )
+    return {}
+
+
+def refuse_lossy(tallies: Sequence[Tally]) -> None:
+    """Raises InputError where class numbers lie in JPEG files."""
+    lossy = [tally.path for tally in tallies if tally.seen.lossy]
+    if lossy:
+        raise InputError(f"{lossy[0]}: class numbers in JPEG are blurred into others. Save them as PNG.")
+
+
+def _full(group: dict[str, Tally], kind: str, high: float) -> float:
+    """The full scale of whole numbers whose largest is `high` > 1, or the refusal that says what to write."""
+    values = sorted({value for tally in group.values() for value in (tally.few or [])})
+    complete = all(tally.few is not None for tally in group.values())
+    full = 255.0 if kind == "8 bit" or high == 255 else 65535.0
+    reached = high == full or (kind in ("8 bit", "16 bit") and high >= LOW * full)
+    if reached and not (complete and _are_numbers(values, int(full))):
+        return full
+    if complete and len(values) <= 12:
+        start = values[:-1] if len(values) > 1 else []
+        example = ", ".join(f"{value}: {int(value not in start[:1])}" for value in values)
+        cure = (
+            "these look like class numbers. Say what each means, for instance "
+            f"--prediction-map '{{{example}}}' (raw value: class), or save probabilities"
+        )
+    else:
+        cure = f"say which value means probability 1, for instance --prediction-scale {high:.0f}"
+    scale = f"; if they are levels of 0..{full:.0f}, --prediction-scale {full:.0f}"
+    raise InputError(
+        f"{told(list(group.values()))}: the largest value of the whole folder is {high:.0f} of {full:.0f}"
+        + (", so nothing can be foreground" if high < full / 2 else "")
+        + f": {cure}{scale if kind in ('8 bit', '16 bit') else ''}."
+    )
+
+
+def _are_numbers(values: Sequence[int], full: int) -> bool:
+    """Whether so few distinct values look like class numbers, though the largest could be a level."""
+    inner = [value for value in values if value not in (0, full)]
+    return bool(inner) and (len(values) == 2 or max(inner) <= DARK)
+
+
+def few(stray: int, files: int) -> bool:
+    """Whether so many stray files are an accident, which costs their own scores, and not a second way of writing."""
+    return stray <= max(1, files // 5) and 2 * stray < files
+
+
+def _advice(tally: Tally) -> str:
+    if tally.kind == "real numbers":
+        return "Save probabilities, not logits (sigmoid or softmax first), or say --prediction-scale."
+    return "Save levels 0..255 in 8 bits, or say which value means probability 1: --prediction-scale."
