@@ -85,6 +85,14 @@ def training_parser() -> ArgumentParser:
     """The parser of `segkd train`, whose tree is the whole configuration."""
     parser = _parser("Train a segmentation network; with a distiller, against its teacher too.", "segkd train")
     parser.add_argument("--seed", type=int, default=0, help="of weights, data order and augmentation")
+    parser.add_argument(
+        "--init",
+        type=LayerPath | None,
+        default=None,
+        metavar="RUN|FILE",
+        help="start from these weights: a run folder's student, a .safetensors or a .pth file; what fits by name and "
+        "shape is taken, the rest (the head of other classes) starts anew",
+    )
     parser.add_class_arguments(Data, "data")
     parser.add_subclass_arguments(Network, "model", required=False, help="the network to train; FusionNet if not said")
     parser.add_subclass_arguments(Disturbance, "disturbance", required=False, help="changes images while training")

@@ -40,6 +40,8 @@ from segkd.experiment.settings import EngineSettings, instantiate
 from segkd.experiment.validation import Validation, lost_student
 from segkd.metrics.meter import LOWER_IS_BETTER, score_names
 from segkd.models.complexity import complexity
+from segkd.models.network import Network
+from segkd.models.start import start_from
 from segkd.models.store import ModelCard
 from segkd.types import InputError
 
@@ -125,6 +127,7 @@ def _train(session: _Session, objects: Namespace, overfit: bool, select: str) ->
     batches = _batches(accelerator, objects, len(dataset), seed)
     steps = batches.per_epoch // objects.engine.accumulate
     introduce(objects, dataset, steps, lambda: instantiate(session.parser, session.config).model)
+    _start(session, objects.model)
     engine = _engine(accelerator, objects, objects.engine.epochs * batches.per_epoch, seed)
     progress = _resumed(engine, session, objects.engine.epochs * batches.per_epoch)
     _same_data(session, digests, progress)
@@ -152,6 +155,13 @@ def _train(session: _Session, objects: Namespace, overfit: bool, select: str) ->
         validation.begin()
         how = train(engine, loader, plan, progress, Outputs(folder, recorder, reporter, validation, validation.keep))
     return how, progress.best
+
+
+def _start(session: _Session, network: Network) -> None:
+    """Puts the weights of `--init` into a network whose training has not begun."""
+    if session.config.init is None or (session.resume and checkpoint_of(session.folder).is_file()):
+        return
+    session.console.print(start_from(network, session.config.init))
 
 
 def _train_set(objects: Namespace, records: Records, seed: int) -> SegmentationDataset:

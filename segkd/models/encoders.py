@@ -178,9 +178,24 @@ def _refuse_left_random(body: nn.Module, twin: nn.Module) -> None:
 
 
 def _existing(path: str) -> str:
+    if whole_network(Path(path)):
+        raise InputError(
+            f"weights: expected an encoder's weights, found a whole network that segkd trained at {path}. "
+            f"Start from it with --init {path}."
+        )
     if not Path(path).is_file():
         raise InputError(f"weights: expected packaged, hub, null or the path of a file, found {path!r}: no such file.")
     return path
+
+
+def whole_network(path: Path) -> bool:
+    """Whether a path is a run folder or its student."""
+    student = path / "student.safetensors" if path.is_dir() else path
+    if not student.is_file() or student.suffix != ".safetensors":
+        return False
+    with student.open("rb") as file:
+        header = file.read(1 << 20)
+    return b'"segkd"' in header or b'"encoder.body.' in header
 
 
 def _distinct(strides: Sequence[int], channels: Sequence[int], name: str) -> list[int]:

@@ -1,0 +1,89 @@
+"""A training that starts from trained weights: what fits by name and shape is taken, the rest is named."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from segkd.models.weights import unpacked
+from segkd.types import InputError
+
+INSIDE = ("state_dict", "model", "model_state_dict", "network", "net", "weights", "learner")
+"""Where a checkpoint of someone's training keeps the tensors of its network."""
+
+SHOWN = 6
+"""As many names of tensors are said."""
+
+
+def start_from(network: nn.Module, source: str | Path) -> str:
+    """Puts the tensors of `source` that fit by name and shape into `network`; says which did not.
+
+    Args:
+        network: what is to be trained; names may differ by the `module.` of a parallel network, and by the
+            `network.` of a wrapped one.
+        source: a run folder (its best student), a .safetensors file, or a torch file of plain tensors.
+
+    Raises:
+        InputError: it cannot be read, or nothing in it fits.
+    """
+    given, own = tensors_of(Path(source)), network.state_dict()
+    names = [("", ""), ("module.", ""), ("", "network."), ("module.", "network."), ("student.", ""), ("network.", "")]
+    renamed = [{new + name.removeprefix(old): part for name, part in given.items()} for old, new in names]
+    fitting = [{n: t for n, t in some.items() if n in own and own[n].shape == t.shape} for some in renamed]
+    taken = max(fitting, key=len)
+    learned = [name for name, part in taken.items() if part.is_floating_point()]
+    if not learned:
+        raise InputError(
+            f"--init {source}: expected weights of {type(network).__name__}, found none of its {len(own)} tensors "
+            f"there by name and shape: it has {_few(list(own))}; the file has {_few(list(given))}. Train the same "
+            "--model with the same settings as the weights come from."
+        )
+    network.load_state_dict(taken, strict=False)
+    named = renamed[fitting.index(taken)]
+    other = [f"{n} {tuple(named[n].shape)} for {tuple(own[n].shape)}" for n in own if n in named and n not in taken]
+    missing, surplus = [n for n in own if n not in named], [n for n in named if n not in own]
+    rest = [(other, "new, of another shape"), (missing, "new, not there"), (surplus, "not used")]
+    left = "; ".join(f"{what}: {_few(some)}" for some, what in rest if some)
+    return f"starts from {source}: {len(taken)} of {len(own)} tensors taken{f'; {left}' if left else ''}"
+
+
+def tensors_of(path: Path) -> dict[str, Tensor]:
+    """Tensors by name of a run folder, a .safetensors file or a torch file; never unpickles code.
+
+    Raises:
+        InputError: it cannot be read, or holds no tensors by name.
+    """
+    if path.is_dir():
+        path = path / "student.safetensors"
+    if not path.is_file():
+        raise InputError(f"--init: expected a run folder with a student, or a file of weights, found none at {path}.")
+    if path.suffix == ".safetensors":
+        return unpacked(path)[0]
+    try:
+        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except (UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"--init {path}: expected a torch file of plain tensors, found: {reason}. Save the state_dict alone: "
+            "torch.save(network.state_dict(), FILE)."
+        ) from error
+    found = next((part for part in _inside(state) if part), {})
+    if not found:
+        raise InputError(f"--init {path}: expected tensors by name, found {type(state).__name__} without any.")
+    return found
+
+
+def _inside(state: Any) -> list[dict[str, Tensor]]:
+    """The tensors of a checkpoint, wherever it keeps them: at its root, or under one of `INSIDE`."""
+    if not isinstance(state, Mapping):
+        return []
+    parts = [state, *(state[name] for name in INSIDE if isinstance(state.get(name), Mapping))]
+    return [{str(n): t for n, t in part.items() if isinstance(t, Tensor)} for part in parts]
+
+
+def _few(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{', '.join(names[:SHOWN])}{more}"
