@@ -152,12 +152,13 @@ def _named(root: Path, text: str, what: str) -> Named:
 
 def _there_is(root: Path) -> str:
     """A sentence on what lies below `root`, for someone who named the wrong folders."""
-    told = _within(root, root) or recognise(root)
+    told = _within(root, root)
     if told:
         return told + "."
     folders = Counter(path.parent.relative_to(root).as_posix() for path in walk(root).files)
     most = ", ".join(f"{name} ({number})" for name, number in sorted(folders.most_common(6)))
-    return f"The pictures there lie in: {most}." if most else ""
+    sentences = [f"The pictures there lie in: {most}" if most else "", recognise(root)]
+    return " ".join(f"{sentence}." for sentence in sentences if sentence)
 
 
 def _nothing(root: Path, named: Named, text: str, what: str) -> InputError:

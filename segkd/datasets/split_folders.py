@@ -1,5 +1,6 @@
 """Folders named train, val and test, above or below the folders of images and masks."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -8,12 +9,8 @@ from segkd.datasets.pairing import Pair, Paired, pair_files
 from segkd.datasets.patterns import Pattern
 from segkd.types import InputError
 
-NAMED = {
-    "train": "train", "training": "train",
-    "val": "val", "valid": "val", "validation": "val",
-    "test": "test", "testing": "test",
-}  # fmt: skip
-"""Name of a folder (lower case) -> the split that it is."""
+NAMED = re.compile(r"(train|val|test)(ing|id|idation)?([-_ ]?(set|data|dataset))?([-_ ]?\d{4})?", re.IGNORECASE)
+"""The name of a folder that is a split: train, valid, Testing, train2017, TrainDataset, val_set."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +23,12 @@ class Where:
     lists: Mapping[str, str | None] = field(default_factory=dict)
     val_share: float = 0.15
     group: str | None = None
+
+
+def split_of(folder: str) -> str | None:
+    """The split that a folder of this name is, None if it is none."""
+    match = NAMED.fullmatch(folder)
+    return match[1].lower() if match is not None else None
 
 
 def pair_all(where: Where) -> Paired:
@@ -41,7 +44,7 @@ def pair_all(where: Where) -> Paired:
         return pair_files(where.root, where.images, where.masks)
     whole = Paired(where.root, where.images, where.masks, [])
     for folder in above:
-        if NAMED[folder.lower()] == "test" and not (where.root / _below(folder, Pattern.of(where.masks).base)).is_dir():
+        if split_of(folder) == "test" and not (where.root / _below(folder, Pattern.of(where.masks).base)).is_dir():
             whole.notes.append(f"{where.root / folder} has images without masks: it is no test split")
             continue
         _merge(whole, pair_files(where.root, _below(folder, where.images), _below(folder, where.masks)), folder)
@@ -56,7 +59,7 @@ def split_named(where: Where, path: Path) -> str | None:
     base = where.root if _above(where) else where.root / Pattern.of(where.images).base
     if not path.is_relative_to(base):
         return None
-    return next((part for part in path.relative_to(base).parts[:-1] if part.lower() in NAMED), None)
+    return next((part for part in path.relative_to(base).parts[:-1] if split_of(part)), None)
 
 
 def pairs_of_folder(where: Where, paired: Paired, name: str, folder: Path) -> list[Pair]:
@@ -88,11 +91,11 @@ def unnamed_sibling(where: Where) -> str | None:
     """The folder valid (or val, ...) that lies beside the train folder which the settings name, None without one."""
     parts = PurePosixPath(Pattern.of(where.images).base).parts
     for at, part in enumerate(parts):
-        if NAMED.get(part.lower()) == "train":
-            beside = [name for name, split in NAMED.items() if split == "val"]
-            for name in beside:
-                if where.root.joinpath(*parts[:at], name, *parts[at + 1 :]).is_dir():
-                    return PurePosixPath(*parts[:at], name).as_posix()
+        parent = where.root.joinpath(*parts[:at])
+        if split_of(part) == "train" and parent.is_dir():
+            for beside in sorted(path.name for path in parent.iterdir() if split_of(path.name) == "val"):
+                if parent.joinpath(beside, *parts[at + 1 :]).is_dir():
+                    return PurePosixPath(*parts[:at], beside).as_posix()
     return None
 
 
@@ -101,7 +104,7 @@ def _above(where: Where) -> list[str]:
     base = Pattern.of(where.images).base
     if not base or (where.root / base).exists():
         return []
-    folders = sorted(path.name for path in where.root.iterdir() if path.name.lower() in NAMED and path.is_dir())
+    folders = sorted(path.name for path in where.root.iterdir() if split_of(path.name) and path.is_dir())
     return [name for name in folders if (where.root / name / base).is_dir()]
 
 
@@ -110,9 +113,9 @@ def _places(where: Where, folder: str) -> list[tuple[str, str]]:
     new, places = PurePosixPath(folder).parts, []
     old = PurePosixPath(where.images).parts
     for at, part in enumerate(old):
-        if part.lower() in NAMED:
+        if split_of(part):
             place = new[at] if len(new) > at and new[:at] == old[:at] else folder
-            if place.lower() in NAMED or len(new) == 1:
+            if split_of(place) or len(new) == 1:
                 places.append((_exchanged(where.images, part, place), _exchanged(where.masks, part, place)))
     return [*places, (_below(folder, where.images), _below(folder, where.masks))]
 

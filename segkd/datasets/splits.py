@@ -9,7 +9,7 @@ from pathlib import Path
 from segkd.datasets.lists import choose, entries_of
 from segkd.datasets.pairing import Pair, Paired
 from segkd.datasets.patterns import Pattern
-from segkd.datasets.split_folders import NAMED, Where, pair_all, pairs_of_folder, split_named, unnamed_sibling
+from segkd.datasets.split_folders import Where, pair_all, pairs_of_folder, split_named, split_of, unnamed_sibling
 from segkd.types import InputError, listed
 
 SPLITS = ("train", "val", "test")
@@ -142,7 +142,7 @@ def _add_folders(where: Where, paired: Paired, members: dict[str, list[Pair]]) -
             outside.append(pair)
         else:
             names.add(name)
-            folders.setdefault(NAMED[name.lower()], []).append(pair)
+            folders.setdefault(str(split_of(name)), []).append(pair)
     rest = [pair for pair in outside if pair.stem not in listed_already]
     if "train" in folders and "train" not in members and rest:
         raise InputError(
@@ -153,7 +153,7 @@ def _add_folders(where: Where, paired: Paired, members: dict[str, list[Pair]]) -
     folders.setdefault("train", rest)
     for name, some in folders.items():
         members.setdefault(name, [pair for pair in some if pair.stem not in listed_already])
-    return names if len(names) > 1 or names - {"train", "training"} else set()
+    return names if folders.keys() - {"train"} else set()
 
 
 def _refuse_alone(where: Where, paired: Paired, splits: Splits, wanted: Sequence[str]) -> None:
@@ -161,7 +161,7 @@ def _refuse_alone(where: Where, paired: Paired, splits: Splits, wanted: Sequence
     carved = "val" not in splits.members and "val" in wanted
     needed = {*wanted, *(["train"] if carved else [])} - _sources(where).keys()
     alone = paired.lone_images | paired.lone_masks
-    in_split = {stem: NAMED.get(str(split_named(where, path)).lower(), "train") for stem, path in alone.items()}
+    in_split = {stem: split_of(split_named(where, path) or "") or "train" for stem, path in alone.items()}
     missed = {stem for stem, name in in_split.items() if name in needed or not paired.pairs}
     if missed:
         raise paired.refusal(missed)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from segkd.datasets.pairing import Pair
-from segkd.datasets.split_folders import Where
+from segkd.datasets.split_folders import Where, split_of
 from segkd.datasets.splits import carve, find_splits
 from segkd.types import InputError
 
@@ -144,7 +144,17 @@ def test_names_without_a_group_stand_alone_and_are_counted(root):
     assert "data.group occurs in 10 of 20 names" in split(root, group="s0.").warnings[0]
 
 
-@pytest.mark.parametrize("val", ["val", "valid", "Validation"])
+@pytest.mark.parametrize(
+    ("folder", "split"),
+    [("train", "train"), ("Training", "train"), ("train2017", "train"), ("TrainDataset", "train"), ("val_set", "val"),
+     ("valid", "val"), ("validation", "val"), ("TEST", "test"), ("testing", "test"), ("test_2012", "test"),
+     ("trained", None), ("valley", None), ("contest", None), ("train1", None), ("", None), ("training wheels", None)],
+)  # fmt: skip
+def test_names_of_folders_that_are_splits(folder, split):
+    assert split_of(folder) == split
+
+
+@pytest.mark.parametrize("val", ["val", "valid", "Validation", "val2017"])
 def test_folders_below_are_splits(tmp_path, val):
     names = [*(f"train/{i}" for i in range(4)), *(f"{val}/{i}" for i in range(2)), "test/0"]
     splits = split(paired(tmp_path, names))
@@ -152,7 +162,7 @@ def test_folders_below_are_splits(tmp_path, val):
     assert stems(splits, "test") == ["test/0"] and "4 train, 2 val, 1 test (split by the folders" in splits.said
 
 
-@pytest.mark.parametrize("val", ["val", "valid"])
+@pytest.mark.parametrize("val", ["val", "validation"])
 def test_folders_above_are_splits(tmp_path, val):
     for name, number in (("train", 4), (val, 2)):
         paired(tmp_path / name, [str(i) for i in range(number)])
