@@ -20,6 +20,10 @@ MOST_NODES = 200_000
 """Values of a YAML file, aliases unfolded, beyond which it is refused ("billion laughs")."""
 
 
+LONGEST = 255
+"""Bytes of a file's name, by nearly all file systems."""
+
+
 def write_whole(path: Path, content: str | bytes | Callable[[IO[bytes]], None]) -> None:
     """Writes a file whole or not at all, its folder made when missing; what is named is on the disk when this returns.
 
@@ -33,7 +37,7 @@ def write_whole(path: Path, content: str | bytes | Callable[[IO[bytes]], None]) 
     Raises:
         InputError: the disk is full, read-only, gone, ...; names the path and says what to do. The older file stays.
     """
-    part = path.with_name(path.name + ".part")
+    part = path.with_name(os.fsdecode(os.fsencode(path.name)[: LONGEST - 5]) + ".part")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -24,6 +24,12 @@ def test_a_file_is_whole_or_the_older_one(tmp_path):
     assert os.listdir(path.parent) == ["file.txt"]
 
 
+def test_the_longest_name_can_be_written(tmp_path):
+    path = tmp_path / ("ä" * 125 + "x.png")
+    write_whole(path, b"x")
+    assert path.read_bytes() == b"x" and os.listdir(tmp_path) == [path.name]
+
+
 def test_permissions_are_those_of_any_new_file(tmp_path):
     write_whole(tmp_path / "ours", b"x")
     (tmp_path / "theirs").write_bytes(b"x")
