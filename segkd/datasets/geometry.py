@@ -31,9 +31,10 @@ def own_size(sizes: Mapping[str, tuple[Size, Size]]) -> Size | None:
         return None
     size, number = Counter(found for found, _ in sizes.values()).most_common(1)[0]
     turned = all(same_shape((found[1], found[0]), label) for found, label in odd)
-    extreme = min(size) < 8 or max(size) > 8 * min(size)
+    # networks see squares, or sides that halve several times; what else all files have in common was cut out
+    strange = min(size) < 8 or max(size) > 8 * min(size) or (size[0] != size[1] and (size[0] % 8 or size[1] % 8))
     usual = 2 * number > len(sizes) and any(found == size for found, _ in odd)
-    return size if usual and not turned and not extreme else None
+    return size if usual and not turned and not strange else None
 
 
 def misfit(path: Path, found: Size, label: Size, own: Size | None) -> str | None:

@@ -136,6 +136,7 @@ def few(stray: int, files: int) -> bool:
 
 
 def _advice(tally: Tally) -> str:
-    if tally.kind == "real numbers":
-        return "Save probabilities, not logits (sigmoid or softmax first), or say --prediction-scale."
-    return "Save levels 0..255 in 8 bits, or say which value means probability 1: --prediction-scale."
+    if tally.low < -TOLERANCE:
+        return "Save probabilities: sigmoid or softmax of logits, 0 and 1 for the classes."
+    full = next((usual for usual in (100, 255, 65535) if tally.high <= usual), tally.high)
+    return f"Say which value means probability 1, for instance --prediction-scale {full:.0f}, or save 0..1."

@@ -19,6 +19,7 @@ from segkd.datasets.patterns import Pattern
 from segkd.datasets.pictures import read_image
 from segkd.datasets.tally import Tally, told
 from segkd.datasets.truth import label_rule
+from segkd.datasets.unfit import some
 from segkd.engine.judge import Glance, Looker, MapScorer, look_at, score_maps, to_label_size
 from segkd.experiment.console import make_console, ticking, warn
 from segkd.experiment.judging import Exhibit, Judged, cut_of, threshold_for
@@ -125,7 +126,8 @@ def _scorer(
     coding = decide(maps, len(data.classes), Told(config.prediction_map, config.prediction_scale))
     console.print(f"labels: {code.rule}; predictions: {coding.rule}")
     own, misfits = _geometry({id: (one.path, one.size, labels[id].size) for id, one in maps.items()})
-    for note in [*_notes(labels, "labels"), *_notes(maps, "predictions"), *coding.notes, *_said_of_size(own)]:
+    notes = [*_notes(labels, "labels"), *_notes(maps, "predictions"), *coding.notes, *_said_of_size(own)]
+    for note in [*notes, *_said_of_orientations(labels, maps)]:
         warn(console, note)
     rules = {"labels": code.rule, "predictions": coding.rule}
     said = {name: {"found": words, "rule": rules[name]} for name, words in found.items()}
@@ -145,6 +147,14 @@ def _geometry(sizes: Mapping[str, tuple[Path, Size, Size]]) -> tuple[Size | None
 
 def _notes(tallies: Mapping[str, Tally], what: str) -> list[str]:
     return notes_on_masks({str(one.path): one.seen for one in tallies.values()}, what)
+
+
+def _said_of_orientations(labels: Mapping[str, Tally], maps: Mapping[str, Tally]) -> list[str]:
+    odd = [one.path.name for id, one in maps.items() if one.seen.tag != labels[id].seen.tag]
+    return odd and [
+        f"{len(odd)} predictions and their labels have different EXIF orientations ({some(odd)}): each is turned by "
+        "its own. If they fit as they are stored, write --data.exif false."
+    ]
 
 
 def _said_of_size(own: Size | None) -> list[str]:

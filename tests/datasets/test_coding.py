@@ -67,10 +67,11 @@ REFUSED = {
     "per cent": ((SOFT / 2.55).round().astype(np.uint8), "--prediction-scale 100"),
     "twelve bits": (SOFT.astype(np.uint16) * 16, "--prediction-scale 4080"),
     "half white, 16 bit": (CUT * np.uint16(32768), "--prediction-map '{0: 0, 32768: 1}'"),
-    "logits": (SOFT / 25.0 - 5, "not logits"),
-    "real per cent": (SOFT / 2.5501, "--prediction-scale"),
+    "logits": (SOFT / 25.0 - 5, "sigmoid or softmax"),
+    "real per cent": (SOFT / 2.5501, "--prediction-scale 100"),
+    "real levels": (SOFT * 0.999, "--prediction-scale 255"),
     "classes and 255": (CUT + (SOFT == 255) * np.uint8(254), "--prediction-map '{0: 0, 1: 1, 255: 1}'"),
-    "signed": (CUT.astype(np.int16) * 2 - 1, "--prediction-scale"),
+    "signed": (CUT.astype(np.int16) * 2 - 1, "0 and 1 for the classes"),
 }
 
 
@@ -111,7 +112,7 @@ def test_one_stray_file_costs_its_own_scores_and_two_ways_of_writing_are_refused
     assert "1 of 10" in coding.notes[0]
     soft = [level / np.float32(255) for level in SOFT]
     coding, _ = decided([*soft, *soft, soft[0] * 9 - 3])
-    assert list(coding.faults) == ["m6"] and "not logits" in coding.faults["m6"]
+    assert list(coding.faults) == ["m6"] and "sigmoid" in coding.faults["m6"]
 
 
 def test_a_soft_map_that_saw_nothing_is_read_and_noted():

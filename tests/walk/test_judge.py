@@ -244,7 +244,7 @@ REFUSED = {
     "label in alpha": (lambda m: m * 255, lambda m: alpha(m, 3), "alpha channel"),
     "map in alpha": (lambda m: alpha(m, 1), lambda m: m * 255, "alpha channel"),
     "turned": (lambda m: np.ascontiguousarray(m.T) * 255, lambda m: m * 255, "on its side"),
-    "another shape": (lambda m: m[:, 10 + m.sum() % 7 :] * 255, lambda m: m * 255, "another shape"),
+    "another shape": (lambda m: m[3:-3, 9:-4] * 255, lambda m: m * 255, "another shape"),
 }  # fmt: skip
 
 
@@ -306,3 +306,14 @@ def test_a_worker_that_is_killed_ends_in_a_sentence(run_cli, tmp_path, monkeypat
     arguments = ["--predictions", folder, "--labels", folder, "--processes", "2"]
     status, _, err = run_cli("evaluate", *arguments)
     assert status == 2 and "--processes 1" in err and "Traceback" not in err
+
+
+def test_maps_are_turned_by_their_own_orientation_and_it_is_said(run_cli, tmp_path):
+    gt = written(tmp_path / "gt", TRUTH * 255)
+    tag = Image.Exif()
+    tag[0x0112] = 3  # upside down, so that sizes tell nothing
+    (tmp_path / "maps").mkdir()
+    for number, mask in enumerate(TRUTH):
+        Image.fromarray(np.rot90(mask * 255, 2).copy()).save(tmp_path / "maps" / f"a{number}.png", exif=tag)
+    status, out, err = run_cli("evaluate", "--predictions", tmp_path / "maps", "--labels", gt)
+    assert status == 0 and "6 predictions and their labels have different EXIF" in out and "│ 1.0000" in out, err
