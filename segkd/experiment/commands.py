@@ -53,15 +53,18 @@ def train(arguments: list[str]) -> int:
         overfit=config.overfit_one_batch,
         data_changed=config.data_changed,
     )
+    main = os.environ.get("RANK", "0") == "0"
     score = "no score yet" if outcome.best is None else f"best val {outcome.select} {outcome.best:.4f}"
     if outcome.how.startswith("SIG"):
-        where = sys.stderr if outcome.how == "SIGPIPE" else sys.stdout
-        print(f"{outcome.how}: saved ({score}). Go on with: segkd train --resume {folder}", file=where)
+        if main:
+            where = sys.stderr if outcome.how == "SIGPIPE" else sys.stdout
+            print(f"{outcome.how}: saved ({score}). Go on with: segkd train --resume {folder}", file=where)
         return 128 + signal.Signals[outcome.how].value
     if config.overfit_one_batch:
         return _verdict(outcome.best, outcome.select)
-    print(f"{outcome.how} in {outcome.seconds:.0f} s, {score}; run folder: {folder}")
-    print(f"look: tensorboard --logdir {folder}    score: segkd evaluate --run {folder} --split val")
+    if main:
+        print(f"{outcome.how} in {outcome.seconds:.0f} s, {score}; run folder: {folder}")
+        print(f"look: tensorboard --logdir {folder}    score: segkd evaluate --run {folder} --split val")
     return 0
 
 

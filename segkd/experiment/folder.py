@@ -25,8 +25,10 @@ PACKAGES = (
 )  # fmt: skip
 
 
-NOT_BEGUN = ("config.yaml", "config.yaml.part", LOCK)
-"""What a run folder may hold whose training never began."""
+NOT_BEGUN = (
+    "config.yaml", "config.yaml.part", "environment.json", "data.json", "metrics.jsonl", "tensorboard", LOCK,
+)  # fmt: skip
+"""What a run folder may hold when there was no checkpoint yet: nothing that starting over would lose."""
 
 MAY_CHANGE = (
     "engine.save_every", "engine.log_every", "engine.threads", "engine.device", "data.workers", "data.cache_gb",
@@ -61,7 +63,7 @@ def claim_folder(folder: Path, parser: ArgumentParser, config: Namespace, resume
 def refuse_used(folder: Path) -> None:
     """Raises InputError unless a new run may begin in `folder`."""
     used = (not folder.is_dir()) if folder.exists() else False
-    # a folder that holds a configuration alone never began: its data may have been at fault, or a kill came first
+    # its data or its settings may have been at fault, or a kill came before the first checkpoint
     if used or (folder.is_dir() and any(path.name not in NOT_BEGUN for path in folder.iterdir())):
         raise InputError(
             f"--out {folder}: expected a folder that is new or empty, found one in use. "

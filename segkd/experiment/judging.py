@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from jsonargparse import Namespace
 from rich.console import Console
 
 from segkd.datasets.data import Data, Records
 from segkd.engine.views import Looks
 from segkd.experiment.console import make_console, warn
+from segkd.experiment.processes import join_processes
 from segkd.experiment.scoring import Sight, describe, open_split, opened, score_network, threshold_of
 from segkd.metrics.meter import Meter
 from segkd.metrics.protocol import find_protocol, fingerprint
@@ -61,7 +61,7 @@ class Judged:
 
 def judge_network(config: Namespace, data: Data, name: str) -> Judged:
     """Judges the student of `config.run`, or the file `config.onnx`, on `config.split` of `data`."""
-    accelerator = Accelerator(cpu=config.device == "cpu" or config.onnx is not None)
+    accelerator = join_processes(config.device == "cpu" or config.onnx is not None)
     console = make_console(accelerator.is_main_process)
     network, card = _network(config, data, str(accelerator.device), console)
     protocol, looks = find_protocol(config.protocol), _looks(config)

@@ -130,8 +130,8 @@ def _train(session: _Session, objects: Namespace, overfit: bool, select: str) ->
     _start(session, objects.model)
     engine = _engine(accelerator, objects, objects.engine.epochs * batches.per_epoch, seed)
     progress = _resumed(engine, session, objects.engine.epochs * batches.per_epoch)
-    _same_data(session, digests, progress)
     refuse_unready(engine, objects.data)
+    _same_data(session, digests, progress)
     _describe(engine, objects.data, findings.about, session)
 
     recorder = Recorder(
