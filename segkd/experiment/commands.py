@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from segkd.experiment.judging import Judged
+    from segkd.experiment.training import Outcome
 
 
 TRUST = "build classes that a run names and that are not segkd's own: their code runs with your rights"
@@ -53,19 +54,25 @@ def train(arguments: list[str]) -> int:
         overfit=config.overfit_one_batch,
         data_changed=config.data_changed,
     )
-    main = os.environ.get("RANK", "0") == "0"
-    score = "no score yet" if outcome.best is None else f"best val {outcome.select} {outcome.best:.4f}"
-    if outcome.how.startswith("SIG"):
-        if main:
-            where = sys.stderr if outcome.how == "SIGPIPE" else sys.stdout
-            print(f"{outcome.how}: saved ({score}). Go on with: segkd train --resume {folder}", file=where)
-        return 128 + signal.Signals[outcome.how].value
-    if config.overfit_one_batch:
+    if config.overfit_one_batch and not outcome.how.startswith("SIG"):
         return _verdict(outcome.best, outcome.select)
-    if main:
-        print(f"{outcome.how} in {outcome.seconds:.0f} s, {score}; run folder: {folder}")
-        print(f"look: tensorboard --logdir {folder}    score: segkd evaluate --run {folder} --split val")
-    return 0
+    return _ended(outcome, folder)
+
+
+def _ended(outcome: "Outcome", folder: Path) -> int:
+    """Says how a training ended, in the first process alone; returns the exit status."""
+    score = "no score yet" if outcome.best is None else f"best val {outcome.select} {outcome.best:.4f}"
+    where, lines = sys.stdout, [
+        f"{outcome.how} in {outcome.seconds:.0f} s, {score}; run folder: {folder}",
+        f"look: tensorboard --logdir {folder}    score: segkd evaluate --run {folder} --split val",
+    ]  # fmt: skip
+    stopped = outcome.how.startswith("SIG")
+    if stopped:
+        where = sys.stderr if outcome.how == "SIGPIPE" else sys.stdout
+        lines = [f"{outcome.how}: saved ({score}). Go on with: segkd train --resume {folder}"]
+    if os.environ.get("RANK", "0") == "0":
+        print("\n".join(lines), file=where)
+    return 128 + signal.Signals[outcome.how].value if stopped else 0
 
 
 def _own_config(run: Path, trust: bool) -> str:
