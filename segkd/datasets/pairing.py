@@ -69,6 +69,10 @@ def pair_files(root: Path, images: str, masks: str) -> Paired:
     """
     _refuse_same(root, images, masks)
     left, right = _named(root, images, "images"), _named(root, masks, "masks")
+    if left.doubles or right.doubles:  # the same names in several folders: train/images/1.png and val/images/1.png
+        longer = _named(root, images, "images", folders=True), _named(root, masks, "masks", folders=True)
+        if not any(named.doubles for named in longer) and longer[0].files.keys() & longer[1].files.keys():
+            left, right = longer
     if Pattern.of(images).letters <= Pattern.of(masks).letters:
         only_theirs(left, right)
     else:
@@ -137,7 +141,7 @@ def _within(root: Path, folder: Path) -> str:
     return f"{folder} holds {rule.matched} images with their masks ({rule.words()}): write {' and '.join(writes)}"
 
 
-def _named(root: Path, text: str, what: str) -> Named:
+def _named(root: Path, text: str, what: str, folders: bool = False) -> Named:
     base = root / Pattern.of(text).base
     if (root / text).is_file():
         told = recognise(root / text) or "Give the folder that the file lies in, or a pattern"
@@ -147,7 +151,7 @@ def _named(root: Path, text: str, what: str) -> Named:
             f"{base}: expected the folder of {what}, found {what_is(base)} there. Set data.root to the folder that "
             f"holds it, or data.{what} to its name (or a pattern) below data.root. {_there_is(root)}".rstrip()
         )
-    return find_named(root, text, f"data.{what}", pictures() | ARRAYS if what == "masks" else None)
+    return find_named(root, text, f"data.{what}", pictures() | ARRAYS if what == "masks" else None, folders)
 
 
 def _there_is(root: Path) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from segkd.datasets.walk import PassedOver, say_passed, walk, what_is
 from segkd.types import InputError
 
-TOKENS = re.compile(r"\{\}|\*\*/|\*\*|\*")
+TOKENS = re.compile(r"\{\}|\*\*/|\*\*|(?<![^/])\*/|\*")
 
 
 @dataclass
@@ -64,12 +64,15 @@ class Pattern:
         return len(self.base) + len(TOKENS.sub("", self.rest))
 
     def compiled(self) -> re.Pattern[str]:
-        """The expression that matches a path below `base`; its first group is the name."""
-        parts, at, name = [], 0, "(.+)"
-        signs = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*"}
+        """The expression that matches a path below `base`.
+
+        Its group `name` is the name; the other groups are the folders that `**/` and `*/` stand for.
+        """
+        parts, at, name = [], 0, "(?P<name>.+)"
+        signs = {"**/": "((?:.*/)?)", "*/": "([^/]*/)", "**": ".*", "*": "[^/]*"}
         for sign in TOKENS.finditer(self.rest):
             parts += [re.escape(self.rest[at : sign.start()]), signs.get(sign[0], name)]
-            name = r"\1" if sign[0] == "{}" else name
+            name = "(?P=name)" if sign[0] == "{}" else name
             at = sign.end()
         before, dot, extension = self.rest[at:].rpartition(".")
         if dot:
@@ -84,8 +87,12 @@ def is_pattern(text: str) -> bool:
     return TOKENS.search(text) is not None
 
 
-def find_named(root: Path, text: str, option: str, kinds: Collection[str] | None = None) -> Named:
+def find_named(
+    root: Path, text: str, option: str, kinds: Collection[str] | None = None, folders: bool = False
+) -> Named:
     """The files that `text`, a folder or a pattern below `root`, means; `option` is its name in errors.
+
+    With `folders`, the folders that `**/` and `*/` stand for are part of the names.
 
     Raises:
         InputError: there is no such folder, or the pattern says no name.
@@ -105,7 +112,8 @@ def find_named(root: Path, text: str, option: str, kinds: Collection[str] | None
     for path in found.files:
         match = expression.fullmatch(path.relative_to(base).as_posix())
         if match is not None:
-            _add(named, match[1], path, text)
+            where = "".join(part for at, part in enumerate(match.groups(), 1) if at != expression.groupindex["name"])
+            _add(named, (where if folders else "") + match["name"], path, text)
     for name in named.doubles:
         named.files.pop(name, None)
     return named

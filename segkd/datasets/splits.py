@@ -50,7 +50,8 @@ def find_splits(where: Where, wanted: Sequence[str] = ("train", "val")) -> Split
     group = group_of(where.group, [pair.stem for pair in paired.pairs], splits.warnings)
     if "val" not in splits.members and len(splits.members["train"]) > 1:
         splits.members["train"], splits.members["val"] = carve(splits.members["train"], where.val_share, group)
-    splits.members = {name: splits.members[name] for name in SPLITS if name in splits.members}
+    kept = [name for name in SPLITS if splits.members.get(name) or name in {*sources, *wanted} & splits.members.keys()]
+    splits.members = {name: splits.members[name] for name in kept}
     _refuse_bad_splits(splits.members, sources, wanted)
     _warn_of_split_groups(where, splits, group)
     splits.said = ", ".join(f"{len(members)} {name}" for name, members in splits.members.items())

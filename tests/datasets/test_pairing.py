@@ -77,6 +77,17 @@ def test_layouts_of_public_data_sets_are_paired(tmp_path, layout):
         assert pair.mask == tmp_path / files[1].replace("{}", number)
 
 
+def test_names_that_occur_in_several_folders_are_told_apart_by_what_the_stars_stand_for(tmp_path):
+    for part, ending in (("training", "_training"), ("test", "_test")):
+        for n in (1, 2):
+            touch(tmp_path, f"{part}/images/{n}{ending}.tif", f"{part}/1st_manual/{n}_manual1.gif")
+    for stars in ("**/", "*/"):
+        paired = pair_files(tmp_path, stars + "images/{}_*.tif", stars + "1st_manual/{}_manual1.gif")
+        assert stems(paired) == ["test/1", "test/2", "training/1", "training/2"]
+        assert all(pair.image.parent.parent == pair.mask.parent.parent for pair in paired.pairs)
+    assert "share one name" in refused(tmp_path, "**/images/{}_*.tif", "training/1st_manual/{}_manual1.gif")
+
+
 @pytest.mark.parametrize(
     ("image", "mask", "writes"),
     [

@@ -34,7 +34,7 @@ def touch(folder, *names):
 )
 def test_a_pattern_says_which_files_are_meant_and_their_name(text, path, name):
     found = Pattern.of(text).compiled().fullmatch(path)
-    assert (found and found[1]) == name
+    assert (found and found["name"]) == name
 
 
 def test_folders_in_front_of_the_first_sign_are_the_base():
