@@ -19,6 +19,7 @@ from segkd.datasets.maps import read_prediction, stored_size, view_prediction
 from segkd.datasets.matching import MapPair
 from segkd.datasets.pictures import PLAIN, How, read_mask, view_mask
 from segkd.datasets.tally import Tally, kind_of, tally_of
+from segkd.engine.memory import out_of_memory
 from segkd.metrics.counts import ImageCounts, count_binary, count_classes
 from segkd.metrics.meter import Meter
 from segkd.metrics.protocol import PLAIN as AS_IT_IS
@@ -208,7 +209,8 @@ def _chunk(work: Callable[[MapPair], Found], pairs: Sequence[MapPair]) -> list[F
 def _sentence(pair: MapPair, error: Exception) -> str:
     if isinstance(error, InputError):
         return str(error)
-    return f"{pair.prediction}: could not be scored: {error or type(error).__name__}"
+    why = "the memory is too small for it" if out_of_memory(error) else str(error) or type(error).__name__
+    return f"{pair.prediction}: could not be scored: {why}."
 
 
 def _bilinear(plane: np.ndarray, size: tuple[int, ...]) -> np.ndarray:

@@ -6,7 +6,7 @@ from PIL import Image
 from segkd.datasets.coding import Coding
 from segkd.datasets.labels import code_from_threshold, guess_code
 from segkd.datasets.matching import MapPair
-from segkd.engine.judge import MapScorer, score_maps, to_label_size
+from segkd.engine.judge import Looker, MapScorer, look_at, score_maps, to_label_size
 from segkd.metrics.counts import count_binary
 from segkd.metrics.protocol import PYSOD
 
@@ -75,3 +75,32 @@ def test_files_score_as_arrays_do(pairs):
     found = score_maps(pairs[1:2], MapScorer.for_binary(), TWO).meter
     np.testing.assert_array_equal(found.histogram, counts.histogram)
     assert found.rows["i1"]["s_measure"] == counts.shape["s_measure"]
+
+
+def test_a_first_look_counts_every_file_and_names_bad_ones(pairs):
+    pairs[2].prediction.write_bytes(b"torn")
+    pairs[4].label.unlink()
+    looks = [look_at(pairs, Looker(2), processes) for processes in (1, 2)]
+    assert [glance.id for glance in looks[0]] == [pair.id for pair in pairs]
+    for one, two in zip(*looks):
+        assert one.fault == two.fault and (one.fault is not None) == (one.id in ("i2", "i4"))
+        if one.label is not None and two.label is not None:
+            np.testing.assert_array_equal(one.label.counts, two.label.counts)
+            assert one.label.few == [0, 255] and one.label.size == (20 + int(one.id[1:]), 30)
+        assert (one.prediction is None) == (one.fault is not None)
+
+
+def test_a_map_that_is_far_too_large_is_refused_by_its_head(pairs, monkeypatch):
+    Image.new("L", (3000, 2000)).save(pairs[0].prediction)
+    monkeypatch.setattr("segkd.engine.judge.view_prediction", lambda *arguments: pytest.fail("was decoded"))
+    (glance,) = look_at(pairs[:1], Looker(2))
+    assert "p0.png: 3000x2000 pixels for a label of 30x20" in glance.fault
+
+
+def test_scarce_memory_costs_one_image(pairs, monkeypatch):
+    def full(*arguments):
+        raise MemoryError
+
+    monkeypatch.setattr("segkd.engine.judge.count_binary", full)
+    found = score_maps(pairs[:1], MapScorer.for_binary(), TWO)
+    assert found.faults == {"i0": f"{pairs[0].prediction}: could not be scored: the memory is too small for it."}

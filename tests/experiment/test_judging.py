@@ -1,0 +1,33 @@
+import numpy as np
+import pytest
+
+from segkd.experiment.judging import emptiness
+from segkd.metrics.counts import count_binary, count_classes
+from segkd.metrics.meter import Meter
+
+NONE, ALL = np.zeros((8, 8), np.uint8), np.ones((8, 8), np.uint8)
+HALF = np.repeat(np.array([0, 1], np.uint8), 32).reshape(8, 8)
+
+
+@pytest.mark.parametrize(
+    ("label", "predicted", "said"),
+    [
+        (HALF, HALF, []), (NONE, HALF, ["no image has foreground"]),
+        (HALF, NONE, ["nothing is ever predicted as foreground"]),
+        (ALL, ALL, ["every pixel of every label is foreground"]),
+        (HALF * 0 + 255, HALF, ["no label has a pixel that counts"]),
+    ],
+)  # fmt: skip
+def test_two_classes_of_which_one_is_nowhere(label, predicted, said):
+    meter = Meter(["background", "foreground"])
+    meter.add("a", count_binary(predicted * np.uint8(255), label.astype(np.uint8), 0.5))
+    assert emptiness(meter) == said
+
+
+def test_classes_that_are_only_predicted():
+    meter = Meter(["sky", "car", "tree"])
+    meter.add("a", count_classes(HALF * 2, HALF, 3))
+    assert emptiness(meter) == ["predicted, but in no label: tree"]
+    meter = Meter(["sky", "car", "tree"])
+    meter.add("a", count_classes(NONE, HALF, 3))
+    assert emptiness(meter) == ["nothing but sky is ever predicted"]
