@@ -199,6 +199,10 @@ def _refuse_unclear(config: Namespace, given: str | None) -> None:
         raise InputError("--predictions DIR needs --labels DIR, or --data LAYER.yaml with the labels' data set.")
     if (config.prediction_map is not None or config.prediction_scale is not None) and not config.predictions:
         raise InputError("--prediction-map and --prediction-scale say how the files of --predictions are read.")
+    asked = [name for name in ("onnx_output_name", "mean", "std") if config[name] is not None]
+    asked += ["onnx_output"] if config.onnx_output != "auto" else []
+    if asked and config.onnx is None:
+        raise InputError(f"--{asked[0].replace('_', '-')} says how a file of --onnx is read: leave it out.")
     looks = config.flip or config.slide or list(config.scales) != [1.0]
     if looks and config.predictions:
         raise InputError("--flip, --scales and --slide are for a network; --predictions are judged as they are.")

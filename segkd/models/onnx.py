@@ -71,8 +71,8 @@ class OnnxNetwork(Network):
             raise InputError(f"{error}. Give it a smaller --data.size, or a machine with more memory.") from error
         self.chosen, planes, why = self._choose(raw, made, name)
         self.meaning = meaning_of(planes, classes, output, f"{self.where}: output {self.chosen}")
-        self.lowest, self.highest = float(planes.min()), float(planes.max())
-        foreground = " of the foreground" if classes == 2 and planes.shape[1] == 1 and self.meaning != "classes" else ""
+        self.lowest, self.highest, self.single = float(planes.min()), float(planes.max()), planes.shape[1] == 1
+        foreground = " of the foreground" if classes == 2 and self.single and self.meaning != "classes" else ""
         self.said = (
             f"input {self.entry.port}, {self.entry.said}; output {self.chosen}{why} read as {MEANINGS[self.meaning]}"
             f"{foreground}"
@@ -96,7 +96,7 @@ class OnnxNetwork(Network):
         return Prediction(logits_of(planes, self.meaning, self.classes, where))
 
     def doubts(self) -> list[str]:
-        """What looks wrong in hindsight, a sentence each: logits none of which is negative."""
+        """What looks wrong in hindsight: logits that are probabilities, or never speak for the background."""
         if self.meaning != "logits" or self.lowest < 0:
             return []
         if self.highest <= 1:
@@ -104,6 +104,8 @@ class OnnxNetwork(Network):
                 f"with --onnx-output logits, all outputs {self.chosen} lie in 0..1 ({self.lowest:.4g}.."
                 f"{self.highest:.4g}): are these probabilities? If so, leave out --onnx-output."
             ]
+        if not self.single:
+            return []
         return [
             f"output {self.chosen} is read as logits, but none of its values is below 0 ({self.lowest:.4g}.."
             f"{self.highest:.4g}): are these levels, or is another output the map?"

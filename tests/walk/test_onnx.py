@@ -60,3 +60,9 @@ def test_a_normalisation_that_divides_by_nothing_is_refused(given, sided, run_cl
     for std in (["0", "0", "0"], ["1", "-1", "1"]):
         status, _, err = run_cli("evaluate", "--onnx", sided, *given, "--std", *std)
         assert status == 2 and "std above 0" in err
+
+
+@pytest.mark.parametrize("option", [["--onnx-output", "logits"], ["--onnx-output-name", "x"], ["--std", 1, 1, 1]])
+def test_options_without_effect_are_refused(given, run_cli, tmp_path, option):
+    status, _, err = run_cli("evaluate", "--predictions", tmp_path, "--labels", tmp_path, *option)
+    assert status == 2 and f"{option[0]} says how a file of --onnx is read" in err
