@@ -18,6 +18,9 @@ from segkd.types import InputError
 CLOSE = 16
 """Raw values that lie closer than this are not told apart after JPEG."""
 
+LOSSY = "compressed with loss (as JPEG is)"
+"""What is wrong with masks that `Seen` calls lossy."""
+
 
 def refuse_faults(audit: Audit, pairs: Sequence[Pair], code: LabelCode, classes: Sequence[str]) -> None:
     """Raises one InputError that names every kind of fault, what to do about it, and the first files."""
@@ -133,7 +136,7 @@ def _blurred(audit: Audit, code: LabelCode, lossy: Sequence[str]) -> str | None:
 def _no_jpeg(lossy: Sequence[str], number: int) -> str:
     return (
         "Save the masks from their source as PNG: JPEG changes values, so that pixels beside an edge become other "
-        f"classes. {len(lossy)} of {number} masks are JPEG files: {some(lossy)}."
+        f"classes. {len(lossy)} of {number} masks are {LOSSY}: {some(lossy)}."
     )
 
 
@@ -148,7 +151,7 @@ def _remedy(total: np.ndarray, classes: int, lossy: Sequence[str], number: int) 
         return f"These look like the numbers of {len(values)} classes: name them all in data.classes, or map them."
     if classes == 2 and len(values) > 3 and values[-1] > 128:
         why = (
-            f"{len(lossy)} of {number} masks are JPEG files, which blur 0 and 255"
+            f"{len(lossy)} of {number} masks are {LOSSY}, which blurs 0 and 255"
             if lossy
             else "these look like grey levels"
         )

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from segkd.datasets.colours import Colour, Colours, by_colour, count_colours, listed_colours, pack
+from segkd.datasets.colours import Colour, Colours, by_colour, count_colours, listed_colours, map_to_start_from, pack
 from segkd.datasets.unfit import Unfit
 
 IN_COLOURS = "expected one class value per pixel, found a colour image"
@@ -90,8 +90,8 @@ def one_plane(path: Path, raw: np.ndarray) -> np.ndarray:
     raise Unfit(
         path,
         IN_COLOURS,
-        "Name its colours in data.colours: {class: [r, g, b], ...}, or save it as an indexed or grey image whose "
-        "values are the classes",
+        f"Name its colours, for example data.colours: {{{map_to_start_from(found, ())}}}, with these names in "
+        "data.classes, or save it as an indexed or grey image whose values are the classes",
         listed_colours(found, 8),
         found,
     )

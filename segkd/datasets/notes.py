@@ -14,6 +14,9 @@ from segkd.datasets.unfit import some
 FEW_LEVELS = 0.25
 """Share of the 256 levels below which images are said to be nearly black or flat."""
 
+MOST = 0.9
+"""Share of the images of more than 8 bits that must be so: a few dark ones are dark."""
+
 OFTEN = 0.1
 """Share of the masks with a class, of more than two, that may lose it without a word."""
 
@@ -66,20 +69,25 @@ def _range(seen: Sequence[Seen]) -> tuple[float, float]:
 
 def _values(images: Mapping[str, Seen]) -> str:
     deep = {path: seen for path, seen in images.items() if seen.values is not None}
-    if not deep:
+    flat = {path: seen for path, seen in deep.items() if _share_of_scale(seen) < FEW_LEVELS}
+    if not flat or len(flat) < MOST * len(deep):
         return ""
-    (low, high), (black, white) = _range(list(deep.values())), next(iter(deep.values())).scale
-    used = (min(high, white) - max(low, black)) / (white - black)
-    if used >= FEW_LEVELS:
-        return ""
+    (low, high), (black, white) = _range(list(flat.values())), next(iter(flat.values())).scale
+    levels = max(1, round(255 * max(_share_of_scale(seen) for seen in flat.values())))
     top = next((2**bits - 1 for bits in (8, 10, 12, 14, 16) if high < 2**bits), high)
     whole = low >= 0 and float(high).is_integer()
     advice = f"[0, {top}]" if whole else f"[{low:.6g}, {high:.6g}]"
     return (
-        f"{len(deep)} of {len(images)} images use the values {low:.6g}..{high:.6g} and are read as "
-        f"{black:g}..{white:g} ({some(list(deep))}): the network sees {max(1, round(255 * used))} of 255 grey "
-        f"levels, nearly nothing. Write data.range: {advice}, the values that become black and white."
+        f"{len(flat)} of {len(images)} images use the values {low:.6g}..{high:.6g} and are read as "
+        f"{black:g}..{white:g} ({some(list(flat))}): the network sees {levels} of 255 grey levels, nearly nothing. Write "
+        f"data.range: {advice}, the values that become black and white."
     )
+
+
+def _share_of_scale(seen: Seen) -> float:
+    """Which part of the values from black to white an image uses, 0..1."""
+    (low, high), (black, white) = seen.values or seen.scale, seen.scale
+    return max(0.0, min(high, white) - max(low, black)) / (white - black)
 
 
 def _orientations(undecided: Sequence[str], number: int) -> str:

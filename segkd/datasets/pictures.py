@@ -1,8 +1,10 @@
 """One picture file read: an image as RGB, a mask as raw whole numbers, and what else the file tells."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from jaxtyping import UInt8
@@ -18,6 +20,8 @@ from segkd.types import InputError
 
 # Pillow's own limit is a Python warning first and an error without a remedy later: `How.max_megapixels` stands for it
 Image.MAX_IMAGE_PIXELS = None
+# nor are its warnings of damaged files for the console: what cannot be read is said in a sentence
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ class Seen:
 
     Attributes:
         tag: its EXIF orientation, 1 to 8.
-        lossy: it is a JPEG.
+        lossy: it is compressed with loss, as JPEG is.
         values: smallest and largest value of an image that is not read as plain 8 bits.
         scale: the values that became 0 and 255 there.
         left_out: what was not read, in a few words each.
@@ -151,13 +155,10 @@ class _Opened:
     picture: Image.Image
     format: str
     tag: int
+    lossy: bool
     left_out: tuple[str, ...]
     values: np.ndarray | None
     """uint16 [h w c], where the picture has no more than their high bytes."""
-
-    @property
-    def lossy(self) -> bool:
-        return self.format in ("JPEG", "MPO")
 
 
 def _open(path: Path, how: How) -> _Opened:
@@ -167,16 +168,26 @@ def _open(path: Path, how: How) -> _Opened:
         # not by its name: Pillow 13 maps plain TIFFs into memory then, and misreads those with an orientation of 5 to 8
         with path.open("rb") as file, Image.open(file) as picture:
             refuse_large(path, picture.size, how)
-            deep, kind = is_deep(picture), picture.format or ""
+            deep, kind, lossy = is_deep(picture), picture.format or "", _is_lossy(picture, file)
             # the second picture of a photo (MPO) is a preview or a gain map: nobody misses it
             pages = 1 if kind in ("JPEG", "MPO") else getattr(picture, "n_frames", 1)
             loaded, tag = _turned(picture, how.exif)
     except InputError:
         raise
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, MemoryError) as error:
+    except Exception as error:  # damaged bytes can raise anything
         raise _unreadable(path, error) from error
     left_out = ("pages after the first",) if pages > 1 else ()
-    return _Opened(loaded, kind, tag, left_out, read_deep(path, tag, how.exif) if deep else None)
+    return _Opened(loaded, kind, tag, lossy, left_out, read_deep(path, tag, how.exif) if deep else None)
+
+
+def _is_lossy(picture: Image.Image, file: IO[bytes]) -> bool:
+    if picture.format != "WEBP":
+        return picture.format in ("JPEG", "MPO", "AVIF")
+    place = file.tell()
+    file.seek(0)
+    head = file.read(4096)
+    file.seek(place)
+    return b"VP8L" not in head  # the chunk of lossless pixels
 
 
 def _turned(picture: Image.Image, exif: bool) -> tuple[Image.Image, int]:

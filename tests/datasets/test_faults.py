@@ -164,7 +164,11 @@ def blob(high):
 def test_0_255_masks_in_jpeg_are_advised_a_threshold_first_in_one_line(make_jpeg):
     text = report([make_jpeg("a", blob(255)), make_jpeg("b", blob(255))], 2)
     assert text.startswith("the data cannot be used as they are. Write `data.threshold: 128`")
-    assert "2 of 2 masks are JPEG files, which blur 0 and 255" in text and "\n" not in text and len(text) < 900
+    assert (
+        "2 of 2 masks are compressed with loss (as JPEG is), which blurs 0 and 255" in text
+        and "\n" not in text
+        and len(text) < 900
+    )
 
 
 @pytest.mark.parametrize("high, classes", [(1, 2), (2, 3), (40, 3)])

@@ -138,8 +138,16 @@ def test_a_large_array_is_refused_by_its_head(tmp_path):
         read_mask(tmp_path / "a.npy", How(max_megapixels=1e-5))
 
 
-def test_a_jpeg_is_known_as_lossy(tmp_path):
-    assert (
-        view_mask(save(tmp_path / "a.jpg", SQUARE))[1].lossy
-        and not view_mask(save(tmp_path / "a.png", SQUARE))[1].lossy
-    )
+@pytest.mark.parametrize("name", ["a.jpg", "a.webp", "a.avif"])
+def test_loss_is_known_by_the_format(tmp_path, name):
+    Image.fromarray(SQUARE).convert("RGB").save(tmp_path / name, quality=95)
+    assert view_mask(tmp_path / name)[1].lossy
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.webp", "a.tif", "a.bmp"])
+def test_files_without_loss_are_known_too(tmp_path, name):
+    options = {"lossless": True, "exif": Image.Exif()} if name == "a.webp" else {}
+    Image.fromarray(SQUARE).convert("RGB").save(tmp_path / name, **options)
+    raw, seen = view_mask(tmp_path / name)
+    np.testing.assert_array_equal(raw, SQUARE)
+    assert not seen.lossy

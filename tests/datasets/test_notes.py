@@ -76,6 +76,13 @@ def test_images_that_fill_their_scale_are_not_warned_of_but_their_range_is_told(
     assert values_in_use(Audit()) == ""
 
 
+def test_one_bright_file_does_not_hide_a_folder_of_black_ones(notes, reading):
+    dark, bright = Seen(values=(0.0, 4000.0), scale=(0.0, 65535.0)), Seen(values=(0.0, 65535.0), scale=(0.0, 65535.0))
+    readings = [reading(f"a{i:02d}", seen_image=bright if i == 7 else dark) for i in range(12)]
+    (note,) = notes({"train": readings})
+    assert note.startswith("11 of 12 images use the values 0..4000") and "data.range: [0, 4095]" in note
+
+
 def test_undecided_orientations_are_counted(notes, reading):
     (note,) = notes({"train": [reading("a", undecided=True), reading("b")], "val": [reading("c", undecided=True)]})
     assert note.startswith("2 of 3 images have an EXIF orientation that their masks do not have")
