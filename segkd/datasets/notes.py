@@ -79,8 +79,8 @@ def _values(images: Mapping[str, Seen]) -> str:
     advice = f"[0, {top}]" if whole else f"[{low:.6g}, {high:.6g}]"
     return (
         f"{len(flat)} of {len(images)} images use the values {low:.6g}..{high:.6g} and are read as "
-        f"{black:g}..{white:g} ({some(list(flat))}): the network sees {levels} of 255 grey levels, nearly nothing. Write "
-        f"data.range: {advice}, the values that become black and white."
+        f"{black:g}..{white:g} ({some(list(flat))}): the network sees {levels} of 255 grey levels, nearly nothing. "
+        f"Write data.range: {advice}, the values that become black and white."
     )
 
 
