@@ -82,6 +82,8 @@ def besiege(unbroken: Unbroken, options: argparse.Namespace) -> Iterator[Tally]:
                 if sys.stderr.isatty():
                     print(f"\r{name}: {number}/{len(found)}", end="\033[K", file=sys.stderr, flush=True)
         tally.seconds = time.monotonic() - since
+        held = f"{tally.count('held')} of {len(tally.trials) - tally.count('skipped')} held"
+        print(f"\r{name}: {held}, {tally.seconds:.0f} s", file=sys.stderr, flush=True)
         yield tally
 
 

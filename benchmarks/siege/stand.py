@@ -1,5 +1,6 @@
 """Commands of segkd in forked children: everything is imported once, and a command then starts in milliseconds."""
 
+import gc
 import importlib
 import os
 import resource
@@ -35,6 +36,8 @@ def prepare() -> None:
     torch.set_num_threads(1)
     for name in IMPORTED:
         importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # what is never collected is never written to: children share it
 
 
 @dataclass(frozen=True)
