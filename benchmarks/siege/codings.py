@@ -35,6 +35,11 @@ def _palette(values: np.ndarray, colours: np.ndarray) -> Image.Image:
     return picture
 
 
+def _white_first(values: np.ndarray, classes: int) -> Image.Image:
+    """What quantising a grey picture gives: every viewer shows the object white, its index is 0."""
+    return _palette(1 - values if classes == 2 else values, GREYS[[255, 0, 128, 64]])
+
+
 def _alpha(path: Path, classes: int, i: int) -> Image.Image:
     shape = Image.fromarray(raw(path) if classes == 2 else raw(path) * np.uint8(60))
     return Image.merge("LA", (Image.new("L", shape.size, 255), shape))
@@ -77,7 +82,7 @@ CODINGS: dict[str, Coding] = {
     "alpha alone": lambda t, p, k, i: _png(t, _alpha(p, k, i)),
     "palette, colours": lambda t, p, k, i: _png(t, _palette(number(p, k), COLOURS)),
     "palette, black and white": lambda t, p, k, i: _png(t, _palette(number(p, k), GREYS[[0, 255, 128, 64]])),
-    "palette, white and black": lambda t, p, k, i: _png(t, _palette(number(p, k), GREYS[[255, 0, 128, 64]])),
+    "palette, white first": lambda t, p, k, i: _png(t, _white_first(number(p, k), k)),
     "palettes that differ": lambda t, p, k, i: _png(t, _palette(number(p, k), COLOURS[[0, *np.roll([1, 2, 3], i)]])),
     "RGB colours": lambda t, p, k, i: _png(t, Image.fromarray(COLOURS[number(p, k)])),
     "16 bit, the same values": lambda t, p, k, i: _cv(t, raw(p).astype(np.uint16), "png"),
