@@ -1,6 +1,5 @@
 """One cell in a process of its own: train, or go on training, then score; `python -m segkd.ablation.cell FOLDER`."""
 
-import json
 import os
 import resource
 import signal
@@ -10,8 +9,9 @@ import time
 import traceback
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from segkd.disk import dump_json, read_json, write_whole
 from segkd.types import InputError
 
 STOPPED = 75
@@ -38,9 +38,9 @@ class State:
         started: when the running session began, in seconds since 1970.
     """
 
-    identity: dict[str, Any]
+    identity: dict[str, dict[str, Any]]
     splits: list[str]
-    status: str = "waiting"
+    status: Literal["waiting", "running", "done", "failed"] = "waiting"
     why: str = ""
     scores: dict[str, dict[str, float | None]] = field(default_factory=dict)
     seconds: float = 0.0
@@ -56,17 +56,15 @@ class State:
 def read_state(folder: Path) -> State | None:
     """The state of a cell, or None when there is none to read."""
     try:
-        return State(**json.loads((folder / "cell.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        state: State = read_json(folder / "cell.json", State, "the state of a cell")
+    except InputError:
         return None
+    return state
 
 
 def write_state(folder: Path, state: State) -> None:
     """Writes `cell.json` whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / "cell.json.part"
-    part.write_text(json.dumps(asdict(state), indent=1), encoding="utf-8")
-    os.replace(part, folder / "cell.json")
+    write_whole(folder / "cell.json", dump_json(asdict(state), indent=1))
 
 
 def run_cell(folder: Path) -> int:
@@ -114,18 +112,25 @@ def _train_and_score(folder: Path, state: State) -> bool:
     from segkd.experiment.scoring import score_student
     from segkd.experiment.settings import instantiate, parse, training_parser
     from segkd.experiment.training import make_accelerator, run_training
-    from segkd.models.store import load_model
+    from segkd.models.store import load_model, read_card
 
     run = folder / "run"
     resume = (run / "config.yaml").is_file()
     parser = training_parser()
-    config = parse(parser, ["--config", str(run / "config.yaml" if resume else folder / "config.yaml")])
+    # what the grid wrote from its plan, which is the user's word; what lies in the run must be the same to go on
+    config = parse(parser, ["--config", str(folder / "config.yaml")])
     outcome = run_training(parser, config, run, resume=resume, overfit=False)
     _describe(run, state)
     if outcome.how.startswith("SIG"):
         return True
     accelerator = make_accelerator(config.engine)
-    model, data = load_model(run, str(accelerator.device)), instantiate(parser, Namespace(data=config.data)).data
+    named = read_card(run)
+    own = (named.class_path, named.init_args.get("network")) == (
+        config.model.class_path,
+        config.model.init_args.get("network"),
+    )
+    model = load_model(run, str(accelerator.device), trust=own)
+    data = instantiate(parser, Namespace(data=config.data)).data
     for split in state.splits:
         scores = score_student(model, data, split, accelerator, config.evaluation.threshold).scores()
         state.scores[split] = {name: number(value) for name, value in scores.items()}
@@ -136,9 +141,10 @@ def _describe(run: Path, state: State) -> None:
     from segkd.engine.record import read_lines
     from segkd.experiment.folder import read_environment
 
-    environment = read_environment(run)[-1]
-    state.commit = environment["commit"]
-    state.parameters, state.macs = environment["complexity"]["parameters"], environment["complexity"]["macs"]
+    environment = (read_environment(run) or [{}])[-1]
+    state.commit = str(environment.get("commit", ""))
+    cost = environment.get("complexity")
+    state.parameters, state.macs = (int(cost[name]) for name in ("parameters", "macs")) if cost else (0, 0)
     state.steps = max((line["step"] for line in read_lines(run / "metrics.jsonl")), default=0)
 
 

@@ -12,6 +12,7 @@ from segkd.ablation.resolve import Place, resolve
 from segkd.ablation.rows import read_rows
 from segkd.ablation.runner import Run, default_processes, take_stock
 from segkd.ablation.sources import gather
+from segkd.experiment.commands import TRUST
 from segkd.experiment.console import make_console, ticking
 from segkd.experiment.layers import found_layer
 from segkd.experiment.settings import parse
@@ -71,10 +72,11 @@ def compare(arguments: list[str]) -> int:
     parser.add_argument("--split", choices=["val", "test"], default=None, help="default: test of cells, val of runs")
     parser.add_argument("--scores", type=list[str], default=None, help="e.g. [miou_image,f_mean]; default: by classes")
     parser.add_argument("--baseline", type=str, default=None, help="the arm the others are compared with; the first")
+    parser.add_argument("--trust", action="store_true", help=f"where a run is scored now: {TRUST}")
     parser.add_argument("--out", type=str, default=None, metavar="DIR", help="for tables, plots and cells.csv")
     config = parse(parser, arguments)
     console = make_console(True)
-    rows, apart = gather(config.sources, config.split)
+    rows, apart = gather(config.sources, config.split, config.trust)
     for line in apart:
         console.print(line, markup=False)
     report(rows, config, None if config.out is None else Path(config.out), console)

@@ -11,6 +11,7 @@ from rich.console import Console
 from segkd.ablation.rows import SCORES, Row, write_rows
 from segkd.ablation.statistics import Comparison, compare
 from segkd.ablation.tables import arm_table, dataset_table, to_latex, to_markdown, to_rich
+from segkd.disk import write_whole
 from segkd.types import InputError
 
 PREFERRED = (("miou_image", "f_mean"), ("miou_dataset",))
@@ -49,13 +50,8 @@ def _defined(rows: Sequence[Row]) -> list[str]:
 def _write(out: Path, rows: Sequence[Row], comparisons: Sequence[Comparison], tables: Sequence[Any]) -> None:
     from segkd.ablation.plots import write_plots
 
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        write_rows(out / "cells.csv", rows)
-        (out / "table.md").write_text("\n".join(map(to_markdown, tables)), encoding="utf-8")
-        latex = [to_latex(table, f"tab:{i}") for i, table in enumerate(tables)]
-        (out / "table.tex").write_text("\n".join(latex), encoding="utf-8")
-        for comparison in comparisons:
-            write_plots(comparison, out)
-    except OSError as error:
-        raise InputError(f"--out {out}: cannot write there: {error}.") from error
+    write_rows(out / "cells.csv", rows)
+    write_whole(out / "table.md", "\n".join(map(to_markdown, tables)))
+    write_whole(out / "table.tex", "\n".join(to_latex(table, f"tab:{i}") for i, table in enumerate(tables)))
+    for comparison in comparisons:
+        write_plots(comparison, out)

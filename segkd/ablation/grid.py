@@ -1,8 +1,8 @@
 """A grid from its plan to its cells: said, run, tuned, collected."""
 
 import csv
+import io
 import math
-import os
 import signal
 from collections import Counter
 from collections.abc import Sequence
@@ -18,6 +18,7 @@ from segkd.ablation.progress import Watcher
 from segkd.ablation.resolve import Cell
 from segkd.ablation.rows import SCORES, Row, write_rows
 from segkd.ablation.runner import Engine, LocalEngine, RayEngine, Run, Task, run_tasks, take_stock
+from segkd.disk import write_whole
 from segkd.types import InputError
 
 COSTS = ("arm", "dataset", "seed", "status", "steps", "seconds", "cpu_seconds", "peak_memory_gb", "parameters", "macs",
@@ -140,10 +141,9 @@ def write_cells(out: Path, tasks: Sequence[Task]) -> list[Row]:
     """Brings `cells.csv` and `costs.csv` up to date."""
     rows, costs = collect(tasks)
     write_rows(out / "cells.csv", rows)
-    part = out / "costs.csv.part"
-    with part.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows([COSTS, *costs])
-    os.replace(part, out / "costs.csv")
+    file = io.StringIO()
+    csv.writer(file, lineterminator="\n").writerows([COSTS, *costs])
+    write_whole(out / "costs.csv", file.getvalue())
     return rows
 
 

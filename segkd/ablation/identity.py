@@ -6,9 +6,8 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from segkd.datasets.data import Data, splits_of
+from segkd.disk import load_yaml
 from segkd.experiment.folder import flat
 
 WITHOUT_EFFECT = frozenset({
@@ -23,7 +22,11 @@ TRAINED_BY = ("types", "datasets", "frequency", "models", "losses", "distill", "
 
 def plain_config(text: str) -> dict[str, Any]:
     """A resolved configuration as dotted key -> leaf, without what has no effect on the result."""
-    return {key: leaf for key, leaf in flat(yaml.safe_load(text)).items() if key not in WITHOUT_EFFECT}
+    return {
+        key: leaf
+        for key, leaf in flat(load_yaml(text, "expected a configuration as YAML")).items()
+        if key not in WITHOUT_EFFECT
+    }
 
 
 def data_digests(data: Data) -> dict[str, dict[str, Any]]:
@@ -94,8 +97,8 @@ def _sentence(what: str, key: str, then: Any, now: Any) -> str:
     return f"the code of {key} {'is new' if then is None else 'is gone' if now is None else 'changed'}"
 
 
-def _pairs(split: dict[str, Any] | None) -> str:
-    return "none" if split is None else f"{split['pairs']} pairs"
+def _pairs(split: Any) -> str:
+    return f"{split['pairs']} pairs" if isinstance(split, dict) and "pairs" in split else "none"
 
 
 def _room(path: Path) -> str:

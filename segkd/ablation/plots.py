@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import matplotlib
@@ -19,6 +20,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextToPath
 
 from segkd.ablation.statistics import Comparison, Gain, Ranks
+from segkd.disk import write_whole
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#777777")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
@@ -284,10 +286,9 @@ def _blank(height: float) -> tuple[Figure, Axes]:
 
 
 def _save(figure: Figure, folder: Path, name: str) -> tuple[Path, Path]:
-    folder.mkdir(parents=True, exist_ok=True)
     png, svg = folder / f"{name}.png", folder / f"{name}.svg"
     # text stays text in the SVG, and the same comparison gives the same file
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "segkd"}):
-        figure.savefig(png, dpi=200)
-        figure.savefig(svg, metadata={"Date": None})
+        write_whole(png, partial(figure.savefig, dpi=200, format="png"))
+        write_whole(svg, partial(figure.savefig, format="svg", metadata={"Date": None}))
     return png, svg

@@ -130,9 +130,11 @@ def last_step(path: Path) -> tuple[int, str]:
     for line in reversed(lines):
         try:
             found = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
-        return found["step"], f"loss {found['loss']:.4f}" if "loss" in found else ""
+        step, loss = (found.get("step"), found.get("loss")) if isinstance(found, dict) else (None, None)
+        if isinstance(step, int):
+            return step, f"loss {loss:.4f}" if isinstance(loss, float) else ""
     return 0, ""
 
 

@@ -1,16 +1,20 @@
 """One row per cell and split, as CSV: what every table, test and plot of a comparison is made from."""
 
 import csv
+import io
 import math
-import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from segkd.disk import read_text, write_whole
 from segkd.types import InputError
 
 SCORES = ("f_mean", "f_max", "f_adaptive", "miou_image", "miou_dataset", "iou_fg_image", "mae")
 """Scores of a row, in the order of the columns; one that its data set does not define (f_mean of 11 classes) is NaN."""
+
+SLACK = 1e-6
+"""Rounding by which a score may lie beyond 0..1."""
 
 COLUMNS = ("arm", "dataset", "seed", "split", *SCORES, "steps", "images", "seconds", "commit")
 
@@ -49,32 +53,38 @@ class Row:
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
     """Writes a CSV file whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    with part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for row in rows:
-            scores = ["" if math.isnan(row.scores[name]) else repr(float(row.scores[name])) for name in SCORES]
-            cost = [row.steps, row.images, f"{row.seconds:.1f}", row.commit]
-            writer.writerow([row.arm, row.dataset, row.seed, row.split, *scores, *cost])
-    os.replace(part, path)
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in rows:
+        scores = ["" if math.isnan(row.scores[name]) else repr(float(row.scores[name])) for name in SCORES]
+        cost = [row.steps, row.images, f"{row.seconds:.1f}", row.commit]
+        writer.writerow([row.arm, row.dataset, row.seed, row.split, *scores, *cost])
+    write_whole(path, file.getvalue())
 
 
 def read_rows(path: Path) -> list[Row]:
     """The rows of a CSV file.
 
     Raises:
-        InputError: it is missing, lacks a column, or holds something that is no number; names the line.
+        InputError: it is missing, lacks a column, or holds something that is no number or no score; names the line.
     """
+    reader = csv.DictReader(io.StringIO(read_text(path, "a CSV file of cells"), newline=""))
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
-            if missing:
-                raise InputError(f"{path}: expected the columns {','.join(COLUMNS)}; missing: {', '.join(missing)}.")
-            return [_row(path, reader.line_num, line) for line in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+        if missing:
+            raise InputError(f"{path}: expected the columns {','.join(COLUMNS)}; missing: {', '.join(missing)}.")
+        return [_row(path, reader.line_num, line) for line in reader]
+    except csv.Error as error:
         raise InputError(f"{path}: expected a CSV file of cells, found: {error}.") from error
+
+
+def refuse_wild(scores: Mapping[str, float], where: str) -> None:
+    """Raises InputError for a score beyond 0..1; NaN is one that is not defined."""
+    for name, value in scores.items():
+        if not (math.isnan(value) or -SLACK <= value <= 1 + SLACK):
+            hint = " In per cent? Divide by 100." if 1 < value <= 100 else ""
+            raise InputError(f"{where}: {name}: expected a share, 0..1, found {value:.6g}.{hint}")
 
 
 def _row(path: Path, number: int, line: dict[str, str]) -> Row:
@@ -83,10 +93,15 @@ def _row(path: Path, number: int, line: dict[str, str]) -> Row:
     try:
         scores = {name: float(line[name]) if line[name] else math.nan for name in SCORES}
         steps, images, seconds = int(line["steps"]), int(line["images"]), float(line["seconds"])
+        refuse_wild(scores, f"{path}, line {number}")
+        if not (steps >= 0 and images >= 0 and 0 <= seconds < math.inf):
+            raise InputError(f"{path}, line {number}: expected steps, images and seconds of 0 or more.")
         return Row(
             line["arm"], line["dataset"], int(line["seed"]), line["split"], scores, steps, images, seconds,
             line["commit"],
         )  # fmt: skip
+    except InputError:
+        raise
     except (TypeError, ValueError) as error:
         raise InputError(
             f"{path}, line {number}: expected numbers after arm, dataset, seed, found: {error}."

@@ -16,6 +16,7 @@ from segkd.ablation.cell import STOPPED, State, read_state, write_state
 from segkd.ablation.identity import differences
 from segkd.ablation.progress import Watcher
 from segkd.ablation.resolve import Cell
+from segkd.disk import write_whole
 from segkd.engine.signals import interruption
 from segkd.types import InputError
 
@@ -164,10 +165,11 @@ def spawn(folder: Path, threads: int, device: str | None = None, home: str | Non
     if device is not None:
         environment["CUDA_VISIBLE_DEVICES"] = device
     package = str(Path(__file__).parent.parent.parent)  # what we run is what cells run, installed or not
-    environment["PYTHONPATH"] = os.pathsep.join([package, home or os.getcwd(), environment.get("PYTHONPATH", "")])
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [package, environment.get("PYTHONPATH")]))
     with (folder / "log.txt").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "segkd.ablation.cell", str(folder)],
+            # -P: the working directory, where the plan's own classes may lie, comes last (`models.trust.seek_beside`)
+            [sys.executable, "-P", "-m", "segkd.ablation.cell", str(folder.absolute())],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -208,7 +210,7 @@ def _task(cell: Cell, folder: Path, splits: list[str], keep_code: bool) -> Task:
     state = read_state(folder)
     if state is None:
         return Task(cell, folder, True, "new", stale=folder.exists())
-    now = cell.identity | ({"code": state.identity["code"]} if keep_code else {})
+    now = cell.identity | ({"code": state.identity.get("code", {})} if keep_code else {})
     changed = differences(state.identity, now)
     if changed:
         more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
@@ -233,7 +235,7 @@ def prepare(task: Task, out: Path, splits: list[str]) -> None:
     state.splits, state.status = splits, "waiting"
     state.why = "" if task.why == "new" else task.why
     write_state(task.folder, state)
-    (task.folder / "config.yaml").write_text(task.cell.config, encoding="utf-8")
+    write_whole(task.folder / "config.yaml", task.cell.config)
 
 
 def run_tasks(tasks: list[Task], engine: Engine, slots: int, out: Path, watcher: Watcher) -> str:

@@ -1,17 +1,18 @@
 """Runs, grids, CSV files and scores.json as rows of a comparison; what was scored differently is refused."""
 
-import json
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jsonargparse import Namespace
 
 from segkd.ablation.identity import plain_config
-from segkd.ablation.rows import SCORES, Row, read_rows
+from segkd.ablation.rows import SCORES, Row, read_rows, refuse_wild
+from segkd.disk import read_json, read_text
 from segkd.engine.record import read_lines
+from segkd.experiment.classes import refuse_foreign
 from segkd.experiment.folder import checkpoint_of, flat, read_environment
 from segkd.experiment.layers import read_layer
 from segkd.experiment.scoring import score_student
@@ -22,7 +23,24 @@ from segkd.models.store import load_model, read_card
 from segkd.types import InputError
 
 
-def gather(sources: Sequence[str], split: str | None) -> tuple[list[Row], list[str]]:
+@dataclass(frozen=True)
+class Scores:
+    """What a comparison needs of a scores.json, by the names it has there; a score that is not defined is None."""
+
+    fingerprint: dict[str, Any]
+    dataset: str
+    split: Literal["train", "val", "test"] | None = None
+    n_images: int | None = None
+    f_mean: float | None = None
+    f_max: float | None = None
+    f_adaptive: float | None = None
+    miou_image: float | None = None
+    miou_dataset: float | None = None
+    iou_fg_image: float | None = None
+    mae: float | None = None
+
+
+def gather(sources: Sequence[str], split: str | None, trust: bool = False) -> tuple[list[Row], list[str]]:
     """Rows of all sources, and sentences on what tells the arms apart that are made of runs.
 
     A source is a CSV file of cells, the folder of a grid, a scores.json of `segkd evaluate`, or a run folder. Runs
@@ -31,6 +49,7 @@ def gather(sources: Sequence[str], split: str | None) -> tuple[list[Row], list[s
     Args:
         sources: paths.
         split: the split to score runs on; if None, that of the first scores.json, or else val.
+        trust: whether runs that are scored now may name classes that are not segkd's own.
 
     Raises:
         InputError: a source is none of these, or scores were made by different rules.
@@ -56,7 +75,7 @@ def gather(sources: Sequence[str], split: str | None) -> tuple[list[Row], list[s
     split = split or next((row.split for row in rows[::-1] if judged), "val")
     methods = {run: _method(run) for run in runs}
     names = arm_names(methods)
-    rows += [replace(_row_of(run, split), arm=names[run]) for run in runs]
+    rows += [replace(_row_of(run, split, trust), arm=names[run]) for run in runs]
     return rows, [*_uneven(judged), *what_differs({names[run]: methods[run] for run in runs})]
 
 
@@ -96,31 +115,40 @@ def _beginning(names: Sequence[str]) -> str:
 
 def _method(run: Path) -> dict[str, Any]:
     """The configuration of a run without its seed and its data, but with what shapes the data's batches."""
-    config = plain_config((run / "config.yaml").read_text(encoding="utf-8"))
+    read_layer(run / "config.yaml")  # names the file when it is none
+    config = plain_config(read_text(run / "config.yaml", "a configuration"))
     shaping = ("data.size", "data.batch_size", "data.augment")
     return {k: v for k, v in config.items() if k != "seed" and (not k.startswith("data.") or k.startswith(shaping))}
 
 
-def _row_of(run: Path, split: str) -> Row:
+def _row_of(run: Path, split: str, trust: bool) -> Row:
     """The row of one run; val as it was scored in training, other splits are scored now."""
     config = flat(read_layer(run / "config.yaml"))
     lines = read_lines(run / "metrics.jsonl")
     steps = max((line["step"] for line in lines), default=0)
     sessions = read_environment(run)
     processes = sessions[-1].get("processes", 1) if sessions else 1
-    images = steps * config["data.batch_size"] * config["engine.accumulate"] * processes
-    scores = _val_scores(run) if split == "val" else _scored_now(run, split)
+    sizes = [config.get("data.batch_size"), config.get("engine.accumulate", 1), processes, config.get("seed", 0)]
+    if not all(isinstance(size, int) for size in sizes):
+        raise InputError(
+            f"{run}: expected whole numbers for data.batch_size, engine.accumulate and seed in config.yaml, and for "
+            f"processes in environment.json, found {sizes}. Restore the run's own files."
+        )
+    images = steps * sizes[0] * sizes[1] * sizes[2]
+    given = _val_scores(run) if split == "val" else _scored_now(run, split, trust)
+    scores = {name: math.nan if given.get(name) is None else float(given[name]) for name in SCORES}
+    refuse_wild(scores, str(run))
     root = config.get("data.root")
     return Row(
         arm="",
-        dataset=Path(root).name if root else "embedded",
-        seed=config["seed"],
+        dataset=Path(str(root)).name if root else "embedded",
+        seed=sizes[3],
         split=split,
-        scores={name: math.nan if scores.get(name) is None else float(scores[name]) for name in SCORES},
+        scores=scores,
         steps=steps,
         images=images,
-        seconds=sum(session.get("seconds") or 0.0 for session in sessions),
-        commit=sessions[-1].get("commit", "") if sessions else "",
+        seconds=sum(s for session in sessions if isinstance(s := session.get("seconds"), int | float)),
+        commit=str(sessions[-1].get("commit", "")) if sessions else "",
     )
 
 
@@ -131,12 +159,14 @@ def _val_scores(run: Path) -> dict[str, Any]:
     return read_card(run).scores
 
 
-def _scored_now(run: Path, split: str) -> dict[str, Any]:
-    parser = training_parser()
-    config = parse(parser, ["--config", str(run / "config.yaml")])
+def _scored_now(run: Path, split: str, trust: bool) -> dict[str, Any]:
+    parser, own = training_parser(), run / "config.yaml"
+    if not trust:
+        refuse_foreign(read_layer(own), str(own))
+    config = parse(parser, ["--config", str(own)])
     accelerator = make_accelerator(config.engine)
     data = instantiate(parser, Namespace(data=config.data)).data
-    model = load_model(run, str(accelerator.device))
+    model = load_model(run, str(accelerator.device), trust)
     return score_student(model, data, split, accelerator, config.evaluation.threshold).scores()
 
 
@@ -148,16 +178,8 @@ def _source(name: str) -> Path:
 
 
 def _read_scores(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: expected a scores.json of segkd evaluate, found: {error}.") from error
-    good = isinstance(content, dict) and isinstance(content.get("fingerprint"), dict)
-    if not good or not isinstance(content.get("dataset"), str):
-        raise InputError(f"{path}: expected a scores.json of segkd evaluate, found no fingerprint and dataset in it.")
-    wrong = [name for name in SCORES if not isinstance(content.get(name), int | float | None)]
-    if wrong:
-        raise InputError(f"{path}: expected a number for {wrong[0]}, found {content[wrong[0]]!r}.")
+    content = asdict(read_json(path, Scores, "a scores.json of segkd evaluate"))
+    refuse_wild({name: v for name in SCORES if (v := content.get(name)) is not None}, str(path))
     return content
 
 
@@ -188,9 +210,15 @@ def _refuse_other_rules(judged: dict[Path, dict[str, Any]], runs: Sequence[Path]
 
 def _fingerprint(run: Path) -> dict[str, Any]:
     config = flat(read_layer(run / "config.yaml"))
-    several = len(config.get("data.classes", [])) > 2
-    threshold = None if several else config.get("evaluation.threshold", 0.5)
-    return fingerprint(PLAIN, threshold, config.get("data.ignore") or ())
+    try:
+        several = len(config.get("data.classes", [])) > 2
+        threshold = None if several else float(config.get("evaluation.threshold", 0.5))
+        return fingerprint(PLAIN, threshold, config.get("data.ignore") or ())
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{run / 'config.yaml'}: expected data.classes, data.ignore and evaluation.threshold as segkd train writes "
+            f"them, found: {error}. Restore the file."
+        ) from error
 
 
 def _row_of_scores(path: Path, content: dict[str, Any]) -> Row:

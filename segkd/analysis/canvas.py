@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from segkd.analysis.summary import Curve, Group
+from segkd.disk import write_whole
 from segkd.frequency.rings import EDGES
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#777777")
@@ -86,11 +88,11 @@ def canvas(height: float, width: float = WIDTH) -> Figure:
 
 def save(figure: Figure, folder: Path, name: str) -> Path:
     """Writes `name`.png and `name`.svg; the path of the PNG."""
-    folder.mkdir(parents=True, exist_ok=True)
     png = folder / f"{name}.png"
-    figure.savefig(png, facecolor="white")
+    write_whole(png, partial(figure.savefig, format="png", facecolor="white"))
     figure.set_layout_engine("none")  # what fits once fits twice: to lay out anew takes seconds
-    figure.savefig(folder / f"{name}.svg", facecolor="white", metadata={"Date": None})
+    draw = partial(figure.savefig, format="svg", facecolor="white", metadata={"Date": None})
+    write_whole(folder / f"{name}.svg", draw)
     return png
 
 

@@ -1,12 +1,15 @@
 """How the output error of each band fell while a run trained: read from metrics.jsonl, no network needed."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from segkd.analysis.evidence import Learning
 from segkd.engine.record import read_lines
+from segkd.types import InputError
 
 LEARNED = 0.05
 """A band whose error never falls this far below 1 was not learned: when it did so means nothing."""
@@ -18,16 +21,39 @@ def read_learning(run: Path) -> Learning | None:
     spectra = [line for line in lines if line.get("kind") == "spectrum"]
     if not spectra:
         return None
-    errors = np.array([[np.nan if e is None else e for e in line["errors"]] for line in spectra], float)
+    path = run / "metrics.jsonl"
+    errors = arrays_of(spectra, "errors", 1, path)
+    arrays_of(spectra, "epoch", 0, path)
     tables = [line for line in lines if "log2_step_rings" in line]
     epoch_of = {line["step"]: float(line["epoch"]) for line in spectra}
     tables = [line for line in tables if line["step"] in epoch_of]
     return Learning(
         np.array([float(line["epoch"]) for line in spectra]),
         errors,
-        np.array([line["log2_step_rings"] for line in tables], float) if tables else None,
+        arrays_of(tables, "log2_step_rings", 2, path) if tables else None,
         np.array([epoch_of[line["step"]] for line in tables]) if tables else None,
     )
+
+
+def arrays_of(lines: Sequence[Mapping[str, Any]], key: str, dimensions: int, path: Path) -> np.ndarray:
+    """What all `lines` of a record hold under `key`, as one array of float64 with a row per line; null is NaN.
+
+    Raises:
+        InputError: a line has no such numbers, or others of another shape; names the file and the step.
+    """
+    found: list[np.ndarray] = []
+    for line in lines:
+        try:
+            one = np.array(line.get(key), float)
+        except (TypeError, ValueError, OverflowError):
+            one = np.array("")
+        if one.dtype != float or one.ndim != dimensions or (found and one.shape != found[0].shape):
+            raise InputError(
+                f"{path}: expected {key!r} of step {line.get('step')} to be numbers as in the other lines of its kind, "
+                f"found {str(line.get(key))[:80]}. Take that line out."
+            )
+        found.append(one)
+    return np.stack(found)
 
 
 def half_epochs(learning: Learning) -> tuple[Float[np.ndarray, "rings"], Float[np.ndarray, "rings"]]:

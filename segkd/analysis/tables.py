@@ -2,11 +2,14 @@
 
 from argparse import ArgumentParser
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from segkd.analysis.learning import arrays_of
+from segkd.disk import write_whole
 from segkd.engine.record import read_lines
 from segkd.types import InputError
 
@@ -21,7 +24,6 @@ def analyse_tables(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     notes = table_notes(options.run)
     path = options.out or options.run / "tables.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
     draw_tables(notes, path)
     print(f"{len(notes)} validations drawn: {path}")
     return 0
@@ -39,6 +41,9 @@ def table_notes(run: Path) -> list[dict[str, Any]]:
             f"expected a run folder with quantisation tables in its metrics.jsonl, found none in {run}. They are "
             "written at every validation of a run with disturbance: DctQuantization."
         )
+    path = run / "metrics.jsonl"
+    arrays_of(notes, "log2_steps", 3, path)
+    arrays_of(notes, "bits", 1, path)
     return notes
 
 
@@ -75,5 +80,9 @@ def draw_tables(notes: Sequence[dict[str, Any]], path: Path) -> None:
     below.plot(at, [note.get("psnr", np.nan) for note in notes], color="black", marker=".")
     below.set(ylabel="PSNR, dB", xlabel="optimiser step")
     below.xaxis.set_major_locator(MaxNLocator(integer=True))
-    figure.savefig(path, dpi=90)
-    plt.close(figure)
+    try:
+        write_whole(path, partial(figure.savefig, format=path.suffix[1:] or "png", dpi=90))
+    except ValueError as error:  # matplotlib knows the formats
+        raise InputError(f"--out {path}: expected a picture file to write (tables.png), found: {error}") from error
+    finally:
+        plt.close(figure)

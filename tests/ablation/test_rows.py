@@ -105,3 +105,25 @@ def test_a_decimal_comma_is_refused(tmp_path):
     path.write_text(",".join(COLUMNS) + "\na,data,0,val,0,95,.9,.9,.9,.9,.9,.9,10,40,1.0,abc\n")
     with pytest.raises(InputError, match="line 2: expected as many cells as columns"):
         read_rows(path)
+
+
+@pytest.mark.parametrize(
+    ("value", "hint"), [("-5", ""), ("2", "per cent"), ("52.07", "per cent"), ("1e20", ""), ("1e999", "")]
+)
+def test_a_score_beyond_its_range_is_refused_by_line_and_name(value, hint, file):
+    with pytest.raises(InputError, match=rf"rows\.csv, line 2: f_mean: expected a share, 0\.\.1, found .*{hint}"):
+        read_rows(edited(file, repr(ROW.scores["f_mean"]), value))
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"null", b"a,b\n" * 3, b'"' * 200_000, b"\0" * 50])
+def test_files_that_are_none_are_named(content, tmp_path):
+    (tmp_path / "rows.csv").write_bytes(content)
+    with pytest.raises(InputError, match=r"rows\.csv"):
+        read_rows(tmp_path / "rows.csv")
+    with pytest.raises(InputError, match="expected a CSV file of cells"):
+        read_rows(tmp_path)
+
+
+def test_costs_below_nothing_are_refused(file):
+    with pytest.raises(InputError, match="0 or more"):
+        read_rows(edited(file, "2000,32000", "-1,32000"))
