@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from segkd.datasets.walk import pictures, walk
+from segkd.datasets.walk import GLANCE, pictures, walk
 
 READ = 100_000
 """Bytes looked at, at the beginning of a file and at its end."""
@@ -31,7 +31,7 @@ def recognise(*places: Path) -> str:
     for place in places:
         if not place.exists():
             continue
-        files = walk(place, {".json", ".txt", ".xml"}).files
+        files = walk(place, {".json", ".txt", ".xml"}, GLANCE).files
         few = [path for kind in (".json", ".xml", ".txt") for path in files if path.suffix.lower() == kind][:20]
         for path in few:
             kind = _kind(path)
@@ -84,7 +84,7 @@ def _lines(said: str) -> str:
 
 def _instances(folder: Path) -> str:
     """The sentence for folders of several masks per image: n0/images/n0.png beside n0/masks/a.png, n0/masks/b.png."""
-    number = Counter(path.parent for path in walk(folder, pictures()).files)
+    number = Counter(path.parent for path in walk(folder, pictures(), GLANCE).files)
     several = [
         place
         for place, masks in number.items()

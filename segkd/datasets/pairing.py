@@ -7,7 +7,7 @@ from pathlib import Path
 from segkd.datasets.annotations import recognise
 from segkd.datasets.naming import Rule, find_rule, find_rule_within, matches, same_names
 from segkd.datasets.patterns import Named, Pattern, find_named, is_pattern, only_theirs
-from segkd.datasets.walk import ARRAYS, pictures, stem_of, walk, what_is
+from segkd.datasets.walk import ARRAYS, GLANCE, pictures, stem_of, walk, what_is
 from segkd.types import InputError, listed
 
 
@@ -127,7 +127,7 @@ def _refuse_same(root: Path, images: str, masks: str) -> None:
 
 def _within(root: Path, folder: Path) -> str:
     """The sentence on patterns for a folder that holds images and masks together, or ""."""
-    files = {stem_of(path, folder): path for path in walk(folder).files}
+    files = {stem_of(path, folder): path for path in walk(folder, most=GLANCE).files}
     rule = find_rule_within(files.keys())
     if rule is None:
         return ""
@@ -159,7 +159,7 @@ def _there_is(root: Path) -> str:
     told = _within(root, root)
     if told:
         return told + "."
-    folders = Counter(path.parent.relative_to(root).as_posix() for path in walk(root).files)
+    folders = Counter(path.parent.relative_to(root).as_posix() for path in walk(root, most=GLANCE).files)
     most = ", ".join(f"{name} ({number})" for name, number in sorted(folders.most_common(6)))
     sentences = [f"The pictures there lie in: {most}" if most else "", recognise(root)]
     return " ".join(f"{sentence}." for sentence in sentences if sentence)
@@ -169,8 +169,8 @@ def _nothing(root: Path, named: Named, text: str, what: str) -> InputError:
     """The error for a folder or a pattern that holds no picture."""
     told = recognise(named.base)
     said = f" ({named.sentence})" if named.sentence else ""
-    if is_pattern(text) and named.base.is_dir() and walk(named.base).files:
-        first = walk(named.base).files[0].relative_to(root).as_posix()
+    if is_pattern(text) and named.base.is_dir() and walk(named.base, most=GLANCE).files:
+        first = walk(named.base, most=GLANCE).files[0].relative_to(root).as_posix()
         return InputError(
             f"data.{what}: {text}: expected files like this pattern below {root}, found none; a file there is {first}. "
             "{} stands for the shared name, * for any text within a name, **/ for any folders."

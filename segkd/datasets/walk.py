@@ -26,6 +26,9 @@ COMPANIONS = frozenset(
 HIDDEN = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "system volume information"})
 """Names (lower case) that a system hides without a leading dot."""
 
+GLANCE = 20_000
+"""Files and folders to look at where a message would be better for knowing what lies there."""
+
 MOST_REPEATS = 1000
 """Times that links may lead to a folder which was walked already: more of them is a maze, not a data set."""
 
@@ -68,12 +71,13 @@ def pictures() -> frozenset[str]:
     return frozenset(extension for extension, name in Image.registered_extensions().items() if name in formats)
 
 
-def walk(folder: Path, kinds: Collection[str] | None = None) -> Walk:
+def walk(folder: Path, kinds: Collection[str] | None = None, most: int | None = None) -> Walk:
     """The files below `folder` whose extension is one of `kinds` (lower case; `pictures()` unless given).
 
     Links to files and folders are followed, but not back into a folder that they lie in. Hidden files and folders
     (`.ipynb_checkpoints`, `__MACOSX`, `Thumbs.db`) are left alone, and so is everything that is no regular file:
     opening a pipe would wait for ever. A path to one file is a walk that finds that file, whatever its extension.
+    With `most`, a glance: folders are entered until so many files and folders were seen.
 
     Raises:
         InputError: there is nothing at `folder`, or its links are a maze.
@@ -84,11 +88,13 @@ def walk(folder: Path, kinds: Collection[str] | None = None) -> Walk:
         raise InputError(f"{folder}: expected a folder, found {what_is(folder)} there.")
     found, wanted = Walk(folder), pictures() if kinds is None else frozenset(kinds)
     seen: set[tuple[int, int]] = set()
-    repeats = 0
+    repeats = entered = 0
     todo = [(folder, frozenset({_identity(folder)}))]
-    while todo:
+    while todo and (most is None or entered < most):
         here, above = todo.pop()
-        for entry in _entries(here, found):
+        entries = _entries(here, found)
+        entered += len(entries)
+        for entry in entries:
             path = Path(entry.path)
             if is_hidden(entry.name):
                 _pass(found, path, "hidden folder" if entry.is_dir() else "hidden")

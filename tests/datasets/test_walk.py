@@ -122,6 +122,11 @@ def test_one_file_is_a_walk_and_nothing_is_refused(tmp_path):
             walk(tmp_path / name)
 
 
+def test_a_glance_enters_few_folders(tmp_path):
+    touch(tmp_path, *(f"{folder}/{i}.png" for folder in "abcdef" for i in range(10)))
+    assert len(walk(tmp_path).files) == 60 and len(walk(tmp_path, most=25).files) == 20
+
+
 def test_a_stem_keeps_folders_and_dots(tmp_path):
     assert stem_of(tmp_path / "cat" / "a.v2.jpg", tmp_path) == "cat/a.v2"
     assert say_passed([]) == ""
