@@ -261,10 +261,10 @@ def _check_settings(data: Data) -> None:
         faults.append("give either data.root (a folder with images and masks) or data.embedded (generated images)")
     if len(data.classes) < 2 or len(data.classes) > 255:
         faults.append(f"data.classes names {len(data.classes)} classes; 2 to 255 are possible (background counts)")
-    if min(data.shape) < 32:
-        faults.append(f"data.size is {list(data.shape)}; at least 32 pixels are needed on each side")
-    if data.batch_size < 1 or data.workers < 0:
-        faults.append(f"data.batch_size {data.batch_size} must be >= 1 and data.workers {data.workers} >= 0")
+    if not 32 <= min(data.shape) <= max(data.shape) <= 16384:
+        faults.append(f"data.size is {list(data.shape)}; at least 32 pixels are needed on each side, 16384 at most")
+    if not 1 <= data.batch_size <= 65536 or not 0 <= data.workers <= 1024:
+        faults.append(f"data.batch_size {data.batch_size} must be 1 to 65536 and data.workers {data.workers} 0 to 1024")
     if len(set(data.classes)) != len(data.classes):
         faults.append(f"data.classes names a class twice: {', '.join(data.classes)}")
     if not 0 < data.val_share < 1:

@@ -20,6 +20,10 @@ CUES = ("band", "orientation", "colour")
 PATCH_RMS = 0.16  # root mean square of the object's texture at contrast 1, in image units 0..1
 
 
+MOST = 1_000_000
+"""Images of a split beyond which a number is a slip of the hand: all of them are drawn before training begins."""
+
+
 @dataclass
 class Embedded:
     """Settings of the generated data set.
@@ -54,6 +58,10 @@ class Embedded:
             raise InputError(f"data.embedded.contrast is {self.contrast}: give a number from 0 to 1.")
         if self.side < 32 or min(self.train, self.val, self.test) < 1:
             raise InputError("data.embedded needs side >= 32 and at least one image in each of train, val and test.")
+        if self.side > 4096 or max(self.train, self.val, self.test) > MOST:
+            raise InputError(f"data.embedded makes images of up to 4096 pixels a side, up to {MOST} in a split.")
+        if self.seed < 0:
+            raise InputError(f"data.embedded.seed must be 0 or more, found {self.seed}.")
 
 
 def draw_sample(settings: Embedded, index: int, classes: int = 2) -> tuple[np.ndarray, np.ndarray]:

@@ -12,6 +12,9 @@ from segkd.engine.learner import Learner
 from segkd.models.network import Network
 from segkd.types import InputError
 
+LARGEST = 1e34
+"""A learning rate whose thousandfold is still a number in float32."""
+
 
 @dataclass
 class Optim:
@@ -49,9 +52,16 @@ class Optim:
 
     def __post_init__(self) -> None:
         faults = [
-            (self.lr > 0, f"optim.lr must be above 0, found {self.lr}"),
-            (self.encoder_lr >= 0, f"optim.encoder_lr is a multiple of optim.lr, >= 0, found {self.encoder_lr}"),
-            (self.disturbance_lr > 0, f"optim.disturbance_lr must be above 0, found {self.disturbance_lr}"),
+            (0 < self.lr <= LARGEST, f"optim.lr must be above 0 (and up to {LARGEST:g}), found {self.lr}"),
+            (
+                0 <= self.encoder_lr <= 1000,
+                f"optim.encoder_lr is a multiple of optim.lr, 0..1000, found {self.encoder_lr}",
+            ),
+            (
+                0 < self.disturbance_lr <= 1000,
+                f"optim.disturbance_lr must be above 0, a multiple of optim.lr up to 1000, found {self.disturbance_lr}",
+            ),
+            (0 <= self.power <= 100, f"optim.power is an exponent, 0..100, found {self.power}"),
             (0 <= self.warmup < 1, f"optim.warmup is a share of all steps, 0 <= warmup < 1, found {self.warmup}"),
             (self.average is None or 0 < self.average < 1, f"optim.average is a decay in 0..1, found {self.average}"),
             (self.weight_decay >= 0, f"optim.weight_decay must be 0 or more, found {self.weight_decay}"),

@@ -15,6 +15,8 @@ from segkd.types import InputError
 def make_accelerator(settings: Namespace) -> Accelerator:
     """The accelerator of this process, as `EngineSettings` say; its precision is checked against the device."""
     if settings.threads is not None:
+        if not 1 <= settings.threads <= 1024:
+            raise InputError(f"engine.threads is 1 to 1024, or null for torch's choice, found {settings.threads}.")
         torch.set_num_threads(settings.threads)
     if settings.precision == "fp16" and (settings.device == "cpu" or not torch.cuda.is_available()):
         raise InputError("engine.precision fp16 needs a GPU: a CPU has no use for it. Choose bf16 or no.")

@@ -47,10 +47,8 @@ class EngineSettings:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "accumulate", "log_every", "save_every"):
-            if getattr(self, name) < 1:
-                raise InputError(f"engine.{name} must be at least 1, found {getattr(self, name)}.")
-        if self.threads is not None and not 1 <= self.threads <= 1024:
-            raise InputError(f"engine.threads is 1 to 1024, or null for torch's choice, found {self.threads}.")
+            if not 1 <= getattr(self, name) <= 10**9:
+                raise InputError(f"engine.{name} must be at least 1 (and up to 1e9), found {getattr(self, name)}.")
         if self.patience is not None and self.patience < 1:
             raise InputError(f"engine.patience must be at least 1, or null to never stop early, found {self.patience}.")
 

@@ -73,8 +73,8 @@ def run_training(
         InputError: a mistake in configuration, data or folder; nothing already written is lost.
     """
     start = time.perf_counter()
-    if config.seed < 0:
-        raise InputError(f"seed must be 0 or more, found {config.seed}.")
+    if not 0 <= config.seed < 2**63:
+        raise InputError(f"seed must be 0 or more (and below 2^63), found {config.seed}.")
     accelerator = make_accelerator(config.engine)
     console, main = make_console(accelerator.is_main_process), accelerator.is_main_process
     torch.manual_seed(config.seed)

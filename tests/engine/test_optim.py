@@ -76,7 +76,19 @@ def test_the_schedule_scales_each_group(learner):
     assert sorted({round(r, 6) for r in schedule.get_last_lr()}) == [0.0005, 0.005]
 
 
-@pytest.mark.parametrize("wrong", [{"lr": 0.0}, {"warmup": 1.0}, {"average": 1.5}, {"clip": 0.0}, {"encoder_lr": -1.0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"lr": 0.0},
+        {"warmup": 1.0},
+        {"average": 1.5},
+        {"clip": 0.0},
+        {"encoder_lr": -1.0},
+        {"power": -1.0},
+        {"lr": 1e308},
+        {"encoder_lr": 1e308},
+    ],
+)
 def test_impossible_settings_are_refused_by_name(wrong):
     with pytest.raises(InputError, match=f"optim.{next(iter(wrong))}"):
         Optim(**wrong)
