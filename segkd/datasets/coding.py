@@ -93,7 +93,12 @@ def decide(tallies: Mapping[str, Tally], classes: int, said: Told) -> Coding:
         group = {id: tally for id, tally in tallies.items() if tally.kind == kind and id not in faults}
         if not group:
             continue
-        scales[kind] = scale_of(group, kind, said.scale, faults, notes)
+        try:
+            scales[kind] = scale_of(group, kind, said.scale, faults, notes)
+        except InputError as error:
+            if not few(len(group), len(tallies)):
+                raise
+            faults |= {id: f"{tally.path}: {error}" for id, tally in group.items()}
     rules = {kind: _rule(kind, scale) for kind, scale in scales.items()}
     words = " and ".join(dict.fromkeys(rules.values())) if len(set(rules.values())) == 1 else "; ".join(
         f"{kind} {rule}" for kind, rule in rules.items())  # fmt: skip

@@ -1,13 +1,16 @@
 """The raw number that means probability 1 in a folder of maps of two classes, where nobody has said it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from segkd.datasets.maps import TOLERANCE
-from segkd.datasets.tally import Tally, told
+from segkd.datasets.tally import Tally, told, total
 from segkd.types import InputError
 
 DARK = 20
 """Values up to this are class numbers more often than levels."""
+
+FEW_VALUES = 8
+"""Distinct values of a whole folder up to which they are class numbers rather than levels, but for black and white."""
 
 LOW = 0.4
 """A folder of levels whose largest lies below this share of the scale is refused: they look like something else."""
@@ -64,7 +67,7 @@ def _odd(group: dict[str, Tally], notes: list[str], dark: int) -> dict[str, str]
     Raises:
         InputError: both are many.
     """
-    low = {id: tally for id, tally in group.items() if 1 <= tally.high <= dark}
+    low = {id: tally for id, tally in group.items() if 0 < tally.high <= dark}
     more = {id: tally for id, tally in group.items() if tally.high > dark}
     if not low or not more:
         return {}
@@ -105,14 +108,14 @@ def _full(group: dict[str, Tally], kind: str, high: float) -> float:
     complete = all(tally.few is not None for tally in group.values())
     full = 255.0 if kind == "8 bit" or high == 255 else 65535.0
     reached = high == full or (kind in ("8 bit", "16 bit") and high >= LOW * full)
-    if reached and not (complete and _are_numbers(values, int(full))):
+    numbers = _are_numbers(group.values(), int(full))
+    if reached and not numbers:
         return full
-    if complete and len(values) <= 12:
-        start = values[:-1] if len(values) > 1 else []
-        example = ", ".join(f"{value}: {int(value not in start[:1])}" for value in values)
+    if numbers or (complete and len(values) <= 12):
+        pairs = [f"{value}: {int(value != values[0])}" for value in values[:12]] + ["..."] * (len(values) > 12)
         cure = (
             "these look like class numbers. Say what each means, for instance "
-            f"--prediction-map '{{{example}}}' (raw value: class), or save probabilities"
+            f"--prediction-map '{{{', '.join(pairs)}}}' (raw value: class), or save probabilities"
         )
     else:
         cure = f"say which value means probability 1, for instance --prediction-scale {high:.0f}"
@@ -124,10 +127,19 @@ def _full(group: dict[str, Tally], kind: str, high: float) -> float:
     )
 
 
-def _are_numbers(values: Sequence[int], full: int) -> bool:
-    """Whether so few distinct values look like class numbers, though the largest could be a level."""
-    inner = [value for value in values if value not in (0, full)]
-    return bool(inner) and (len(values) == 2 or max(inner) <= DARK)
+def _are_numbers(group: Collection[Tally], full: int) -> bool:
+    """Whether maps look like class numbers, though the largest could be a level.
+
+    Few values in the whole folder do, and so do values near 0 alone, or few in each file, from 0 or 1 on, that are
+    neither black nor white.
+    """
+    pixels = total(group)
+    inner = {value: count for value, count in pixels.items() if value not in (0, full)}
+    if not inner or any(tally.few is None for tally in group):
+        return False
+    drawn = sum(inner.values()) > 0.9 * sum(count for value, count in pixels.items() if value)
+    each = max(len(tally.few or []) for tally in group)
+    return len(pixels) <= FEW_VALUES or max(inner) <= DARK or (drawn and each <= DARK and min(pixels) <= 1)
 
 
 def few(stray: int, files: int) -> bool:
@@ -138,5 +150,8 @@ def few(stray: int, files: int) -> bool:
 def _advice(tally: Tally) -> str:
     if tally.low < -TOLERANCE:
         return "Save probabilities: sigmoid or softmax of logits, 0 and 1 for the classes."
+    if tally.few is not None and len(tally.few) <= FEW_VALUES:
+        example = ", ".join(f"{value}: {min(number, 1)}" for number, value in enumerate(tally.few))
+        return f"Say what each value means, for instance --prediction-map '{{{example}}}' (raw value: class)."
     full = next((usual for usual in (100, 255, 65535) if tally.high <= usual), tally.high)
     return f"Say which value means probability 1, for instance --prediction-scale {full:.0f}, or save 0..1."

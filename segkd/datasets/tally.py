@@ -1,6 +1,6 @@
 """What raw numbers files hold: a histogram of each file, and of a whole folder in one line."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,7 +27,7 @@ class Tally:
         low: the smallest number.
         high: the largest number.
         whole: whether all are whole numbers, whatever their type.
-        ends: share of the pixels that hold 0, 1 or the largest number of the kind.
+        ends: share of the pixels that hold 0, or the largest number if that is 1, 255 or 65535.
         values: the distinct numbers in order, when they are at most `MOST` (or all were asked for).
         counts: pixels of each of `values`.
         seen: what else the file tells.
@@ -58,8 +58,7 @@ def tally_of(path: Path, raw: np.ndarray, seen: Seen = NOTHING, most: int = MOST
         ends = float(counts[(values == 0) | (values == 255)].sum() / raw.size)
         return Tally(path, kind, size, float(values[0]), float(values[-1]), True, ends, values, counts, seen)
     low, high, whole = float(raw.min()), float(raw.max()), is_whole(raw)
-    full = 1 if high <= 1 else 255 if high <= 255 else 65535
-    ends = float(((raw == 0) | (raw == full)).mean())
+    ends = float(((raw == 0) | ((raw == raw.max()) if high in (1, 255, 65535) else False)).mean())
     if not whole or raw.ndim == 3:
         return Tally(path, kind, size, low, high, whole, ends, seen=seen)
     found, counts = np.unique(raw, return_counts=True)
@@ -83,10 +82,10 @@ def told(tallies: Sequence[Tally]) -> str:
     """A folder's histogram in words: files, kinds of numbers, and which occur how often."""
     kinds = sorted({tally.kind for tally in tallies})
     parts = [_told_kind(kind, [tally for tally in tallies if tally.kind == kind]) for kind in kinds]
-    return f"{len(tallies)} files, {'; '.join(parts)}"
+    return f"{len(tallies)} file{'s' * (len(tallies) != 1)}, {'; '.join(parts)}"
 
 
-def total(tallies: Sequence[Tally]) -> dict[int, int]:
+def total(tallies: Collection[Tally]) -> dict[int, int]:
     """Pixels of each distinct number over the files that tell theirs."""
     pixels: dict[int, int] = {}
     for tally in tallies:

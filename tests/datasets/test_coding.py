@@ -71,6 +71,9 @@ REFUSED = {
     "real per cent": (SOFT / 2.5501, "--prediction-scale 100"),
     "real levels": (SOFT * 0.999, "--prediction-scale 255"),
     "classes and 255": (CUT + (SOFT == 255) * np.uint8(254), "--prediction-map '{0: 0, 1: 1, 255: 1}'"),
+    "greys for classes": (CUT * 85 + np.roll(CUT, 4, 2) * 85, "--prediction-map '{0: 0, 85: 1, 170: 1}'"),
+    "many classes": ((np.arange(140, 158, dtype=np.uint8).repeat(32).reshape(3, 12, 16) * (1 - CUT)), "class numbers"),
+    "real classes": (CUT * 2.0, "--prediction-map '{0: 0, 2: 1}'"),
     "signed": (CUT.astype(np.int16) * 2 - 1, "0 and 1 for the classes"),
 }
 
@@ -110,6 +113,8 @@ def test_one_stray_file_costs_its_own_scores_and_two_ways_of_writing_are_refused
     assert list(coding.faults) == ["m9"] and "1 to 2" in coding.faults["m9"]
     coding, _ = decided([SOFT[0].astype(np.uint16) * 257] * 9 + [SOFT[0].astype(np.uint16) * 0 + CUT[0] * 255])
     assert "1 of 10" in coding.notes[0]
+    coding, _ = decided([*many, CUT[1] * np.uint16(300)])
+    assert list(coding.faults) == ["m9"] and "of 65535" in coding.faults["m9"], "a kind of its own"
     soft = [level / np.float32(255) for level in SOFT]
     coding, _ = decided([*soft, *soft, soft[0] * 9 - 3])
     assert list(coding.faults) == ["m6"] and "sigmoid" in coding.faults["m6"]
