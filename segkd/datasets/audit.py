@@ -1,7 +1,7 @@
 """Every image and mask is read once before epoch 1, and every fault is named by file, all in one report."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,6 +81,12 @@ class Audit:
             self.small[stem] = reading.small
         if reading.undecided:
             self.undecided[stem] = reading.pair.image
+
+    def forget(self, stems: Iterable[str]) -> None:
+        """Takes out all that is known of some pairs."""
+        for known in (self.counts, self.small, self.images, self.masks, self.undecided, self.digests, self.faults):
+            for stem in stems:
+                known.pop(stem, None)  # type: ignore[attr-defined]
 
     @property
     def total(self) -> np.ndarray:

@@ -60,9 +60,7 @@ def forgive_faults(audit: Audit, pairs: Sequence[Pair], code: LabelCode) -> dict
             faults[pair.stem] = f"{pair.mask}: raw value {stray[0]} is not a class. Read as: {code.rule}."
     if len(faults) == len(pairs):
         return {}
-    audit.faults.clear()
-    for stem in faults:
-        audit.counts.pop(stem, None)
+    audit.forget(faults)
     return faults
 
 

@@ -191,3 +191,11 @@ def test_faults_that_leave_good_pairs_are_forgiven_and_forgotten(make_pair):
     assert set(faults) == {"size", "odd"} and "raw value 77 is not a class" in faults["odd"]
     refuse_faults(audit, pairs, code, ["no", "yes"])
     assert forgive_faults(audited(pairs[1:]), pairs[1:], code) == {}
+
+
+def test_forgotten_jpegs_are_no_reason_to_refuse_the_others(make_pair, make_jpeg):
+    pairs = [make_pair("good", plane(0, 255)), make_pair("fine", plane(0, 255)), make_jpeg("odd", blob(255))]
+    audit, code = audited(pairs), guess_code([0, 255], [], 2)
+    faults = forgive_faults(audit, pairs, code)
+    assert set(faults) == {"odd"}
+    refuse_faults(audit, [pair for pair in pairs if pair.stem not in faults], code, ["no", "yes"])
