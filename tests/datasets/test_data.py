@@ -125,7 +125,7 @@ def test_indexed_masks_of_many_classes_need_no_map(make_folder):
         ({"classes": [str(i) for i in range(256)]}, "names 256 classes"),
         ({"size": 16}, r"data.size is \[16, 16\]; at least 32"),
         ({"size": (64, 31)}, r"data.size is \[64, 31\]"),
-        ({"batch_size": 0}, "data.batch_size 0 must be >= 1"),
+        ({"batch_size": 0}, "data.batch_size 0 must be 1 to 65536"),
         ({"workers": -1}, "data.workers -1"),
         ({"val_share": 0.0}, "data.val_share is 0.0"),
         ({"val_share": 1.0}, "data.val_share is 1.0"),
