@@ -107,21 +107,30 @@ def train(engine: Engine, batches: Iterable[Batch], plan: Plan, progress: Progre
             ended = _ended(engine, plan, progress)
             stream = iter(batches) if not ended else iter(())
             while not ended:
-                ended = _advance(engine, _next(engine, stream, signals), plan, progress, outputs, watch, signals)
+                try:
+                    batch = _next(engine, stream, signals)
+                except InputError:  # a worker died, a file changed, ...: the network is as it should be
+                    if engine.micro and _may_save(engine):
+                        _save(engine, progress, outputs)
+                    raise
+                ended = _advance(engine, batch, plan, progress, outputs, watch, signals)
             return ended
         except Interrupted:
-            # half an accumulation cannot be saved, and other processes cannot be waited for: the last checkpoint serves
-            if engine.accelerator.sync_gradients and engine.accelerator.num_processes == 1:
+            if _may_save(engine):
                 _save(engine, progress, outputs)
             return signals.last
 
 
 def _next(engine: Engine, stream: Iterator[Batch], signals: Signals) -> Batch:
     """The next batch; a signal need not wait for it, but where leaving would lose steps it waits a while."""
-    accelerator = engine.accelerator
-    between = engine.micro % accelerator.gradient_accumulation_steps == 0
-    with signals.waiting(patient=accelerator.num_processes > 1 or not between):
+    with signals.waiting(patient=not _may_save(engine)):
         return next(stream)
+
+
+def _may_save(engine: Engine) -> bool:
+    """Half an accumulation cannot be saved, and other processes cannot be waited for: the last checkpoint serves."""
+    accelerator = engine.accelerator
+    return engine.micro % accelerator.gradient_accumulation_steps == 0 and accelerator.num_processes == 1
 
 
 def _advance(

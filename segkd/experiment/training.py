@@ -139,7 +139,7 @@ def _train(session: _Session, objects: Namespace, overfit: bool, select: str) ->
         engine.step if engine.micro else -1,
         accelerator.is_main_process,
         owed=progress.owed,
-        promised=progress.promises.get("lines"),
+        promised=progress.promises.get("lines") if engine.micro else None,
     )
     card, plan = _card(session.config, objects.data), _plan(objects, batches.per_epoch, select)
     validation = Validation(

@@ -177,6 +177,18 @@ def test_a_signal_while_waiting_for_a_batch_leaves_at_once_unless_steps_would_be
     assert (tmp_path / "checkpoints" / "last.pt").is_file() == (accumulate == 1)
 
 
+def test_what_goes_wrong_with_the_data_is_saved_before_it_is_said(tmp_path, make_batch):
+    def batches():
+        yield from [make_batch(soft=False)] * 3
+        raise InputError("a worker ended")
+
+    with Recorder(tmp_path, 0, writes=True) as recorder:
+        outputs = Outputs(tmp_path, recorder, Notes(), lambda pause: meter_of(4), lambda meter: {})
+        with pytest.raises(InputError, match="a worker ended"):
+            train(make_engine(), batches(), Plan(50, 9, 1, 100, 1.0, None, "miou_image"), Progress(), outputs)
+    assert torch.load(tmp_path / "checkpoints" / "last.pt", weights_only=True)["micro"] == 3
+
+
 def test_a_signal_in_a_validation_leaves_it_and_the_resumed_run_begins_with_it(tmp_path, make_batch):
     def validate(pause):
         os.kill(os.getpid(), signal.SIGTERM)
