@@ -35,7 +35,9 @@ def label_rule(tallies: Mapping[str, Tally], data: Data) -> tuple[LabelCode, dic
         refuse_faults(audit, [pair for pair in pairs if pair.stem not in faults], code, data.classes)
     except InputError as error:
         said = f"the labels cannot be read as {classes} classes ({', '.join(data.classes)}): {error}"
-        raise InputError(f"{said}\n{_options(np.flatnonzero(audit.total).tolist(), classes)}") from None
+        if code.unknown(audit.total):  # a map of values helps against nothing else
+            said += f"\n{_options(np.flatnonzero(audit.total).tolist(), classes)}"
+        raise InputError(said) from None
     return code, faults
 
 

@@ -78,5 +78,6 @@ def test_one_stray_mask_costs_its_own_scores_and_two_ways_of_writing_are_refused
 def test_class_numbers_in_a_lossy_format_are_refused():
     with pytest.raises(InputError, match="JPEG"):
         ruled([SEVERAL] * 2, lossy=True, classes=["a", "b", "c", "d"])
-    with pytest.raises(InputError, match="JPEG"):
+    with pytest.raises(InputError, match="JPEG") as error:
         ruled([MASK] * 2, lossy=True)
+    assert "label_map" not in str(error.value)  # a map does not help
