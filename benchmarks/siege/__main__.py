@@ -79,6 +79,8 @@ def besiege(unbroken: Unbroken, options: argparse.Namespace) -> Iterator[Tally]:
         with pool() as workers:
             for number, trials in enumerate(workers.map(attempt, found), 1):
                 tally.trials += trials
+                for trial in Tally(name, trials).failures:  # at once: the whole takes long
+                    print(f"\r{name}: {trial.verdict}: {trial.recipe[:150]}", file=sys.stderr, flush=True)
                 if sys.stderr.isatty():
                     print(f"\r{name}: {number}/{len(found)}", end="\033[K", file=sys.stderr, flush=True)
         tally.seconds = time.monotonic() - since
