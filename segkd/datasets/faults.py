@@ -26,7 +26,7 @@ def refuse_faults(audit: Audit, pairs: Sequence[Pair], code: LabelCode, classes:
     """Raises one InputError that names every kind of fault, what to do about it, and the first files."""
     lines = group(list(audit.faults.values()), classes)
     masks = {pair.stem: str(pair.mask) for pair in pairs}
-    lossy = [masks[stem] for stem, seen in audit.masks.items() if seen.lossy]
+    lossy = [masks[stem] for stem, seen in audit.masks.items() if seen.lossy and stem in masks]
     strange = _strange_values(audit, masks, code, classes, lossy)
     if strange is None and lossy:
         strange = _blurred(audit, code, lossy)

@@ -99,7 +99,9 @@ def refuse_lossy(tallies: Sequence[Tally]) -> None:
     """Raises InputError where class numbers lie in JPEG files."""
     lossy = [tally.path for tally in tallies if tally.seen.lossy]
     if lossy:
-        raise InputError(f"{lossy[0]}: class numbers in JPEG are blurred into others. Save them as PNG.")
+        raise InputError(
+            f"{lossy[0]}: class numbers in a lossy format (JPEG, WebP) are blurred into others. Save them as PNG."
+        )
 
 
 def _full(group: dict[str, Tally], kind: str, high: float) -> float:

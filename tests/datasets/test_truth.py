@@ -81,3 +81,5 @@ def test_class_numbers_in_a_lossy_format_are_refused():
     with pytest.raises(InputError, match="JPEG") as error:
         ruled([MASK] * 2, lossy=True)
     assert "label_map" not in str(error.value)  # a map does not help
+    with pytest.raises(InputError, match="JPEG"):
+        ruled([MASK] * 5 + [MASK * 2], lossy=True)
