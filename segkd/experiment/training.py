@@ -42,7 +42,7 @@ from segkd.metrics.meter import LOWER_IS_BETTER, score_names
 from segkd.models.complexity import complexity
 from segkd.models.network import Network
 from segkd.models.start import start_from
-from segkd.models.store import ModelCard
+from segkd.models.store import ModelCard, restore_card
 from segkd.types import InputError
 
 OVERFIT_EPOCHS = 120
@@ -216,6 +216,8 @@ def _resumed(engine: Engine, session: _Session, total: int) -> Progress:
         if lost:
             progress.best, progress.since_best, progress.owed = None, 0, engine.micro >= total
             warn(console, lost)
+        elif session.accelerator.is_main_process and progress.promises.get("student_sha256"):
+            restore_card(session.folder)
     progress.promises["config"] = session.text
     return progress
 

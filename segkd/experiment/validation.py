@@ -20,8 +20,8 @@ from segkd.engine.step import Engine
 from segkd.experiment.settings import Evaluation
 from segkd.frequency.rings import EDGES
 from segkd.metrics.meter import Meter
-from segkd.models.store import ModelCard, save_student
-from segkd.types import Disturbance
+from segkd.models.store import ModelCard, read_card, save_student
+from segkd.types import Disturbance, InputError
 
 PICTURED = 4
 
@@ -140,23 +140,14 @@ def lost_student(folder: Path, progress: Progress) -> str:
     path, promised = folder / "student.safetensors", progress.promises.get("student_sha256")
     if promised is None or student_digest(folder) == promised:
         return ""
-    found = _step_of(path)
-    if found is not None and found > progress.promises.get("student_step", 0):
-        return ""
+    try:
+        if read_card(folder).step > progress.promises.get("student_step", 0):
+            return ""
+    except InputError:
+        pass
     best = "" if progress.best is None else f" (score {progress.best:.4f})"
     return (
         f"{path}: the best student of step {progress.promises.get('student_step')}{best} is missing or damaged, and "
         "its weights are nowhere else. The next validation's student is kept, whatever its score, and is the best "
         "from there on."
     )
-
-
-def _step_of(path: Path) -> int | None:
-    """The step that a file of weights was saved at, None when there is no whole file."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            return int((file.metadata() or {})["step"])
-    except (SafetensorError, OSError, KeyError, ValueError):
-        return None

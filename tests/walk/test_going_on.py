@@ -151,6 +151,26 @@ def test_a_lost_student_is_said_and_written_again(run, run_cli):
     assert status == 0 and "damaged" not in out, out + err
 
 
+def test_a_student_younger_than_the_checkpoint_is_no_lost_one(run, run_cli):
+    """A kill between a validation's student and its checkpoint: the validation comes again and writes the same."""
+    path = run / "checkpoints" / "last.pt"
+    state = torch.load(path, weights_only=True)
+    state["promises"] |= {"student_sha256": "0" * 64, "student_step": 1}
+    torch.save(state | {"owed": True, "best": None}, path)
+    (run / "model.json").write_text("")
+    status, out, err = run_cli("train", "--resume", run)
+    assert status == 0 and "damaged" not in out, out + err
+    found = torch.load(path, weights_only=True)
+    assert not found["owed"] and found["best"] is not None
+    assert json.loads((run / "model.json").read_text())["step"] == found["step"] == found["promises"]["student_step"]
+
+
+def test_a_torn_copy_of_the_card_is_written_again(run, run_cli):
+    whole = (run / "model.json").read_text()
+    (run / "model.json").write_text("")
+    assert run_cli("train", "--resume", run)[0] == 0 and (run / "model.json").read_text() == whole
+
+
 def test_a_damaged_line_and_missing_ones_are_said(run, run_cli):
     path = run / "metrics.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
