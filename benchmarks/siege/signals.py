@@ -100,13 +100,13 @@ def reader_leaves(seed: str, unbroken: Unbroken) -> list[Trial]:
 def launcher_dies(seed: str, unbroken: Unbroken) -> list[Trial]:
     """SIGKILL of torchrun leaves no rank behind."""
     with scratch() as folder:
-        ranks = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0",
+        ranks = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
                  *_command(folder, engine__epochs=2000)[1:]]  # fmt: skip
         child = subprocess.Popen(ranks, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         since = time.monotonic()
         while child.poll() is None and not _trained(folder / "run") and time.monotonic() < since + 120:
             time.sleep(0.05)
-        left = _children(child.pid)
+        trained, left = _trained(folder / "run"), _children(child.pid)
         child.kill()
         child.wait()
         until = time.monotonic() + PATIENCE
@@ -116,7 +116,7 @@ def launcher_dies(seed: str, unbroken: Unbroken) -> list[Trial]:
         for pid in orphans:
             os.kill(pid, signal.SIGKILL)
         recipe = f"SIGKILL of torchrun with two ranks ({seed})"
-        if not left:
+        if not trained:
             return [Trial("other", f"{recipe}: the ranks did not start training")]
         return [Trial("other", f"{recipe}: {len(orphans)} ranks train on") if orphans else HELD]
 
