@@ -21,6 +21,7 @@ COMMANDS = {
         "segkd.report.commands:analyse",
         "spectra: what networks learned first and rely on; tables: a learned table",
     ),
+    "methods": ("segkd.experiment.methods:methods", "list the recipes, or print the card of one"),
     "sheet": ("segkd.experiment.commands:sheet", "draw a contact sheet of a data set, labels overlaid"),
 }
 """Command -> where it is and what it does; imported when called, so that `segkd --help` is quick."""

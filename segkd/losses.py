@@ -214,8 +214,17 @@ class SoftIoU(TaskLoss):
         return soft_iou(logits, self.shares(batch, logits.shape[1]), batch.valid, self.form)
 
 
-class SoftDice(SoftIoU):
-    """Soft Dice, mean over the classes that occur in each image; arguments as `SoftIoU`."""
+class SoftDice(TaskLoss):
+    """Soft Dice, mean over the classes that occur in each image.
+
+    Args:
+        target: "hard" reads the label, "soft" the label's class shares per pixel.
+        form: "l1" is minimal at p = t for every target; "product", the usual one, only for hard ones.
+    """
+
+    def __init__(self, target: Literal["hard", "soft"] = "hard", form: Literal["l1", "product"] = "l1") -> None:
+        super().__init__(target)
+        self.form: Literal["l1", "product"] = form
 
     def forward(self, logits: Float[Tensor, "b k h w"], batch: Batch) -> Float[Tensor, ""]:
         """Mean over (image, class) pairs that occur."""

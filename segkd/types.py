@@ -96,7 +96,8 @@ class Batch:
     (the same tensor when nothing disturbs). `label` holds classes 0..k-1 or `IGNORE`. `soft`, when asked for, holds the
     label's class shares per pixel, by area under the same warp: non-negative, summing to 1 on valid pixels. `source`,
     where a disturbance moved pixels between images or places, says which pixel of the loaded batch lies at each place,
-    as an index into its flattened [b h w]; None: nothing moved.
+    as an index into its flattened [b h w]; None: nothing moved. `warp` takes normalised coordinates (x, y) of the view,
+    -1..1 at its borders, to those of the file, as torch's `affine_grid` reads it; None: not known.
     """
 
     image: Float[Tensor, "b 3 h w"]
@@ -105,6 +106,7 @@ class Batch:
     soft: Float[Tensor, "b k h w"] | None
     ids: tuple[str, ...]
     source: Int64[Tensor, "b h w"] | None = None
+    warp: Float[Tensor, "b 2 3"] | None = None
 
     @property
     def valid(self) -> Bool[Tensor, "b h w"]:
@@ -116,7 +118,9 @@ class Batch:
         image = self.image.to(device, non_blocking=True)
         clean = image if self.clean is self.image else self.clean.to(device, non_blocking=True)
         soft = None if self.soft is None else self.soft.to(device, non_blocking=True)
-        return replace(self, image=image, clean=clean, label=self.label.to(device, non_blocking=True), soft=soft)
+        warp = None if self.warp is None else self.warp.to(device, non_blocking=True)
+        label = self.label.to(device, non_blocking=True)
+        return replace(self, image=image, clean=clean, label=label, soft=soft, warp=warp)
 
     def moved(self, maps: Float[Tensor, "b c _h _w"]) -> Float[Tensor, "b c _h _w"]:
         """Maps of the batch as loaded, of any size, with their pixels where `source` says that they are now."""

@@ -47,7 +47,8 @@ def make_batch():
         label = fine.argmax(dim=1)
         shares = (fine * 12).softmax(dim=1) if soft else None
         label[torch.rand(label.shape, generator=draw) < ignored] = IGNORE
-        return Batch(image, image, label, shares, tuple(f"image{i}" for i in range(b)))
+        warp = torch.eye(2, 3).repeat(b, 1, 1)
+        return Batch(image, image, label, shares, tuple(f"image{i}" for i in range(b)), warp=warp)
 
     return make
 

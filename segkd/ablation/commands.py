@@ -42,7 +42,7 @@ def ablate(arguments: list[str]) -> int:
     folder = Path(found_layer(file)).resolve().parent if file is not None else Path.cwd()
     console = make_console(True)
     with ticking(console, "resolving the grid"):
-        cells = resolve(grid, Place(folder, config.threads, config.data_root))
+        cells = resolve(grid, Place(folder, config.threads, config.data_root, Path(config.out)))
     for line in describe(grid, cells, run):
         console.print(line, markup=False)
     if config.dry_run:

@@ -37,7 +37,7 @@ def data_digests(data: Data) -> dict[str, dict[str, Any]]:
     found = {}
     for split, pairs in splits_of(data).members.items():
         lines = [f"{p.stem} {p.image.stat().st_size} {p.mask.stat().st_size}" for p in pairs]
-        found[split] = {"pairs": len(pairs), "digest": _digest("\n".join(lines).encode("utf-8", "surrogateescape"))}
+        found[split] = {"pairs": len(pairs), "digest": digest_of("\n".join(lines).encode("utf-8", "surrogateescape"))}
     return found
 
 
@@ -48,7 +48,7 @@ def code_digests() -> dict[str, str]:
     """
     package = Path(__file__).parent.parent
     files = [path for path in sorted(package.rglob("*.py")) if _room(path.relative_to(package)) in TRAINED_BY]
-    return {f"segkd/{path.relative_to(package).as_posix()}": code_digest(path) for path in files}
+    return {f"segkd/{path.relative_to(package).as_posix()}": codedigest_of(path) for path in files}
 
 
 def user_code(config: dict[str, Any]) -> dict[str, str]:
@@ -64,18 +64,18 @@ def user_code(config: dict[str, Any]) -> dict[str, str]:
         except (ImportError, ValueError):
             spec = None
         if spec is not None and spec.origin and spec.origin.endswith(".py"):
-            found[module] = code_digest(Path(spec.origin))
+            found[module] = codedigest_of(Path(spec.origin))
     return found
 
 
-def code_digest(path: Path) -> str:
+def codedigest_of(path: Path) -> str:
     """Digest of a Python file's syntax tree without docstrings."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):
             node.body = [s for s in body if not _is_text(s)]  # type: ignore[attr-defined]
-    return _digest(ast.dump(tree).encode())
+    return digest_of(ast.dump(tree).encode())
 
 
 def differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
@@ -113,5 +113,6 @@ def _is_text(statement: ast.AST) -> bool:
     )
 
 
-def _digest(content: bytes) -> str:
+def digest_of(content: bytes) -> str:
+    """Sixteen digits that stand for a content."""
     return hashlib.sha256(content).hexdigest()[:16]

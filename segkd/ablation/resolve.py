@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
 
-from segkd.ablation.identity import code_digests, data_digests, plain_config, user_code
+from segkd.ablation.identity import code_digests, data_digests, digest_of, plain_config, user_code
 from segkd.ablation.plan import Grid
 from segkd.datasets.sampler import EpochBatches
 from segkd.experiment.folder import resolved_text
@@ -27,6 +27,7 @@ class Cell:
         steps: optimiser steps it takes.
         images: images it sees, repeats included.
         identity: what its result depends on (`segkd.ablation.identity`).
+        needs: names of the cells whose runs it reads, which come first.
     """
 
     arm: str
@@ -37,6 +38,7 @@ class Cell:
     steps: int
     images: int
     identity: dict[str, Any]
+    needs: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -47,11 +49,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a grid is read and run: the folder of its file, threads of a cell, the folder of data sets by name."""
+    """Where a grid is read and run: the folder of its file, threads of a cell, the folder of data sets by name, and the
+    grid's own folder, where the runs lie that `$ARM` stands for."""
 
     folder: Path
     threads: int
     data_root: str | None = None
+    out: Path = Path("grid")
 
 
 def resolve(grid: Grid, place: Place) -> list[Cell]:
@@ -79,10 +83,62 @@ def resolve(grid: Grid, place: Place) -> list[Cell]:
         plain = plain_config(text)
         steps, images = _budget(config, splits[dataset]["train"]["pairs"])
         identity = {"config": plain, "data": splits[dataset], "code": code | user_code(plain)}
-        cells.append(Cell(arm, dataset, seed, option, text, steps, images, identity))
+        needs = tuple(f"{dataset}/{other}/seed-{seed}" for other in needed(grid, arm))
+        cells.append(Cell(arm, dataset, seed, option, text, steps, images, identity, needs))
+    cells = [_with_needs(cell, {one.name: one for one in cells}, place) for cell in cells]
     if grid.budget == "equal":
         _refuse_unequal(cells, grid)
     return cells
+
+
+def needed(grid: Grid, arm: str) -> list[str]:
+    """The arms whose runs an arm reads: its settings name them as `$ARM`.
+
+    Raises:
+        InputError: there is no such arm, it needs itself in the end, or the grid tunes.
+    """
+    found = sorted({name for value in grid.arms[arm].set.values() for name in _named(value)})
+    for name in found:
+        if name not in grid.arms:
+            raise InputError(f"arm {arm}: ${name} is no arm of the grid; arms are {', '.join(grid.arms)}.")
+        if grid.tune:
+            raise InputError(f"arm {arm}: ${name} cannot be told which of its tuning trials is meant. Leave out tune.")
+    return found
+
+
+def _named(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value[1:]] if value.startswith("$") and value != "$classes" else []
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [name for part in parts for name in _named(part)]
+
+
+def _with_runs(value: Any, runs: dict[str, str]) -> Any:
+    """A setting with the runs that its `$ARM` stand for."""
+    if isinstance(value, str):
+        return runs.get(value, value)
+    if isinstance(value, list):
+        return [_with_runs(part, runs) for part in value]
+    return {key: _with_runs(part, runs) for key, part in value.items()} if isinstance(value, dict) else value
+
+
+def _with_needs(cell: Cell, cells: dict[str, Cell], place: Place, above: tuple[str, ...] = ()) -> Cell:
+    """The cell, its identity following the content of what it needs instead of the place where that lies."""
+    if cell.name in above:
+        raise InputError(f"arm {cell.arm} needs its own run in the end: {' -> '.join([*above, cell.name])}.")
+    config = {key: _without_place(value, place) for key, value in cell.identity["config"].items()}
+    for name in cell.needs:
+        whole = _with_needs(cells[name], cells, place, (*above, cell.name))
+        content = {part: whole.identity[part] for part in ("config", "data")}  # the code is in our own identity too
+        config[f"needs.{whole.arm}"] = digest_of(json.dumps(content, sort_keys=True, default=str).encode())
+    return replace(cell, identity=cell.identity | {"config": config})
+
+
+def _without_place(value: Any, place: Place) -> Any:
+    cells = str(place.out.resolve() / "cells")
+    if isinstance(value, str):
+        return value.replace(cells, "$cells")
+    return [_without_place(part, place) for part in value] if isinstance(value, list) else value
 
 
 def _combinations(grid: Grid) -> Iterator[tuple[str, str, int, int | None]]:
@@ -104,6 +160,9 @@ def _arguments(grid: Grid, place: Place, which: tuple[str, str, int, int | None]
     if root is not None and root.is_dir():  # a generated data set has none
         settings["data.root"] = str(root)
     settings |= {"seed": seed, "engine.threads": place.threads}
+    where = place.out.resolve() / "cells" / dataset
+    runs = {f"${name}": str(where / name / f"seed-{seed}" / "run") for name in needed(grid, arm)}
+    settings = {key: _with_runs(value, runs) for key, value in settings.items()}
     texts = [f"--{key}={v if isinstance(v, str) else json.dumps(v)}" for key, v in settings.items()]
     return [*(word for layer in layers for word in ("--config", layer)), *texts]
 

@@ -249,8 +249,9 @@ def run_tasks(tasks: list[Task], engine: Engine, slots: int, out: Path, watcher:
         signals = told.received
         while active or (waiting and not signals):
             for slot in [s for s in range(slots) if s not in active and waiting and not signals]:
-                if waiting:
-                    task = waiting.popleft()
+                task = _ready(waiting, active)
+                if task is not None:
+                    waiting.remove(task)
                     prepare(task, out, splits)
                     active[slot] = (task, engine.start(task.folder, slot))
                     watcher.started(task.cell, task.folder)
@@ -263,6 +264,12 @@ def run_tasks(tasks: list[Task], engine: Engine, slots: int, out: Path, watcher:
             _stop_once(active, signals, watcher)
             time.sleep(POLL)
     return signals[0] if signals else ""
+
+
+def _ready(waiting: Iterable[Task], active: dict[int, tuple[Task, Job]]) -> Task | None:
+    """The first task that needs no run which is still to come."""
+    ahead = {task.cell.name for task in waiting} | {task.cell.name for task, _ in active.values()}
+    return next((task for task in waiting if not ahead & set(task.cell.needs)), None)
 
 
 def _stop_once(active: dict[int, tuple[Task, Job]], signals: list[str], watcher: Watcher) -> None:

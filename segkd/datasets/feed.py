@@ -50,7 +50,7 @@ class Feed(Generic[T]):
     def __init__(
         self,
         dataset: Dataset[Any],
-        batches: Iterable[list[tuple[int, int]]],
+        batches: Iterable[Sequence[tuple[int, ...]]],
         collate: Callable[[Sequence[Any]], T],
         workers: int,
         *,

@@ -24,7 +24,8 @@ class Item:
 
 
 class SegmentationDataset(Dataset[Item]):
-    """Item `(epoch, index)`: record `index` under the draws of `(seed, epoch, index)`, on whichever worker."""
+    """Item `(epoch, index)` or `(epoch, index, visit)`: record `index` under the draws of `(seed, epoch, index)`, and
+    of the visit where it is not the first of the epoch, on whichever worker."""
 
     def __init__(self, records: Records, transform: Transform, seed: int) -> None:
         self.records, self.transform, self.seed = records, transform, seed
@@ -32,10 +33,11 @@ class SegmentationDataset(Dataset[Item]):
     def __len__(self) -> int:
         return len(self.records)
 
-    def __getitem__(self, key: tuple[int, int]) -> Item:
-        epoch, index = key
+    def __getitem__(self, key: tuple[int, ...]) -> Item:
+        epoch, index, *visit = key
         image, label = self.records.load(index)
-        view = self.transform(image, label, np.random.default_rng([self.seed, epoch, index]))
+        again = [number for number in visit if number]
+        view = self.transform(image, label, np.random.default_rng([self.seed, epoch, index, *again]))
         return Item(self.records.ids[index], view, label)
 
 
@@ -45,7 +47,9 @@ def collate(items: Sequence[Item]) -> Batch:
     label = torch.from_numpy(np.stack([item.view.label for item in items])).long()
     shares = [item.view.soft for item in items if item.view.soft is not None]
     soft = torch.from_numpy(np.stack(shares)).permute(0, 3, 1, 2) if shares else None
-    return Batch(image=image, clean=image, label=label, soft=soft, ids=tuple(item.id for item in items))
+    warp = torch.from_numpy(np.stack([item.view.warp for item in items])).float()
+    ids = tuple(item.id for item in items)
+    return Batch(image=image, clean=image, label=label, soft=soft, ids=ids, warp=warp)
 
 
 def collate_originals(items: Sequence[Item]) -> tuple[Batch, list[np.ndarray]]:

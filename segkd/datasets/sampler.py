@@ -1,47 +1,114 @@
 """Which samples make up which batch: a function of seed, epoch and position alone."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import final
 
 import numpy as np
 from torch.utils.data import Sampler
 
+from segkd.types import InputError
+
+Key = tuple[int, int, int]
+"""Epoch, index of the sample, and how often it was there before in the epoch: another visit is another view."""
+
+
+class Draw(ABC):
+    """Which samples an epoch holds, and in what order."""
+
+    @abstractmethod
+    def epoch(self, n: int, shape: tuple[int, int, int], draw: np.random.Generator) -> np.ndarray:
+        """Indices 0..n-1 in the shape [micro-steps, processes, batch]."""
+
 
 @final
-class EpochBatches(Sampler[list[tuple[int, int]]]):
-    """An endless stream of batches of `(epoch, index)` pairs that can start at any position.
+class Shuffle(Draw):
+    """A fresh permutation of all samples in every epoch; fewer samples than one step needs are repeated."""
 
-    Every epoch is a fresh permutation of 0..n-1, cut into micro-batches of `batch_size` for each of
-    `world` processes; the incomplete rest is left out, so every step sees equally many images, and an
-    epoch holds a multiple of `accumulate` micro-batches. Fewer samples than one step needs are repeated.
+    def epoch(self, n: int, shape: tuple[int, int, int], draw: np.random.Generator) -> np.ndarray:
+        """Indices 0..n-1 in the shape [micro-steps, processes, batch]."""
+        return _permuted(n, int(np.prod(shape)), draw).reshape(shape)
+
+
+@final
+class Overlap(Draw):
+    """Every batch begins with the second half of the batch before, in another view (DLB, Shen et al., CVPR 2022).
+
+    An epoch has as many batches as any other, and so half as many different images, each of them twice.
+    """
+
+    def epoch(self, n: int, shape: tuple[int, int, int], draw: np.random.Generator) -> np.ndarray:
+        """Indices 0..n-1 in the shape [micro-steps, processes, batch]. Raises InputError for odd batches."""
+        steps, world, batch = shape
+        if batch % 2:
+            raise InputError(
+                f"draw: Overlap carries half a batch over: data.batch_size must be even, found {batch}. Write one more."
+            )
+        halves = _permuted(n, (steps + 1) * world * batch // 2, draw).reshape(steps + 1, world, batch // 2)
+        return np.concatenate([halves[:-1], halves[1:]], axis=2)
+
+
+@final
+class EpochBatches(Sampler[list[Key]]):
+    """An endless stream of batches of keys `(epoch, index, visit)` that can start at any position.
+
+    Every epoch is drawn anew, cut into micro-batches of `batch_size` for each of `world` processes; the incomplete rest
+    is left out, so every step sees equally many images, and an epoch holds a multiple of `accumulate` micro-batches.
 
     Args:
         n: number of samples.
         batch_size: samples per micro-batch and process.
-        seed: of the permutations.
+        seed: of the draws.
         rank: this process, 0..world-1.
         world: number of processes.
         accumulate: micro-batches per optimiser step.
         start: position (in micro-batches since the beginning of training) of the first batch.
+        draw: which samples an epoch holds; all, shuffled, when None.
     """
 
     def __init__(
-        self, n: int, batch_size: int, seed: int, *, rank: int = 0, world: int = 1, accumulate: int = 1, start: int = 0
+        self,
+        n: int,
+        batch_size: int,
+        seed: int,
+        *,
+        rank: int = 0,
+        world: int = 1,
+        accumulate: int = 1,
+        start: int = 0,
+        draw: Draw | None = None,
     ) -> None:
         self.n, self.batch_size, self.seed = n, batch_size, seed
         self.rank, self.world, self.start = rank, world, start
         self.per_epoch = max(1, n // (batch_size * world * accumulate)) * accumulate
+        self.draw = draw or Shuffle()
 
     def order(self, epoch: int) -> np.ndarray:
         """The sample indices of one epoch, [per_epoch, world, batch_size]."""
-        wanted = self.per_epoch * self.world * self.batch_size
-        draw = np.random.default_rng([self.seed, epoch])
-        rounds = [draw.permutation(self.n) for _ in range(-(-wanted // self.n))]
-        return np.concatenate(rounds)[:wanted].reshape(self.per_epoch, self.world, self.batch_size)
+        shape = (self.per_epoch, self.world, self.batch_size)
+        return self.draw.epoch(self.n, shape, np.random.default_rng([self.seed, epoch]))
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+    def __iter__(self) -> Iterator[list[Key]]:
         epoch, skip = divmod(self.start, self.per_epoch)
         while True:
-            for batch in self.order(epoch)[skip:, self.rank]:
-                yield [(epoch, int(index)) for index in batch]
+            order = self.order(epoch)
+            visits = visits_of(order)
+            for indices, times in zip(order[skip:, self.rank], visits[skip:, self.rank]):
+                yield [(epoch, int(index), int(visit)) for index, visit in zip(indices, times)]
             epoch, skip = epoch + 1, 0
+
+
+def visits_of(order: np.ndarray) -> np.ndarray:
+    """How often each entry stood in the array before, in its flat order."""
+    flat = order.ravel()
+    sorted_at = flat.argsort(kind="stable")
+    ordered = flat[sorted_at]
+    first = np.searchsorted(ordered, ordered)  # where the run of equal entries begins
+    visits = np.empty_like(flat)
+    visits[sorted_at] = np.arange(len(flat)) - first
+    return visits.reshape(order.shape)
+
+
+def _permuted(n: int, wanted: int, draw: np.random.Generator) -> np.ndarray:
+    rounds = [draw.permutation(n) for _ in range(-(-wanted // n))]
+    return np.concatenate(rounds)[:wanted]

@@ -8,12 +8,13 @@ a generator of its own (`set_random_state`).
 
 import os
 import random
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Float64, UInt8
 
 from segkd.datasets.labels import class_shares, normalise_shares, resize_label
 from segkd.types import IGNORE, InputError
@@ -53,11 +54,13 @@ class Augment:
 
 @dataclass(frozen=True)
 class View:
-    """One transformed sample: image uint8 [h w 3], label uint8 [h w], class shares float32 [h w k] if asked for."""
+    """One transformed sample: image uint8 [h w 3], label uint8 [h w], class shares float32 [h w k] if asked for, and
+    `warp` [2 3], which takes normalised coordinates (x, y) of the view to those of the file."""
 
     image: UInt8[np.ndarray, "h w 3"]
     label: UInt8[np.ndarray, "h w"]
     soft: Float32[np.ndarray, "h w k"] | None
+    warp: Float64[np.ndarray, "2 3"]
 
 
 class Transform:
@@ -83,7 +86,7 @@ class Transform:
             warps += [A.VerticalFlip()] if augment.flip_vertical else []
             warps += [A.RandomRotate90()] if augment.quarter_turns else []
         # "shares" travels as an image because images, unlike masks, shrink by area
-        self.warp = A.Compose(warps, additional_targets={"shares": "image"})
+        self.warp = A.Compose(warps, additional_targets={"shares": "image"}, save_applied_params=True)
         self.recolour = A.Compose(_colours(augment.colour) if augment else [])
 
     def __call__(self, image: np.ndarray, label: np.ndarray, draw: np.random.Generator) -> View:
@@ -100,7 +103,41 @@ class Transform:
             soft = normalise_shares(warped["shares"])
             bare = (soft.sum(axis=-1) == 0) & (warped["mask"] != IGNORE)
             soft[bare] = class_shares(warped["mask"], self.classes)[bare]
-        return View(np.ascontiguousarray(recoloured), np.ascontiguousarray(warped["mask"]), soft)
+        place = placed(warped["applied_transforms"])
+        return View(np.ascontiguousarray(recoloured), np.ascontiguousarray(warped["mask"]), soft, place)
+
+
+def placed(applied: Sequence[tuple[str, Mapping[str, Any]]]) -> Float64[np.ndarray, "2 3"]:
+    """Where a view lies in its file, from albumentations' record of what it did: an affine map of normalised
+    coordinates (x, y), -1..1 at the borders, from the view to the file.
+
+    Raises:
+        KeyError: a warp is not known here.
+    """
+    matrix = np.eye(3)
+    for name, settings in applied:
+        matrix = matrix @ WARPS[name](settings)
+    return matrix[:2]
+
+
+def _crop(settings: Mapping[str, Any]) -> np.ndarray:
+    height, width = settings["shape"][:2]
+    left, top, right, bottom = settings["crop_coords"]
+    x, y = (right - left) / width, (bottom - top) / height
+    return np.array([[x, 0, (left + right) / width - 1], [0, y, (top + bottom) / height - 1], [0, 0, 1]])
+
+
+WARPS: dict[str, Callable[[Mapping[str, Any]], np.ndarray]] = {
+    "Resize": lambda settings: np.eye(3),
+    "RandomResizedCrop": _crop,
+    "HorizontalFlip": lambda settings: np.diag([-1.0, 1.0, 1.0]),
+    "VerticalFlip": lambda settings: np.diag([1.0, -1.0, 1.0]),
+    # a quarter turn counter-clockwise: (x, y) of the view lies at (-y, x) before
+    "RandomRotate90": lambda settings: np.linalg.matrix_power(
+        np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]), settings["factor"]
+    ),
+}
+"""What each warp of `Transform` does to normalised coordinates, from after it to before it."""
 
 
 def widened(image: np.ndarray, label: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

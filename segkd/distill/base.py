@@ -53,11 +53,13 @@ class Teacher(nn.Module, ABC):
         learns: of whom this teacher learns itself: "label" (the task loss of its logits), "student" (each of its terms
             the other way round). The distiller sees to both.
         needs_soft: whether the loader has to compute `Batch.soft`.
+        said: what the user should be told of it once it has met the student, a sentence each.
     """
 
     gives: frozenset[str]
     learns: frozenset[str] = frozenset()
     needs_soft: bool = False
+    said: tuple[str, ...] = ()
 
     def meet(self, scene: Scene) -> None:
         """Called once, before the optimiser is made and a checkpoint is read: here things are built and drawn.

@@ -32,6 +32,7 @@ class Optim:
         schedule: how the rate falls after warm-up: "poly" (1 - t)^power, "cosine", "linear", or "constant".
         power: of "poly".
         warmup: share of all steps in which the rate rises linearly from 0.
+        cycles: how often the rate falls, each time from its peak; warm-up is before the first alone.
         freeze: layer paths of the network that do not learn, e.g. encoder.body.conv_stem.
         average: decay of the moving average of the weights that is evaluated and kept; null for none.
         clip: largest gradient norm; larger gradients are scaled down.
@@ -46,6 +47,7 @@ class Optim:
     schedule: Literal["poly", "cosine", "linear", "constant"] = "poly"
     power: float = 0.9
     warmup: float = 0.05
+    cycles: int = 1
     freeze: list[str] = field(default_factory=list)
     average: float | None = 0.99
     clip: float = 5.0
@@ -62,6 +64,7 @@ class Optim:
                 f"optim.disturbance_lr must be above 0, a multiple of optim.lr up to 1000, found {self.disturbance_lr}",
             ),
             (0 <= self.power <= 100, f"optim.power is an exponent, 0..100, found {self.power}"),
+            (self.cycles >= 1, f"optim.cycles must be at least 1, found {self.cycles}"),
             (0 <= self.warmup < 1, f"optim.warmup is a share of all steps, 0 <= warmup < 1, found {self.warmup}"),
             (self.average is None or 0 < self.average < 1, f"optim.average is a decay in 0..1, found {self.average}"),
             (self.weight_decay >= 0, f"optim.weight_decay must be 0 or more, found {self.weight_decay}"),
@@ -109,6 +112,8 @@ def rate_at(optim: Optim, progress: float) -> float:
     if progress < optim.warmup:
         return max(progress, 1e-3 * optim.warmup) / optim.warmup
     rest = min((progress - optim.warmup) / (1 - optim.warmup), 1.0)
+    if optim.cycles > 1 and rest < 1:
+        rest = rest * optim.cycles % 1
     if optim.schedule == "poly":
         return (1 - rest) ** optim.power
     if optim.schedule == "cosine":

@@ -52,7 +52,7 @@ class Untouched(Transform):
 
     def __call__(self, image: np.ndarray, label: np.ndarray, draw: np.random.Generator) -> View:
         """The sample as it is."""
-        return View(np.ascontiguousarray(image), np.ascontiguousarray(label), None)
+        return View(np.ascontiguousarray(image), np.ascontiguousarray(label), None, np.eye(3)[:2])
 
 
 class Looking(Network):

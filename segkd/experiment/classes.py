@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from typing import Any
 
+from segkd.datasets.sampler import Draw
 from segkd.disk import load_yaml
 from segkd.distill.base import Knowledge, Teacher
 from segkd.frequency.rounding import Rounding
@@ -25,6 +26,7 @@ BASES: dict[str, type] = {
     "distiller.task": TaskLoss,
     "distiller.teachers": Teacher,
     "distiller.terms": Knowledge,
+    "draw": Draw,
 }
 """Configuration keys that name a class, and the base it must have; a key comes before the one that it begins with."""
 

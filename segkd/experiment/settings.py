@@ -7,6 +7,7 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_s
 from jsonargparse.typing import register_type
 
 from segkd.datasets.data import Data, height_and_width
+from segkd.datasets.sampler import Draw
 from segkd.distill.distiller import Distiller
 from segkd.engine.optim import Optim
 from segkd.experiment.classes import BRANCHES, named_in, seek_classes
@@ -95,6 +96,7 @@ def training_parser() -> ArgumentParser:
     parser.add_subclass_arguments(Network, "model", required=False, help="the network to train; FusionNet if not said")
     parser.add_subclass_arguments(Disturbance, "disturbance", required=False, help="changes images while training")
     parser.add_class_arguments(Distiller, "distiller")
+    parser.add_subclass_arguments(Draw, "draw", required=False, help="which images an epoch holds; all if not said")
     parser.add_class_arguments(Optim, "optim")
     parser.add_class_arguments(EngineSettings, "engine")
     parser.add_class_arguments(Evaluation, "evaluation")

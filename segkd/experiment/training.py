@@ -125,9 +125,8 @@ def _train(session: _Session, objects: Namespace, overfit: bool, select: str) ->
         records = _one_batch(objects, records)
     dataset = _train_set(objects, records["train"], seed)
     batches = _batches(accelerator, objects, len(dataset), seed)
-    steps = batches.per_epoch // objects.engine.accumulate
-    introduce(objects, dataset, steps, lambda: instantiate(session.parser, session.config).model)
     _start(session, objects.model)
+    _introduce(session, objects, dataset, batches.per_epoch // objects.engine.accumulate)
     engine = _engine(accelerator, objects, objects.engine.epochs * batches.per_epoch, seed)
     progress = _resumed(engine, session, objects.engine.epochs * batches.per_epoch)
     refuse_unready(engine, objects.data)
@@ -157,6 +156,12 @@ def _train(session: _Session, objects: Namespace, overfit: bool, select: str) ->
     return how, progress.best
 
 
+def _introduce(session: _Session, objects: Namespace, dataset: SegmentationDataset, steps: int) -> None:
+    """Lets the teachers meet the student, and says what there is to say of them."""
+    for line in introduce(objects, dataset, steps, lambda: instantiate(session.parser, session.config).model):
+        session.console.print(line)
+
+
 def _start(session: _Session, network: Network) -> None:
     """Puts the weights of `--init` into a network whose training has not begun."""
     if session.config.init is None or (session.resume and checkpoint_of(session.folder).is_file()):
@@ -178,6 +183,7 @@ def _batches(accelerator: Accelerator, objects: Namespace, n: int, seed: int) ->
         rank=accelerator.process_index,
         world=accelerator.num_processes,
         accumulate=objects.engine.accumulate,
+        draw=objects.draw,
     )
 
 

@@ -130,8 +130,8 @@ class FusionNet(Network):
 
     @classmethod
     def without_weights(cls, arguments: dict[str, Any]) -> dict[str, Any]:
-        """The same arguments with random weights."""
-        return {**arguments, "weights": None}
+        """The same arguments with random weights; runs of 0.1 said `exits` here too."""
+        return {key: value for key, value in arguments.items() if key != "exits" or value} | {"weights": None}
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Prediction:
         """Logits at the image's size and the fused pyramid."""
@@ -155,7 +155,6 @@ class WrappedNet(Network):
         classes: number of classes, >= 2, background included.
         network: import path of its class or factory, e.g. `segmentation_models_pytorch.Unet`.
         arguments: its arguments; the value "$classes" becomes the number of classes.
-        features: layer paths whose outputs become `Prediction.features`, finest first.
         encoder_layer: layer path of its pretrained part, which learns at a rate of its own; None if there is none.
         mean: subtracted from RGB in 0..1 before the network; ImageNet's by default.
         std: divides after `mean`; ImageNet's by default.
@@ -170,7 +169,6 @@ class WrappedNet(Network):
         classes: int,
         network: str,
         arguments: dict[str, Any] | None = None,
-        features: list[str] | None = None,
         encoder_layer: str | None = None,
         mean: tuple[float, float, float] = IMAGENET_MEAN,
         std: tuple[float, float, float] = IMAGENET_STD,
@@ -183,13 +181,11 @@ class WrappedNet(Network):
         self.classes, self.divisor = classes, divisor
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
-        self.taps = tuple(f"network.{path}" for path in features or ())
-        for path in self.taps:
-            self.layer(path)  # refuses a wrong path now rather than in the first step
 
     @classmethod
     def without_weights(cls, arguments: dict[str, Any]) -> dict[str, Any]:
-        """The same arguments, with what fetches weights off: smp's and torchvision's by default, others' if given."""
+        """The same arguments, with what fetches weights off: smp's and torchvision's by default, others' if given; runs
+        of 0.1 said `features` here too, which hold no weights."""
         inner, network = dict(arguments.get("arguments") or {}), str(arguments.get("network"))
         off = {"encoder_weights": None, "pretrained": False}
         inner |= {key: off[key] for key in off if key in inner}
@@ -199,31 +195,20 @@ class WrappedNet(Network):
             if inner.get("weights") and "lraspp" not in network:
                 inner.setdefault("aux_loss", True)  # torchvision's default where weights are given
             inner |= {"weights": None, "weights_backbone": None}
-        return {**arguments, "arguments": inner}
+        return {key: value for key, value in arguments.items() if key != "features"} | {"arguments": inner}
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Prediction:
-        """Logits enlarged to the image's size and the tapped features."""
+        """Logits enlarged to the image's size; features are layers named at the distiller."""
         height, width = image.shape[-2:]
         padded = padding(image, self.divisor)
-        seen: dict[str, Tensor] = {}
-        # hooks live for one call: a copy of this module would otherwise report to the original
-        hooks = [
-            self.layer(path).register_forward_hook(lambda _m, _i, output, path=path: seen.update({path: output}))
-            for path in self.taps
-        ]
-        try:
-            logits = logits_of(self.network((padded - self.mean) / self.std))
-        finally:
-            for hook in hooks:
-                hook.remove()
+        logits = logits_of(self.network((padded - self.mean) / self.std))
         if not isinstance(logits, Tensor) or logits.ndim != 4 or logits.shape[1] != self.classes:
             raise InputError(
                 f"{type(self.network).__name__}: expected logits [b, {self.classes}, h, w], alone, under 'out' "
                 f"(torchvision) or as .logits (transformers), found {_shown(logits)}. Give it the number of classes "
                 "($classes in model.arguments), or subclass segkd.models.network.Network."
             )
-        features = tuple(seen[path] for path in self.taps)
-        return Prediction(resize(logits, padded)[..., :height, :width], features)
+        return Prediction(resize(logits, padded)[..., :height, :width])
 
 
 def logits_of(output: Any) -> Any:

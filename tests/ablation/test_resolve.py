@@ -1,6 +1,9 @@
+from pathlib import Path
+
 import pytest
 import yaml
 
+from segkd.ablation.identity import differences
 from segkd.types import InputError
 
 
@@ -107,3 +110,42 @@ def test_every_option_of_tune_becomes_a_cell_of_its_own(resolved):
         ("plain", 0, 0.1), ("plain", 1, 0.2), ("narrow", 0, 0.1), ("narrow", 1, 0.2),
     ]  # fmt: skip
     assert len({c.name for c in cells}) == 4
+
+
+SELF = {"layers": ["methods/tf_kd_self.yaml"], "set": {"distiller.teachers.before.sources": ["$plain"]}}
+
+
+def test_an_arm_may_name_another_s_run_of_the_same_data_set_and_seed(resolved, tmp_path):
+    _, cells = resolved(arms={"pupil": SELF, "plain": {}})
+    pupil = next(cell for cell in cells if cell.arm == "pupil" and cell.seed == 1)
+    assert pupil.needs == ("embedded/plain/seed-1",)
+    assert str(Path("grid").resolve() / "cells/embedded/plain/seed-1/run") in pupil.config
+    assert str(Path("grid").resolve()) not in str(pupil.identity)  # a moved grid stays valid
+
+
+def test_what_an_arm_needs_is_part_of_what_its_result_depends_on(resolved):
+    def needs(**plain):
+        _, cells = resolved(arms={"pupil": SELF, "plain": plain, "other": {}})
+        found = {cell.arm: cell.identity for cell in cells if cell.seed == 0}
+        return found["pupil"], found["other"]
+
+    (pupil, other), (after, same) = needs(), needs(set={"optim.lr": 0.001})
+    assert other == same
+    assert differences(pupil, after) and "needs.plain" in differences(pupil, after)[0]
+
+
+@pytest.mark.parametrize(
+    ("arms", "said"),
+    [
+        ({"pupil": SELF}, r"\$plain is no arm of the grid; arms are pupil"),
+        ({"plain": SELF}, "needs its own run in the end"),
+    ],
+)
+def test_runs_that_cannot_be_had_are_refused(resolved, arms, said):
+    with pytest.raises(InputError, match=said):
+        resolved(arms=arms)
+
+
+def test_a_tuned_arm_has_no_one_run(resolved):
+    with pytest.raises(InputError, match="Leave out tune"):
+        resolved(arms={"pupil": SELF, "plain": {}}, tune=[{}, {"optim.lr": 0.001}])

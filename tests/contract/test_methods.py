@@ -1,6 +1,11 @@
 """What every recipe of `configs/methods` must keep: a new one is under this contract without a line."""
 
+import atexit
 import copy
+import functools
+import json
+import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,22 +18,62 @@ from segkd.distill.base import Scene, learning
 from segkd.distill.distiller import Distiller
 from segkd.engine.learner import Learner
 from segkd.experiment.settings import instantiate, parse, training_parser
-from segkd.models.network import Network
+from segkd.models.network import FusionNet, Network
+from segkd.models.store import ModelCard, save_student
+from segkd.models.taps import tapped
 from segkd.types import Batch, Prediction
 from tests.conftest import REPOSITORY, TINY
 
 RECIPES = sorted((REPOSITORY / "configs" / "methods").glob("*.yaml"))
-QUICK = ["--model.encoder", TINY, "--model.weights", "null", "--model.width", "16", "--data.size", "64",
+CLASSES = {"uskd": 3}
+"""Recipes that need more than two classes."""
+SAID = {"snapshot": ["--distiller.teachers.before.epochs", "1"]}
+"""What a recipe needs so that all of it happens within three short epochs."""
+QUICK = ["--model.encoder", TINY, "--model.weights", "null", "--model.width", "16", "--data.size", "32",
          "--data.embedded", "{}"]  # fmt: skip
 TOTAL, EPOCH = 10, 2
+SIZE = (32, 32)
 
 every_recipe = pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 
 
-def prepared(recipe: Path | None, seed: int = 3) -> tuple[Learner, Callable[[], Network]]:
+@functools.cache
+def finished_run() -> str:
+    """The folder of a student that knows two classes, for recipes that need one."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, True)
+    torch.manual_seed(11)
+    arguments = {"classes": 2, "encoder": TINY, "weights": None, "width": 16}
+    card = ModelCard("segkd.models.network.FusionNet", arguments, ["background", "foreground"], SIZE)
+    save_student(folder, FusionNet(**arguments), card)
+    return str(folder)
+
+
+def classes_of(recipe: Path) -> int:
+    return CLASSES.get(recipe.stem, 2)
+
+
+def options(recipe: Path | None) -> list[str]:
+    """What the command line of a recipe says beside the quick settings."""
+    if recipe is None:
+        return []
+    said = ["--config", str(recipe), *SAID.get(recipe.stem, [])]
+    if classes_of(recipe) > 2:
+        said += ["--data.classes", json.dumps([f"class{i}" for i in range(classes_of(recipe))])]
+    if "sources: []" in recipe.read_text():
+        said += ["--distiller.teachers.before.sources", json.dumps([finished_run()])]
+    return said
+
+
+def batch_of(recipe: Path, make_batch, **settings) -> Batch:
+    return make_batch(classes_of(recipe), b=4, size=SIZE, **settings)
+
+
+def prepared(recipe: Path | None, seed: int = 3, classes: int = 2) -> tuple[Learner, Callable[[], Network]]:
     """The learner of a recipe before it has met anybody, and what makes one more network."""
     parser = training_parser()
-    config = parse(parser, [*(["--config", str(recipe)] if recipe else []), *QUICK])
+    few = ["--data.classes", json.dumps([f"class{i}" for i in range(classes)])] if recipe is None else []
+    config = parse(parser, [*options(recipe), *few, *QUICK])
     torch.manual_seed(seed)
     objects = instantiate(parser, config)
     learner = Learner(objects.model, objects.distiller, objects.disturbance, average=0.9, total=TOTAL)
@@ -49,8 +94,8 @@ def introduce(learner: Learner, batch: Batch, another: Callable[[], Network]) ->
         learner.distiller.meet(Scene(learner.student, batch, seen, EPOCH, another))
 
 
-def descend(learner: Learner, batches: list[Batch], first: int = 1) -> list[float]:
-    """The losses of a step of gradient descent on each batch."""
+def descend(learner: Learner, batches: list[Batch], first: int = 1, at: float | None = None) -> list[float]:
+    """The losses of a step of gradient descent on each batch, all at one progress if `at` says so."""
     optimizer = torch.optim.SGD([p for p in learner.parameters() if p.requires_grad], lr=0.05)
     losses = []
     for step, batch in enumerate(batches, first):
@@ -61,12 +106,14 @@ def descend(learner: Learner, batches: list[Batch], first: int = 1) -> list[floa
         loss.backward()
         optimizer.step()
         learner.follow(step)
+        if at is not None:
+            learner.arrive(at)
     return losses
 
 
 def far(recipe: Path, make_batch, ignored: float = 0.1) -> tuple[Learner, Batch]:
     """A learner after three epochs, at .8 of its training: late terms count, slow copies differ from the student."""
-    batches = [make_batch(b=4, size=(64, 64), ignored=ignored, seed=seed) for seed in range(2)]
+    batches = [batch_of(recipe, make_batch, ignored=ignored, seed=seed) for seed in range(2)]
     learner = built(recipe, batches[0])
     descend(learner, batches * 3)
     learner.arrive(0.8)
@@ -76,19 +123,19 @@ def far(recipe: Path, make_batch, ignored: float = 0.1) -> tuple[Learner, Batch]
 
 @every_recipe
 def test_the_student_starts_with_the_baseline_s_tensors(recipe, make_batch):
-    batch = make_batch(b=4, size=(64, 64))
+    batch = batch_of(recipe, make_batch)
     student = built(recipe, batch).student.state_dict()
-    baseline = prepared(None)[0].student.state_dict()
+    baseline = prepared(None, classes=classes_of(recipe))[0].student.state_dict()
     assert list(student) == list(baseline)  # and nothing for training alone is in its file
     assert all(torch.equal(student[name], baseline[name]) for name in baseline)
 
 
 @every_recipe
 def test_the_loss_falls_on_one_batch(recipe, make_batch):
-    batch = make_batch(b=4, size=(64, 64))
+    batch = batch_of(recipe, make_batch)
     learner = built(recipe, batch)
     learner.arrive(0.8)
-    losses = descend(learner, [batch] * 8)
+    losses = descend(learner, [batch] * 8, at=0.8)
     assert torch.tensor(losses).isfinite().all()
     assert min(losses[-2:]) < losses[0]
 
@@ -103,9 +150,12 @@ def test_each_term_by_itself_moves_the_student_or_what_it_is_for(recipe, make_ba
         own = torch.autograd.grad(term, beside, retain_graph=True, allow_unused=True) if beside else ()
         (grad,) = torch.autograd.grad(term, [first], retain_graph=True, allow_unused=True)
         size = 0.0 if grad is None else float(grad.norm())
-        if name in learner.distiller.knowledge or name in ("task", "exits"):
-            weight = learner.distiller.weight(name) if name in learner.distiller.knowledge else 1.0
-            assert size > 0 or weight == 0, name
+        if name in learner.distiller.knowledge:
+            assert size > 0 or learner.distiller.weight(name) == 0, name
+        elif name == "exits":
+            assert size > 0 or learner.distiller.exits.weight == 0
+        elif name == "task":
+            assert size > 0
         else:  # what a teacher learns may stop short of the student, but not of itself
             assert size > 0 or any(one is not None and one.norm() > 0 for one in own), name
 
@@ -157,7 +207,8 @@ class Given(Network):
 def test_ignored_pixels_have_no_gradient_in_the_logits(recipe, make_batch):
     learner, batch = far(recipe, make_batch, ignored=0.3)
     with torch.no_grad():
-        seen = learner.student.eval()(batch.image)
+        seen = tapped(learner.student.eval(), batch.image, learner.distiller.features)
+    learner.distiller.features = None
     logits = seen.logits.clone().requires_grad_()
     given = Given(learner.student, Prediction(logits, seen.features))
     for name, term in learner.distiller(batch, given).items():
@@ -171,7 +222,7 @@ def test_ignored_pixels_have_no_gradient_in_the_logits(recipe, make_batch):
 
 @every_recipe
 def test_a_learner_s_state_round_trips(recipe, make_batch):
-    batches = [make_batch(b=4, size=(64, 64), seed=seed) for seed in range(4)]
+    batches = [batch_of(recipe, make_batch, seed=seed) for seed in range(4)]
     learner, another = prepared(recipe)
     introduce(learner, batches[0], another)
     descend(learner, batches)
@@ -187,7 +238,7 @@ def test_a_learner_s_state_round_trips(recipe, make_batch):
 
 @every_recipe
 def test_teaching_changes_no_batch(recipe, make_batch):
-    batch, untouched = make_batch(b=4, size=(64, 64)), make_batch(b=4, size=(64, 64))
+    batch, untouched = batch_of(recipe, make_batch), batch_of(recipe, make_batch)
     learner = built(recipe, batch)
     learner.arrive(0.8)
     learner(batch)
@@ -209,7 +260,7 @@ def test_terms_are_finite_under_bfloat16(recipe, make_batch):
 @every_recipe
 def test_a_copy_of_a_distiller_shares_nothing(recipe, make_batch):
     """Averages and grids copy learners; a part held twice would be trained twice."""
-    learner = built(recipe, make_batch(b=4, size=(64, 64)))
+    learner = built(recipe, batch_of(recipe, make_batch))
     ids = [id(p) for p in learner.parameters()]
     assert len(ids) == len(set(ids))
     twin: nn.Module = copy.deepcopy(learner.distiller)

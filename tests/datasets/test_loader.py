@@ -69,7 +69,7 @@ def test_collation_scales_images_widens_labels_and_moves_channels():
         image = draw.integers(0, 256, (4, 6, 3)).astype(np.uint8)
         label = draw.choice([0, 1, IGNORE], (4, 6)).astype(np.uint8)
         soft = draw.random((4, 6, 2)).astype(np.float32)
-        items.append(Item(name, View(image, label, soft), label))
+        items.append(Item(name, View(image, label, soft, np.eye(3)[:2]), label))
     batch = collate(items)
     assert batch.ids == ("a", "b") and batch.clean is batch.image and batch.label.dtype == torch.int64
     for i, item in enumerate(items):

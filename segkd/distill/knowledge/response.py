@@ -141,7 +141,7 @@ def softmax_(x: Float[Tensor, "n k h w"]) -> Float[Tensor, "n h w"]:
 
 @final
 class Response(Knowledge):
-    """The teacher's class probabilities per pixel, softened by a temperature.
+    """The teacher's class probabilities per pixel, softened by a temperature: `response`.
 
     Args:
         temperature: T >= 1 flattens teacher and student alike; for two classes keep it at 4 or below.

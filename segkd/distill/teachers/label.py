@@ -1,5 +1,6 @@
 """The virtual teacher: a distribution over classes for every pixel, made from the labels alone."""
 
+from dataclasses import replace
 from typing import Literal, final
 
 import torch
@@ -8,10 +9,11 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from segkd.distill.base import Look, Teacher
+from segkd.distill.exits import shrunk
 from segkd.losses import one_hot
 from segkd.types import Batch, InputError, Lesson, Prediction
 
-Kind = Literal["constant", "boundary", "window", "antialiased"]
+Kind = Literal["constant", "smoothed", "boundary", "window", "antialiased"]
 
 
 def confidence_rows(confidence: float, classes: int) -> Float[Tensor, "k k"]:
@@ -91,6 +93,8 @@ class LabelTeacher(Teacher):
 
     Args:
         kind: "constant": confidence `confidence` on the label's class, the rest spread evenly (Tf-KD, eq. 8).
+            "smoothed": a on the label's class and (1 - a) / k on every class, the label included: label smoothing
+            (Szegedy et al., CVPR 2016).
             "boundary": the confidence falls to `boundary_confidence` where classes meet, over `sigma` pixels.
             "window": class shares under a Gaussian window of `sigma` pixels, blended: a * hist + (1 - a) / k.
             "antialiased": class shares of the full-size label by area under the same warp, blended likewise.
@@ -100,9 +104,9 @@ class LabelTeacher(Teacher):
         sigma: width in pixels at the training size, for "boundary" and "window".
         soften: "power" gives log p, so that a temperature takes p^(1/T); "softmax_prob" gives p itself, as
             the official Tf-KD code, so that it takes softmax(p / T).
+        levels: a target for every exit of the student too: the label's class shares by area at the exit's own grid,
+            blended as above. A coarse cell that holds two classes then says so, which no resized label can.
     """
-
-    gives = frozenset({"logits"})
 
     def __init__(
         self,
@@ -111,6 +115,7 @@ class LabelTeacher(Teacher):
         boundary_confidence: float = 0.7,
         sigma: float = 2.0,
         soften: Literal["power", "softmax_prob"] = "power",
+        levels: bool = False,
     ) -> None:
         super().__init__()
         for name, value in (("confidence", confidence), ("boundary_confidence", boundary_confidence)):
@@ -119,7 +124,8 @@ class LabelTeacher(Teacher):
         if sigma <= 0:
             raise InputError(f"LabelTeacher: sigma is a width in pixels, above 0, found {sigma}.")
         self.kind, self.confidence, self.boundary_confidence = kind, confidence, boundary_confidence
-        self.sigma, self.soften = sigma, soften
+        self.sigma, self.soften, self.levels = sigma, soften, levels
+        self.gives = frozenset({"logits", "exits"} if levels else {"logits"})
         self.needs_soft = kind == "antialiased"
 
     def forward(self, batch: Batch, student: Prediction, look: Look) -> Lesson:
@@ -138,9 +144,24 @@ class LabelTeacher(Teacher):
             label = batch.label.masked_fill(~batch.valid, 0).unsqueeze(1)
             shape = (len(label), classes, *label.shape[2:])
             logits = torch.full(shape, off, device=label.device).scatter_(1, label, on)
-            return Lesson(Prediction(logits, on_off=(on, off)))
+            return Lesson(Prediction(logits, exits=self._exits(batch, student), on_off=(on, off)))
         target = self.distribution(batch, classes)
-        return Lesson(Prediction(target.log() if self.soften == "power" else target))
+        logits = target.log() if self.soften == "power" else target
+        return Lesson(Prediction(logits, exits=self._exits(batch, student)))
+
+    def _exits(self, batch: Batch, student: Prediction) -> tuple[Float[Tensor, "b k _h _w"], ...]:
+        if not self.levels:
+            return ()
+        classes = student.logits.shape[1]
+        full = replace(batch, soft=one_hot(batch.label, classes) if batch.soft is None else batch.soft)
+        even = (1 - self.confidence) / classes
+        targets = []
+        for one in student.exits:
+            shares = shrunk(full, one).soft
+            assert shares is not None
+            target = self.confidence * shares + even
+            targets.append(target.log() if self.soften == "power" else target)
+        return tuple(targets)
 
     def distribution(self, batch: Batch, classes: int) -> Float[Tensor, "b k h w"]:
         """p, the teacher's class probabilities, positive everywhere."""
@@ -155,6 +176,8 @@ class LabelTeacher(Teacher):
         return self.confidence * self._shares(batch, classes) + (1 - self.confidence) / classes
 
     def _shares(self, batch: Batch, classes: int) -> Float[Tensor, "b k h w"]:
+        if self.kind == "smoothed":
+            return one_hot(batch.label.masked_fill(~batch.valid, 0), classes)
         if self.kind == "window":
             return window_histogram(batch.label, batch.valid, classes, self.sigma)
         if batch.soft is None:

@@ -1,0 +1,159 @@
+"""Levels of the student compared with each other: no teacher at all."""
+
+from typing import final
+
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from segkd.distill.base import Knowledge
+from segkd.distill.knowledge.feature import fitted, label_at, mean_over_levels
+from segkd.losses import global_mean
+from segkd.types import IGNORE, Batch, InputError, Prediction
+
+
+def soft_attention(level: Float[Tensor, "b c h w"], valid: Bool[Tensor, "b h w"]) -> Float[Tensor, "b n"]:
+    """softmax over the valid positions of sum_c F^2 (SAD, Hou et al., ICCV 2019): sums to 1 in each image."""
+    energy = level.float().square().sum(dim=1).masked_fill(~valid, -1e4)
+    return energy.flatten(1).softmax(dim=1).masked_fill(~valid.flatten(1), 0.0)
+
+
+def attention_across(
+    finer: Float[Tensor, "b _c h w"], deeper: Float[Tensor, "b _d _h _w"], valid: Bool[Tensor, "b h w"]
+) -> Float[Tensor, ""]:
+    """h w mean_b sum_hw (psi(F_m) - psi(F_{m+1}))^2, psi = `soft_attention` at the size of the finer level (SAD).
+
+    Departure: SAD takes the mean over positions, whose size falls with the square of their number; here the value
+    does not depend on it.
+    """
+    gap = (soft_attention(finer, valid) - soft_attention(fitted(deeper, finer), valid)).square().sum(dim=1)
+    return valid[0].numel() * global_mean(gap, valid.flatten(1).any(dim=1))
+
+
+def halves(level: Float[Tensor, "b c h w"], valid: Bool[Tensor, "b h w"]) -> Float[Tensor, ""]:
+    """mean_b mean_c ||weak_c - sg strong_c||^2 of the channels' maps of unit length, sorted by their mean response and
+    cut into a strong and a weak half (TF-FD's term within a level)."""
+    unit = F.normalize(level.float().masked_fill(~valid.unsqueeze(1), 0.0).flatten(2), dim=2)
+    order = unit.mean(dim=2).argsort(dim=1, descending=True)
+    ranked = unit.gather(1, order.unsqueeze(2).expand_as(unit))
+    half = ranked.shape[1] // 2
+    strong, weak = ranked[:, :half].detach(), ranked[:, half : 2 * half]
+    gap = (strong - weak).square().sum(dim=2).mean(dim=1)
+    return global_mean(gap, valid.flatten(1).any(dim=1))
+
+
+@final
+class AttentionAcross(Knowledge):
+    """Every level looks where the next deeper one looks: `attention_across`, mean over neighbouring levels (SAD, Hou et
+    al., ICCV 2019, with the deeper side as a given, as in later implementations)."""
+
+    reads = needs = frozenset({"features"})
+    across = True
+
+    def meet(self, student: Prediction, target: Prediction) -> None:
+        """Raises InputError for fewer than two levels."""
+        refuse_one_level(self, student)
+
+    def forward(self, student: Prediction, target: Prediction, batch: Batch) -> Float[Tensor, ""]:
+        """Mean over pairs of levels and images of all processes."""
+        return mean_over_levels(
+            attention_across(one, deeper, label_at(batch, one) != IGNORE)
+            for one, deeper in zip(student.features, target.features[1:])
+        )
+
+
+@final
+class HintAcross(Knowledge):
+    """Every deeper level, through a 1x1 convolution, holds what the finest fused level holds: mean_V (r(F_i) - F_0)^2
+    of unit vectors (BYOT, Zhang et al., ICCV 2019, third term).
+
+    Departures: unit length at each pixel instead of a weight of 1e-6; the finest fused level, which is fused last, is
+    the teacher.
+    """
+
+    reads = needs = frozenset({"features"})
+    across = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.projectors = nn.ModuleList()
+
+    def meet(self, student: Prediction, target: Prediction) -> None:
+        """Makes r for each deeper level. Raises InputError for fewer than two levels."""
+        refuse_one_level(self, student)
+        channels = target.features[0].shape[1]
+        self.projectors.extend(nn.Conv2d(level.shape[1], channels, 1) for level in student.features[1:])
+
+    def forward(self, student: Prediction, target: Prediction, batch: Batch) -> Float[Tensor, ""]:
+        """Mean over levels and valid positions of all processes."""
+        losses = []
+        for level, project in zip(student.features[1:], self.projectors):
+            goal = F.interpolate(target.features[0].float(), size=level.shape[-2:], mode="area")
+            gap = (F.normalize(project(level).float(), dim=1) - F.normalize(goal, dim=1)).square().sum(dim=1)
+            losses.append(global_mean(gap, label_at(batch, level) != IGNORE))
+        return mean_over_levels(losses)
+
+
+@final
+class TeacherFree(Knowledge):
+    """TF-FD (Li, ECCV 2022), `halves` and `levels_apart`: within a level, the half of the channels that respond less
+    resembles the half that responds more; between levels, a finer level, averaged down, resembles the next deeper one
+    in their first common channels.
+
+    Departures: sums over positions of maps of unit length instead of means of raw squares, so that the weights do not
+    depend on size and scale; the stronger half and the deeper level are givens.
+
+    Args:
+        within: weight of the first part.
+        between: weight of the second part.
+    """
+
+    reads = needs = frozenset({"features"})
+    across = True
+
+    def __init__(self, within: float = 1.0, between: float = 1.0) -> None:
+        super().__init__()
+        if min(within, between) < 0 or within + between == 0:
+            raise InputError(f"TeacherFree: within and between are weights, not both 0, found {within}, {between}.")
+        self.within, self.between = within, between
+
+    def meet(self, student: Prediction, target: Prediction) -> None:
+        """Raises InputError for fewer than two levels."""
+        refuse_one_level(self, student)
+
+    def forward(self, student: Prediction, target: Prediction, batch: Batch) -> Float[Tensor, ""]:
+        """Mean over levels and images of all processes."""
+        inside = [label_at(batch, level) != IGNORE for level in student.features]
+        loss = student.logits.new_zeros(())
+        if self.within:
+            loss = loss + self.within * mean_over_levels(map(halves, student.features, inside))
+        if self.between:
+            loss = loss + self.between * mean_over_levels(
+                levels_apart(finer, deeper, valid)
+                for finer, deeper, valid in zip(student.features, target.features[1:], inside[1:])
+            )
+        return loss
+
+
+def levels_apart(
+    finer: Float[Tensor, "b _c _h _w"], deeper: Float[Tensor, "b _d h w"], valid: Bool[Tensor, "b h w"]
+) -> Float[Tensor, ""]:
+    """mean_b mean_c ||F_c / |F_c| - D_c / |D_c|||^2 over the first common channels, the finer level averaged to the
+    deeper one's size (TF-FD's term between levels)."""
+    common = min(finer.shape[1], deeper.shape[1])
+    small = F.interpolate(finer.float(), size=deeper.shape[-2:], mode="area")
+    maps = [
+        F.normalize(level[:, :common].float().masked_fill(~valid.unsqueeze(1), 0.0).flatten(2), dim=2)
+        for level in (small, deeper)
+    ]
+    gap = (maps[0] - maps[1]).square().sum(dim=2).mean(dim=1)
+    return global_mean(gap, valid.flatten(1).any(dim=1))
+
+
+def refuse_one_level(owner: Knowledge, student: Prediction) -> None:
+    """Raises InputError unless the student has two levels of features or more."""
+    if len(student.features) < 2:
+        raise InputError(
+            f"{type(owner).__name__} compares levels of features, and the student has {len(student.features)}. Name "
+            "two or more: distiller.features: [path.of.a.layer, ...]."
+        )

@@ -1,0 +1,103 @@
+"""Relations compared: between pixels (affinity) and between classes (centres)."""
+
+from typing import final
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+from segkd.distill.base import Knowledge
+from segkd.distill.knowledge.feature import class_centres, fitted, label_at, mean_over_levels, refuse_uneven
+from segkd.losses import global_mean
+from segkd.types import IGNORE, Batch, InputError, Prediction
+
+
+def pooled_nodes(
+    level: Float[Tensor, "b c h w"], valid: Bool[Tensor, "b h w"], nodes: int
+) -> tuple[Float[Tensor, "b c n"], Bool[Tensor, "b n"]]:
+    """The mean feature of the valid part of each cell of a grid of at most `nodes` x `nodes`, of unit length, and
+    whether the cell has a valid part."""
+    size = (min(nodes, level.shape[-2]), min(nodes, level.shape[-1]))
+    share = F.adaptive_avg_pool2d(valid.float().unsqueeze(1), size)
+    summed = F.adaptive_avg_pool2d(level.float().masked_fill(~valid.unsqueeze(1), 0.0), size)
+    return F.normalize((summed / share.clamp_min(1e-6)).flatten(2), dim=1), share.flatten(1) > 0
+
+
+def affinity(
+    student: Float[Tensor, "b _c h w"], target: Float[Tensor, "b _d h w"], valid: Bool[Tensor, "b h w"], nodes: int
+) -> Float[Tensor, ""]:
+    """mean_{b, i, j} (cos(F_i, F_j) - cos(T_i, T_j))^2 over pairs of cells (structured distillation's pair-wise term,
+    Liu et al., CVPR 2019).
+
+    Departure: cells are averages over their valid pixels, not maxima.
+    """
+    maps = []
+    for level in (student, target):
+        cells, there = pooled_nodes(level, valid, nodes)
+        maps.append(torch.einsum("bci,bcj->bij", cells, cells))
+    both = there.unsqueeze(1) & there.unsqueeze(2)
+    return global_mean((maps[0] - maps[1]).square(), both)
+
+
+def centre_relation(
+    student: Float[Tensor, "b _c h w"], target: Float[Tensor, "b _d h w"], label: Int64[Tensor, "b h w"], classes: int
+) -> Float[Tensor, ""]:
+    """mean over images and pairs of different classes of (cos(c_i, c_j) - cos(t_i, t_j))^2, c and t the mean features
+    of classes i and j: how the classes lie to each other (prototypes as in IFVD, Wang et al., ECCV 2020, compared
+    between classes instead of with their pixels; our choice)."""
+    maps = []
+    for level in (student, target):
+        centres, there = class_centres(level, label, classes)
+        unit = F.normalize(centres, dim=2)
+        maps.append(torch.einsum("bic,bjc->bij", unit, unit))
+    apart = ~torch.eye(classes, dtype=torch.bool, device=label.device)
+    both = there.unsqueeze(1) & there.unsqueeze(2) & apart
+    return global_mean((maps[0] - maps[1]).square(), both)
+
+
+@final
+class Affinity(Knowledge):
+    """Which parts of an image resemble each other: `affinity`, mean over the levels.
+
+    Args:
+        nodes: cells per side that a level is pooled to; the memory grows with its fourth power.
+    """
+
+    reads = needs = frozenset({"features"})
+
+    def __init__(self, nodes: int = 16) -> None:
+        super().__init__()
+        if nodes < 2:
+            raise InputError(f"Affinity: nodes is a number of cells per side, at least 2, found {nodes}.")
+        self.nodes = nodes
+
+    def meet(self, student: Prediction, target: Prediction) -> None:
+        """Raises InputError unless both have equally many levels."""
+        refuse_uneven(self, student, target)
+
+    def forward(self, student: Prediction, target: Prediction, batch: Batch) -> Float[Tensor, ""]:
+        """Mean over levels and pairs of cells of all processes."""
+        return mean_over_levels(
+            affinity(one, fitted(goal, one), label_at(batch, one) != IGNORE, self.nodes)
+            for one, goal in zip(student.features, target.features)
+        )
+
+
+@final
+class Prototypes(Knowledge):
+    """How the classes lie to each other in the features: `centre_relation`, mean over the levels."""
+
+    reads = needs = frozenset({"features"})
+
+    def meet(self, student: Prediction, target: Prediction) -> None:
+        """Raises InputError unless both have equally many levels."""
+        refuse_uneven(self, student, target)
+
+    def forward(self, student: Prediction, target: Prediction, batch: Batch) -> Float[Tensor, ""]:
+        """Mean over levels and pairs of classes of all processes."""
+        classes = student.logits.shape[1]
+        return mean_over_levels(
+            centre_relation(one, fitted(goal, one), label_at(batch, one), classes)
+            for one, goal in zip(student.features, target.features)
+        )

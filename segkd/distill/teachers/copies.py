@@ -1,0 +1,83 @@
+"""Teachers in time: a slow copy of the student, and the student as it was."""
+
+import copy
+from typing import final
+
+import torch
+from torch import Tensor
+
+from segkd.distill.base import Look, Scene, Teacher, moved
+from segkd.models.average import Average
+from segkd.models.network import Network
+from segkd.models.taps import evaluating
+from segkd.types import Batch, InputError, Lesson, Prediction
+
+
+@final
+class MeanTeacher(Teacher):
+    """The exponential moving average of the student, which sees the undisturbed images (Tarvainen and Valpola, NeurIPS
+    2017). Departure: a young average moves faster (see `Average`), and BatchNorm statistics are averaged too.
+
+    Args:
+        decay: share of the average that stays at each optimiser step.
+    """
+
+    gives = frozenset({"logits", "features"})
+
+    def __init__(self, decay: float = 0.99) -> None:
+        super().__init__()
+        if not 0 < decay < 1:
+            raise InputError(f"MeanTeacher: decay is a share, between 0 and 1, found {decay}.")
+        self.decay = decay
+
+    def meet(self, scene: Scene) -> None:
+        """Copies the student."""
+        self.slow = Average(scene.student, self.decay)
+
+    @torch.no_grad()
+    def forward(self, batch: Batch, student: Prediction, look: Look) -> Lesson:
+        """What the average predicts."""
+        return Lesson(moved(self.slow.network(batch.clean), batch))
+
+    def follow(self, student: Network, step: int) -> None:
+        """Moves towards the student."""
+        self.slow.follow(student)
+
+
+@final
+class Snapshot(Teacher):
+    """The student as it was at the end of an earlier stretch of epochs: of the last one, PS-KD (Kim et al., ICCV 2021);
+    of the last cycle of the learning rate, snapshot distillation (Yang et al., CVPR 2019).
+
+    It sees the undisturbed view that the student learns from; until the first copy is taken it teaches nothing.
+
+    Args:
+        epochs: epochs between two copies.
+    """
+
+    gives = frozenset({"logits", "features"})
+    taken: Tensor
+
+    def __init__(self, epochs: int = 1) -> None:
+        super().__init__()
+        if epochs < 1:
+            raise InputError(f"Snapshot: epochs between two copies must be at least 1, found {epochs}.")
+        self.epochs = epochs
+        self.register_buffer("taken", torch.tensor(False))
+
+    def meet(self, scene: Scene) -> None:
+        """Makes room for the copy."""
+        self.network = copy.deepcopy(scene.student).requires_grad_(False)
+        self.every = self.epochs * scene.steps_per_epoch
+
+    def forward(self, batch: Batch, student: Prediction, look: Look) -> Lesson:
+        """What the copy predicts; nowhere before there is one."""
+        with torch.no_grad(), evaluating(self.network):
+            seen = moved(self.network(batch.clean), batch)
+        return Lesson(seen, self.taken.expand_as(batch.label))
+
+    def follow(self, student: Network, step: int) -> None:
+        """Takes a copy at the end of a stretch."""
+        if step % self.every == 0:
+            self.network.load_state_dict(student.state_dict())
+            self.taken.fill_(True)

@@ -1,0 +1,82 @@
+"""A teacher that remembers: what the student said of the same images one step ago."""
+
+import hashlib
+from typing import final
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+from segkd.distill.base import Look, Scene, Teacher
+from segkd.types import Batch, InputError, Lesson, Prediction
+
+
+def carried(
+    maps: Float[Tensor, "b k h w"], then: Float[Tensor, "b 2 3"], now: Float[Tensor, "b 2 3"]
+) -> tuple[Float[Tensor, "b k h w"], Bool[Tensor, "b h w"]]:
+    """Maps of one view at the pixels of another view of the same file, and where the first view saw them.
+
+    `then` and `now` are the two views' `Batch.warp`. Bilinear; positions are float32 whatever the maps are.
+    """
+    bottom = torch.tensor([[[0.0, 0.0, 1.0]]], device=then.device).expand(len(then), -1, -1)
+    back = torch.linalg.inv(torch.cat([then.float(), bottom], dim=1))
+    across = (back @ torch.cat([now.float(), bottom], dim=1))[:, :2]
+    grid = F.affine_grid(across, [len(maps), 1, *maps.shape[2:]], align_corners=False)
+    seen = F.grid_sample(maps.float(), grid, padding_mode="border", align_corners=False)
+    return seen, (grid.abs() <= 1).all(dim=3)
+
+
+def names_as_numbers(ids: tuple[str, ...]) -> Int64[Tensor, "b"]:
+    """A number for each name, the same on all processes and machines."""
+    digests = [hashlib.blake2b(one.encode("utf-8", "surrogateescape"), digest_size=8).digest() for one in ids]
+    return torch.tensor([int.from_bytes(digest, "little", signed=True) for digest in digests])
+
+
+@final
+class LastBatch(Teacher):
+    """What the student predicted of the same images in the last step, warped to this step's view (DLB, Shen et al.,
+    CVPR 2022); with `draw: Overlap`, half of every batch was there in the last step. Nothing is taught of other images.
+
+    What is remembered is gathered from all processes and lies in the checkpoint: one batch of logits.
+    """
+
+    gives = frozenset({"logits"})
+    logits: Tensor
+    warps: Tensor
+    names: Tensor
+
+    def meet(self, scene: Scene) -> None:
+        """Makes room for a batch. Raises InputError where the loader does not say where its views lie."""
+        if scene.batch.warp is None:
+            raise InputError("LastBatch needs Batch.warp, where each view lies in its file, but the loader gave none.")
+        world = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+        b, k, h, w = scene.seen.logits.shape
+        self.register_buffer("logits", torch.zeros(b * world, k, h, w))
+        self.register_buffer("warps", torch.eye(2, 3).repeat(b * world, 1, 1))
+        self.register_buffer("names", torch.zeros(b * world, dtype=torch.int64))
+
+    @torch.no_grad()
+    def forward(self, batch: Batch, student: Prediction, look: Look) -> Lesson:
+        """What was said in the last step, where it was seen; then remembers this step."""
+        names = names_as_numbers(batch.ids).to(self.names.device)
+        same = names.unsqueeze(1) == self.names
+        known, at = same.any(dim=1), same.int().argmax(dim=1)
+        assert batch.warp is not None
+        seen, inside = carried(self.logits[at], self.warps[at], batch.warp)
+        lesson = Lesson(Prediction(seen), inside & known.view(-1, 1, 1))
+        if self.training:
+            for buffer, now in ((self.logits, student.logits.detach().float()), (self.warps, batch.warp),
+                                (self.names, names)):  # fmt: skip
+                buffer.copy_(_gathered(now))
+        return lesson
+
+
+def _gathered(part: Tensor) -> Tensor:
+    """The parts of all processes, one after the other."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return part
+    parts = [torch.empty_like(part) for _ in range(dist.get_world_size())]
+    dist.all_gather(parts, part.contiguous())
+    return torch.cat(parts)

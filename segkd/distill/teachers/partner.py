@@ -1,0 +1,97 @@
+"""Teachers in view: the student itself, looking at the clean image, at another disturbance, or at another image."""
+
+from dataclasses import replace
+from typing import final
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+from segkd.distill.base import Look, Scene, Teacher, learning, moved
+from segkd.losses import one_hot
+from segkd.types import IGNORE, Batch, Disturbance, InputError, Lesson, Prediction
+
+
+@final
+class Clean(Teacher):
+    """What the student predicts of the undisturbed images, its pixels moved where the disturbance put them: whoever was
+    pasted into another image is taught by what it looks like at home (intra-class patch swap, Choi et al.,
+    Neurocomputing 2025, in our form: the paper's exact losses were not at hand)."""
+
+    gives = frozenset({"logits", "features"})
+
+    @torch.no_grad()
+    def forward(self, batch: Batch, student: Prediction, look: Look) -> Lesson:
+        """The student's look at `batch.clean`."""
+        return Lesson(moved(look(batch.clean), batch))
+
+
+@final
+class Twin(Teacher):
+    """The student under a second disturbance of the same images; both views learn from the labels and from each other
+    (DDGSD, Xu and Liu, AAAI 2019).
+
+    Args:
+        disturbance: of the second view; it must not move pixels, nor have a table that learns.
+    """
+
+    gives = frozenset({"logits", "features"})
+    learns = frozenset({"label", "student"})
+
+    def __init__(self, disturbance: Disturbance) -> None:
+        super().__init__()
+        self.disturbance = disturbance
+
+    def meet(self, scene: Scene) -> None:
+        """Raises InputError for a disturbance that learns or moves pixels."""
+        if learning(self.disturbance):
+            raise InputError(
+                f"Twin: {type(self.disturbance).__name__} has a table that learns, and nobody would teach it. Choose a "
+                "disturbance without one, such as RandomJpeg, or objective: fixed or random."
+            )
+        if self.disturbance.train()(scene.batch).source is not None:
+            raise InputError(
+                f"Twin: {type(self.disturbance).__name__} moves pixels, so that the two views no longer show the same. "
+                "Choose one that changes values alone, such as RandomJpeg."
+            )
+
+    def forward(self, batch: Batch, student: Prediction, look: Look) -> Lesson:
+        """The student's look at the second view, with its gradient; at the undisturbed one in evaluation mode."""
+        other = replace(batch, image=batch.clean, source=None)
+        image = self.disturbance(other).image if self.training else batch.clean
+        return Lesson(moved(look(image), batch))
+
+
+@final
+class SameClass(Teacher):
+    """At each pixel, what the student predicts on average for pixels of that class in the next image of the batch
+    (CS-KD, Yun et al., CVPR 2020, whose second image of the same class becomes pixels of the same class; our choice).
+
+    Where the next image lacks the class, nothing is taught. Needs batches of two images or more.
+    """
+
+    gives = frozenset({"logits"})
+
+    def meet(self, scene: Scene) -> None:
+        """Raises InputError for a batch of one image."""
+        if len(scene.batch.label) < 2:
+            raise InputError("SameClass looks at the next image of the batch: set data.batch_size to 2 or more.")
+
+    @torch.no_grad()
+    def forward(self, batch: Batch, student: Prediction, look: Look) -> Lesson:
+        """log of the mean probabilities, [b k h w], and where the next image holds the class."""
+        shares, there = class_means(student.logits.float().softmax(dim=1), batch.label)
+        table, known = shares.roll(-1, dims=0), there.roll(-1, dims=0)
+        label = batch.label.masked_fill(batch.label == IGNORE, 0)
+        image = torch.arange(len(label), device=label.device).view(-1, 1, 1)
+        target = table[image, label].permute(0, 3, 1, 2)
+        return Lesson(Prediction(target.clamp_min(1e-6).log()), known[image, label])
+
+
+def class_means(
+    shares: Float[Tensor, "b k h w"], label: Int64[Tensor, "b h w"]
+) -> tuple[Float[Tensor, "b k k2"], Bool[Tensor, "b k"]]:
+    """The mean class probabilities over the pixels of each class (rows) in each image, and whether it is there."""
+    hits = one_hot(label, shares.shape[1]).flatten(2)
+    count = hits.sum(dim=2)
+    return torch.einsum("bcn,bkn->bck", hits, shares.flatten(2)) / count.clamp_min(1.0).unsqueeze(2), count > 0

@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from segkd.distill.knowledge.across import (
+    AttentionAcross,
+    HintAcross,
+    TeacherFree,
+    attention_across,
+    halves,
+    levels_apart,
+    soft_attention,
+)
+from segkd.types import InputError, Prediction
+from tests.distill.knowledge.maps import maps, softmax
+
+
+def two_levels(grows: bool = True) -> Prediction:
+    made = (torch.randn(2, 6, 16, 16, requires_grad=grows), torch.randn(2, 8, 8, 8, requires_grad=grows))
+    return Prediction(torch.zeros(2, 3, 32, 32), made)
+
+
+def test_soft_attention_is_a_distribution_over_the_valid_positions():
+    level, _, _, valid = maps(4)
+    found = soft_attention(level / 2, valid)
+    torch.testing.assert_close(found.sum(dim=1), torch.ones(2))
+    assert (found[~valid.flatten(1)] == 0).all()
+    for b in range(2):
+        energy = (level[b].double().numpy() ** 2).sum(axis=0)[valid[b].numpy()] / 4
+        np.testing.assert_allclose(found[b].numpy()[valid[b].flatten().numpy()], softmax(energy), rtol=1e-4)
+
+
+def test_attention_across_is_the_squared_distance_times_the_positions():
+    finer, deeper, _, valid = maps(4)
+    gap = (soft_attention(finer, valid) - soft_attention(deeper, valid)).square().sum(dim=1).mean()
+    torch.testing.assert_close(attention_across(finer, deeper, valid), 30 * gap)
+
+
+def test_the_deeper_level_is_a_given_and_the_finer_learns(make_batch):
+    student, batch = two_levels(), make_batch(3)
+    AttentionAcross()(student, student.detached(), batch).backward()
+    assert student.features[0].grad.abs().sum() > 0 and student.features[1].grad is None
+
+
+def test_a_hint_across_teaches_the_deeper_levels_what_the_finest_holds(make_batch):
+    student, batch, hint = two_levels(), make_batch(3, ignored=0.0), HintAcross()
+    hint.meet(student, student.detached())
+    goal = F.normalize(F.avg_pool2d(student.features[0].detach(), 2), dim=1)
+    naive = (F.normalize(hint.projectors[0](student.features[1]), dim=1) - goal).square().sum(dim=1).mean()
+    found = hint(student, student.detached(), batch)
+    torch.testing.assert_close(found, naive)
+    found.backward()
+    assert student.features[0].grad is None and student.features[1].grad.abs().sum() > 0
+
+
+def test_within_a_level_the_weak_half_follows_the_strong():
+    level = torch.rand(1, 4, 2, 2) + torch.tensor([0.0, 30.0, 0.0, 30.0]).view(1, 4, 1, 1)
+    level[0, 0, 0, 0] = level[0, 2, 1, 1] = 9.0  # peaked maps have the smaller mean at unit length
+    level.requires_grad_()
+    loss = halves(level, torch.ones(1, 2, 2, dtype=torch.bool))
+    unit = F.normalize(level.detach().flatten(2), dim=2)[0]
+    order = unit.mean(dim=1).argsort(descending=True)
+    naive = sum(float((unit[order[i]] - unit[order[i + 2]]).square().sum()) for i in range(2)) / 2
+    assert float(loss) == pytest.approx(naive, rel=1e-5)
+    loss.backward()
+    strong = set(order[:2].tolist())
+    assert strong == {1, 3} and all((level.grad[0, c] == 0).all() == (c in strong) for c in range(4))
+
+
+def test_between_levels_the_first_common_channels_are_compared():
+    finer, deeper = torch.randn(2, 6, 8, 8), torch.randn(2, 4, 4, 4)
+    small = F.avg_pool2d(finer, 2)[:, :4].flatten(2)
+    naive = (F.normalize(small, dim=2) - F.normalize(deeper.flatten(2), dim=2)).square().sum(dim=2).mean()
+    torch.testing.assert_close(levels_apart(finer, deeper, torch.ones(2, 4, 4, dtype=torch.bool)), naive)
+
+
+@pytest.mark.parametrize("knowledge", [AttentionAcross(), HintAcross(), TeacherFree()])
+def test_one_level_is_not_enough(knowledge):
+    one = Prediction(torch.zeros(2, 3, 32, 32), (torch.zeros(2, 4, 8, 8),))
+    with pytest.raises(InputError, match="compares levels of features, and the student has 1"):
+        knowledge.meet(one, one)
+
+
+def test_weights_that_are_none_are_refused():
+    with pytest.raises(InputError, match="not both 0"):
+        TeacherFree(0.0, 0.0)

@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+import torch
+
+from segkd.distill.knowledge.channel import ChannelWise, Correlation, channel_wise, relations
+from segkd.types import InputError, Prediction
+from tests.distill.knowledge.maps import maps, over_pixels, softmax
+
+
+def test_channel_wise_is_the_formula_plane_by_plane():
+    student, teacher, _, valid = maps(3)
+    t, values = 2.0, []
+    for b in range(2):
+        inside = valid[b].numpy()
+        for c in range(3):
+            p, q = (softmax(x[b, c].double().numpy()[inside] / t) for x in (student, teacher))
+            values.append(t * t * (q * np.log(q / p)).sum())
+    assert float(channel_wise(student, teacher, valid, t)) == pytest.approx(np.mean(values), rel=1e-5)
+
+
+def test_channel_wise_does_not_see_the_certainty_of_a_class():
+    student, teacher, _, valid = maps(3)
+    louder = teacher + torch.tensor([3.0, -1.0, 0.5]).view(1, 3, 1, 1)
+    torch.testing.assert_close(channel_wise(student, teacher, valid, 4.0), channel_wise(student, louder, valid, 4.0))
+    with pytest.raises(InputError, match="temperature must be above 0"):
+        ChannelWise(0.0)
+
+
+def test_relations_are_pearson_s_correlations():
+    student, teacher, label, valid = maps(4)
+    between = over_pixels(lambda s, q, y: 1 - np.corrcoef(softmax(s), softmax(q))[0, 1], student, teacher, label, valid)
+    assert float(relations(student, teacher, valid, 1.0, 0.0, 1.0)) == pytest.approx(between, rel=1e-4)
+    within = []
+    p, q = (x.double().softmax(dim=1).numpy() for x in (student, teacher))
+    for b in range(2):
+        inside = valid[b].numpy()
+        within += [1 - np.corrcoef(p[b, c][inside], q[b, c][inside])[0, 1] for c in range(4)]
+    assert float(relations(student, teacher, valid, 0.0, 1.0, 1.0)) == pytest.approx(np.mean(within), rel=1e-4)
+    both = relations(student, teacher, valid, 2.0, 3.0, 1.0)
+    assert float(both) == pytest.approx(2 * between + 3 * np.mean(within), rel=1e-4)
+
+
+def test_between_two_classes_there_is_no_correlation_to_learn():
+    two = Prediction(torch.randn(1, 2, 4, 4))
+    with pytest.raises(InputError, match="Write between: 0"):
+        Correlation().meet(two, two)
+    Correlation(between=0.0).meet(two, two)
+    with pytest.raises(InputError, match="not both 0"):
+        Correlation(0.0, 0.0)

@@ -1,0 +1,71 @@
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from segkd.distill.exits import shrunk
+from segkd.distill.knowledge.exits import AllPairs, AtExits, at_size
+from segkd.distill.knowledge.feature import Hint
+from segkd.distill.knowledge.response import Response, response
+from segkd.types import IGNORE, InputError, Prediction
+
+
+def seen(classes=3, sizes=((16, 16), (8, 8)), grows=True) -> Prediction:
+    exits = tuple(torch.randn(2, classes, *size, requires_grad=grows) for size in sizes)
+    return Prediction(torch.randn(2, classes, 32, 32, requires_grad=grows), exits=exits)
+
+
+def test_every_exit_is_compared_with_the_output_at_its_own_size(make_batch):
+    batch, student = make_batch(3, ignored=0.0), seen()
+    losses = []
+    for one in student.exits:
+        goal = F.avg_pool2d(student.logits.detach(), 32 // one.shape[-1])
+        losses.append(response(one, goal, shrunk(batch, one).valid, 3.0, True))
+    found = AtExits(Response(3.0))(student, student.detached(), batch)
+    torch.testing.assert_close(found, torch.stack(losses).mean())
+    found.backward()
+    assert student.logits.grad is None and all(one.grad is not None for one in student.exits)
+
+
+def test_exits_of_a_teacher_teach_those_of_the_student_one_by_one(make_batch):
+    batch, student, teacher = make_batch(3), seen(), seen(grows=False)
+    found = AtExits(Response(1.0), target="exits")(student, teacher, batch)
+    losses = [response(a, b, shrunk(batch, a).valid, 1.0, True) for a, b in zip(student.exits, teacher.exits)]
+    torch.testing.assert_close(found, torch.stack(losses).mean())
+    with pytest.raises(InputError, match="the student has 2 exits, the teacher 1"):
+        AtExits(Response(), target="exits").meet(student, replace(teacher, exits=teacher.exits[:1]))
+
+
+def test_only_knowledge_about_logits_can_be_asked_of_exits():
+    with pytest.raises(InputError, match="AtExits: expected a knowledge about logits, found Hint"):
+        AtExits(Hint())
+
+
+def test_all_pairs_are_all_ordered_pairs_of_outputs(make_batch):
+    batch, student = make_batch(3, ignored=0.0), seen()
+    outputs, losses = (student.logits, *student.exits), []
+    for j, one in enumerate(outputs):
+        for k, other in enumerate(outputs):
+            if k != j:
+                small = min(one.shape[-1], other.shape[-1])
+                a, b = (F.avg_pool2d(x, x.shape[-1] // small) for x in (one, other.detach()))
+                losses.append(response(a, b, shrunk(batch, a).valid, 1.0, True))
+    assert len(losses) == 6
+    found = AllPairs()(student, student.detached(), batch)
+    torch.testing.assert_close(found, torch.stack(losses).mean())
+    found.backward()
+    assert all(one.grad is not None for one in outputs)
+
+
+def test_maps_shrink_over_the_valid_pixels_and_grow_bilinearly(make_batch):
+    batch, x = make_batch(2, b=1, size=(8, 8), ignored=0.0), torch.randn(1, 2, 8, 8)
+    assert at_size(x, x, batch) is x
+    torch.testing.assert_close(at_size(x, torch.zeros(1, 2, 4, 4), batch), F.avg_pool2d(x, 2))
+    grown = at_size(x, torch.zeros(1, 2, 16, 16), batch)
+    torch.testing.assert_close(grown, F.interpolate(x, size=(16, 16), mode="bilinear", align_corners=False))
+    batch.label[0, :2, 0] = IGNORE
+    batch.label[0, 2:4, :2] = IGNORE
+    small = at_size(x, torch.zeros(1, 2, 4, 4), batch)
+    torch.testing.assert_close(small[0, :, 0, 0], x[0, :, :2, 1].mean(dim=1))  # the valid half of the cell
+    assert (small[0, :, 1, 0] == 0).all()

@@ -1,0 +1,57 @@
+import copy
+
+import pytest
+import torch
+
+from segkd.distill.teachers.copies import MeanTeacher, Snapshot
+from segkd.types import InputError
+from tests.distill.teachers.stage import Tiny, met, shaken
+
+
+def test_a_mean_teacher_is_the_average_of_the_student_looking_at_clean_images(make_batch):
+    batch, student = make_batch(3), Tiny()
+    teacher = met(MeanTeacher(0.5), student, batch)
+    teacher.follow(student, 1)
+    first = copy.deepcopy(student.state_dict())
+    teacher.follow(shaken(student), 2)
+    share = 1 - min(0.5, 2 / 11)
+    expected = Tiny()
+    expected.load_state_dict({n: v if not v.is_floating_point() else torch.lerp(first[n], v, share)
+                              for n, v in student.state_dict().items()})  # fmt: skip
+    target = teacher(batch, student(batch.image), student).target
+    torch.testing.assert_close(target.logits, expected.eval()(batch.clean).logits)
+    assert not target.logits.requires_grad
+
+
+def test_a_snapshot_teaches_nothing_before_it_is_taken_and_then_stands_still(make_batch):
+    batch, student = make_batch(3), Tiny()
+    teacher = met(Snapshot(epochs=2), student, batch, steps_per_epoch=3)
+    seen = student(batch.image)
+    for step in range(1, 6):
+        teacher.follow(shaken(student), step)
+        assert not teacher(batch, seen, student).mask.any()
+    teacher.follow(shaken(student), 6)
+    taken = student.eval()(batch.clean).logits
+    lesson = teacher(batch, seen, student)
+    assert lesson.mask.all() and torch.equal(lesson.target.logits, taken)
+    teacher.follow(shaken(student), 7)
+    assert torch.equal(teacher(batch, seen, student).target.logits, taken)
+
+
+def test_what_they_copied_is_in_their_state_and_learns_nothing(make_batch):
+    batch, student = make_batch(3), Tiny()
+    for teacher in (met(MeanTeacher(), student, batch), met(Snapshot(), student, batch)):
+        for step in range(1, 5):
+            teacher.follow(shaken(student), step)
+        assert not any(p.requires_grad for p in teacher.parameters())
+        twin = met(type(teacher)(), Tiny(), batch)
+        twin.load_state_dict(teacher.state_dict())
+        seen = student(batch.image)
+        one, other = teacher(batch, seen, student), twin(batch, seen, student)
+        assert torch.equal(one.target.logits, other.target.logits)
+
+
+@pytest.mark.parametrize("make", [lambda: MeanTeacher(1.0), lambda: Snapshot(0)])
+def test_impossible_settings_are_named(make):
+    with pytest.raises(InputError, match="found"):
+        make()

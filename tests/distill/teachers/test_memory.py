@@ -1,0 +1,74 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from segkd.datasets.data import Records
+from segkd.datasets.loader import SegmentationDataset, collate
+from segkd.datasets.transforms import Augment, Transform
+from segkd.distill.teachers.memory import LastBatch, carried, names_as_numbers
+from segkd.types import InputError
+from tests.distill.teachers.stage import Tiny, met
+
+WHOLE = torch.eye(2, 3).repeat(2, 1, 1)
+
+
+def views(*visits: int):
+    """Views of two smooth pictures, a batch for each visit."""
+    y, x = np.mgrid[:96, :128] / 20
+    pictures = [np.stack([np.sin(x + i), np.cos(y - i), np.sin(x + y)], axis=-1) * 100 + 128 for i in range(2)]
+    label = np.zeros((96, 128), np.uint8)
+    records = Records("r", ("a", "b"), lambda i: (pictures[i].astype(np.uint8), label))
+    augment = Augment(flip_vertical=True, quarter_turns=True, colour=0.0)
+    dataset = SegmentationDataset(records, Transform((64, 64), augment, 2, False), 5)
+    return [collate([dataset[0, 0, visit], dataset[0, 1, visit]]) for visit in visits]
+
+
+def test_maps_are_carried_from_view_to_view_through_crops_flips_and_turns():
+    """The picture itself is the map: what is carried from one view must be what the other view shows."""
+    for first, second in ((0, 1), (2, 3), (4, 5)):
+        then, now = views(first, second)
+        seen, inside = carried(then.image, then.warp, now.warp)
+        assert inside.float().mean() > 0.2
+        gap = (seen - now.image).abs().mean(dim=1)
+        assert gap[inside].mean() < 0.02
+        unwarped = (then.image - now.image).abs().mean(dim=1)
+        assert unwarped[inside].mean() > 0.1
+
+
+def test_the_same_view_is_carried_to_itself():
+    maps = torch.randn(2, 3, 8, 8)
+    seen, inside = carried(maps, WHOLE, WHOLE)
+    torch.testing.assert_close(seen, maps)
+    assert inside.all()
+
+
+def test_it_teaches_what_was_said_of_the_same_images_a_step_ago_and_nothing_of_others(make_batch):
+    student = Tiny()
+    batch = make_batch(3)
+    teacher = met(LastBatch(), student, batch)
+    first = student(batch.image)
+    assert not teacher(batch, first, student).mask.any()  # nothing is remembered yet
+    swapped = replace(batch, ids=("image1", "new"))
+    lesson = teacher(swapped, student(batch.image), student)
+    torch.testing.assert_close(lesson.target.logits[0], first.logits[1].detach())
+    assert lesson.mask[0].all() and not lesson.mask[1].any()
+
+
+def test_a_look_in_evaluation_mode_is_not_remembered(make_batch):
+    student = Tiny()
+    batch = make_batch(3)
+    teacher = met(LastBatch(), student, batch).eval()
+    teacher(batch, student(batch.image), student)
+    assert not teacher(batch, student(batch.image), student).mask.any()
+
+
+def test_names_are_numbers_that_depend_on_the_name_alone():
+    numbers = names_as_numbers(("a", "b", "a", "caf\udce9"))
+    assert numbers[0] == numbers[2] and len(set(numbers.tolist())) == 3
+
+
+def test_a_loader_that_does_not_say_where_its_views_lie_is_refused(make_batch):
+    with pytest.raises(InputError, match=r"needs Batch\.warp"):
+        met(LastBatch(), Tiny(), replace(make_batch(3), warp=None))
