@@ -47,7 +47,7 @@ def claim_folder(folder: Path, parser: ArgumentParser, config: Namespace, resume
     `segkd train --config RUN/config.yaml --out ANOTHER` reruns it.
 
     Returns:
-        settings that a resumed run changes: key -> [then, now].
+        settings that a resumed run changes: key -> [then, now]. They are not written: more may be refused.
 
     Raises:
         InputError: the folder is in use and `resume` is off, or the configuration is not the run's own.
@@ -55,7 +55,7 @@ def claim_folder(folder: Path, parser: ArgumentParser, config: Namespace, resume
     changed = changes(folder, parser, config) if resume else {}
     if not resume:
         refuse_used(folder)
-    if changed or not resume:
+    if not resume:
         write_whole(folder / "config.yaml", resolved_text(parser, config))
     return changed
 

@@ -16,6 +16,7 @@ from segkd.datasets.digest import Digests, digest_of_all
 from segkd.datasets.loader import SegmentationDataset, train_loader
 from segkd.datasets.sampler import EpochBatches
 from segkd.datasets.transforms import Transform
+from segkd.disk import write_whole
 from segkd.engine.checkpoint import Progress, load_checkpoint
 from segkd.engine.learner import Learner
 from segkd.engine.loop import Outputs, Plan, train
@@ -245,6 +246,8 @@ def _describe(engine: Engine, data: Data, about: str, session: _Session) -> None
     session.console.print(f"model: {type(engine.bare.student).__name__}, {cost}")
     if engine.accelerator.is_main_process:
         changed = {"changed": session.changed} if session.changed else {}
+        if changed:
+            write_whole(session.folder / "config.yaml", session.text)
         save_environment(session.folder, engine, {"data": about, "complexity": vars(cost), **changed})
 
 

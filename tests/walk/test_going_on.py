@@ -87,7 +87,7 @@ def test_data_that_changed_are_refused_with_what_changed(run, data, run_cli, cha
     said = change(data)
     before = (run / "checkpoints" / "last.pt").read_bytes()
     err = refused(run_cli, "train", "--resume", run, "--engine.epochs", "3")
-    assert said in err and "--data-changed" in err
+    assert said in err and "--data-changed" in err and "epochs: 2" in (run / "config.yaml").read_text()
     assert (run / "checkpoints" / "last.pt").read_bytes() == before
 
 
