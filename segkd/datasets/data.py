@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from segkd.datasets.audit import Audit, Reading, read_all, read_pair
+from segkd.datasets.checks import refuse_settings
 from segkd.datasets.colours import NAMED, parse_colours
 from segkd.datasets.embedded import Embedded, draw_sample
 from segkd.datasets.faults import forgive_faults, refuse_faults
@@ -18,7 +19,7 @@ from segkd.datasets.pictures import How
 from segkd.datasets.split_folders import Where
 from segkd.datasets.splits import SPLITS, Splits, find_splits
 from segkd.datasets.transforms import Augment
-from segkd.types import InputError, LayerPath, listed
+from segkd.types import InputError, LayerPath
 
 
 def height_and_width(size: int | tuple[int, int]) -> tuple[int, int]:
@@ -132,7 +133,7 @@ def open_data(
     Raises:
         InputError: names every fault by file and says what to write.
     """
-    _check_settings(data)
+    refuse_settings(data)
     if data.embedded is not None:
         return _open_embedded(data.embedded, len(data.classes), wanted)
     splits = splits_of(data, wanted)
@@ -253,39 +254,3 @@ def label_code(data: Data, values: Sequence[int]) -> LabelCode:
     if data.label_map is not None:
         return code_from_map(data.label_map, data.ignore, len(data.classes))
     return guess_code(values, data.ignore, len(data.classes))
-
-
-def _check_settings(data: Data) -> None:
-    faults = []
-    if (data.root is None) == (data.embedded is None):
-        faults.append("give either data.root (a folder with images and masks) or data.embedded (generated images)")
-    if len(data.classes) < 2 or len(data.classes) > 255:
-        faults.append(f"data.classes names {len(data.classes)} classes; 2 to 255 are possible (background counts)")
-    if not 32 <= min(data.shape) <= max(data.shape) <= 16384:
-        faults.append(f"data.size is {list(data.shape)}; at least 32 pixels are needed on each side, 16384 at most")
-    if not 1 <= data.batch_size <= 65536 or not 0 <= data.workers <= 1024:
-        faults.append(f"data.batch_size {data.batch_size} must be 1 to 65536 and data.workers {data.workers} 0 to 1024")
-    if len(set(data.classes)) != len(data.classes):
-        faults.append(f"data.classes names a class twice: {', '.join(data.classes)}")
-    if not 0 < data.val_share < 1:
-        faults.append(f"data.val_share is {data.val_share}; it is a share, between 0 and 1")
-    if data.threshold is not None and not 0 <= data.threshold < 65535:
-        faults.append(f"data.threshold is {data.threshold}; it is a raw mask value, 0..65534 (128 is usual)")
-    if data.threshold is not None and (len(data.classes) != 2 or data.label_map is not None):
-        faults.append("data.threshold is for two classes without a data.label_map")
-    if data.augment is not None and data.augment.quarter_turns and data.shape[0] != data.shape[1]:
-        faults.append(f"data.augment.quarter_turns needs a square data.size, found {list(data.shape)}")
-    faults += _how_faults(data)
-    if faults:
-        raise InputError("in the data settings:\n" + listed(faults))
-
-
-def _how_faults(data: Data) -> list[str]:
-    faults = []
-    if data.colours is not None and (data.label_map or data.ignore or data.threshold is not None):
-        faults.append("data.colours says the class of each colour: take data.label_map, ignore and threshold away")
-    if data.range is not None and not data.range[0] < data.range[1]:
-        faults.append(f"data.range is {list(data.range)}; give [black, white], black < white")
-    if not data.max_megapixels > 0:
-        faults.append(f"data.max_megapixels is {data.max_megapixels}; it must be above 0")
-    return faults

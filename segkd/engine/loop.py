@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from segkd.engine.agreement import refuse_apart
 from segkd.engine.checkpoint import Progress, save_checkpoint
 from segkd.engine.record import Recorder
 from segkd.engine.signals import Interrupted, Signals, interruption
@@ -198,6 +199,7 @@ def _validate(engine: Engine, plan: Plan, progress: Progress, outputs: Outputs, 
 
 
 def _save(engine: Engine, progress: Progress, outputs: Outputs) -> None:
+    refuse_apart(engine)
     """The checkpoint; what it promises is on the disk before it is named."""
     if engine.accelerator.is_main_process:
         _refuse_gone(outputs.folder)

@@ -201,3 +201,9 @@ def test_masks_may_be_numpys_files(make_folder):
         path.unlink()
     records, about = opened(Data(root=str(root)))
     assert "foreground 16.7 %" in about and records["val"].load(0)[1].sum() == 320
+
+
+def test_settings_about_files_are_refused_where_images_are_generated():
+    data = Data(embedded=Embedded(), label_map={0: 1, 1: 0}, train="nowhere.txt", ignore=[1])
+    with pytest.raises(InputError, match=r"data\.ignore, data\.train, data\.label_map: about files, without effect"):
+        open_data(data, ["train"], lambda n: None)

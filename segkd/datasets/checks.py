@@ -1,0 +1,58 @@
+"""Settings of the data that contradict each other or themselves, all in one report."""
+
+from typing import TYPE_CHECKING
+
+from segkd.types import InputError, listed
+
+if TYPE_CHECKING:
+    from segkd.datasets.data import Data
+
+ABOUT_FILES = {"images": "images", "masks": "masks", "val_share": 0.15, "exif": True, "ignore": []} | dict.fromkeys(
+    ("train", "val", "test", "label_map", "threshold", "group", "colours", "range")
+)
+"""Settings without effect on generated images, and what they are when nothing is said."""
+
+
+def refuse_settings(data: "Data") -> None:
+    """Raises InputError that names every setting at fault and what it can be."""
+    faults = []
+    if (data.root is None) == (data.embedded is None):
+        faults.append("give either data.root (a folder with images and masks) or data.embedded (generated images)")
+    if len(data.classes) < 2 or len(data.classes) > 255:
+        faults.append(f"data.classes names {len(data.classes)} classes; 2 to 255 are possible (background counts)")
+    if not 32 <= min(data.shape) <= max(data.shape) <= 16384:
+        faults.append(f"data.size is {list(data.shape)}; at least 32 pixels are needed on each side, 16384 at most")
+    if not 1 <= data.batch_size <= 65536 or not 0 <= data.workers <= 1024:
+        faults.append(f"data.batch_size {data.batch_size} must be 1 to 65536 and data.workers {data.workers} 0 to 1024")
+    if len(set(data.classes)) != len(data.classes):
+        faults.append(f"data.classes names a class twice: {', '.join(data.classes)}")
+    if not 0 < data.val_share < 1:
+        faults.append(f"data.val_share is {data.val_share}; it is a share, between 0 and 1")
+    if data.threshold is not None and not 0 <= data.threshold < 65535:
+        faults.append(f"data.threshold is {data.threshold}; it is a raw mask value, 0..65534 (128 is usual)")
+    if data.threshold is not None and (len(data.classes) != 2 or data.label_map is not None):
+        faults.append("data.threshold is for two classes without a data.label_map")
+    if data.augment is not None and data.augment.quarter_turns and data.shape[0] != data.shape[1]:
+        faults.append(f"data.augment.quarter_turns needs a square data.size, found {list(data.shape)}")
+    faults += _how_faults(data) + _embedded_faults(data)
+    if faults:
+        raise InputError("in the data settings:\n" + listed(faults))
+
+
+def _embedded_faults(data: "Data") -> list[str]:
+    """Settings of files without effect on generated images."""
+    if data.embedded is None:
+        return []
+    idle = [f"data.{name}" for name, plain in ABOUT_FILES.items() if getattr(data, name) != plain]
+    return [f"{', '.join(idle)}: about files, without effect on data.embedded; take them away"] if idle else []
+
+
+def _how_faults(data: "Data") -> list[str]:
+    faults = []
+    if data.colours is not None and (data.label_map or data.ignore or data.threshold is not None):
+        faults.append("data.colours says the class of each colour: take data.label_map, ignore and threshold away")
+    if data.range is not None and not data.range[0] < data.range[1]:
+        faults.append(f"data.range is {list(data.range)}; give [black, white], black < white")
+    if not data.max_megapixels > 0:
+        faults.append(f"data.max_megapixels is {data.max_megapixels}; it must be above 0")
+    return faults
