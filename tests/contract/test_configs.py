@@ -20,6 +20,7 @@ SMALL = {
     "data.train": "null",
     "data.val": "null",
     "data.test": "null",
+    "data.ignore": "[]",
     "model.encoder": TINY,
     "model.weights": "null",
     "model.width": 16,
