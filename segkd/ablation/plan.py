@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
+from segkd.experiment.layers import layers_of
 from segkd.experiment.mistakes import explain
 from segkd.types import InputError
 
@@ -91,6 +92,7 @@ def grid_parser() -> ArgumentParser:
 
 def read_grid(parser: ArgumentParser, arguments: list[str]) -> tuple[Namespace, Grid]:
     """The parsed command line and the grid. Raises InputError of one paragraph."""
+    layers_of(arguments)  # refuses a key twice, bombs, and depth that jsonargparse's own loader would take
     try:
         config = parser.parse_args(arguments)
         made = parser.instantiate(config)

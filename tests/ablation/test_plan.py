@@ -53,3 +53,10 @@ def test_a_grid_can_be_narrowed_to_some_arms_and_data_sets():
     assert narrowed(grid, []) == grid
     with pytest.raises(InputError, match=r"arms \(a, b, c\) or data sets \(x, y\), found z"):
         narrowed(grid, ["a", "z"])
+
+
+def test_a_key_twice_in_a_plan_is_refused_with_its_lines(tmp_path):
+    path = tmp_path / "grid.yaml"
+    path.write_text("arms: {a: {}}\ndatasets: {d: {}}\narms: {b: {}}\n")
+    with pytest.raises(InputError, match=r"grid\.yaml: .* the key 'arms' twice in one map, in lines 1 and 3"):
+        read(path)
