@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass
 from multiprocessing.queues import Queue
+from multiprocessing.util import Finalize
 from typing import Any, Generic, TypeVar
 
 import cv2
@@ -66,6 +67,8 @@ class Feed(Generic[T]):
         before = set(multiprocessing.active_children())
         stream = iter(self._loader())
         mine = set(multiprocessing.active_children()) - before
+        # at the latest when Python ends, which waits for them: those that hang do not listen to SIGTERM
+        kill = Finalize(None, end_workers, args=(mine,), exitpriority=100)
         try:
             while True:
                 found = self._next(stream)
@@ -79,10 +82,7 @@ class Feed(Generic[T]):
             shut_down = getattr(stream, "_shutdown_workers", None)
             if shut_down is not None:
                 shut_down()
-            for worker in mine:  # those that hang: they do not listen to SIGTERM
-                with suppress(ValueError):
-                    worker.kill()
-                    worker.join(timeout=5)
+            kill()
 
     def _loader(self) -> DataLoader:
         single_threaded_opencv()
@@ -187,6 +187,14 @@ def bytes_of(content: Any) -> int:
 
     look(content)
     return sum(found.values())
+
+
+def end_workers(workers: Iterable[multiprocessing.process.BaseProcess]) -> None:
+    """Ends processes that may not listen."""
+    for worker in workers:
+        with suppress(ValueError):
+            worker.kill()
+            worker.join(timeout=5)
 
 
 def prepare_worker(_: int) -> None:
