@@ -52,9 +52,10 @@ def _end(folder: Path) -> Any:
 
 
 def _record(folder: Path) -> Any:
-    """The kinds and steps of the lines of the log, and whether the weights are right: a number in a line may differ."""
+    """Which lines the log has, by kind and step, and whether the weights are right. A number in a line may differ, and
+    so may the order of lines, each of which names its step."""
     lines = [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
-    return [(line["kind"], line["step"]) for line in lines], _end(folder)
+    return sorted((line["kind"], line["step"]) for line in lines), _end(folder)
 
 
 SHEET = ("sheet", "--data.root", "d", "--split", "train")
