@@ -142,15 +142,12 @@ class Prediction:
     """What a network gives, or what a teacher wants it to give.
 
     `logits` at full size, k >= 2 always (binary is two classes). `features` is the decoder's fused
-    pyramid, finest first; `exits` are side logits at their own size, finest first. A teacher whose logits are one
-    number at the label's class and another at all others may say so in `on_off`, which spares the comparison passes
-    over the map; `logits` holds the same.
+    pyramid, finest first; `exits` are side logits at their own size, finest first.
     """
 
     logits: Float[Tensor, "b k h w"]
     features: tuple[Float[Tensor, "_b _c _h _w"], ...] = ()
     exits: tuple[Float[Tensor, "_b _k _h _w"], ...] = ()
-    on_off: tuple[float, float] | None = None
 
     def detached(self) -> "Prediction":
         """The same prediction, as a target without gradient."""

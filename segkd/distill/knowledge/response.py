@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from typing import Any, final
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from segkd.distill.base import Knowledge
 from segkd.losses import global_mean
-from segkd.types import IGNORE, Batch, InputError, Prediction
+from segkd.types import Batch, InputError, Prediction
 
 
 def response(
@@ -28,24 +28,6 @@ def response(
     needed: mixed with cross-entropy, that is label smoothing under another name.
     """
     compare = MapDivergence(temperature, temperature if soften_student else 1.0, teacher.detach())
-    values = DivergencePerPixel.apply(student, valid, compare)
-    return (temperature**2 if soften_student else 1.0) * global_mean(values, valid)
-
-
-def response_to_label(
-    student: Float[Tensor, "b k h w"],
-    on_off: tuple[float, float],
-    label: Int64[Tensor, "b h w"],
-    temperature: float,
-    soften_student: bool,
-) -> Float[Tensor, ""]:
-    """`response` to a teacher with logit on_off[0] at the label's class and on_off[1] at all others, in closed form:
-
-    KL = sum_k q_k log q_k - q_off sum_k log p_k - (q_on - q_off) log p_label.
-    """
-    valid = label != IGNORE
-    temperature_s = temperature if soften_student else 1.0
-    compare = LabelDivergence(temperature, temperature_s, label.masked_fill(~valid, 0).unsqueeze(1), on_off)
     values = DivergencePerPixel.apply(student, valid, compare)
     return (temperature**2 if soften_student else 1.0) * global_mean(values, valid)
 
@@ -71,29 +53,6 @@ class MapDivergence:
         return x.sub_(y)
 
 
-@dataclass(frozen=True)
-class LabelDivergence:
-    """KL to a teacher that knows two numbers: `on_off` at the label's class and elsewhere; `label` is [b 1 h w]."""
-
-    temperature_t: float
-    temperature_s: float
-    label: Int64[Tensor, "b 1 h w"]
-    on_off: tuple[float, float]
-
-    def __call__(self, part: slice, x: Tensor, values: Tensor) -> Tensor:
-        """As `MapDivergence`."""
-        label, k = self.label[part], x.shape[1]
-        levels = torch.tensor([self.on_off[0], *[self.on_off[1]] * (k - 1)], dtype=torch.float64) / self.temperature_t
-        on, off = levels.softmax(dim=0)[:2].tolist()
-        log_on, log_off = levels.log_softmax(dim=0)[:2].tolist()
-        torch.sum(x, dim=1, out=values)
-        values.mul_(-off).sub_(x.gather(1, label).squeeze(1), alpha=on - off)
-        # the probabilities of the teacher sum to 1, so log Z counts once
-        values.add_(softmax_(x)).add_(on * log_on + (k - 1) * off * log_off)
-        x.sub_(off)
-        return x.scatter_add_(1, label, torch.full_like(x[:, :1], off - on))
-
-
 class DivergencePerPixel(torch.autograd.Function):
     """KL(teacher || softmax(s / T_s)) at each valid pixel, 0 elsewhere; the gradient goes to s alone.
 
@@ -102,9 +61,7 @@ class DivergencePerPixel(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(
-        ctx: Any, student: Tensor, valid: Tensor, compare: MapDivergence | LabelDivergence
-    ) -> Float[Tensor, "b h w"]:
+    def forward(ctx: Any, student: Tensor, valid: Tensor, compare: MapDivergence) -> Float[Tensor, "b h w"]:
         """Values [b h w]."""
         # half precision is widened, and double stays
         s, cpu = student.detach(), student.device.type == "cpu"
@@ -158,6 +115,4 @@ class Response(Knowledge):
 
     def forward(self, student: Prediction, target: Prediction, batch: Batch) -> Float[Tensor, ""]:
         """Mean over the valid pixels of all processes."""
-        if target.on_off is not None:
-            return response_to_label(student.logits, target.on_off, batch.label, self.temperature, self.soften_student)
         return response(student.logits, target.logits, batch.valid, self.temperature, self.soften_student)

@@ -144,7 +144,7 @@ class LabelTeacher(Teacher):
             label = batch.label.masked_fill(~batch.valid, 0).unsqueeze(1)
             shape = (len(label), classes, *label.shape[2:])
             logits = torch.full(shape, off, device=label.device).scatter_(1, label, on)
-            return Lesson(Prediction(logits, exits=self._exits(batch, student), on_off=(on, off)))
+            return Lesson(Prediction(logits, exits=self._exits(batch, student)))
         target = self.distribution(batch, classes)
         logits = target.log() if self.soften == "power" else target
         return Lesson(Prediction(logits, exits=self._exits(batch, student)))
