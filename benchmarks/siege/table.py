@@ -2,6 +2,7 @@
 
 import platform
 import shutil
+import signal
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ class Trial:
 
 
 HELD = Trial("held")
+CRASHES = (signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV)
 
 
 def times(number: int, more: float) -> int:
@@ -34,8 +36,11 @@ def broken(ended: Ended, recipe: str) -> Trial | None:
     """The verdict on a command that hung, died, or printed a traceback; None when it ended as a command should."""
     if ended.hung:
         return Trial("hang", f"{recipe}: no end; said: {ended.words}")
-    if "Traceback (most recent call last)" in ended.text or ended.status in (1, -6, -7, -11):
-        return Trial("traceback", f"{recipe}: status {ended.status}; said: {ended.words}")
+    said = f"{recipe}: status {ended.status}; said: {ended.words}"
+    if "Traceback (most recent call last)" in ended.text or -ended.status in CRASHES:
+        return Trial("traceback", said)
+    if ended.status == 1:
+        return Trial("other", said)
     return None
 
 
