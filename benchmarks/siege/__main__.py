@@ -8,6 +8,7 @@ Prints one table and the recipe of every trial that did not hold; ends with stat
 import argparse
 import os
 import random
+import signal
 import sys
 import time
 import traceback
@@ -45,6 +46,7 @@ def main() -> int:
     arguments.add_argument("--processes", type=int, default=os.cpu_count())
     arguments.add_argument("--write", action="store_true", help=f"keep the table in {PAGE.name}")
     options = arguments.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C: what lies about is removed
     prepare()
     with scratch() as folder:
         unbroken = lay(folder)

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.siege.crash import go_on, operations, verdict
-from benchmarks.siege.stand import run, scratch
+from benchmarks.siege.stand import end_with_parent, run, scratch
 from benchmarks.siege.table import HELD, Trial, broken, times
 from benchmarks.siege.tiny import Unbroken, differences, training
 
@@ -23,7 +23,11 @@ SHUTDOWN, WITHOUT_FLUSH = 0x8004587D, struct.pack("I", 2)
 
 
 def own_namespace() -> None:
-    """Mounts of this process are seen by no other and end with it; without the right to it, mounting fails later."""
+    """Mounts of this process are seen by no other and end with it; without the right to it, mounting fails later.
+
+    The process itself ends with the one that started it.
+    """
+    end_with_parent()
     if ctypes.CDLL(None).unshare(NEW_NAMESPACE) == 0:
         subprocess.run(["mount", "--make-rprivate", "/"], capture_output=True, check=False)
 

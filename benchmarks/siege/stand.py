@@ -1,5 +1,6 @@
 """Commands of segkd in forked children: everything is imported once, and a command then starts in milliseconds."""
 
+import ctypes
 import gc
 import importlib
 import os
@@ -129,7 +130,13 @@ def run(
     return start(arguments, folder, before, said).wait(limit)
 
 
+def end_with_parent() -> None:
+    """From now on, this process is killed when the one that started it is gone."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
 def _become(handle: int, folder: Path) -> None:
+    end_with_parent()
     with suppress(OSError):
         os.setpgid(0, 0)
     nothing = os.open(os.devnull, os.O_RDONLY)
