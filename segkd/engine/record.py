@@ -233,6 +233,12 @@ def rewind(
             f"{path}: the checkpoint of step {step} promises {promised} lines, {promised - len(kept)} of them are "
             f"missing ({last}). The weights are whole; curves and tables drawn from the record have a gap."
         )
+    whole = sum(line.get("kind") != "damaged" for line in kept)
+    if promised is not None and whole > promised:
+        said.append(
+            f"{path}: the checkpoint of step {step} promises {promised} lines, but {whole} are there: some stand twice "
+            "or are another's. The weights are whole; look at the record before you draw curves from it."
+        )
     if path.is_file():
         write_whole(path, "".join(dump_json(_sayable(line), indent=None) + "\n" for line in kept))
     return kept, said

@@ -80,6 +80,14 @@ def test_lines_that_the_checkpoint_promised_and_a_power_cut_took_are_told(tmp_pa
     assert "4 of them are missing" in said and "step 2" in said
 
 
+def test_a_line_that_stands_twice_is_told(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    lines = [f'{{"kind": "note", "step": {step}}}\n' for step in (1, 2, 3)]
+    path.write_text("".join([*lines, lines[1]]))
+    ((said),) = rewind(path, 3, promised=3)[1]
+    assert "promises 3 lines, but 4" in said and str(path) in said
+
+
 def test_a_validation_that_comes_again_writes_its_lines_and_scalars_once(tmp_path):
     for owed in (False, True):
         with Recorder(tmp_path, 1, writes=True, owed=owed) as recorder:
