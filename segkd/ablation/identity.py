@@ -48,7 +48,7 @@ def code_digests() -> dict[str, str]:
     """
     package = Path(__file__).parent.parent
     files = [path for path in sorted(package.rglob("*.py")) if _room(path.relative_to(package)) in TRAINED_BY]
-    return {f"segkd/{path.relative_to(package).as_posix()}": codedigest_of(path) for path in files}
+    return {f"segkd/{path.relative_to(package).as_posix()}": code_digest(path) for path in files}
 
 
 def user_code(config: dict[str, Any]) -> dict[str, str]:
@@ -64,11 +64,11 @@ def user_code(config: dict[str, Any]) -> dict[str, str]:
         except (ImportError, ValueError):
             spec = None
         if spec is not None and spec.origin and spec.origin.endswith(".py"):
-            found[module] = codedigest_of(Path(spec.origin))
+            found[module] = code_digest(Path(spec.origin))
     return found
 
 
-def codedigest_of(path: Path) -> str:
+def code_digest(path: Path) -> str:
     """Digest of a Python file's syntax tree without docstrings."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):

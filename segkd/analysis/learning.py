@@ -30,7 +30,7 @@ def read_learning(run: Path) -> Learning | None:
     return Learning(
         np.array([float(line["epoch"]) for line in spectra]),
         errors,
-        arrays_of(tables, "log2_step_rings", 2, path) if tables else None,
+        arrays_of(tables, "log2_step_rings", 1, path) if tables else None,
         np.array([epoch_of[line["step"]] for line in tables]) if tables else None,
     )
 
