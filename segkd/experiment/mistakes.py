@@ -14,6 +14,9 @@ from jsonargparse import ArgumentParser, Namespace
 from segkd.experiment.classes import BASES, base_of, choices, subclasses
 from segkd.types import InputError
 
+NO_NULL = "expected a value, found null. Leave the key out to get what is usual."
+"""What is said of a null where a setting has no such value."""
+
 
 def explain(error: BaseException, parser: ArgumentParser) -> str:
     """One paragraph on a mistake in a configuration: the key, what was expected, what to write."""
@@ -53,7 +56,9 @@ def _plain(key: str, text: str) -> str:
         given.append(_innermost(given[-1], key.rpartition(".")[2]))
         if not kinds:
             return f"{key}: expected {_wanted(key)}, found {given[-1]!r}."
-        hint = f" Write [{given[-1]}]." if kinds == ["list"] and not given[-1].startswith(("[", "None")) else ""
+        if given[-1] == "None":
+            return f"{key}: {NO_NULL}"
+        hint = f" Write [{given[-1]}]." if kinds == ["list"] and not given[-1].startswith("[") else ""
         return f"{key}: expected {' or '.join(kinds)}, found {given[-1]!r}.{hint}"
     lines = [line.strip(" -") for line in text.replace(f'Parser key "{key}":', f"{key}:").split("\n") if line.strip()]
     return " ".join(dict.fromkeys(line for line in lines if not line.startswith(("Does not", "Subtypes", "Errors"))))
@@ -85,12 +90,15 @@ def _wanted(key: str) -> str:
 
 
 def refuse_null(parser: ArgumentParser, config: Namespace) -> None:
-    """Raises InputError for a null where a setting has no such value: jsonargparse takes null for anything."""
+    """Raises InputError for a null where a setting has no such value, and for anything but true and false of a flag:
+    jsonargparse takes both."""
     for action in parser._actions:
+        if action.nargs == 0 and action.default is False and not isinstance(config.get(action.dest, False), bool):
+            raise InputError(f"{action.dest}: expected true or false, found {config[action.dest]!r}.")
         hint = getattr(action, "_typehint", action.type)
         if action.dest in config and (action.default is not None or config[action.dest] is not None):
             for key in _nulls(config[action.dest], hint, action.dest):
-                raise InputError(f"{key}: expected a value, found null. Leave the key out to get what is usual.")
+                raise InputError(f"{key}: {NO_NULL}")
 
 
 def _nulls(value: Any, hint: Any, key: str) -> Iterator[str]:

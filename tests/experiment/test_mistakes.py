@@ -30,6 +30,7 @@ def parser():
         (TEACH % "confidence: null", "confidence: expected a value, found null"),
         ("evaluation: {every: 1.0e-320}", "evaluation.every"),
         ("1: 2", "unknown key 1"),
+        ("overfit_one_batch: [0, 0, 0]", "overfit_one_batch: expected true or false, found [0, 0, 0]"),
     ],
 )
 def test_a_mistake_names_file_key_and_the_wrong_value_alone(content, said, parser, tmp_path):
