@@ -11,13 +11,14 @@ from segkd.engine.checkpoint import Progress, load_checkpoint, save_checkpoint
 from segkd.engine.learner import Learner
 from segkd.engine.panels import disturbed_panel
 from segkd.engine.step import train_step
-from segkd.experiment import settings
+from segkd.experiment import classes
 from segkd.frequency.amplitude import APRP, APRS, FDA, AmpMix
 from segkd.frequency.disturb import DctQuantization
 from segkd.frequency.filters import BandStop, DctBandDrop, FrequencyDropout
 from segkd.frequency.jpeg import RandomJpeg
 from segkd.frequency.mix import CutMix
 from segkd.frequency.rounding import Noise
+from segkd.frequency.swap import SwapPatches
 from segkd.frequency.tables import Flat
 from segkd.models.network import FusionNet
 from segkd.types import Disturbance, InputError
@@ -48,6 +49,7 @@ DISTURBANCES = {
     "jpeg_cv2": RandomJpeg,
     "jpeg_kornia": lambda: RandomJpeg(codec="kornia"),
     "cutmix": CutMix,
+    "swap_patches": lambda: SwapPatches(4, 1.0),
 }
 every_disturbance = pytest.mark.parametrize("make", DISTURBANCES.values(), ids=DISTURBANCES)
 
@@ -65,8 +67,9 @@ def test_images_stay_images_and_the_batch_given_is_not_touched(make, make_batch)
     assert out.image.min() >= 0 and out.image.max() <= 1 and (out.image != batch.image).any()
     for name in ("image", "clean", "label", "soft"):
         assert torch.equal(getattr(batch, name), getattr(untouched, name)), name
-    if not isinstance(disturbance, CutMix):
-        assert out.label is batch.label and out.clean is batch.clean and out.soft is batch.soft
+    assert out.clean is batch.clean
+    if not isinstance(disturbance, CutMix | SwapPatches):
+        assert out.label is batch.label and out.soft is batch.soft
 
 
 @every_disturbance
@@ -170,7 +173,7 @@ def test_a_validation_can_show_it(make, make_batch):
 
 
 def test_every_disturbance_of_the_package_is_here_and_can_be_named():
-    assert "frequency" in settings.ROOMS  # imported by scanning: a configuration names them without their path
+    assert "frequency" in classes.ROOMS  # imported by scanning: a configuration names them without their path
     children = {c for c in Disturbance.__subclasses__() if c.__module__.startswith("segkd.")}
     assert children == {type(make()) for make in DISTURBANCES.values()}
     assert not any(inspect.isabstract(c) for c in children)
