@@ -18,6 +18,15 @@ from segkd.types import InputError
 CLOSE = 16
 """Raw values that lie closer than this are not told apart after JPEG."""
 
+MOST_COLOURS = 255
+"""Colours beyond which they are no classes."""
+
+MIXED = (
+    "Save the masks as indexed or grey PNGs whose values are the classes: smoothing or JPEG has mixed their "
+    "colours, so none can be named"
+)
+"""What to do with masks of more colours than that."""
+
 LOSSY = "compressed with loss (as JPEG is)"
 """What is wrong with masks that `Seen` calls lossy."""
 
@@ -74,6 +83,7 @@ def _line(kind: str, members: Sequence[Unfit], classes: Sequence[str]) -> str:
     colours = _sum_of_colours(members)
     if colours:
         files = some([str(member.path) for member in members])
+        cure = MIXED if len(colours) > MOST_COLOURS else cure
         return f"{cure}. {len(members)} files: {kind}: {listed_colours(colours)}. Files: {files}."
     return f"{cure}. {len(members)} files: {kind}: " + some([_with_detail(member) for member in members]) + "."
 
@@ -99,11 +109,8 @@ def _cure_of_colours(mask: Path, counts: Mapping[int, int], classes: Sequence[st
     if map_file is not None:
         names = ", ".join(name for name in read_labelmap(map_file) if name != LEFT_OUT)
         return f"Write data.colours: {map_file.resolve()}, which says their classes, and data.classes: [{names}]."
-    if len(counts) > 255:
-        return (
-            "Save the masks as indexed or grey PNGs whose values are the classes: smoothing or JPEG has mixed their "
-            "colours, so none can be named."
-        )
+    if len(counts) > MOST_COLOURS:
+        return f"{MIXED}."
     example = map_to_start_from(counts, classes)
     return f"Name the class of each colour, for example data.colours: {{{example}}}, with these names in data.classes."
 

@@ -16,6 +16,9 @@ MOST = 20_000
 
 SEPARATORS = "_-. ()[]"
 
+MASK_WORDS = ("mask", "label", "seg", "annot", "manual", "truth", "gt")
+"""What the affix of a mask's name holds, where image and mask each have one of their own."""
+
 Affix = tuple[str, str]
 """What stands in front of the part of a name that both sides share, and what stands behind it."""
 
@@ -72,6 +75,18 @@ def find_rule(left: Collection[str], right: Collection[str]) -> Rule | None:
     return next(iter(find_rules(left, right)), None)
 
 
+def rivals(rules: Sequence[Rule], left: Collection[str], right: Collection[str]) -> list[Rule]:
+    """Those of `rules` that fit as well as the first one, but bring other files together."""
+    if not rules:
+        return []
+    seen, others = [matches(rules[0], left, right)], []
+    for rule in rules[1:]:
+        if rule.matched == rules[0].matched and (ways := matches(rule, left, right)) not in seen:
+            seen.append(ways)
+            others.append(rule)
+    return others
+
+
 def find_rules(left: Collection[str], right: Collection[str]) -> list[Rule]:
     """The rules that bring at least 9 in 10 names of the shorter side together, the best first.
 
@@ -107,7 +122,20 @@ def find_rule_within(names: Collection[str]) -> Rule | None:
         rule = _tried(Rule(("", ""), affix, True), images, masks)
         if rule is not None and rule.matched >= 0.9 * max(len(masks), len(images)):
             return rule
-    return None
+    return _halves(names)
+
+
+def _halves(names: Collection[str]) -> Rule | None:
+    """The rule of a folder whose images and masks end in a word each: "a_sat" and "a_mask"."""
+    bases = [_base(name) for name in names]
+    cuts = [max((base.rfind(sign) for sign in SEPARATORS), default=-1) for base in bases]
+    ends = Counter(base[at:] for base, at in zip(bases, cuts) if at > 0).most_common(2)
+    masks = [end for end, _ in ends if any(word in end.lower() for word in MASK_WORDS)]
+    if len(ends) < 2 or len(masks) != 1:
+        return None
+    image = next(end for end, _ in ends if end != masks[0])
+    rule = _tried(Rule(("", image), ("", masks[0]), True), names, names)
+    return rule if rule is not None and 2 * rule.matched >= 0.9 * len(names) else None
 
 
 def _tried(rule: Rule, left: Collection[str], right: Collection[str]) -> Rule | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from segkd.datasets.annotations import recognise
-from segkd.datasets.naming import Rule, find_rule, find_rule_within, matches, same_names
+from segkd.datasets.naming import Rule, find_rule_within, find_rules, matches, rivals, same_names
 from segkd.datasets.patterns import Named, Pattern, find_named, is_pattern, only_theirs
 from segkd.datasets.walk import ARRAYS, GLANCE, pictures, stem_of, walk, what_is
 from segkd.types import InputError, listed
@@ -51,14 +51,32 @@ class Paired:
     def _proposal(self) -> str:
         """What to write when a rule brings the two sides together; what to do when masks are no masks; or ""."""
         lone = (self.lone_images, self.lone_masks)
-        rule = find_rule(*lone) if all(lone) else None
-        if rule is None or rule.matched <= len(self.pairs):  # settings that would lose more than they gain
-            return (
-                ""
-                if self.pairs
-                else recognise(self.root / Pattern.of(self.masks).base, self.root / Pattern.of(self.images).base)
-            )
-        return propose(rule, (self.images, self.masks), tuple(Named(files) for files in lone))  # type: ignore[arg-type]
+        rules = find_rules(*lone) if all(lone) else []
+        if not rules or rules[0].matched <= len(self.pairs):  # settings that would lose more than they gain
+            if self.pairs:
+                return self._by_ending()
+            return recognise(self.root / Pattern.of(self.masks).base, self.root / Pattern.of(self.images).base)
+        written = propose(rules[0], (self.images, self.masks), tuple(Named(files) for files in lone))  # type: ignore[arg-type]
+        others = [rule.words() for rule in rivals(rules, *lone)]
+        more = "which other names fit as well: choose" if len(others) > 1 else "which another name fits as well: choose"
+        return f"{written}, {more} ({', '.join(others)})" if others else written
+
+    def _by_ending(self) -> str:
+        """The pattern that leaves out what is alone, where all that is paired has another extension; or ""."""
+        images, masks = {pair.image.suffix for pair in self.pairs}, {pair.mask.suffix for pair in self.pairs}
+        for what, text, lone, other, used in (
+            ("images", self.images, self.lone_images, self.lone_masks, images),
+            ("masks", self.masks, self.lone_masks, self.lone_images, masks),
+        ):
+            left_out = {path.suffix.lower() for path in lone.values()}
+            if lone and not other and len(used) == 1 and not left_out & {ending.lower() for ending in used}:
+                pattern = text if is_pattern(text) else f"{text}/{{}}"
+                if pattern.endswith("{}"):
+                    endings = " or ".join(sorted(left_out))
+                    return f'No {endings} file of {text} is paired: write data.{what}: "{pattern}{min(used)}"'
+        if self.lone_images and not self.lone_masks:
+            return "Add the masks, or name the images that have one in a list file (data.train), which needs no others"
+        return ""
 
 
 def pair_files(root: Path, images: str, masks: str) -> Paired:

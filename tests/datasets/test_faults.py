@@ -153,6 +153,11 @@ def test_a_photo_as_a_mask_is_not_asked_for_the_class_of_each_colour(make_pair):
     noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3)).astype(np.uint8)
     text = report([make_pair("a", noise, size=(40, 40))], 2)
     assert "none can be named" in text and "data.colours: {" not in text
+    pairs, audit = [make_pair("b", noise, size=(40, 40)), make_pair("c", noise, size=(40, 40))], Audit()
+    read_all(pairs, lambda reading: None, audit, lambda: None, How(colours=(((0, 0, 0), 0),)))
+    with pytest.raises(InputError, match="none can be named") as error:
+        refuse_faults(audit, pairs, code_from_colours(2), ["no", "yes"])
+    assert "Name them in data.colours" not in str(error.value)
 
 
 def blob(high):

@@ -116,6 +116,25 @@ def test_a_rule_that_not_all_follow_is_proposed_with_its_count(tmp_path):
     assert "19 of 20 masks are an image's (NAME -> NAME_mask)" in refused(tmp_path)
 
 
+def test_where_several_names_fit_as_well_they_are_named_beside_the_proposal(tmp_path):
+    for i in range(3):
+        kinds = [f"gtFine/train/ulm/{i:03}_gtFine_{kind}.png" for kind in ("color", "labelIds", "labelTrainIds")]
+        touch(tmp_path, f"leftImg8bit/train/ulm/{i:03}_leftImg8bit.png", *kinds)
+    text = refused(tmp_path, "leftImg8bit", "gtFine")
+    assert "which other names fit as well: choose (" in text
+    assert all(f"NAME_gtFine_{kind}" in text for kind in ("color", "labelIds", "labelTrainIds"))
+
+
+def test_what_is_alone_by_its_extension_is_left_out_by_a_pattern(tmp_path):
+    for i in range(3):
+        touch(tmp_path, f"images/{i}.jpg", f"images/{i}_superpixels.png", f"masks/{i}_seg.png")
+    text = refused(tmp_path, "images", "masks/{}_seg.png")
+    assert 'No .png file of images is paired: write data.images: "images/{}.jpg"' in text
+    assert not pair_files(tmp_path, "images/{}.jpg", "masks/{}_seg.png").lone_images
+    touch(tmp_path, "images/7.jpg")
+    assert "in a list file (data.train)" in refused(tmp_path, "images/{}.jpg", "masks/{}_seg.png")
+
+
 def test_both_in_one_folder_is_refused_with_the_patterns_to_write(tmp_path):
     for i in range(4):
         touch(tmp_path, f"all/{i}.jpg", f"all/{i}_mask.png")
