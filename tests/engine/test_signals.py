@@ -17,7 +17,15 @@ with interruption():
 """
 
 
-def test_signals_are_noted_and_handlers_come_back():
+@pytest.fixture
+def terminal():
+    """As if started from a terminal: nohup would have hidden SIGHUP from the tests too."""
+    former = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, former)
+
+
+def test_signals_are_noted_and_handlers_come_back(terminal):
     before = [signal.getsignal(number) for number in STOPPING]
     with interruption() as signals:
         assert signals.last == ""
