@@ -10,22 +10,13 @@ import numpy as np
 from segkd.datasets.audit import Audit
 from segkd.datasets.colours import LABELMAP, LEFT_OUT, listed_colours, map_to_start_from, read_labelmap
 from segkd.datasets.labels import LabelCode
-from segkd.datasets.masks import IN_COLOURS
+from segkd.datasets.masks import IN_COLOURS, MIXED, MOST_COLOURS
 from segkd.datasets.pairing import Pair
 from segkd.datasets.unfit import Unfit, some
 from segkd.types import InputError
 
 CLOSE = 16
 """Raw values that lie closer than this are not told apart after JPEG."""
-
-MOST_COLOURS = 255
-"""Colours beyond which they are no classes."""
-
-MIXED = (
-    "Save the masks as indexed or grey PNGs whose values are the classes: smoothing or JPEG has mixed their "
-    "colours, so none can be named"
-)
-"""What to do with masks of more colours than that."""
 
 LOSSY = "compressed with loss (as JPEG is)"
 """What is wrong with masks that `Seen` calls lossy."""

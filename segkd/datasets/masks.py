@@ -1,5 +1,6 @@
 """What the values of a decoded mask are: grey levels, the indices of a palette, or classes by colour."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,27 @@ IN_ALPHA = "expected the mask in its values, found one colour everywhere and a t
 """The fault of a mask that lives in its alpha channel."""
 
 
+CUT_OUT = "expected a mask, found a picture of many colours whose transparency varies"
+"""The fault of a cut-out: the photo with the mask as its alpha channel."""
+
+SAVE_ALPHA = "Save its alpha channel as a grey picture (in Pillow: mask.getchannel('A'))"
+"""What to do with both."""
+
+MOST_COLOURS = 255
+"""Colours beyond which they are no classes."""
+
+MIXED = (
+    "Save the masks as indexed or grey PNGs whose values are the classes: smoothing or JPEG has mixed their "
+    "colours, so none can be named"
+)
+"""What to do with masks of more colours than that."""
+
+NEARLY_GREY = 8
+"""How far the bands of a grey picture lie apart at most after a compression with loss."""
+
+
 def mask_values(
-    path: Path, picture: Image.Image, values: np.ndarray | None, colours: Colours | None
+    path: Path, picture: Image.Image, values: np.ndarray | None, colours: Colours | None, lossy: bool = False
 ) -> tuple[np.ndarray, dict[int, Colour], bool]:
     """The raw values [h w] of a mask, the colours of its indices, and whether a varying alpha was left out.
 
@@ -27,6 +47,7 @@ def mask_values(
         picture: decoded.
         values: its values [h w c] where the picture has only their high bytes.
         colours: the class of each colour; None for masks whose values are numbers.
+        lossy: the file is compressed with loss, which moves the bands of a grey picture apart.
 
     Raises:
         InputError: the mask is in colours that are not named, or in its alpha channel.
@@ -43,7 +64,7 @@ def mask_values(
         raw = raw[..., 0] if raw.shape[2] == 2 else raw[..., :-1]
     if colours is not None:
         return by_colour(path, _as_rgb(raw), colours), {}, alpha
-    return one_plane(path, raw), {}, alpha
+    return one_plane(path, _without_tint(raw) if lossy else raw, alpha), {}, alpha
 
 
 def whole_numbers(path: Path, raw: np.ndarray) -> np.ndarray:
@@ -75,8 +96,12 @@ def whole_numbers(path: Path, raw: np.ndarray) -> np.ndarray:
     return raw.astype(np.uint8 if high < 256 else np.uint16)
 
 
-def one_plane(path: Path, raw: np.ndarray) -> np.ndarray:
-    """Values [h w] of an array [h w], or with one or several equal planes. Raises InputError naming the file."""
+def one_plane(path: Path, raw: np.ndarray, alpha: bool = False) -> np.ndarray:
+    """Values [h w] of an array [h w], or with one or several equal planes; `alpha`: its transparency varies.
+
+    Raises:
+        InputError: there are several planes, or colours; names the file.
+    """
     sides = [n for n in raw.shape if n != 1]
     if raw.ndim > 2 and len(sides) == 2:
         return raw.reshape(sides)
@@ -87,13 +112,18 @@ def one_plane(path: Path, raw: np.ndarray) -> np.ndarray:
     if (raw[..., :3] == raw[..., :1]).all():
         return raw[..., 0]
     found = count_colours(pack(_eight_bits(raw[..., :3])))
-    raise Unfit(
-        path,
-        IN_COLOURS,
+    if alpha and len(found) > MOST_COLOURS:
+        raise Unfit(path, CUT_OUT, SAVE_ALPHA)
+    raise Unfit(path, IN_COLOURS, _cure_of_colours(found), listed_colours(found, 8), found)
+
+
+def _cure_of_colours(found: Mapping[int, int]) -> str:
+    """What to do with a mask in colours, 0xRRGGBB -> pixels, that nobody named."""
+    if len(found) > MOST_COLOURS:
+        return MIXED
+    return (
         f"Name its colours, for example data.colours: {{{map_to_start_from(found, ())}}}, with these names in "
-        "data.classes, or save it as an indexed or grey image whose values are the classes",
-        listed_colours(found, 8),
-        found,
+        "data.classes, or save it as an indexed or grey image whose values are the classes"
     )
 
 
@@ -127,7 +157,14 @@ def _refuse_alpha(path: Path, colours: np.ndarray, alpha: np.ndarray) -> None:
     """Raises where all colours [... c] are the same and alpha is not."""
     flat = colours.reshape(-1, colours.shape[-1])
     if alpha.min() != alpha.max() and (flat.min(axis=0) == flat.max(axis=0)).all():
-        raise Unfit(path, IN_ALPHA, "Save its alpha channel as a grey picture (in Pillow: mask.getchannel('A'))")
+        raise Unfit(path, IN_ALPHA, SAVE_ALPHA)
+
+
+def _without_tint(raw: np.ndarray) -> np.ndarray:
+    """One plane of a picture [h w c] whose bands lie close together; else all of it."""
+    if raw.ndim < 3 or np.ptp(raw, axis=-1).max() > NEARLY_GREY:
+        return raw
+    return np.median(raw, axis=-1).astype(raw.dtype)
 
 
 def _as_rgb(raw: np.ndarray) -> np.ndarray:

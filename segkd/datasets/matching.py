@@ -8,7 +8,7 @@ from segkd.datasets.lists import choose, entries_of
 from segkd.datasets.naming import find_rules, matches, same_names
 from segkd.datasets.patterns import Pattern, find_named
 from segkd.datasets.walk import ARRAYS, pictures, stem_of
-from segkd.types import InputError
+from segkd.types import InputError, listed
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,8 @@ def files_by_stem(place: Path, what: str, kinds: Iterable[str] | None = None) ->
         if one.why != "hidden" and Path(one.name).suffix.lower() in wanted:
             path = named.base / one.name
             faults[stem_of(path, named.base)] = f"{path}: expected a file, found {one.why}."
+    if not named.files and named.doubles:
+        raise InputError(f"--{what} {place}: several files share one name:\n{listed(list(named.doubles.values()), 3)}")
     if not named.files:
         arrays = any(Path(one.name).suffix.lower() in ARRAYS for one in named.passed)
         raise InputError(

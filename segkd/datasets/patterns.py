@@ -129,6 +129,9 @@ def _add(named: Named, name: str, path: Path, text: str) -> None:
     if name in named.files:
         first = named.files[name]
         cure = "remove or rename one."
+        if first.suffix != path.suffix and (text.endswith("{}") or not is_pattern(text)):
+            start = text if text.endswith("{}") else f"{text.rstrip('/')}/{{}}"
+            cure = f"remove or rename one, or say which is meant: {start}{first.suffix} or {start}{path.suffix}."
         if "**/" in text and first.parent != path.parent:
             cure = f"let {{}} hold the folders too: leave `**/` out of {text}."
         both = [file.relative_to(named.base).as_posix() for file in (first, path)]

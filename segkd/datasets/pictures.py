@@ -132,7 +132,7 @@ def view_mask(path: Path, how: How = PLAIN) -> tuple[np.ndarray, Seen]:
     if path.suffix.lower() in ARRAYS:
         return whole_numbers(path, one_plane(path, read_array(path, how.max_megapixels * 1e6))), Seen()
     opened = _open(path, how)
-    raw, palette, alpha = mask_values(path, opened.picture, opened.values, how.colours)
+    raw, palette, alpha = mask_values(path, opened.picture, opened.values, how.colours, opened.lossy)
     left_out = (*opened.left_out, *(("transparency",) if alpha else ()))
     return whole_numbers(path, raw), Seen(opened.tag, opened.lossy, left_out=left_out, palette=palette)
 

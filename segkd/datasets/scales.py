@@ -114,6 +114,7 @@ def _full(group: dict[str, Tally], kind: str, high: float) -> float:
     if reached and not numbers:
         return full
     if numbers or (complete and len(values) <= 12):
+        refuse_lossy(list(group.values()))
         pairs = [f"{value}: {int(value != values[0])}" for value in values[:12]] + ["..."] * (len(values) > 12)
         cure = (
             "these look like class numbers. Say what each means, for instance "

@@ -148,6 +148,8 @@ def test_class_numbers_in_a_lossy_format_are_refused():
         decided([CUT[0] + CUT[1]], 3, suffix="jpg")
     with pytest.raises(InputError, match="JPEG"):
         decided(list(CUT), suffix="jpg")
+    with pytest.raises(InputError, match="JPEG"):  # no map helps: the advice would be refused, too
+        decided([CUT[0] * np.uint8(2), CUT[1]], suffix="jpg")
     assert decided(list(SOFT), suffix="jpg")[0].scales == {"8 bit": 255}
 
 

@@ -151,3 +151,24 @@ def test_files_without_loss_are_known_too(tmp_path, name):
     raw, seen = view_mask(tmp_path / name)
     np.testing.assert_array_equal(raw, SQUARE)
     assert not seen.lossy
+
+
+@pytest.mark.parametrize("name", ["a.webp", "a.jpg"])
+def test_a_grey_mask_whose_bands_a_lossy_format_moved_apart_is_grey(tmp_path, name):
+    tinted = np.dstack([SQUARE * 255, SQUARE * 251, SQUARE * 253]).repeat(4, 0).repeat(4, 1)
+    raw = read_mask(save(tmp_path / name, tinted))
+    assert raw.shape == tinted.shape[:2]
+    np.testing.assert_array_equal(raw > 128, tinted[..., 0] > 128)
+    with pytest.raises(InputError, match="a colour image"):
+        read_mask(save(tmp_path / "a.png", tinted))
+    with pytest.raises(InputError, match="a colour image"):
+        read_mask(save(tmp_path / name, tinted * np.array([1, 0, 0], np.uint8)))
+
+
+def test_a_photo_is_no_mask_and_its_alpha_may_be_one(tmp_path):
+    photo = np.random.default_rng(0).integers(0, 256, (24, 32, 4)).astype(np.uint8)
+    with pytest.raises(InputError, match=r"transparency varies. Save its alpha channel as a grey picture"):
+        read_mask(save(tmp_path / "cut.png", photo))
+    with pytest.raises(InputError, match="so none can be named") as error:
+        read_mask(save(tmp_path / "photo.png", photo[..., :3]))
+    assert "data.colours" not in str(error.value)

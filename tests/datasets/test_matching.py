@@ -28,6 +28,15 @@ def test_folders_that_cannot_serve_are_refused(tmp_path):
         match_maps(tmp_path / "none", {"y": tmp_path})
 
 
+def test_where_every_name_is_there_twice_the_ways_to_choose_are_said(tmp_path):
+    for name in ("a.png", "a.npy", "b.png", "b.npy"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(InputError, match="several files share one name") as error:
+        match_maps(tmp_path, {"a": tmp_path, "b": tmp_path})
+    assert f"{tmp_path}/{{}}.npy or {tmp_path}/{{}}.png" in str(error.value)
+    assert len(match_maps(tmp_path / "{}.npy", {"a": tmp_path, "b": tmp_path}).pairs) == 2
+
+
 def test_a_list_chooses_labels_by_stem_or_file_name(tmp_path):
     for stem in "abc":
         (tmp_path / f"{stem}.png").write_bytes(b"")
