@@ -76,12 +76,13 @@ def find_rule(left: Collection[str], right: Collection[str]) -> Rule | None:
 
 
 def rivals(rules: Sequence[Rule], left: Collection[str], right: Collection[str]) -> list[Rule]:
-    """Those of `rules` that fit as well as the first one, but bring other files together."""
+    """Those of `rules` that fit as well as the first one, but bring other files together; affixes are whole words."""
     if not rules:
         return []
     seen, others = [matches(rules[0], left, right)], []
     for rule in rules[1:]:
-        if rule.matched == rules[0].matched and (ways := matches(rule, left, right)) not in seen:
+        whole = all(_apart(part) for part in rule.left + rule.right)
+        if whole and rule.matched == rules[0].matched and (ways := matches(rule, left, right)) not in seen:
             seen.append(ways)
             others.append(rule)
     return others

@@ -58,8 +58,7 @@ class Paired:
             return recognise(self.root / Pattern.of(self.masks).base, self.root / Pattern.of(self.images).base)
         written = propose(rules[0], (self.images, self.masks), tuple(Named(files) for files in lone))  # type: ignore[arg-type]
         others = [rule.words() for rule in rivals(rules, *lone)]
-        more = "which other names fit as well: choose" if len(others) > 1 else "which another name fits as well: choose"
-        return f"{written}, {more} ({', '.join(others)})" if others else written
+        return f"{written}; these would fit as well, so choose: {', '.join(others)}" if others else written
 
     def _by_ending(self) -> str:
         """The pattern that leaves out what is alone, where all that is paired has another extension; or ""."""

@@ -11,19 +11,23 @@ from segkd.engine.step import Engine
 from segkd.types import InputError, Prediction
 
 
-def refuse_unready(engine: Engine, data: Data) -> None:
+def refuse_unready(engine: Engine, data: Data) -> str:
     """Asks the network for a prediction before training begins; leaves no trace in weights, statistics or draws.
+
+    Returns:
+        What looks wrong in it, a sentence, or "".
 
     Raises:
         InputError: its output is of another shape, or it cannot train on a batch of one at this size.
     """
-    _refuse_wrong_output(engine, data)
+    doubt = _refuse_wrong_output(engine, data)
     if data.batch_size == 1:  # two images have two values per channel at any size
         _refuse_lone_values(engine, data)
+    return doubt
 
 
 @torch.no_grad()
-def _refuse_wrong_output(engine: Engine, data: Data) -> None:
+def _refuse_wrong_output(engine: Engine, data: Data) -> str:
     network, shape = engine.bare.student, (1, len(data.classes), *data.shape)
     network.eval()
     out = network(torch.zeros(1, 3, *data.shape, device=engine.accelerator.device))
@@ -34,6 +38,12 @@ def _refuse_wrong_output(engine: Engine, data: Data) -> None:
             f"{type(network).__name__}.forward: expected segkd.Prediction(logits) with logits {shape} for one image, "
             f"found {found}. Enlarge the logits to the image's size; `classes` is the first argument of the network."
         )
+    if out.logits.min() >= 0 and (out.logits.sum(dim=1) - 1).abs().max() < 1e-3:
+        return (
+            f"what {type(network).__name__} gives adds up to 1 over the classes, as probabilities do, but it is read "
+            "as logits, of which the softmax is taken: leave out the softmax at its end."
+        )
+    return ""
 
 
 @torch.no_grad()

@@ -130,7 +130,8 @@ def _train(session: _Session, objects: Namespace, overfit: bool, select: str) ->
     _introduce(session, objects, dataset, batches.per_epoch // objects.engine.accumulate)
     engine = _engine(accelerator, objects, objects.engine.epochs * batches.per_epoch, seed)
     progress = _resumed(engine, session, objects.engine.epochs * batches.per_epoch)
-    refuse_unready(engine, objects.data)
+    if doubt := refuse_unready(engine, objects.data):
+        warn(session.console, doubt)
     _same_data(session, digests, progress)
     _describe(engine, objects.data, findings.about, session)
 

@@ -203,20 +203,23 @@ class WrappedNet(Network):
         padded = padding(image, self.divisor)
         logits = logits_of(self.network((padded - self.mean) / self.std))
         if not isinstance(logits, Tensor) or logits.ndim != 4 or logits.shape[1] != self.classes:
+            cure = "Subclass segkd.models.network.Network, and let its `forward` choose what the logits are"
+            if isinstance(logits, Tensor):
+                cure = (
+                    "Give it the number of classes ($classes in model.arguments), or subclass "
+                    "segkd.models.network.Network"
+                )
             raise InputError(
                 f"{type(self.network).__name__}: expected logits [b, {self.classes}, h, w], alone, under 'out' "
-                f"(torchvision) or as .logits (transformers), found {_shown(logits)}. Give it the number of classes "
-                "($classes in model.arguments), or subclass segkd.models.network.Network."
+                f"(torchvision), 'logits' or as .logits (transformers), found {_shown(logits)}. {cure}."
             )
         return Prediction(resize(logits, padded)[..., :height, :width])
 
 
 def logits_of(output: Any) -> Any:
-    """The logits in what a network returns: itself, its "out" (torchvision) or its `.logits` (transformers)."""
-    if isinstance(output, Tensor):
-        return output
-    if isinstance(output, Mapping) and "out" in output:
-        return output["out"]
+    """The logits in what a network returns: itself, its "out" (torchvision), "logits" or `.logits` (transformers)."""
+    if isinstance(output, Mapping):
+        return next((output[key] for key in ("out", "logits") if key in output), output)
     return getattr(output, "logits", output)
 
 

@@ -38,7 +38,7 @@ def planes_of(raw: np.ndarray, number: int, classes: int, size: tuple[int, int])
         found = raw[None, None]
     else:
         found = None
-    if found is None:
+    if found is None or (max(found.shape[2:]) == 1 < min(size)):  # one number for an image is no map
         return None
     height, width = found.shape[2] * size[1], found.shape[3] * size[0]
     return found if abs(height - width) <= 0.25 * max(height, width) else None

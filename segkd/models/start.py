@@ -66,6 +66,8 @@ def tensors_of(path: Path) -> dict[str, Tensor]:
         state: Any = torch.load(path, map_location="cpu", weights_only=True)
     except (UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
         reason = " ".join(str(error).split())[:200]
+        if isinstance(error, UnpicklingError) and "Weights only load failed" in reason:
+            reason = "Python objects (a whole network, or settings), which are not opened since they can run code"
         raise InputError(
             f"--init {path}: expected a torch file of plain tensors, found: {reason}. Save the state_dict alone: "
             "torch.save(network.state_dict(), FILE)."

@@ -121,13 +121,14 @@ def test_where_several_names_fit_as_well_they_are_named_beside_the_proposal(tmp_
         kinds = [f"gtFine/train/ulm/{i:03}_gtFine_{kind}.png" for kind in ("color", "labelIds", "labelTrainIds")]
         touch(tmp_path, f"leftImg8bit/train/ulm/{i:03}_leftImg8bit.png", *kinds)
     text = refused(tmp_path, "leftImg8bit", "gtFine")
-    assert "which other names fit as well: choose (" in text
+    assert "these would fit as well, so choose: NAME_leftImg8bit -> " in text
     assert all(f"NAME_gtFine_{kind}" in text for kind in ("color", "labelIds", "labelTrainIds"))
 
 
 def test_what_is_alone_by_its_extension_is_left_out_by_a_pattern(tmp_path):
     for i in range(3):
         touch(tmp_path, f"images/{i}.jpg", f"images/{i}_superpixels.png", f"masks/{i}_seg.png")
+    assert "fit as well" not in refused(tmp_path)  # by "superpixels" and "seg", which begin alike
     text = refused(tmp_path, "images", "masks/{}_seg.png")
     assert 'No .png file of images is paired: write data.images: "images/{}.jpg"' in text
     assert not pair_files(tmp_path, "images/{}.jpg", "masks/{}_seg.png").lone_images

@@ -36,6 +36,19 @@ def test_a_batch_of_one_that_has_no_variance_is_refused_before_the_first_step():
     refuse_unready(engine_of(Shrinking()), Data(root="d", size=32, batch_size=2))
 
 
+class Softmax(Shrinking):
+    """Ends in a softmax."""
+
+    def forward(self, image):
+        return Prediction(super().forward(image).logits.softmax(dim=1))
+
+
+def test_a_softmax_at_the_end_of_a_network_is_told():
+    data = Data(root="d", size=32, batch_size=2)
+    assert "leave out the softmax" in refuse_unready(engine_of(Softmax()), data)
+    assert refuse_unready(engine_of(Shrinking()), data) == ""
+
+
 def test_asking_leaves_no_trace():
     engine = engine_of(Shrinking())
     state = {name: value.clone() for name, value in engine.bare.student.state_dict().items()}

@@ -156,12 +156,13 @@ class Answers(nn.Module):
         return {
             "torchvision": {"out": logits, "aux": logits + 1},
             "transformers": SimpleNamespace(logits=logits, loss=None),
+            "dictionary": {"loss": None, "logits": logits},
             "pair": (logits, logits),
             "other": {"masks": logits, "list": [logits], "none": None},
         }[self.how]
 
 
-@pytest.mark.parametrize("how", ["torchvision", "transformers"])
+@pytest.mark.parametrize("how", ["torchvision", "transformers", "dictionary"])
 def test_logits_are_found_in_what_other_libraries_return(how):
     network = WrappedNet(2, f"{__name__}.Answers", {"outputs": "$classes", "how": how})
     image = torch.rand(1, 3, 32, 64)
@@ -178,8 +179,9 @@ def test_logits_are_found_in_what_other_libraries_return(how):
 )
 def test_other_answers_are_named_as_they_are(how, said):
     network = WrappedNet(2, f"{__name__}.Answers", {"outputs": 2, "how": how})
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=said) as error:
         network(torch.rand(1, 3, 32, 32))
+    assert "let its `forward` choose" in str(error.value) and "$classes" not in str(error.value)
 
 
 def test_what_gives_no_network_is_refused():
@@ -187,10 +189,12 @@ def test_what_gives_no_network_is_refused():
         WrappedNet(2, "collections.OrderedDict")
 
 
-@pytest.mark.parametrize("arguments", [{"outputs": 5}, {"outputs": 2, "twice": True}])
-def test_a_network_that_gives_other_logits_is_refused_with_the_remedy(arguments, user_network):
+@pytest.mark.parametrize(
+    ("arguments", "cure"), [({"outputs": 5}, r"\$classes"), ({"outputs": 2, "twice": True}, "choose")]
+)
+def test_a_network_that_gives_other_logits_is_refused_with_the_remedy(arguments, cure, user_network):
     network = WrappedNet(2, user_network, arguments)
-    with pytest.raises(InputError, match=r"expected logits \[b, 2, h, w\].*\$classes"):
+    with pytest.raises(InputError, match=rf"expected logits \[b, 2, h, w\].*{cure}"):
         network(torch.rand(1, 3, 32, 32))
 
 

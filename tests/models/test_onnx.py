@@ -200,6 +200,9 @@ def test_what_does_not_fit_is_said(tmp_path):
         OnnxNetwork(path, 3)(torch.rand(1, 3, 8, 8))
     with pytest.raises(InputError, match=r"expected maps|\[n 4 h w\].*data.classes"):
         OnnxNetwork(save(tmp_path / "two.onnx", conv, constants=TWO), 4)
+    one_number = [CONV, node("GlobalAveragePool", "z", "out")]
+    with pytest.raises(InputError, match=r"expected an output of maps.*found out \[3 1 1 1\]"):
+        OnnxNetwork(save(tmp_path / "class.onnx", one_number, constants=KERNEL), 2)
     (tmp_path / "torn.onnx").write_bytes(b"torn")
     for name in ("torn.onnx", "gone.onnx"):
         with pytest.raises(InputError, match=name):

@@ -91,6 +91,10 @@ def test_files_of_no_tensors_are_named_and_run_nothing(tmp_path):
         with pytest.raises(InputError):
             start_from(wrapped(), tmp_path / name)
     assert not (tmp_path / "marker").exists()
+    torch.save(nn.Conv2d(3, 2, 1), tmp_path / "whole.pth")
+    with pytest.raises(InputError, match=r"Python objects .*not opened.*state_dict alone") as error:
+        start_from(wrapped(), tmp_path / "whole.pth")
+    assert "Weights only" not in str(error.value)
 
 
 @pytest.mark.parametrize("name", ["", "student.safetensors"])
