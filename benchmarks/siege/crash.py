@@ -99,7 +99,10 @@ def two_writers(seed: str, unbroken: Unbroken) -> list[Trial]:
             time.sleep(0.005)
         reach(first.pid, draw.uniform(0.4, 0.7) * unbroken.seconds)
         again = draw.choice((["train", "--resume", "run"], training(Path("run"))))
-        second, ended = run(again, folder), first.wait()
+        first.send(signal.SIGSTOP)  # it would otherwise end while the second still waits for the lock
+        second = run(again, folder)
+        first.send(signal.SIGCONT)
+        ended = first.wait()
         recipe = f"two writers in one folder, the second: {' '.join(map(str, again[:2]))} ({seed})"
         fault = broken(second, recipe) or broken(ended, recipe)
         if fault or ended.status != 0:
