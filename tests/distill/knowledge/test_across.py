@@ -62,7 +62,7 @@ def test_within_a_level_the_weak_half_follows_the_strong():
     unit = F.normalize(level.detach().flatten(2), dim=2)[0]
     order = unit.mean(dim=1).argsort(descending=True)
     naive = sum(float((unit[order[i]] - unit[order[i + 2]]).square().sum()) for i in range(2)) / 2
-    assert float(loss) == pytest.approx(naive, rel=1e-5)
+    assert loss.item() == pytest.approx(naive, rel=1e-5)
     loss.backward()
     strong = set(order[:2].tolist())
     assert strong == {1, 3} and all((level.grad[0, c] == 0).all() == (c in strong) for c in range(4))

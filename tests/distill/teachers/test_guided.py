@@ -35,8 +35,9 @@ def test_ignored_pixels_are_what_is_not_seen(make_batch):
     planes = teacher._seen_label(batch, 3)
     assert torch.equal(planes[:, 3] == 1, batch.label == IGNORE)
     other = replace(batch, label=batch.label.masked_fill(batch.label == 1, 0))
-    seen = Tiny()(batch.image)
-    lessons = [teacher.eval()(one, seen, None).target.logits for one in (batch, other)]
+    student = Tiny()
+    seen = student(batch.image)
+    lessons = [teacher.eval()(one, seen, student).target.logits for one in (batch, other)]
     assert not torch.equal(*lessons)  # it does read the label
 
 
