@@ -57,11 +57,38 @@ def test_two_processes_take_the_steps_of_one(tmp_path):
         assert [a for a, _ in pairs if a is not None] == pytest.approx([b for _, b in pairs if b is not None], rel=1e-4)
 
 
-def test_a_tiny_fusion_net_trains_on_two_processes(tmp_path):
-    """Every learning parameter gets a gradient, or DDP would complain of unused ones."""
-    arguments = ["--config", "quickstart.yaml", "--config", "methods/virtual_teacher.yaml",
+EVERYBODY = """
+distiller:
+  exits: {weight: 0.5}
+  teachers:
+    neck: {class_path: Refined}
+    guide: {class_path: Guided}
+    slow: {class_path: MeanTeacher}
+    before: {class_path: Snapshot}
+    last: {class_path: LastBatch}
+    peer: {class_path: Peer}
+    twin: {class_path: Twin, init_args: {disturbance: {class_path: RandomJpeg}}}
+  terms:
+    neck: {knowledge: {class_path: Attention}, teacher: neck, weight: {0.6: 0.0, 1.0: 1.0}}
+    guide: {knowledge: {class_path: Hint}, teacher: guide, weight: 0.1}
+    slow: {knowledge: {class_path: Response}, teacher: slow, weight: 0.1}
+    before: {knowledge: {class_path: Response}, teacher: before, weight: 0.1}
+    last: {knowledge: {class_path: Response}, teacher: last, weight: 0.1}
+    peer: {knowledge: {class_path: Response}, teacher: peer, weight: 0.1}
+    twin: {knowledge: {class_path: MeanFeatures}, teacher: twin, weight: 0.1}
+draw: {class_path: Overlap}
+"""
+
+
+def test_every_teacher_that_learns_or_remembers_trains_on_two_processes(tmp_path):
+    """Every learning parameter gets a gradient, or DDP would complain; nobody waits at a validation; what is remembered
+    is equal on both, which every checkpoint checks."""
+    (tmp_path / "everybody.yaml").write_text(EVERYBODY)
+    arguments = ["--config", "quickstart.yaml", "--config", tmp_path / "everybody.yaml",
                  "--data.embedded.train", 8, "--data.embedded.val", 2, "--data.embedded.side", 48, "--data.size", 32,
-                 "--data.batch_size", 2, "--model.encoder", TINY, "--model.weights", "null", "--distiller.exits", "{}",
-                 "--engine.epochs", 1, "--data.workers", 0, "--engine.device", "cpu"]  # fmt: skip
+                 "--data.batch_size", 2, "--model.encoder", TINY, "--model.weights", "null", "--model.width", 16,
+                 "--engine.epochs", 2, "--data.workers", 0, "--engine.device", "cpu"]  # fmt: skip
     launch(2, tmp_path / "run", *arguments)
     assert (tmp_path / "run" / "student.safetensors").is_file()
+    state = torch.load(tmp_path / "run" / "checkpoints" / "last.pt", weights_only=True)
+    assert state["step"] == 4 and len(state["learner"]["distiller.teachers.last.logits"]) == 4
