@@ -52,7 +52,10 @@ def misfit(path: Path, found: Size, label: Size, own: Size | None) -> str | None
     if same_shape(found, label) or found == own:
         return None
     if same_shape((found[1], found[0]), label):
-        return f"{sizes}: it lies on its side. Save it as the image is displayed (its EXIF orientation applied)."
+        return (
+            f"{sizes}: it lies on its side. Save it as the image is displayed (its EXIF orientation applied); if "
+            "the file itself took over that orientation, data.exif: false leaves it out."
+        )
     return f"{sizes}: another shape. Save the prediction of the whole image, at the label's size or all at one size."
 
 

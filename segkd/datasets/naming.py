@@ -121,7 +121,8 @@ def find_rule_within(names: Collection[str]) -> Rule | None:
         masks = {name for name in names if _core(name, affix, True) is not None}
         images = set(names) - masks
         rule = _tried(Rule(("", ""), affix, True), images, masks)
-        if rule is not None and rule.matched >= 0.9 * max(len(masks), len(images)):
+        lone = 0 if rule is None else max(len(masks), len(images)) - rule.matched
+        if rule is not None and (lone <= 0.1 * (rule.matched + lone) or lone == 1 < rule.matched - 1):
             return rule
     return _halves(names)
 

@@ -127,7 +127,7 @@ def _scorer(
     console.print(f"labels: {code.rule}; predictions: {coding.rule}")
     own, misfits = _geometry({id: (one.path, one.size, labels[id].size) for id, one in maps.items()})
     notes = [*_notes(labels, "labels"), *_notes(maps, "predictions"), *coding.notes, *_said_of_size(own)]
-    for note in [*notes, *_said_of_orientations(labels, maps)]:
+    for note in [*notes, *(_said_of_orientations(labels, maps) if data.exif else [])]:
         warn(console, note)
     rules = {"labels": code.rule, "predictions": coding.rule}
     said = {name: {"found": words, "rule": rules[name]} for name, words in found.items()}

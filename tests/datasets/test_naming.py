@@ -50,6 +50,8 @@ def test_no_rule_is_made_up(left, right):
 def test_a_folder_of_images_and_masks_has_its_rule():
     rule = find_rule_within([*NUMBERS, *(f"{n}_mask" for n in NUMBERS)])
     assert rule is not None and rule.right == ("", "_mask") and rule.matched == len(NUMBERS)
+    rule = find_rule_within(["a", "b", "c", "a_mask", "b_mask", "c_mask", "sheet"])  # one stray among few
+    assert rule is not None and rule.matched == 3
     rule = find_rule_within([*(f"{n}_sat" for n in NUMBERS), *(f"{n}_mask" for n in NUMBERS)])
     assert rule is not None and (rule.left, rule.right) == (("", "_sat"), ("", "_mask"))
     assert find_rule_within([*(f"{n}_a" for n in NUMBERS), *(f"{n}_b" for n in NUMBERS)]) is None
