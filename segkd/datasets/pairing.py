@@ -130,7 +130,8 @@ def propose(rule: Rule, texts: tuple[str, str], sides: tuple[Named, Named]) -> s
 def _refuse_same(root: Path, images: str, masks: str) -> None:
     if Pattern.of(images) != Pattern.of(masks) and (root / images).resolve() != (root / masks).resolve():
         return
-    message = f"data.images and data.masks are both {images}, so that every image would be its own mask. "
+    both = f"both {images}" if Pattern.of(images) == Pattern.of(masks) else f"one folder ({images}, {masks})"
+    message = f"data.images and data.masks are {both}, so that every image would be its own mask. "
     base = root / Pattern.of(images).base
     proposal = (_within(root, base) or recognise(base)) if base.is_dir() else ""
     if not proposal:

@@ -143,6 +143,8 @@ def test_both_in_one_folder_is_refused_with_the_patterns_to_write(tmp_path):
         text = refused(tmp_path, images, masks)
         assert 'write data.images: "all/{}.jpg" and data.masks: "all/{}_mask.png"' in text
     assert len(pair_files(tmp_path, "all/{}.jpg", "all/{}_mask.png").pairs) == 4
+    (tmp_path / "link").symlink_to(tmp_path / "all")
+    assert "data.images and data.masks are one folder (all, link)" in refused(tmp_path, "all", "link")
     touch(tmp_path, "one/a.jpg")
     assert '"one/{}_mask.png", where {} is the name' in refused(tmp_path, "one", "one")
     (tmp_path / "one" / "a.json").write_text(json.dumps({"shapes": [], "imagePath": "a.jpg"}))
