@@ -85,7 +85,9 @@ def walk(folder: Path, kinds: Collection[str] | None = None, most: int | None = 
     if folder.is_file():
         return Walk(folder.parent, [folder])
     if not folder.is_dir():
-        raise InputError(f"{folder}: expected a folder, found {what_is(folder)} there.")
+        glob = any(letter in str(folder) for letter in "*?[")
+        cure = " Leave out the quotes, so that the shell finds the files, or give the folder." if glob else ""
+        raise InputError(f"{folder}: expected a folder, found {what_is(folder)} there.{cure}")
     found, wanted = Walk(folder), pictures() if kinds is None else frozenset(kinds)
     seen: set[tuple[int, int]] = set()
     repeats = entered = 0

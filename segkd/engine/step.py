@@ -1,5 +1,6 @@
 """The training step, on one screen."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +17,10 @@ from segkd.types import Batch, InputError
 class Diverged(InputError):
     """A loss or a gradient stopped being a number."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, images: Sequence[str] = ()) -> None:
+        look = f", or look at the images {', '.join(images)} (segkd sheet)" if images else ""
         super().__init__(
-            f"training diverged at {what}. The last checkpoint is kept. Lower optim.lr or optim.clip, or look at "
-            "the images named here (segkd sheet)."
+            f"training diverged at {what}. The last checkpoint is kept. Lower optim.lr or optim.clip{look}."
         )
 
 
@@ -90,4 +91,4 @@ def _refuse_non_finite(engine: Engine, terms: dict[str, Tensor], loss: Tensor, b
     if torch.isfinite(loss):
         return
     bad = [f"{name} = {float(value.detach())}" for name, value in terms.items() if not torch.isfinite(value)]
-    raise Diverged(f"step {engine.step + 1}: {', '.join(bad) or 'the sum'} on images {', '.join(batch.ids)}")
+    raise Diverged(f"step {engine.step + 1}: {', '.join(bad) or 'the sum'}", batch.ids)

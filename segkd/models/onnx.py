@@ -219,4 +219,7 @@ def _session(path: str, threads: int) -> "onnxruntime.InferenceSession":
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
-        raise InputError(f"--onnx {path}: expected an ONNX file that onnxruntime can run, found: {reason}") from error
+        cure = " Export it in float32." if "NOT_IMPLEMENTED" in reason or "double" in reason else ""
+        raise InputError(
+            f"--onnx {path}: expected an ONNX file that onnxruntime can run, found: {reason}{cure}"
+        ) from error
