@@ -34,6 +34,21 @@ def global_mean(values: Float[Tensor, "*n"], where: Bool[Tensor, "*n"] | Float[T
     return total * world / torch.where(count > 0, count, 1.0)
 
 
+def common_mean(values: Float[Tensor, "*n"], where: Bool[Tensor, "*n"]) -> Float[Tensor, ""]:
+    """The mean of `values` over `where` itself, the same number on all processes and without gradient; 0 where nothing
+    counts. (`global_mean` is right as a loss, once gradients are averaged, and not as a number.)"""
+    parts = torch.stack([values.detach().masked_fill(~where, 0.0).sum(), where.sum().to(values.dtype)])
+    if dist.is_available() and dist.is_initialized():
+        dist.all_reduce(parts)
+    return parts[0] / parts[1].clamp_min(1.0)
+
+
+def pixel_sums(equation: str, a: Tensor, b: Tensor) -> Tensor:
+    """`torch.einsum` in the precision of its inputs: autocast would do it in half, where sums over pixels overflow."""
+    with torch.autocast(a.device.type, enabled=False):
+        return torch.einsum(equation, a, b)
+
+
 def hushed(logits: Float[Tensor, "b k h w"], valid: Bool[Tensor, "b h w"]) -> Float[Tensor, "b k h w"]:
     """`logits` with 0 on ignored pixels: their gradient is exactly 0, even where they are inf or nan."""
     # a mask on the values alone is too late: the gradient of a softmax of inf is nan, and 0 * nan is nan

@@ -12,10 +12,12 @@ from segkd.losses import (
     SoftDice,
     SoftIoU,
     Sum,
+    common_mean,
     cross_entropy,
     focal,
     global_mean,
     one_hot,
+    pixel_sums,
     resize_label,
     resize_shares,
     soft_dice,
@@ -232,3 +234,17 @@ def test_shrunk_shares_are_block_means():
     )
     torch.testing.assert_close(resize_shares(shares, (4, 4)).flatten(2)[0].T, naive[:, 0])
     assert resize_shares(shares, (8, 12)) is shares
+
+
+def test_sums_over_pixels_do_not_overflow_in_mixed_precision():
+    many = torch.ones(1, 70_000)
+    with torch.autocast("cpu", torch.float16):
+        assert pixel_sums("an,bn->ab", many, many).item() == 70_000
+        assert not torch.einsum("an,bn->ab", many, many).isfinite().all()  # what it is there for
+
+
+def test_a_common_mean_is_a_number_over_what_counts():
+    values = torch.tensor([1.0, 3.0, float("inf")], requires_grad=True)
+    mean = common_mean(values, torch.tensor([True, True, False]))
+    assert mean.item() == 2.0 and not mean.requires_grad
+    assert common_mean(values, torch.zeros(3, dtype=torch.bool)).item() == 0.0

@@ -199,8 +199,8 @@ def _validate(engine: Engine, plan: Plan, progress: Progress, outputs: Outputs, 
 
 
 def _save(engine: Engine, progress: Progress, outputs: Outputs) -> None:
-    refuse_apart(engine)
     """The checkpoint; what it promises is on the disk before it is named."""
+    refuse_apart(engine)
     if engine.accelerator.is_main_process:
         _refuse_gone(outputs.folder)
         outputs.recorder.flush()

@@ -32,7 +32,7 @@ class Optim:
         schedule: how the rate falls after warm-up: "poly" (1 - t)^power, "cosine", "linear", or "constant".
         power: of "poly".
         warmup: share of all steps in which the rate rises linearly from 0.
-        cycles: how often the rate falls, each time from its peak; warm-up is before the first alone.
+        cycles: how often the rate falls, each time from its peak, in equal parts of all steps; warm-up is in the first.
         freeze: layer paths of the network that do not learn, e.g. encoder.body.conv_stem.
         average: decay of the moving average of the weights that is evaluated and kept; null for none.
         clip: largest gradient norm; larger gradients are scaled down.
@@ -111,9 +111,9 @@ def rate_at(optim: Optim, progress: float) -> float:
     """The learning rate as a share of its peak, at `progress` 0..1 of the training."""
     if progress < optim.warmup:
         return max(progress, 1e-3 * optim.warmup) / optim.warmup
-    rest = min((progress - optim.warmup) / (1 - optim.warmup), 1.0)
-    if optim.cycles > 1 and rest < 1:
-        rest = rest * optim.cycles % 1
+    cycle = min(int(progress * optim.cycles), optim.cycles - 1)
+    begin, end = max(cycle / optim.cycles, optim.warmup), (cycle + 1) / optim.cycles
+    rest = min((progress - begin) / (end - begin), 1.0)
     if optim.schedule == "poly":
         return (1 - rest) ** optim.power
     if optim.schedule == "cosine":

@@ -261,7 +261,8 @@ def test_terms_are_finite_under_bfloat16(recipe, make_batch):
 def test_a_copy_of_a_distiller_shares_nothing(recipe, make_batch):
     """Averages and grids copy learners; a part held twice would be trained twice."""
     learner = built(recipe, batch_of(recipe, make_batch))
-    ids = [id(p) for p in learner.parameters()]
+    ids = [id(p) for _, p in learner.named_parameters(remove_duplicate=False)]
     assert len(ids) == len(set(ids))
     twin: nn.Module = copy.deepcopy(learner.distiller)
     assert isinstance(twin, Distiller) and learning(twin) == learning(learner.distiller)
+    assert not set(ids) & {id(p) for p in twin.parameters()}

@@ -4,6 +4,7 @@ import sys
 import torch
 
 from segkd.distill.knowledge.response import response
+from segkd.distill.knowledge.universal import universal
 from segkd.losses import cross_entropy, focal, one_hot, soft_iou
 from segkd.types import IGNORE
 
@@ -11,6 +12,7 @@ TWO_PROCESSES = """
 import sys
 import torch, torch.distributed as dist
 from segkd.distill.knowledge.response import response
+from segkd.distill.knowledge.universal import universal
 from segkd.losses import cross_entropy, focal, one_hot, soft_iou
 rank, folder = int(sys.argv[1]), sys.argv[2]
 torch.set_num_threads(1)
@@ -24,6 +26,7 @@ losses = {
     "focal": focal(logits, hard, valid, 2.0),
     "iou": soft_iou(logits, hard, valid, "l1"),
     "response": response(logits, teacher, valid, 3.0, True),
+    "universal": universal(logits, teacher, label, valid, 1.0, 0.1),
 }
 torch.save({name: torch.autograd.grad(loss, logits)[0] for name, loss in losses.items()}, f"{folder}/{rank}.pt")
 dist.destroy_process_group()
@@ -49,6 +52,7 @@ def gradients(logits: torch.Tensor, label: torch.Tensor, teacher: torch.Tensor) 
         "focal": focal(logits, hard, valid, 2.0),
         "iou": soft_iou(logits, hard, valid, "l1"),
         "response": response(logits, teacher, valid, 3.0, True),
+        "universal": universal(logits, teacher, label, valid, 1.0, 0.1),
     }
     return {name: torch.autograd.grad(loss, logits)[0] for name, loss in losses.items()}
 

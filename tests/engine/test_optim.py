@@ -96,3 +96,11 @@ def test_impossible_settings_are_refused_by_name(wrong):
 
 def test_sgd_is_sgd(learner):
     assert isinstance(build_optimizer(Optim(name="sgd"), learner), torch.optim.SGD)
+
+
+def test_cycles_are_equal_parts_of_the_training_so_that_snapshots_are_taken_where_they_end():
+    optim = Optim(schedule="linear", warmup=0.1, cycles=3)
+    rates = [rate_at(optim, t / 300) for t in range(301)]
+    assert rates[30] == rates[100] == rates[200] == pytest.approx(1)
+    assert max(rates[99], rates[199], rates[300]) < 0.02
+    assert rates[65] == pytest.approx(0.5) and rates[150] == pytest.approx(0.5)

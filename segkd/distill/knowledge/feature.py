@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from segkd.distill.base import Knowledge
-from segkd.losses import global_mean, one_hot, resize_label
+from segkd.losses import global_mean, one_hot, pixel_sums, resize_label
 from segkd.types import IGNORE, Batch, InputError, Prediction
 
 
@@ -41,7 +41,7 @@ def class_centres(
     """The mean feature of each class in each image, and whether the class is there."""
     hits = one_hot(label, classes).flatten(2)
     count = hits.sum(dim=2)
-    return torch.einsum("bkn,bcn->bkc", hits, level.float().flatten(2)) / count.clamp_min(1.0).unsqueeze(2), count > 0
+    return pixel_sums("bkn,bcn->bkc", hits, level.float().flatten(2)) / count.clamp_min(1.0).unsqueeze(2), count > 0
 
 
 def intra_class(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from segkd.distill.base import Knowledge
 from segkd.distill.knowledge.feature import class_centres, fitted, label_at, mean_over_levels, refuse_uneven
-from segkd.losses import global_mean
+from segkd.losses import global_mean, pixel_sums
 from segkd.types import IGNORE, Batch, InputError, Prediction
 
 
@@ -35,7 +35,7 @@ def affinity(
     maps = []
     for level in (student, target):
         cells, there = pooled_nodes(level, valid, nodes)
-        maps.append(torch.einsum("bci,bcj->bij", cells, cells))
+        maps.append(pixel_sums("bci,bcj->bij", cells, cells))
     both = there.unsqueeze(1) & there.unsqueeze(2)
     return global_mean((maps[0] - maps[1]).square(), both)
 
@@ -50,7 +50,7 @@ def centre_relation(
     for level in (student, target):
         centres, there = class_centres(level, label, classes)
         unit = F.normalize(centres, dim=2)
-        maps.append(torch.einsum("bic,bjc->bij", unit, unit))
+        maps.append(pixel_sums("bic,bjc->bij", unit, unit))
     apart = ~torch.eye(classes, dtype=torch.bool, device=label.device)
     both = there.unsqueeze(1) & there.unsqueeze(2) & apart
     return global_mean((maps[0] - maps[1]).square(), both)

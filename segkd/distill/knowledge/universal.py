@@ -9,7 +9,7 @@ from torch import Tensor
 
 from segkd.distill.base import Knowledge
 from segkd.distill.knowledge.exits import at_size
-from segkd.losses import global_mean, hushed, one_hot
+from segkd.losses import common_mean, global_mean, hushed, one_hot
 from segkd.types import Batch, InputError, Prediction
 
 
@@ -17,9 +17,9 @@ def own_target(
     share: Float[Tensor, "b h w"], hit: Float[Tensor, "b h w"], valid: Bool[Tensor, "b h w"]
 ) -> Float[Tensor, "b h w"]:
     """P = s_y^2 + V - mean_V s_y^2: how much of the label's class to ask for, pixels of which the student is surer more
-    (USKD, Yang et al., ICCV 2023), with V = `hit` the label's own value there, in 0..1."""
+    (USKD, Yang et al., ICCV 2023), with V = `hit` the label's own value there; kept in 0..1."""
     square = share.square()
-    return (square + hit - global_mean(square, valid)).clamp(0.0, 1.0)
+    return (square + hit - common_mean(square, valid)).clamp(0.0, 1.0)
 
 
 def zipf_shares(rank_by: Float[Tensor, "b k h w"], label: Int64[Tensor, "b h w"]) -> Float[Tensor, "b k h w"]:
@@ -58,7 +58,8 @@ def universal(
 @final
 class Universal(Knowledge):
     """The student's own certainty and ranking of classes as its target, with the coarsest exit as the weak head:
-    `universal`, `own_target`, `zipf_shares`. The weak head itself learns from smoothed labels, `distiller.exits`.
+    `universal`, `own_target`, `zipf_shares`. The weak head learns by `distiller.exits`, as all exits do,
+    by the task loss; USKD smooths its labels.
 
     Needs more than two classes: with two, the classes but the label's are one, and there is nothing to rank.
 

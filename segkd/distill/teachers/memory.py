@@ -21,10 +21,11 @@ def carried(
     `then` and `now` are the two views' `Batch.warp`. Bilinear; positions are float32 whatever the maps are.
     """
     bottom = torch.tensor([[[0.0, 0.0, 1.0]]], device=then.device).expand(len(then), -1, -1)
-    back = torch.linalg.inv(torch.cat([then.float(), bottom], dim=1))
-    across = (back @ torch.cat([now.float(), bottom], dim=1))[:, :2]
-    grid = F.affine_grid(across, [len(maps), 1, *maps.shape[2:]], align_corners=False)
-    seen = F.grid_sample(maps.float(), grid, padding_mode="border", align_corners=False)
+    with torch.autocast(then.device.type, enabled=False):
+        back = torch.linalg.inv(torch.cat([then.float(), bottom], dim=1))
+        across = (back @ torch.cat([now.float(), bottom], dim=1))[:, :2]
+        grid = F.affine_grid(across, [len(maps), 1, *maps.shape[2:]], align_corners=False)
+        seen = F.grid_sample(maps.float(), grid, padding_mode="border", align_corners=False)
     return seen, (grid.abs() <= 1).all(dim=3)
 
 
@@ -34,16 +35,25 @@ def names_as_numbers(ids: tuple[str, ...]) -> Int64[Tensor, "b"]:
     return torch.tensor([int.from_bytes(digest, "little", signed=True) for digest in digests])
 
 
+def at_home(batch: Batch) -> Bool[Tensor, "b h w"]:
+    """Where a batch shows its own images at their own places: everywhere, unless a disturbance moved pixels."""
+    if batch.source is None:
+        return torch.ones_like(batch.label, dtype=torch.bool)
+    return batch.source == torch.arange(batch.source.numel(), device=batch.source.device).view_as(batch.source)
+
+
 @final
 class LastBatch(Teacher):
     """What the student predicted of the same images in the last step, warped to this step's view (DLB, Shen et al.,
-    CVPR 2022); with `draw: Overlap`, half of every batch was there in the last step. Nothing is taught of other images.
+    CVPR 2022); with `draw: Overlap`, half of every batch was there in the last step. Nothing is taught of other images,
+    nor of pixels that a disturbance moved, then or now.
 
     What is remembered is gathered from all processes and lies in the checkpoint: one batch of logits.
     """
 
     gives = frozenset({"logits"})
     logits: Tensor
+    home: Tensor
     warps: Tensor
     names: Tensor
 
@@ -54,6 +64,7 @@ class LastBatch(Teacher):
         world = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
         b, k, h, w = scene.seen.logits.shape
         self.register_buffer("logits", torch.zeros(b * world, k, h, w))
+        self.register_buffer("home", torch.zeros(b * world, 1, h, w))
         self.register_buffer("warps", torch.eye(2, 3).repeat(b * world, 1, 1))
         self.register_buffer("names", torch.zeros(b * world, dtype=torch.int64))
 
@@ -64,19 +75,22 @@ class LastBatch(Teacher):
         same = names.unsqueeze(1) == self.names
         known, at = same.any(dim=1), same.int().argmax(dim=1)
         assert batch.warp is not None
-        seen, inside = carried(self.logits[at], self.warps[at], batch.warp)
-        lesson = Lesson(Prediction(seen), inside & known.view(-1, 1, 1))
+        both = torch.cat([self.logits, self.home], dim=1)[at]
+        seen, inside = carried(both, self.warps[at], batch.warp)
+        home = at_home(batch)
+        mask = inside & known.view(-1, 1, 1) & home & (seen[:, -1] > 0.999)
         if self.training:
             for buffer, now in ((self.logits, student.logits.detach().float()), (self.warps, batch.warp),
-                                (self.names, names)):  # fmt: skip
+                                (self.home, home.float().unsqueeze(1)), (self.names, names)):  # fmt: skip
                 buffer.copy_(_gathered(now))
-        return lesson
+        return Lesson(Prediction(seen[:, :-1]), mask)
 
 
 def _gathered(part: Tensor) -> Tensor:
     """The parts of all processes, one after the other."""
     if not (dist.is_available() and dist.is_initialized()):
         return part
+    part = part.contiguous()  # before its likes are made: what is gathered is memory, whatever its strides say
     parts = [torch.empty_like(part) for _ in range(dist.get_world_size())]
-    dist.all_gather(parts, part.contiguous())
+    dist.all_gather(parts, part)
     return torch.cat(parts)

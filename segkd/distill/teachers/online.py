@@ -8,7 +8,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from segkd.distill.base import Look, Scene, Teacher
-from segkd.losses import one_hot
+from segkd.losses import one_hot, pixel_sums
 from segkd.models.network import Network
 from segkd.types import Batch, Lesson, Prediction
 
@@ -19,7 +19,7 @@ def sums_where_right(
     """Row c: the sum of the class probabilities over the pixels of class c predicted as c; and their number."""
     shares = logits.float().softmax(dim=1)
     right = one_hot(label, shares.shape[1]) * (shares.argmax(dim=1) == label).unsqueeze(1)
-    return torch.einsum("bchw,bkhw->ck", right, shares), right.sum(dim=(0, 2, 3))
+    return pixel_sums("bchw,bkhw->ck", right, shares), right.sum(dim=(0, 2, 3))
 
 
 @final

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from segkd.distill.base import Look, Scene, Teacher, learning, moved
-from segkd.losses import one_hot
+from segkd.losses import one_hot, pixel_sums
 from segkd.types import IGNORE, Batch, Disturbance, InputError, Lesson, Prediction
 
 
@@ -94,4 +94,4 @@ def class_means(
     """The mean class probabilities over the pixels of each class (rows) in each image, and whether it is there."""
     hits = one_hot(label, shares.shape[1]).flatten(2)
     count = hits.sum(dim=2)
-    return torch.einsum("bcn,bkn->bck", hits, shares.flatten(2)) / count.clamp_min(1.0).unsqueeze(2), count > 0
+    return pixel_sums("bcn,bkn->bck", hits, shares.flatten(2)) / count.clamp_min(1.0).unsqueeze(2), count > 0

@@ -3,11 +3,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 
 from segkd.datasets.data import Records
 from segkd.datasets.loader import SegmentationDataset, collate
 from segkd.datasets.transforms import Augment, Transform
-from segkd.distill.teachers.memory import LastBatch, carried, names_as_numbers
+from segkd.distill.teachers.memory import LastBatch, _gathered, carried, names_as_numbers
+from segkd.frequency.mix import CutMix
 from segkd.types import InputError
 from tests.distill.teachers.stage import Tiny, met
 
@@ -72,3 +74,37 @@ def test_names_are_numbers_that_depend_on_the_name_alone():
 def test_a_loader_that_does_not_say_where_its_views_lie_is_refused(make_batch):
     with pytest.raises(InputError, match=r"needs Batch\.warp"):
         met(LastBatch(), Tiny(), replace(make_batch(3), warp=None))
+
+
+def test_places_are_exact_in_mixed_precision():
+    then, now = views(0, 1)
+    exact = carried(then.image, then.warp, now.warp)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = carried(then.image, then.warp, now.warp)
+    assert all(torch.equal(a, b) for a, b in zip(exact, mixed))
+
+
+def test_nothing_is_taught_where_a_disturbance_moved_pixels_then_or_now(make_batch):
+    student, batch = Tiny(), make_batch(3, b=4, ignored=0.0)
+    mixed = CutMix(probability=1.0)(batch)
+    stayed = mixed.source == torch.arange(4 * 32 * 32).view(4, 32, 32)
+    assert 0 < stayed.float().mean() < 1
+    teacher = met(LastBatch(), student, batch)
+    for first, second in ((batch, mixed), (mixed, batch)):
+        teacher(first, student(first.image), student)
+        assert torch.equal(teacher(second, student(second.image), student).mask, stayed)
+
+
+def test_what_is_gathered_lies_in_memory_as_it_is_read(monkeypatch):
+    """Processes exchange memory: channels-last logits of a user's network would come back shuffled."""
+
+    def all_gather(parts: list[torch.Tensor], part: torch.Tensor) -> None:
+        assert part.is_contiguous() and all(one.is_contiguous() for one in parts)
+        for one in parts:
+            one.copy_(part)
+
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(dist, "get_world_size", lambda: 2)
+    monkeypatch.setattr(dist, "all_gather", all_gather)
+    maps = torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last)
+    assert torch.equal(_gathered(maps), torch.cat([maps, maps]))
