@@ -7,6 +7,7 @@ if __name__ == "__main__" and not sys.flags.safe_path:
         0
     ]  # `python -m` puts the working directory first, where a data set's yaml.py would be taken for PyYAML
 
+import signal
 from collections.abc import Callable
 from importlib import import_module
 from io import TextIOWrapper
@@ -29,6 +30,7 @@ COMMANDS = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs a command line; returns the exit status. A user's mistake is one paragraph and status 2."""
+    owned = arguments is None  # the process is this command's alone
     arguments = sys.argv[1:] if arguments is None else arguments
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(_help())
@@ -50,6 +52,8 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         return 141
     except KeyboardInterrupt:
+        if owned:  # a second one, a moment later, would interrupt the leaving
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         print(f"segkd {name}: interrupted", file=sys.stderr)
         return 130
 

@@ -46,6 +46,9 @@ def main() -> int:
     arguments.add_argument("--processes", type=int, default=os.cpu_count())
     arguments.add_argument("--write", action="store_true", help=f"keep the table in {PAGE.name}")
     options = arguments.parse_args()
+    # a shell hides these from what it starts in the background, and the commands under siege would inherit that
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C: what lies about is removed
     prepare()
     with scratch() as folder:

@@ -39,7 +39,7 @@ class Pointwise(Network):
         return Prediction(image * 3 - 1)
 
 
-class Hint(Knowledge):
+class ReadsFeatures(Knowledge):
     """Reads features of both."""
 
     reads = needs = frozenset({"features"})
@@ -235,9 +235,9 @@ def test_meeting_draws_after_the_student_and_leaves_modes_and_weights_alone(make
 
 
 def test_misfits_are_named_when_they_are_built(make_batch):
-    said = r"terms\.hint \(Hint\) compares \['features'\], but LabelTeacher gives only \['logits'\]\. .*\['features'\]"
+    said = r"terms\.hint \(ReadsFeatures\) compares \['features'\], but LabelTeacher gives only \['logits'\]"
     with pytest.raises(InputError, match=said):
-        Distiller(teachers={"label": LabelTeacher()}, terms={"hint": Term(Hint())})
+        Distiller(teachers={"label": LabelTeacher()}, terms={"hint": Term(ReadsFeatures())})
     with pytest.raises(InputError, match=r"teachers\.label \(LabelTeacher\) teaches nothing"):
         Distiller(teachers={"label": LabelTeacher()})
     with pytest.raises(
