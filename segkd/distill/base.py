@@ -1,7 +1,7 @@
 """Who teaches and what is compared: `Teacher`, `Knowledge`, and the `Term` that joins one of each by a weight."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import final
 
@@ -27,6 +27,7 @@ class Scene:
         seen: the student's prediction of it, with exits if there are any.
         steps_per_epoch: optimiser steps in an epoch.
         another: one more network of the student's kind, with a random start of its own.
+        features: layer paths whose outputs are the student's features, and those of its copies; its own when None.
     """
 
     student: Network
@@ -34,6 +35,7 @@ class Scene:
     seen: Prediction
     steps_per_epoch: int
     another: Callable[[], Network]
+    features: Sequence[str] | None = None
 
     @property
     def classes(self) -> int:

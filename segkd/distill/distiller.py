@@ -1,6 +1,7 @@
 """`Distiller`: the task loss, and the terms of every teacher, each times its scheduled weight."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import final
 
 import torch
@@ -79,7 +80,7 @@ class Distiller(nn.Module):
             if self.exits is not None:
                 self.exits.meet(seen.features, seen.logits.shape[1])
                 self.exits.eval()
-            scene = Scene(student, batch, self.see(student, batch.clean), scene.steps_per_epoch, scene.another)
+            scene = replace(scene, seen=self.see(student, batch.clean), features=self.features)
             for teacher in self._teachers.values():
                 teacher.meet(scene)
                 teacher.eval()

@@ -39,7 +39,7 @@ def correlation(
     total = count.sum(dim=-1, keepdim=True).clamp_min(1.0)
     a = (a - (a * count).sum(dim=-1, keepdim=True) / total) * count
     b = (b - (b * count).sum(dim=-1, keepdim=True) / total) * count
-    return (a * b).sum(dim=-1) / (a.square().sum(dim=-1) * b.square().sum(dim=-1) + 1e-8).sqrt()
+    return (a * b).sum(dim=-1) / (a.square().sum(dim=-1) * b.square().sum(dim=-1) + 1e-12).sqrt()
 
 
 def relations(

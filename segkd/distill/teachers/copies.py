@@ -9,7 +9,7 @@ from torch import Tensor
 from segkd.distill.base import Look, Scene, Teacher, moved
 from segkd.models.average import Average
 from segkd.models.network import Network
-from segkd.models.taps import evaluating
+from segkd.models.taps import evaluating, tapped
 from segkd.types import Batch, InputError, Lesson, Prediction
 
 
@@ -32,12 +32,12 @@ class MeanTeacher(Teacher):
 
     def meet(self, scene: Scene) -> None:
         """Copies the student."""
-        self.slow = Average(scene.student, self.decay)
+        self.slow, self.features = Average(scene.student, self.decay), scene.features
 
     @torch.no_grad()
     def forward(self, batch: Batch, student: Prediction, look: Look) -> Lesson:
         """What the average predicts."""
-        return Lesson(moved(self.slow.network(batch.clean), batch))
+        return Lesson(moved(tapped(self.slow.network, batch.clean, self.features), batch))
 
     def follow(self, student: Network, step: int) -> None:
         """Moves towards the student."""
@@ -67,13 +67,13 @@ class Snapshot(Teacher):
 
     def meet(self, scene: Scene) -> None:
         """Makes room for the copy."""
-        self.network = copy.deepcopy(scene.student).requires_grad_(False)
+        self.network, self.features = copy.deepcopy(scene.student).requires_grad_(False), scene.features
         self.every = self.epochs * scene.steps_per_epoch
 
     def forward(self, batch: Batch, student: Prediction, look: Look) -> Lesson:
         """What the copy predicts; nowhere before there is one."""
         with torch.no_grad(), evaluating(self.network):
-            seen = moved(self.network(batch.clean), batch)
+            seen = moved(tapped(self.network, batch.clean, self.features), batch)
         return Lesson(seen, self.taken.expand_as(batch.label))
 
     def follow(self, student: Network, step: int) -> None:

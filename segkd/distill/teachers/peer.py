@@ -5,6 +5,7 @@ from typing import final
 
 from segkd.distill.base import Look, Scene, Teacher
 from segkd.models.network import Network
+from segkd.models.taps import tapped
 from segkd.types import Batch, Lesson, Prediction
 
 
@@ -14,7 +15,8 @@ class Peer(Teacher):
     Zhang et al., CVPR 2018). Only the student is kept.
 
     Args:
-        network: the peer; one more of the student's kind, with a random start of its own, when null.
+        network: the peer, with features of its own; one more of the student's kind, with a random start of its own and
+            the student's features, when null.
         mutual: whether it learns of the student too, not of the labels alone.
     """
 
@@ -28,8 +30,9 @@ class Peer(Teacher):
     def meet(self, scene: Scene) -> None:
         """Makes the peer."""
         self.network = scene.another() if self.make is None else self.make(scene.classes)
+        self.features = scene.features if self.make is None else None
         self.network.train()
 
     def forward(self, batch: Batch, student: Prediction, look: Look) -> Lesson:
         """What the peer predicts of the same images, with its gradient."""
-        return Lesson(self.network(batch.image))
+        return Lesson(tapped(self.network, batch.image, self.features))

@@ -40,6 +40,12 @@ def test_relations_are_pearson_s_correlations():
     assert float(both) == pytest.approx(2 * between + 3 * np.mean(within), rel=1e-4)
 
 
+def test_a_map_has_nothing_to_learn_from_itself_however_rare_a_class_is():
+    logits, _, _, valid = maps(3)
+    logits[:, 2] -= 8  # probabilities of a few thousandths
+    assert float(relations(logits, logits, valid, 0.0, 1.0, 1.0)) == pytest.approx(0.0, abs=1e-4)
+
+
 def test_between_two_classes_there_is_no_correlation_to_learn():
     two = Prediction(torch.randn(1, 2, 4, 4))
     with pytest.raises(InputError, match="Write between: 0"):

@@ -32,6 +32,13 @@ def test_the_plain_divergence_is_its_two_parts_weighted_by_what_the_teacher_leav
     torch.testing.assert_close(parts, response(student, teacher, valid, 1.0, True))
 
 
+def test_decoupled_is_a_divergence_in_half_precision_too():
+    student, _, label, valid = (one if one.dtype != torch.float32 else one.bfloat16() for one in maps(4))
+    near = student + 0.02
+    exact = decoupled(student.float(), near.float(), label, valid, 1.0, 8.0, 4.0)
+    torch.testing.assert_close(decoupled(student, near, label, valid, 1.0, 8.0, 4.0), exact)
+
+
 def test_decoupled_is_refused_for_two_classes():
     seen = Prediction(torch.zeros(1, 2, 4, 4))
     with pytest.raises(InputError, match="Write Response instead"):

@@ -3,7 +3,11 @@ import copy
 import pytest
 import torch
 
+from segkd.distill.base import Scene, Term
+from segkd.distill.distiller import Distiller
+from segkd.distill.knowledge.feature import Hint
 from segkd.distill.teachers.copies import MeanTeacher, Snapshot
+from segkd.distill.teachers.peer import Peer
 from segkd.types import InputError
 from tests.distill.teachers.stage import Tiny, met, shaken
 
@@ -55,3 +59,16 @@ def test_what_they_copied_is_in_their_state_and_learns_nothing(make_batch):
 def test_impossible_settings_are_named(make):
     with pytest.raises(InputError, match="found"):
         make()
+
+
+@pytest.mark.parametrize("make", [MeanTeacher, Snapshot, Peer])
+def test_the_student_s_copies_give_the_features_that_are_asked_of_the_student(make, make_batch):
+    batch, student = make_batch(3), Tiny()
+    distiller = Distiller(
+        teachers={"copy": make()}, terms={"hint": Term(Hint(adapt=False))}, features=["first.0", "first", "second"]
+    )
+    with torch.no_grad():
+        seen = student.eval()(batch.clean)
+    distiller.meet(Scene(student.train(), batch, seen, 4, Tiny))
+    _, lessons = distiller.lessons(batch, student)
+    assert [level.shape[1] for level in lessons["copy"].target.features] == [8, 8, 6]
