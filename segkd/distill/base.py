@@ -27,6 +27,7 @@ class Scene:
         seen: the student's prediction of it, with exits if there are any.
         steps_per_epoch: optimiser steps in an epoch.
         another: one more network of the student's kind, with a random start of its own.
+        names: of the classes, in order; None where they are not known.
         features: layer paths whose outputs are the student's features, and those of its copies; its own when None.
     """
 
@@ -35,6 +36,7 @@ class Scene:
     seen: Prediction
     steps_per_epoch: int
     another: Callable[[], Network]
+    names: Sequence[str] | None = None
     features: Sequence[str] | None = None
 
     @property

@@ -35,5 +35,5 @@ def introduce(
     with torch.no_grad():
         seen = objects.model.eval()(batch.clean)
     objects.model.train()
-    objects.distiller.meet(Scene(objects.model, batch, seen, per_epoch, another))
+    objects.distiller.meet(Scene(objects.model, batch, seen, per_epoch, another, objects.data.classes))
     return [f"teacher {name}: {line}" for name, one in objects.distiller.teachers.items() for line in one.said]

@@ -1,5 +1,6 @@
 """A teacher that was trained before and never changes: one network or several."""
 
+from collections.abc import Sequence
 from typing import final
 
 import torch
@@ -37,7 +38,7 @@ class Frozen(Teacher):
         self.models: list[Model] = []  # a plain list: neither optimised nor saved
 
     def meet(self, scene: Scene) -> None:
-        """Reads the runs. Raises InputError where one is none, or knows other classes."""
+        """Reads the runs. Raises InputError where one is none, or knows other classes or another order of them."""
         self.models = [load_model(source) for source in self.sources]
         for source, model in zip(self.sources, self.models):
             if len(model.card.classes) != scene.classes:
@@ -45,6 +46,7 @@ class Frozen(Teacher):
                     f"Frozen: {source} knows {len(model.card.classes)} classes ({', '.join(model.card.classes)}), the "
                     f"student {scene.classes}. Choose a teacher with the same classes."
                 )
+            _refuse_another_order(source, model.card.classes, scene.names or ())
             model.network.requires_grad_(False)
             scores = [f"{name} {value:.4f}" for name, value in model.card.scores.items() if value is not None]
             known = f"val {', '.join(scores[:3])} at step {model.card.step}" if scores else "no scores of its own"
@@ -62,3 +64,11 @@ class Frozen(Teacher):
     def _seen(self, model: Model, image: Tensor) -> Prediction:
         network = model.network.to(image.device)  # it does not travel with what is registered
         return tapped(network, image, self.features)
+
+
+def _refuse_another_order(source: str, theirs: Sequence[str], ours: Sequence[str]) -> None:
+    if list(theirs) != list(ours) and sorted(theirs) == sorted(ours):
+        raise InputError(
+            f"Frozen: {source} knows the classes in another order ({', '.join(theirs)}) than the student "
+            f"({', '.join(ours)}), and would teach one for the other. Write data.classes in the teacher's order."
+        )

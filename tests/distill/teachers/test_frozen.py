@@ -1,6 +1,9 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
+from segkd.distill.base import Scene
 from segkd.distill.teachers.frozen import Frozen
 from segkd.models.network import FusionNet
 from segkd.models.store import ModelCard, load_model, save_student
@@ -58,3 +61,12 @@ def test_a_teacher_that_is_none_or_knows_other_classes_is_refused(run, tmp_path,
         met(Frozen([run("five", 5)]), Tiny(), make_batch(3))
     with pytest.raises(InputError, match="features are those of one network"):
         Frozen([run("x"), run("y")], features=["sharpen"])
+
+
+def test_a_teacher_that_knows_the_classes_in_another_order_is_refused(run, make_batch):
+    batch, student = make_batch(3), Tiny()
+    with torch.no_grad():
+        scene = Scene(student, batch, student(batch.clean), 4, Tiny, ["c0", "c2", "c1"])
+    with pytest.raises(InputError, match=r"another order \(c0, c1, c2\) than the student \(c0, c2, c1\)"):
+        Frozen([run("a")]).meet(scene)
+    Frozen([run("b")]).meet(replace(scene, names=["x", "y", "z"]))  # other names may mean the same
