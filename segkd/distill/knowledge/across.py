@@ -12,10 +12,11 @@ from segkd.losses import global_mean
 from segkd.types import IGNORE, Batch, InputError, Prediction
 
 
-def soft_attention(level: Float[Tensor, "b c h w"], valid: Bool[Tensor, "b h w"]) -> Float[Tensor, "b n"]:
-    """softmax over the valid positions of sum_c F^2 (SAD, Hou et al., ICCV 2019): sums to 1 in each image."""
-    energy = level.float().square().sum(dim=1).masked_fill(~valid, -1e4)
-    return energy.flatten(1).softmax(dim=1).masked_fill(~valid.flatten(1), 0.0)
+def soft_attention(level: Float[Tensor, "b c _h _w"], valid: Bool[Tensor, "b h w"]) -> Float[Tensor, "b n"]:
+    """softmax over the valid positions of sum_c F^2, enlarged to the size of `valid` (SAD, Hou et al., ICCV 2019): sums
+    to 1 in each image."""
+    energy = fitted(level.float().square().sum(dim=1, keepdim=True), valid.unsqueeze(1).float())
+    return energy.squeeze(1).masked_fill(~valid, -1e4).flatten(1).softmax(dim=1).masked_fill(~valid.flatten(1), 0.0)
 
 
 def attention_across(
@@ -26,7 +27,7 @@ def attention_across(
     Departure: SAD takes the mean over positions, whose size falls with the square of their number; here the value
     does not depend on it.
     """
-    gap = (soft_attention(finer, valid) - soft_attention(fitted(deeper, finer), valid)).square().sum(dim=1)
+    gap = (soft_attention(finer, valid) - soft_attention(deeper, valid)).square().sum(dim=1)
     return valid[0].numel() * global_mean(gap, valid.flatten(1).any(dim=1))
 
 

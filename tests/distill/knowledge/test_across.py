@@ -37,6 +37,14 @@ def test_attention_across_is_the_squared_distance_times_the_positions():
     torch.testing.assert_close(attention_across(finer, deeper, valid), 30 * gap)
 
 
+def test_the_attention_is_enlarged_and_not_the_features():
+    """Features of opposite sign, enlarged, would look nowhere between them."""
+    level = torch.ones(1, 4, 3, 4)
+    level[..., ::2] = -1.0
+    found = soft_attention(level, torch.ones(1, 6, 8, dtype=torch.bool))
+    torch.testing.assert_close(found, torch.full((1, 48), 1 / 48))
+
+
 def test_the_deeper_level_is_a_given_and_the_finer_learns(make_batch):
     student, batch = two_levels(), make_batch(3)
     AttentionAcross()(student, student.detached(), batch).backward()
