@@ -8,16 +8,16 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from segkd.distill.base import Look, Scene, Teacher
-from segkd.losses import one_hot, pixel_sums
+from segkd.losses import hushed, one_hot, pixel_sums
 from segkd.models.network import Network
-from segkd.types import Batch, Lesson, Prediction
+from segkd.types import IGNORE, Batch, Lesson, Prediction
 
 
 def sums_where_right(
     logits: Float[Tensor, "b k h w"], label: Int64[Tensor, "b h w"]
 ) -> tuple[Float[Tensor, "k k"], Float[Tensor, "k"]]:
     """Row c: the sum of the class probabilities over the pixels of class c predicted as c; and their number."""
-    shares = logits.float().softmax(dim=1)
+    shares = hushed(logits, label != IGNORE).float().softmax(dim=1)
     right = one_hot(label, shares.shape[1]) * (shares.argmax(dim=1) == label).unsqueeze(1)
     return pixel_sums("bchw,bkhw->ck", right, shares), right.sum(dim=(0, 2, 3))
 

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from segkd.distill.base import Look, Scene, Teacher, learning, moved
-from segkd.losses import one_hot, pixel_sums
+from segkd.losses import hushed, one_hot, pixel_sums
 from segkd.types import IGNORE, Batch, Disturbance, InputError, Lesson, Prediction
 
 
@@ -80,7 +80,7 @@ class SameClass(Teacher):
     @torch.no_grad()
     def forward(self, batch: Batch, student: Prediction, look: Look) -> Lesson:
         """log of the mean probabilities, [b k h w], and where the next image holds the class."""
-        shares, there = class_means(student.logits.float().softmax(dim=1), batch.label)
+        shares, there = class_means(hushed(student.logits, batch.valid).float().softmax(dim=1), batch.label)
         table, known = shares.roll(-1, dims=0), there.roll(-1, dims=0)
         label = batch.label.masked_fill(batch.label == IGNORE, 0)
         image = torch.arange(len(label), device=label.device).view(-1, 1, 1)

@@ -1,7 +1,7 @@
 import torch
 
 from segkd.distill.teachers.online import OnlineLabels, sums_where_right
-from segkd.types import Prediction
+from segkd.types import IGNORE, Prediction
 from tests.distill.teachers.stage import Tiny, met
 
 
@@ -44,3 +44,11 @@ def test_a_class_that_was_never_right_is_not_taught(make_batch):
     teacher.follow(student, 1)
     lesson = teacher(batch, wrong, student)
     assert lesson.mask[batch.label == 0].all() and not lesson.mask[batch.label == 1].any()
+
+
+def test_an_ignored_pixel_that_is_no_number_is_not_counted(make_batch):
+    label = make_batch(3).label
+    label[:, 0, 0] = IGNORE
+    logits = torch.randn(2, 3, 32, 32)
+    logits[:, :, 0, 0] = float("inf")
+    assert sums_where_right(logits, label)[0].isfinite().all()

@@ -8,7 +8,7 @@ from segkd.distill.teachers.partner import Clean, SameClass, Twin, class_means
 from segkd.frequency.disturb import DctQuantization
 from segkd.frequency.mix import CutMix
 from segkd.frequency.swap import SwapPatches
-from segkd.types import IGNORE, Disturbance, InputError
+from segkd.types import IGNORE, Disturbance, InputError, Prediction
 from tests.distill.teachers.stage import Pointwise, Tiny, met
 
 
@@ -81,3 +81,12 @@ def test_pixels_learn_from_their_class_in_the_next_image_and_nothing_where_it_la
 def test_an_image_alone_has_no_next_one(make_batch):
     with pytest.raises(InputError, match=r"data\.batch_size to 2 or more"):
         met(SameClass(), Tiny(), make_batch(3, b=1))
+
+
+def test_an_ignored_pixel_that_is_no_number_spoils_no_class_s_mean(make_batch):
+    batch, student = make_batch(3), Tiny()
+    batch.label[:, 0, 0] = IGNORE
+    logits = torch.randn(2, 3, 32, 32)
+    logits[:, :, 0, 0] = float("inf")
+    lesson = met(SameClass(), student, batch)(batch, Prediction(logits), student)
+    assert lesson.target.logits.isfinite().all()
