@@ -212,8 +212,8 @@ class Focal(TaskLoss):
         return focal(logits, self.shares(batch, logits.shape[1]), batch.valid, self.gamma)
 
 
-class SoftIoU(TaskLoss):
-    """Soft IoU, mean over the classes that occur in each image.
+class OverlapLoss(TaskLoss):
+    """A loss on the overlap of probabilities and targets, mean over the classes that occur in each image.
 
     Args:
         target: "hard" reads the label, "soft" the label's class shares per pixel.
@@ -223,23 +223,18 @@ class SoftIoU(TaskLoss):
     def __init__(self, target: Literal["hard", "soft"] = "hard", form: Literal["l1", "product"] = "l1") -> None:
         super().__init__(target)
         self.form: Literal["l1", "product"] = form
+
+
+class SoftIoU(OverlapLoss):
+    """Soft IoU (`soft_iou`); arguments as `OverlapLoss`."""
 
     def forward(self, logits: Float[Tensor, "b k h w"], batch: Batch) -> Float[Tensor, ""]:
         """Mean over (image, class) pairs that occur."""
         return soft_iou(logits, self.shares(batch, logits.shape[1]), batch.valid, self.form)
 
 
-class SoftDice(TaskLoss):
-    """Soft Dice, mean over the classes that occur in each image.
-
-    Args:
-        target: "hard" reads the label, "soft" the label's class shares per pixel.
-        form: "l1" is minimal at p = t for every target; "product", the usual one, only for hard ones.
-    """
-
-    def __init__(self, target: Literal["hard", "soft"] = "hard", form: Literal["l1", "product"] = "l1") -> None:
-        super().__init__(target)
-        self.form: Literal["l1", "product"] = form
+class SoftDice(OverlapLoss):
+    """Soft Dice (`soft_dice`); arguments as `OverlapLoss`."""
 
     def forward(self, logits: Float[Tensor, "b k h w"], batch: Batch) -> Float[Tensor, ""]:
         """Mean over (image, class) pairs that occur."""

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import final
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Int64
 from torch import Tensor
 
 from segkd.frequency.amplitude import partners
@@ -21,6 +21,18 @@ def boxes(b: int, h: int, w: int, alpha: float) -> Bool[Tensor, "b h w"]:
     down = (y - centre[0] * h).abs() <= share * h / 2
     across = (x - centre[1] * w).abs() <= share * w / 2
     return down.unsqueeze(2) & across.unsqueeze(1)
+
+
+def exchanged(batch: Batch, other: Int64[Tensor, "b"], where: Bool[Tensor, "b h w"]) -> Batch:
+    """The batch with the pixels of image `other[i]` in image i at `where`: image, label, `soft` and `source` alike."""
+    b, h, w = where.shape
+
+    def mixed(values: Tensor) -> Tensor:
+        return torch.where(where if values.ndim == 3 else where.unsqueeze(1), values[other], values)
+
+    source = torch.arange(b * h * w, device=where.device).view(b, h, w) if batch.source is None else batch.source
+    soft = None if batch.soft is None else mixed(batch.soft)
+    return replace(batch, image=mixed(batch.image), label=mixed(batch.label), soft=soft, source=mixed(source))
 
 
 @final
@@ -50,10 +62,4 @@ class CutMix(Disturbance):
         box = boxes(b, h, w, self.alpha) & (torch.rand(b, 1, 1) < self.probability)
         box = box.to(batch.label.device)
 
-        def mixed(values: Tensor) -> Tensor:
-            return torch.where(box if values.ndim == 3 else box.unsqueeze(1), values[other], values)
-
-        image = mixed(batch.image)
-        soft = None if batch.soft is None else mixed(batch.soft)
-        source = torch.arange(b * h * w, device=box.device).view(b, h, w) if batch.source is None else batch.source
-        return replace(batch, image=image, label=mixed(batch.label), soft=soft, source=mixed(source))
+        return exchanged(batch, other, box)

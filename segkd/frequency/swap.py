@@ -1,6 +1,5 @@
 """Cells of one class exchanged between images: the disturbance of intra-class patch swap."""
 
-from dataclasses import replace
 from typing import final
 
 import torch
@@ -9,6 +8,7 @@ from torch import Tensor
 
 from segkd.frequency.amplitude import partners
 from segkd.frequency.image import refuse_image, refuse_share
+from segkd.frequency.mix import exchanged
 from segkd.types import IGNORE, Batch, Disturbance, InputError
 
 
@@ -54,10 +54,4 @@ class SwapPatches(Disturbance):
         drawn = (torch.rand(b, rows, columns) < self.share).to(batch.label.device)
         chosen = drawn.repeat_interleave(self.cell, 1).repeat_interleave(self.cell, 2)[:, :h, :w]
         here = same_class_cells(batch, other, self.cell) & chosen
-
-        def mixed(values: Tensor) -> Tensor:
-            return torch.where(here if values.ndim == 3 else here.unsqueeze(1), values[other], values)
-
-        source = torch.arange(b * h * w, device=here.device).view(b, h, w) if batch.source is None else batch.source
-        soft = None if batch.soft is None else mixed(batch.soft)
-        return replace(batch, image=mixed(batch.image), soft=soft, source=mixed(source))
+        return exchanged(batch, other, here)
