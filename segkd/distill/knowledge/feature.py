@@ -1,5 +1,6 @@
 """Features compared: where they look (attention), what they hold (hint), how classes lie in them."""
 
+from abc import abstractmethod
 from collections.abc import Iterable
 from typing import final
 
@@ -81,9 +82,9 @@ def mean_over_levels(losses: Iterable[Float[Tensor, ""]]) -> Float[Tensor, ""]:
     return torch.stack(list(losses)).mean()
 
 
-@final
-class Attention(Knowledge):
-    """Where the teacher's features are strong: `attention_distance`, mean over the levels."""
+class LevelByLevel(Knowledge):
+    """Compares features level by level, each of the student's with the teacher's, fitted to its size: mean over the
+    levels."""
 
     reads = needs = frozenset({"features"})
 
@@ -91,12 +92,25 @@ class Attention(Knowledge):
         """Raises InputError unless both have equally many levels."""
         refuse_uneven(self, student, target)
 
+    @abstractmethod
+    def at_level(self, student: Tensor, target: Tensor, label: Tensor, classes: int) -> Float[Tensor, ""]:
+        """The loss of one level: features [b c h w] and [b d h w], label [b h w]."""
+
     def forward(self, student: Prediction, target: Prediction, batch: Batch) -> Float[Tensor, ""]:
-        """Mean over levels and images of all processes."""
+        """Mean over the levels, each a mean over all processes."""
         return mean_over_levels(
-            attention_distance(one, fitted(goal, one), label_at(batch, one) != IGNORE)
+            self.at_level(one, fitted(goal, one), label_at(batch, one), student.logits.shape[1])
             for one, goal in zip(student.features, target.features)
         )
+
+
+@final
+class Attention(LevelByLevel):
+    """Where the teacher's features are strong: `attention_distance`."""
+
+    def at_level(self, student: Tensor, target: Tensor, label: Tensor, classes: int) -> Float[Tensor, ""]:
+        """As `attention_distance`."""
+        return attention_distance(student, target, label != IGNORE)
 
 
 @final
@@ -143,41 +157,22 @@ class Hint(Knowledge):
 
 
 @final
-class IntraClass(Knowledge):
-    """How far each pixel lies from the centre of its class: `intra_class`, mean over the levels."""
+class IntraClass(LevelByLevel):
+    """How far each pixel lies from the centre of its class: `intra_class`."""
 
-    reads = needs = frozenset({"features"})
-
-    def meet(self, student: Prediction, target: Prediction) -> None:
-        """Raises InputError unless both have equally many levels."""
-        refuse_uneven(self, student, target)
-
-    def forward(self, student: Prediction, target: Prediction, batch: Batch) -> Float[Tensor, ""]:
-        """Mean over levels and valid positions of all processes."""
-        classes = student.logits.shape[1]
-        return mean_over_levels(
-            intra_class(one, fitted(goal, one), label_at(batch, one), classes)
-            for one, goal in zip(student.features, target.features)
-        )
+    def at_level(self, student: Tensor, target: Tensor, label: Tensor, classes: int) -> Float[Tensor, ""]:
+        """As `intra_class`."""
+        return intra_class(student, target, label, classes)
 
 
 @final
-class MeanFeatures(Knowledge):
+class MeanFeatures(LevelByLevel):
     """The mean feature of each image: ||mean_V F - mean_V T||^2 (DDGSD, Xu and Liu, AAAI 2019: a linear-kernel
-    MMD that keeps the channels), mean over images and levels."""
+    MMD that keeps the channels), mean over the images."""
 
-    reads = needs = frozenset({"features"})
-
-    def meet(self, student: Prediction, target: Prediction) -> None:
-        """Raises InputError unless both have equally many levels."""
-        refuse_uneven(self, student, target)
-
-    def forward(self, student: Prediction, target: Prediction, batch: Batch) -> Float[Tensor, ""]:
-        """Mean over levels and images of all processes."""
-        losses = []
-        for one, goal in zip(student.features, target.features):
-            inside = (label_at(batch, one) != IGNORE).unsqueeze(1)
-            count = inside.sum(dim=(2, 3)).clamp_min(1)
-            gap = (one.float() - fitted(goal, one).float()).masked_fill(~inside, 0.0).sum(dim=(2, 3)) / count
-            losses.append(global_mean(gap.square().sum(dim=1), inside.flatten(1).any(dim=1)))
-        return mean_over_levels(losses)
+    def at_level(self, student: Tensor, target: Tensor, label: Tensor, classes: int) -> Float[Tensor, ""]:
+        """Mean over the images of all processes."""
+        inside = (label != IGNORE).unsqueeze(1)
+        count = inside.sum(dim=(2, 3)).clamp_min(1)
+        gap = (student.float() - target.float()).masked_fill(~inside, 0.0).sum(dim=(2, 3)) / count
+        return global_mean(gap.square().sum(dim=1), inside.flatten(1).any(dim=1))

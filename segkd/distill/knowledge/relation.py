@@ -7,10 +7,9 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from segkd.distill.base import Knowledge
-from segkd.distill.knowledge.feature import class_centres, fitted, label_at, mean_over_levels, refuse_uneven
+from segkd.distill.knowledge.feature import LevelByLevel, class_centres
 from segkd.losses import global_mean, pixel_sums
-from segkd.types import IGNORE, Batch, InputError, Prediction
+from segkd.types import IGNORE, InputError
 
 
 def pooled_nodes(
@@ -57,14 +56,12 @@ def centre_relation(
 
 
 @final
-class Affinity(Knowledge):
-    """Which parts of an image resemble each other: `affinity`, mean over the levels.
+class Affinity(LevelByLevel):
+    """Which parts of an image resemble each other: `affinity`.
 
     Args:
         nodes: cells per side that a level is pooled to; the memory grows with its fourth power.
     """
-
-    reads = needs = frozenset({"features"})
 
     def __init__(self, nodes: int = 16) -> None:
         super().__init__()
@@ -72,32 +69,15 @@ class Affinity(Knowledge):
             raise InputError(f"Affinity: nodes is a number of cells per side, at least 2, found {nodes}.")
         self.nodes = nodes
 
-    def meet(self, student: Prediction, target: Prediction) -> None:
-        """Raises InputError unless both have equally many levels."""
-        refuse_uneven(self, student, target)
-
-    def forward(self, student: Prediction, target: Prediction, batch: Batch) -> Float[Tensor, ""]:
-        """Mean over levels and pairs of cells of all processes."""
-        return mean_over_levels(
-            affinity(one, fitted(goal, one), label_at(batch, one) != IGNORE, self.nodes)
-            for one, goal in zip(student.features, target.features)
-        )
+    def at_level(self, student: Tensor, target: Tensor, label: Tensor, classes: int) -> Float[Tensor, ""]:
+        """As `affinity`."""
+        return affinity(student, target, label != IGNORE, self.nodes)
 
 
 @final
-class Prototypes(Knowledge):
-    """How the classes lie to each other in the features: `centre_relation`, mean over the levels."""
+class Prototypes(LevelByLevel):
+    """How the classes lie to each other in the features: `centre_relation`."""
 
-    reads = needs = frozenset({"features"})
-
-    def meet(self, student: Prediction, target: Prediction) -> None:
-        """Raises InputError unless both have equally many levels."""
-        refuse_uneven(self, student, target)
-
-    def forward(self, student: Prediction, target: Prediction, batch: Batch) -> Float[Tensor, ""]:
-        """Mean over levels and pairs of classes of all processes."""
-        classes = student.logits.shape[1]
-        return mean_over_levels(
-            centre_relation(one, fitted(goal, one), label_at(batch, one), classes)
-            for one, goal in zip(student.features, target.features)
-        )
+    def at_level(self, student: Tensor, target: Tensor, label: Tensor, classes: int) -> Float[Tensor, ""]:
+        """As `centre_relation`."""
+        return centre_relation(student, target, label, classes)
