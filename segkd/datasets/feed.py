@@ -7,8 +7,9 @@ import resource
 import shutil
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, is_dataclass
 from multiprocessing.queues import Queue
 from multiprocessing.util import Finalize
@@ -190,11 +191,24 @@ def bytes_of(content: Any) -> int:
 
 
 def end_workers(workers: Iterable[multiprocessing.process.BaseProcess]) -> None:
-    """Ends processes that may not listen."""
-    for worker in workers:
-        with suppress(ValueError):
-            worker.kill()
-            worker.join(timeout=5)
+    """Ends processes that may not listen, all of them."""
+    with _deaths_unheard():
+        for act in (lambda worker: worker.kill(), lambda worker: worker.join(timeout=5)):
+            for worker in workers:
+                with suppress(ValueError):
+                    act(worker)
+
+
+@contextmanager
+def _deaths_unheard() -> Iterator[None]:
+    """No SIGCHLD is answered: torch's answer to a worker that was killed is an exception, wherever the code is."""
+    here = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGCHLD, signal.SIG_DFL) if here else None
+    try:
+        yield
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGCHLD, before)
 
 
 def prepare_worker(_: int) -> None:

@@ -85,12 +85,13 @@ def test_a_child_ends_with_its_parent():
     parent.communicate(timeout=60)  # ends when the child, which holds the pipe, has ended
 
 
-def test_python_ends_though_a_worker_hangs_and_the_stream_is_still_held():
+def test_python_ends_though_workers_hang_and_the_stream_is_still_held():
+    # torch answers the death of the first with an exception in the main thread: the others have to end all the same
     code = (
         "import time, torch\nfrom segkd.datasets.feed import Feed\n"
-        "class Hanging:\n    def __getitem__(self, key):\n        return key[1] if key[1] < 2 else time.sleep(600)\n"
-        "stream = iter(Feed(Hanging(), [[(0, n)] for n in range(6)], torch.tensor, 2, prefetch=1, size=1))\n"
-        "print(next(stream))\n"
+        "class Hanging:\n    def __getitem__(self, key):\n        return key[1] if key[1] < 6 else time.sleep(600)\n"
+        "stream = iter(Feed(Hanging(), [[(0, n)] for n in range(18)], torch.tensor, 6, prefetch=1, size=1))\n"
+        "print(next(stream))\ntime.sleep(0.5)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0 and "0" in done.stdout, done.stderr
+    assert done.returncode == 0 and "0" in done.stdout and "Error" not in done.stderr, done.stderr
