@@ -22,7 +22,7 @@ from segkd.datasets.loader import SegmentationDataset
 from segkd.datasets.transforms import Transform
 from segkd.engine.bands import BandErrors
 from segkd.engine.evaluate import evaluate
-from segkd.models.network import FusionNet
+from segkd.models.fusion import FusionNet
 from segkd.types import Batch
 
 

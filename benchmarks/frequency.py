@@ -31,7 +31,7 @@ from segkd.frequency.image import quantize_image
 from segkd.frequency.quantize import per_coefficient, per_pixel, quantize, quantize_plain
 from segkd.frequency.rounding import straight_through
 from segkd.frequency.tables import annex_k
-from segkd.models.network import FusionNet
+from segkd.models.fusion import FusionNet
 from segkd.types import Batch
 
 SHAPES = ((8, 3, 256, 256), (16, 3, 352, 352))

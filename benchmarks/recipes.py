@@ -30,7 +30,7 @@ from segkd.engine.optim import build_optimizer
 from segkd.experiment.layers import packaged_layers
 from segkd.experiment.meeting import introduce
 from segkd.experiment.settings import instantiate, parse, training_parser
-from segkd.models.network import FusionNet
+from segkd.models.fusion import FusionNet
 from segkd.models.store import ModelCard, save_student
 from segkd.types import Batch
 

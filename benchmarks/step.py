@@ -32,7 +32,7 @@ from segkd.distill.knowledge.response import Response
 from segkd.distill.teachers.label import LabelTeacher
 from segkd.engine.learner import Learner
 from segkd.losses import one_hot
-from segkd.models.network import FusionNet
+from segkd.models.fusion import FusionNet
 from segkd.types import Batch, Lesson, Prediction
 
 

@@ -14,7 +14,8 @@ from segkd.datasets.loader import SegmentationDataset, collate
 from segkd.datasets.transforms import Transform
 from segkd.frequency.rings import ring_of
 from segkd.metrics.boundary import inside_label
-from segkd.models.network import FusionNet, Network
+from segkd.models.fusion import FusionNet
+from segkd.models.network import Network
 from segkd.models.store import Model, ModelCard, load_model, save_student
 from segkd.types import IGNORE
 from tests.analysis.networks import Constant, TextureNet

@@ -3,8 +3,9 @@ import math
 import torch
 
 from segkd.analysis.features import above_nyquist, aliasing, tapped
-from segkd.models.network import FusionNet, WrappedNet
+from segkd.models.fusion import FusionNet
 from segkd.models.smp import SmpNet
+from segkd.models.wrapped import WrappedNet
 from tests.conftest import TINY
 
 

@@ -3,7 +3,7 @@ import torch
 
 from segkd.analysis.output import output_stride, planes, through_stride
 from segkd.frequency.rings import ring_energy, ring_matrix
-from segkd.models.network import FusionNet
+from segkd.models.fusion import FusionNet
 from segkd.models.smp import SmpNet
 from segkd.types import IGNORE
 from tests.analysis.networks import Constant

@@ -20,7 +20,7 @@ from segkd.frequency.mix import CutMix
 from segkd.frequency.rounding import Noise
 from segkd.frequency.swap import SwapPatches
 from segkd.frequency.tables import Flat
-from segkd.models.network import FusionNet
+from segkd.models.fusion import FusionNet
 from segkd.types import Disturbance, InputError
 from tests.engine.test_step import make_engine
 

@@ -18,7 +18,8 @@ from segkd.distill.base import Scene, learning
 from segkd.distill.distiller import Distiller
 from segkd.engine.learner import Learner
 from segkd.experiment.settings import instantiate, parse, training_parser
-from segkd.models.network import FusionNet, Network
+from segkd.models.fusion import FusionNet
+from segkd.models.network import Network
 from segkd.models.store import ModelCard, save_student
 from segkd.models.taps import tapped
 from segkd.types import Batch, Prediction

@@ -12,7 +12,8 @@ from segkd.distill.exits import Exits
 from segkd.distill.knowledge.response import Response
 from segkd.distill.teachers.label import LabelTeacher
 from segkd.losses import CrossEntropy, SoftIoU
-from segkd.models.network import FusionNet, Network
+from segkd.models.fusion import FusionNet
+from segkd.models.network import Network
 from segkd.types import IGNORE, Batch, InputError, Lesson, Prediction
 from tests.conftest import TINY
 

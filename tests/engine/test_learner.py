@@ -9,7 +9,7 @@ from segkd.distill.distiller import Distiller
 from segkd.distill.knowledge.response import Response
 from segkd.distill.teachers.label import LabelTeacher
 from segkd.engine.learner import Learner
-from segkd.models.network import FusionNet
+from segkd.models.fusion import FusionNet
 from segkd.types import Batch, Disturbance, InputError, scheduled
 
 

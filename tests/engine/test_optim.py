@@ -5,7 +5,7 @@ from segkd.distill.distiller import Distiller
 from segkd.engine.learner import Learner
 from segkd.engine.optim import Optim, build_optimizer, build_schedule, rate_at
 from segkd.frequency.disturb import DctQuantization
-from segkd.models.network import FusionNet
+from segkd.models.fusion import FusionNet
 from segkd.types import InputError
 from tests.conftest import TINY
 

@@ -6,7 +6,7 @@ from segkd.distill.distiller import Distiller
 from segkd.distill.knowledge.response import Response
 from segkd.distill.teachers.label import LabelTeacher
 from segkd.engine.panels import class_colours, paint_label, paint_shares, panel, teacher_quality
-from segkd.models.network import FusionNet
+from segkd.models.fusion import FusionNet
 from segkd.types import IGNORE
 from tests.conftest import TINY
 

@@ -5,7 +5,7 @@ from segkd.datasets.data import Data
 from segkd.distill.distiller import Distiller
 from segkd.experiment.layers import packaged_layers
 from segkd.experiment.settings import instantiate, parse, training_parser
-from segkd.models.network import FusionNet
+from segkd.models.fusion import FusionNet
 from segkd.types import InputError
 from tests.conftest import TINY
 

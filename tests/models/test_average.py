@@ -3,7 +3,7 @@ import copy
 import torch
 
 from segkd.models.average import Average
-from segkd.models.network import FusionNet
+from segkd.models.fusion import FusionNet
 from tests.conftest import TINY
 
 

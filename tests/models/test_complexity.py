@@ -4,7 +4,8 @@ from torch import nn
 
 from segkd.models.complexity import complexity
 from segkd.models.decoder import resize
-from segkd.models.network import FusionNet, Network
+from segkd.models.fusion import FusionNet
+from segkd.models.network import Network
 from segkd.types import Prediction
 
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from segkd.models.network import FusionNet
+from segkd.models.fusion import FusionNet
 from segkd.models.smp import SmpNet
 from segkd.types import InputError
 from tests.conftest import TINY

@@ -6,9 +6,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from segkd.models.encoders import build_encoder
-from segkd.models.network import FusionNet, WrappedNet
+from segkd.models.fusion import FusionNet
 from segkd.models.start import start_from
 from segkd.models.store import ModelCard, save_student
+from segkd.models.wrapped import WrappedNet
 from segkd.types import InputError
 
 TINY = "test_efficientnet"

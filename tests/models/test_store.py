@@ -10,8 +10,10 @@ from safetensors.torch import load_file, save_file
 
 from segkd.disk import write_whole
 from segkd.models import store
-from segkd.models.network import FusionNet, Network, WrappedNet
+from segkd.models.fusion import FusionNet
+from segkd.models.network import Network
 from segkd.models.store import ModelCard, load_model, read_card, restore_card, save_student
+from segkd.models.wrapped import WrappedNet
 from segkd.types import InputError
 
 ARGUMENTS = {"classes": 3, "encoder": "test_efficientnet", "weights": None, "width": 16}

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from segkd.models.network import FusionNet
+from segkd.models.fusion import FusionNet
 from segkd.models.taps import evaluating, tapped
 from segkd.types import InputError
 from tests.conftest import TINY

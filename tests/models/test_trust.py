@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import save_file
 
 from segkd.disk import write_whole
-from segkd.models.network import WrappedNet
 from segkd.models.store import load_model
 from segkd.models.trust import NETWORKS, WRAPPED, foreign, imported, refuse_foreign_network
 from segkd.models.weights import packed
+from segkd.models.wrapped import WrappedNet
 from segkd.types import InputError
 
 WRAP, SMP = "segkd.models.network.WrappedNet", "segmentation_models_pytorch"

@@ -5,7 +5,7 @@ import torch
 
 from segkd.distill.base import Scene
 from segkd.distill.teachers.frozen import Frozen
-from segkd.models.network import FusionNet
+from segkd.models.fusion import FusionNet
 from segkd.models.store import ModelCard, load_model, save_student
 from segkd.types import InputError, LayerPath
 from tests.conftest import TINY
