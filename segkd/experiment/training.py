@@ -200,7 +200,8 @@ def _engine(accelerator: Accelerator, objects: Namespace, micros: int, seed: int
         average=objects.optim.average,
         total=total,
     )
-    optimizer = build_optimizer(objects.optim, learner)
+    plain = accelerator.scaler is not None or accelerator.device.type not in ("cpu", "cuda")
+    optimizer = build_optimizer(objects.optim, learner, fused=not plain)
     schedule = build_schedule(objects.optim, optimizer, total)
     wrapped, prepared = accelerator.prepare(learner, optimizer)
     return Engine(accelerator, wrapped, accelerator.unwrap_model(wrapped), prepared, schedule, objects.optim.clip, seed)

@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 
@@ -96,6 +98,48 @@ def test_impossible_settings_are_refused_by_name(wrong):
 
 def test_sgd_is_sgd(learner):
     assert isinstance(build_optimizer(Optim(name="sgd"), learner), torch.optim.SGD)
+
+
+def descended(fused: bool, start: dict | None = None) -> dict:
+    """The learner and the optimiser after three steps along fixed gradients, by the fused kernel or by the loop."""
+    torch.manual_seed(5)
+    learner = Learner(FusionNet(2, TINY, None, width=16).to(memory_format=torch.channels_last), Distiller())
+    optimizer = build_optimizer(Optim(lr=0.01), learner, fused=fused)
+    if start is not None:
+        optimizer.load_state_dict(copy.deepcopy(start))
+    for _ in range(3):
+        for p in learner.parameters():
+            p.grad = torch.randn_like(p)
+        optimizer.step()
+    return {"learner": learner.state_dict(), "optimizer": optimizer.state_dict()}
+
+
+def test_the_fused_kernel_does_what_the_loop_does():
+    loop, fused = descended(fused=False)["learner"], descended(fused=True)["learner"]
+    for name, value in loop.items():
+        torch.testing.assert_close(fused[name], value, rtol=1e-5, atol=1e-6)
+
+
+def test_gradients_lie_in_memory_as_their_parameters_do_for_the_fused_kernel_looks_at_no_strides(learner):
+    learner.to(memory_format=torch.channels_last)
+    for image in (torch.rand(2, 3, 32, 32), torch.rand(2, 3, 32, 32).contiguous(memory_format=torch.channels_last)):
+        learner.zero_grad()
+        learner.student(image).logits.square().mean().backward()
+        assert all(p.grad.stride() == p.stride() for p in learner.parameters() if p.grad is not None)
+
+
+def test_a_parameter_with_gaps_in_memory_is_never_given_to_the_fused_kernel(learner):
+    assert build_optimizer(Optim(), learner).defaults["fused"]
+    learner.student.gaps = torch.nn.Parameter(torch.rand(4, 8)[:, ::2])
+    assert not build_optimizer(Optim(), learner).defaults["fused"]
+
+
+def test_an_old_checkpoint_of_the_loop_goes_on_as_the_loop():
+    old = descended(fused=False)["optimizer"]
+    for group in old["param_groups"]:
+        group["fused"] = None  # what runs before the fused kernel wrote
+    loop, now = descended(fused=False, start=old), descended(fused=True, start=old)
+    assert all(torch.equal(loop["learner"][name], value) for name, value in now["learner"].items())
 
 
 def test_cycles_are_equal_parts_of_the_training_so_that_snapshots_are_taken_where_they_end():
