@@ -66,6 +66,19 @@ def flush_folder(folder: Path) -> None:
             os.close(handle)
 
 
+def refuse_unwritable(out: str | None) -> None:
+    """Raises InputError when `--out` cannot be written to."""
+    if out is None:
+        return
+    folder = Path(out).parent if out.endswith(".json") else Path(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(f"{folder} is not writable")
+    except OSError as error:
+        raise InputError(f"--out {out}: cannot write there: {error}.") from error
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Turns what the system says when `path` cannot be written into a paragraph (InputError)."""

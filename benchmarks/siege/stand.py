@@ -21,8 +21,8 @@ from pathlib import Path
 IMPORTED = (
     *("torch", "timm", "segmentation_models_pytorch", "albumentations", "kornia", "accelerate", "scipy.stats"),
     *("torch.utils.tensorboard", "safetensors.torch", "matplotlib.pyplot", "pydantic", "yaml"),
-    *("segkd.experiment.training", "segkd.experiment.scoring", "segkd.experiment.judging", "segkd.report.commands"),
-    *("segkd.experiment.outputs", "segkd.report.page", "segkd.analysis.tables", "segkd.ablation.commands"),
+    *("segkd.experiment.training", "segkd.experiment.scoring", "segkd.report.judging", "segkd.report.commands"),
+    *("segkd.report.outputs", "segkd.report.page", "segkd.analysis.tables", "segkd.ablation.commands"),
 )
 MEMORY = 10 << 30
 """Bytes of address space that a command may take: more is a fault, and must not take the machine along."""

@@ -13,9 +13,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from segkd.ablation.latex import escape_latex
 from segkd.ablation.rows import Row
 from segkd.ablation.statistics import ALPHA, Arm, Comparison, Gain, Unit, cells_of
-from segkd.experiment.outputs import escape_latex
 from segkd.types import printable
 
 

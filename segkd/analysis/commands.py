@@ -13,10 +13,10 @@ from segkd.analysis.evidence import Sentence
 from segkd.analysis.examine import Examination, examine, seed_of
 from segkd.analysis.sentences import sentences
 from segkd.analysis.summary import Group, group
+from segkd.disk import refuse_unwritable
 from segkd.experiment.arguments import data_layer
 from segkd.experiment.commands import TRUST
 from segkd.experiment.console import make_console, ticking
-from segkd.experiment.outputs import refuse_unwritable
 from segkd.experiment.scoring import open_split
 from segkd.experiment.settings import data_parser, instantiate, parse
 from segkd.models.store import ModelCard, read_card

@@ -3,24 +3,20 @@
 import os
 import signal
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import ArgumentParser
 
-from segkd.datasets.data import Data
 from segkd.datasets.pictures import How
-from segkd.experiment.arguments import data_layer, value_of, values_of, without
+from segkd.experiment.arguments import data_layer, value_of, without
 from segkd.experiment.classes import refuse_foreign
 from segkd.experiment.layers import read_layer
 from segkd.experiment.settings import data_parser, instantiate, parse, training_parser
 from segkd.types import InputError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from segkd.experiment.judging import Judged
     from segkd.experiment.training import Outcome
 
 
@@ -85,133 +81,6 @@ def _own_config(run: Path, trust: bool) -> str:
     if not trust:
         refuse_foreign(read_layer(path), str(path))
     return str(path)
-
-
-@dataclass
-class Judgement:
-    """What `segkd evaluate` found; `main` is False in all processes but the first."""
-
-    judged: "list[Judged]"
-    out: Path | None
-    console: "Console"
-    main: bool
-    failed: list[str]
-
-    def status(self) -> int:
-        """0, or an error that says how many images have no scores; all that was found is written by then."""
-        if self.failed:
-            raise InputError("\n".join(["not every data set could be scored; the others are.", *self.failed]))
-        faults = [line for one in self.judged for line in one.skipped.values()]
-        scored = sum(len(one.meter.rows) for one in self.judged)
-        if faults:
-            raise InputError(
-                f"{len(faults)} of {len(faults) + scored} images have no scores; the others are scored. The first: "
-                f"{faults[0]}"
-            )
-        return 0
-
-
-def judge(arguments: list[str]) -> Judgement:
-    """Scores what the arguments name, on every data set they name, and prints the tables."""
-    parser = _evaluation_parser()
-    sets: list[str | None] = [*values_of(arguments, "--data")]
-    judged: list[Judged] = []
-    failed: list[str] = []
-    config = None
-    for given in sets or [None]:
-        rest = without(arguments, "--data")
-        config = parse(parser, data_layer(rest, given, value_of(rest, "--run")))
-        _refuse_unclear(config, given)
-        from segkd.experiment.judging import judge_network
-        from segkd.experiment.judging_maps import judge_maps
-        from segkd.experiment.outputs import refuse_unwritable
-
-        refuse_unwritable(config.out)  # before the work, not after it
-        data = instantiate(parser, config).data
-        for number in range(len(config.predictions or [None])):
-            try:
-                network = config.predictions is None
-                one = (
-                    judge_network(config, data, _name_of(data, given)) if network else judge_maps(config, data, number)
-                )
-                judged.append(one)
-            except InputError as error:  # one data set never costs another its scores
-                failed.append(str(error))
-    assert config is not None
-    if not judged:
-        raise InputError("\n".join(failed))
-    from segkd.experiment.console import make_console, print_scores
-    from segkd.experiment.judging import renamed, said_of
-
-    main = os.environ.get("RANK", "0") == "0"
-    console = make_console(main)
-    for one in renamed(judged):
-        print_scores(console, one.title, one.meter.scores(), one.meter.per_class())
-        said_of(one, console)
-    return Judgement(renamed(judged), Path(config.out) if config.out else None, console, main, failed)
-
-
-def _evaluation_parser() -> ArgumentParser:
-    parser = data_parser(
-        "Score predictions at the labels' own size: of a run, of an ONNX file, or maps in a folder. --data may be "
-        "repeated, --predictions and --labels may list several folders.",
-        "segkd evaluate",
-    )
-    add = parser.add_argument
-    add("--run", type=str, default=None, metavar="RUN", help="the run folder")
-    add("--onnx", type=str, default=None, metavar="FILE", help="a network as an ONNX file")
-    add("--predictions", type=str, nargs="+", default=None, metavar="DIR", help="maps of any model: PNG, TIFF, NPY")
-    add("--labels", type=str, nargs="+", default=None, metavar="DIR", help="masks with the predictions' names")
-    add("--prediction-map", type=dict[int, int] | None, default=None, help="raw value: class, of --predictions")
-    add("--prediction-scale", type=float | None, default=None, metavar="N", help="the raw value that means p = 1")
-    add("--list", type=str, nargs="+", default=None, metavar="FILE", help="only these labels, one name per line")
-    add("--images", type=str, nargs="+", default=None, metavar="DIR", help="images with the same names, for the page")
-    add("--split", choices=["train", "val", "test"], default="test", help="which split to score")
-    add("--out", type=str, default=None, metavar="PATH", help="FILE.json for the scores alone, or a folder for all")
-    add("--protocol", type=str, default="plain", help="plain: the prediction as it is; pysod: as PySODMetrics 1.6.2")
-    add("--threshold", type=str, default="0.5", help="foreground is p >= this; 'val': the run's own")
-    add("--processes", type=int, default=1, help="processes that score maps; a network's: accelerate launch")
-    add("--flip", action="store_true", help="look at mirrored images too")
-    add("--scales", type=float, nargs="+", default=[1.0], help="look at the data's size times each of these")
-    add("--slide", action="store_true", help="look at the full image through a window of the data's size")
-    add("--stride", type=float, default=0.5, help="share of the window by which it slides")
-    add("--onnx-output", choices=["auto", "probability", "logits"], default="auto", help="what the ONNX file gives")
-    add("--onnx-output-name", type=str, default=None, metavar="NAME", help="which of the file's outputs is judged")
-    add("--mean", type=float, nargs=3, default=None, help="subtracted from RGB in 0..1, for ONNX (ImageNet's)")
-    add("--std", type=float, nargs=3, default=None, help="divides after the mean, for ONNX (ImageNet's)")
-    add("--device", choices=["auto", "cpu"], default="auto", help="auto takes an accelerator")
-    add("--trust", action="store_true", help=TRUST)
-    return parser
-
-
-def _refuse_unclear(config: Namespace, given: str | None) -> None:
-    what = [name for name in ("run", "onnx", "predictions") if config[name] is not None]
-    if len(what) != 1:
-        raise InputError(
-            f"expected one of --run RUN, --onnx FILE and --predictions DIR, found {', '.join(what) or 'none'}."
-        )
-    if config.processes < 1:
-        raise InputError(f"--processes must be at least 1, found {config.processes}.")
-    for name in ("labels", "list", "images"):
-        if config[name] is not None and len(config[name]) != len(config.predictions or []):
-            raise InputError(f"--{name}: expected one for each of --predictions, found {len(config[name])}.")
-    if config.predictions and config.labels is None and (len(config.predictions) > 1 or not config.data.root):
-        raise InputError("--predictions DIR needs --labels DIR, or --data LAYER.yaml with the labels' data set.")
-    if (config.prediction_map is not None or config.prediction_scale is not None) and not config.predictions:
-        raise InputError("--prediction-map and --prediction-scale say how the files of --predictions are read.")
-    asked = [name for name in ("onnx_output_name", "mean", "std") if config[name] is not None]
-    asked += ["onnx_output"] if config.onnx_output != "auto" else []
-    if asked and config.onnx is None:
-        raise InputError(f"--{asked[0].replace('_', '-')} says how a file of --onnx is read: leave it out.")
-    looks = config.flip or config.slide or list(config.scales) != [1.0]
-    if looks and config.predictions:
-        raise InputError("--flip, --scales and --slide are for a network; --predictions are judged as they are.")
-
-
-def _name_of(data: Data, given: str | None) -> str:
-    if data.root is not None:
-        return Path(str(data.root)).name
-    return Path(given).stem if given else "embedded"
 
 
 def predict(arguments: list[str]) -> int:

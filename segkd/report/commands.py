@@ -2,7 +2,7 @@
 
 from rich.text import Text
 
-from segkd.experiment.commands import judge
+from segkd.report.evaluation import judge
 from segkd.types import InputError, printable
 
 
@@ -12,7 +12,7 @@ def evaluate(arguments: list[str]) -> int:
     if judgement.out is None or not judgement.main:
         return judgement.status()
     from segkd.disk import write_whole
-    from segkd.experiment.outputs import write_outputs
+    from segkd.report.outputs import write_outputs
 
     folders = write_outputs(judgement.out, judgement.judged)
     judgement.console.print(f"scores: {judgement.out}")

@@ -13,7 +13,7 @@ from PIL import Image
 
 from segkd.engine.memory import out_of_memory
 from segkd.engine.panels import paint_label
-from segkd.experiment.judging import Exhibit
+from segkd.report.judging import Exhibit
 from segkd.types import IGNORE, InputError
 
 SIDE = 400

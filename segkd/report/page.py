@@ -11,10 +11,10 @@ import numpy as np
 
 from segkd.engine.record import read_lines
 from segkd.experiment.folder import surroundings
-from segkd.experiment.judging import Judged
 from segkd.metrics.meter import LOWER_IS_BETTER, Meter, score_names
 from segkd.report.charts import Axis, line_chart
 from segkd.report.gallery import Piece, chosen, pieces
+from segkd.report.judging import Judged
 from segkd.report.text import escape
 from segkd.types import printable
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segkd.experiment.judging import Exhibit
 from segkd.report.gallery import ALARM, MISSED, chosen, paint_error, piece, pieces
+from segkd.report.judging import Exhibit
 from segkd.types import IGNORE, InputError
 
 

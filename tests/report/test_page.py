@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from selenium.webdriver.common.keys import Keys
 
-from segkd.experiment.judging import Exhibit, Judged
 from segkd.experiment.scoring import describe
 from segkd.metrics.counts import count_binary
 from segkd.metrics.meter import Meter
 from segkd.metrics.protocol import PLAIN, fingerprint
+from segkd.report.judging import Exhibit, Judged
 from segkd.report.page import page
 from tests.report.browser import DARK, PHONE
 

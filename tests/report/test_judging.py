@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from segkd.experiment.judging import emptiness
 from segkd.metrics.counts import count_binary, count_classes
 from segkd.metrics.meter import Meter
+from segkd.report.judging import emptiness
 
 NONE, ALL = np.zeros((8, 8), np.uint8), np.ones((8, 8), np.uint8)
 HALF = np.repeat(np.array([0, 1], np.uint8), 32).reshape(8, 8)

@@ -3,24 +3,15 @@
 import csv
 import io
 import math
-import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from segkd.ablation.latex import escape_latex
 from segkd.disk import dump_json, write_whole
-from segkd.experiment.judging import Judged
 from segkd.metrics.meter import LOWER_IS_BETTER, score_names
+from segkd.report.judging import Judged
 from segkd.types import InputError, printable
-
-LATEX = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
-    "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", '"': r"\textquotedbl{}", "±": r"$\pm$", "↑": r"$\uparrow$", "↓": r"$\downarrow$",
-    "†": r"\dag{}", "[": "{[}", "]": "{]}", "*": "{*}",
-}  # fmt: skip
-"""What LaTeX would not print as it is; "[" or "*" at the start of a row would be an option of the row before."""
 
 
 def write_outputs(out: Path, judged: Sequence[Judged]) -> list[Path]:
@@ -43,19 +34,6 @@ def write_outputs(out: Path, judged: Sequence[Judged]) -> list[Path]:
     write_whole(out / "scores.md", markdown(judged))
     write_whole(out / "scores.tex", latex(judged))
     return folders
-
-
-def refuse_unwritable(out: str | None) -> None:
-    """Raises InputError when `--out` cannot be written to."""
-    if out is None:
-        return
-    folder = Path(out).parent if out.endswith(".json") else Path(out)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK):
-            raise PermissionError(f"{folder} is not writable")
-    except OSError as error:
-        raise InputError(f"--out {out}: cannot write there: {error}.") from error
 
 
 def scores_json(judged: Judged) -> str:
@@ -121,11 +99,6 @@ def latex(judged: Sequence[Judged]) -> str:
             lines.append(" & ".join(cells) + " \\\\")
         lines += ["\\bottomrule", "\\end{tabular}"]
     return "\n".join(lines) + "\n"
-
-
-def escape_latex(text: str) -> str:
-    """Text that LaTeX prints as it is; "--" stays two hyphens, not a dash."""
-    return re.sub("-(?=-)", "-{}", "".join(LATEX.get(letter, letter) for letter in " ".join(printable(text).split())))
 
 
 def _groups(judged: Sequence[Judged]) -> list[tuple[list[str], list[Judged]]]:

@@ -7,12 +7,12 @@ import pytest
 
 from segkd import disk
 from segkd.disk import read_json
-from segkd.experiment.judging import Exhibit, Judged
-from segkd.experiment.outputs import write_outputs
 from segkd.experiment.scoring import describe
 from segkd.metrics.counts import count_binary
 from segkd.metrics.meter import Meter
 from segkd.metrics.protocol import PLAIN, fingerprint
+from segkd.report.judging import Exhibit, Judged
+from segkd.report.outputs import write_outputs
 from segkd.report.page import page
 from segkd.types import InputError
 

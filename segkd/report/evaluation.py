@@ -1,0 +1,154 @@
+"""`segkd evaluate`: what is asked, what cannot be asked together, and the judgement of each data set that is named."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jsonargparse import ArgumentParser, Namespace
+
+from segkd.datasets.data import Data
+from segkd.disk import refuse_unwritable
+from segkd.experiment.arguments import data_layer, value_of, values_of, without
+from segkd.experiment.commands import TRUST
+from segkd.experiment.settings import data_parser, instantiate, parse
+from segkd.types import InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from segkd.report.judging import Judged
+
+
+@dataclass
+class Judgement:
+    """What `segkd evaluate` found; `main` is False in all processes but the first."""
+
+    judged: "list[Judged]"
+    out: Path | None
+    console: "Console"
+    main: bool
+    failed: list[str]
+
+    def status(self) -> int:
+        """0, or an error that says how many images have no scores; all that was found is written by then."""
+        if self.failed:
+            raise InputError("\n".join(["not every data set could be scored; the others are.", *self.failed]))
+        faults = [line for one in self.judged for line in one.skipped.values()]
+        scored = sum(len(one.meter.rows) for one in self.judged)
+        if faults:
+            raise InputError(
+                f"{len(faults)} of {len(faults) + scored} images have no scores; the others are scored. The first: "
+                f"{faults[0]}"
+            )
+        return 0
+
+
+def judge(arguments: list[str]) -> Judgement:
+    """Scores what the arguments name, on every data set they name, and prints the tables."""
+    parser = _parser()
+    sets: list[str | None] = [*values_of(arguments, "--data")]
+    judged: list[Judged] = []
+    failed: list[str] = []
+    config = Namespace(out=None)
+    for given in sets or [None]:
+        rest = without(arguments, "--data")
+        config = parse(parser, data_layer(rest, given, value_of(rest, "--run")))
+        _refuse_unclear(config)
+        refuse_unwritable(config.out)  # before the work, not after it
+        for job in _jobs(config, instantiate(parser, config).data, given):
+            try:
+                judged.append(job())
+            except InputError as error:  # one data set never costs another its scores
+                failed.append(str(error))
+    if not judged:
+        raise InputError("\n".join(failed))
+    from segkd.experiment.console import make_console, print_scores
+    from segkd.report.judging import renamed, said_of
+
+    main = os.environ.get("RANK", "0") == "0"
+    console = make_console(main)
+    for one in renamed(judged):
+        print_scores(console, one.title, one.meter.scores(), one.meter.per_class())
+        said_of(one, console)
+    return Judgement(renamed(judged), Path(config.out) if config.out else None, console, main, failed)
+
+
+def _jobs(config: Namespace, data: Data, given: str | None) -> "list[Callable[[], Judged]]":
+    """The judgements that are asked for on one data set: of its network, or of each folder of maps."""
+    if config.predictions is None:
+        from segkd.report.judging import judge_network
+
+        return [partial(judge_network, config, data, _name_of(data, given))]
+    from segkd.report.judging_maps import judge_maps
+
+    return [partial(judge_maps, config, data, number) for number in range(len(config.predictions))]
+
+
+def _parser() -> ArgumentParser:
+    parser = data_parser(
+        "Score predictions at the labels' own size: of a run, of an ONNX file, or maps in a folder. --data may be "
+        "repeated, --predictions and --labels may list several folders.",
+        "segkd evaluate",
+    )
+    add = parser.add_argument
+    add("--split", choices=["train", "val", "test"], default="test", help="which split to score")
+    add("--out", type=str, default=None, metavar="PATH", help="FILE.json for the scores alone, or a folder for all")
+    add("--protocol", type=str, default="plain", help="plain: the prediction as it is; pysod: as PySODMetrics 1.6.2")
+    add("--threshold", type=str, default="0.5", help="foreground is p >= this; 'val': the run's own")
+    add = parser.add_argument_group("a network").add_argument
+    add("--run", type=str, default=None, metavar="RUN", help="the run folder")
+    add("--onnx", type=str, default=None, metavar="FILE", help="a network as an ONNX file")
+    add("--flip", action="store_true", help="look at mirrored images too")
+    add("--scales", type=float, nargs="+", default=[1.0], help="look at the data's size times each of these")
+    add("--slide", action="store_true", help="look at the full image through a window of the data's size")
+    add("--stride", type=float, default=0.5, help="share of the window by which it slides")
+    add("--onnx-output", choices=["auto", "probability", "logits"], default="auto", help="what the ONNX file gives")
+    add("--onnx-output-name", type=str, default=None, metavar="NAME", help="which of the file's outputs is judged")
+    add("--mean", type=float, nargs=3, default=None, help="subtracted from RGB in 0..1, for ONNX (ImageNet's)")
+    add("--std", type=float, nargs=3, default=None, help="divides after the mean, for ONNX (ImageNet's)")
+    add("--device", choices=["auto", "cpu"], default="auto", help="auto takes an accelerator")
+    add("--trust", action="store_true", help=TRUST)
+    add = parser.add_argument_group("maps in folders").add_argument
+    add("--predictions", type=str, nargs="+", default=None, metavar="DIR", help="maps of any model: PNG, TIFF, NPY")
+    add("--labels", type=str, nargs="+", default=None, metavar="DIR", help="masks with the predictions' names")
+    add("--prediction-map", type=dict[int, int] | None, default=None, help="raw value: class, of --predictions")
+    add("--prediction-scale", type=float | None, default=None, metavar="N", help="the raw value that means p = 1")
+    add("--list", type=str, nargs="+", default=None, metavar="FILE", help="only these labels, one name per line")
+    add("--images", type=str, nargs="+", default=None, metavar="DIR", help="images with the same names, for the page")
+    add("--processes", type=int, default=1, help="processes that score maps; a network's: accelerate launch")
+    return parser
+
+
+def _refuse_unclear(config: Namespace) -> None:
+    """Raises InputError unless one thing is to be judged, and nothing is said that would have no effect on it."""
+    what = [name for name in ("run", "onnx", "predictions") if config[name] is not None]
+    if len(what) != 1:
+        raise InputError(
+            f"expected one of --run RUN, --onnx FILE and --predictions DIR, found {', '.join(what) or 'none'}."
+        )
+    if config.processes < 1:
+        raise InputError(f"--processes must be at least 1, found {config.processes}.")
+    for name in ("labels", "list", "images"):
+        if config[name] is not None and len(config[name]) != len(config.predictions or []):
+            raise InputError(f"--{name}: expected one for each of --predictions, found {len(config[name])}.")
+    asked = [name for name in ("onnx_output_name", "mean", "std") if config[name] is not None]
+    asked += ["onnx_output"] if config.onnx_output != "auto" else []
+    if asked and config.onnx is None:
+        raise InputError(f"--{asked[0].replace('_', '-')} says how a file of --onnx is read: leave it out.")
+    if config.predictions is None:
+        if config.prediction_map is not None or config.prediction_scale is not None:
+            raise InputError("--prediction-map and --prediction-scale say how the files of --predictions are read.")
+        return
+    if config.labels is None and (len(config.predictions) > 1 or not config.data.root):
+        raise InputError("--predictions DIR needs --labels DIR, or --data LAYER.yaml with the labels' data set.")
+    if config.flip or config.slide or list(config.scales) != [1.0]:
+        raise InputError("--flip, --scales and --slide are for a network; --predictions are judged as they are.")
+
+
+def _name_of(data: Data, given: str | None) -> str:
+    if data.root is not None:
+        return Path(str(data.root)).name
+    return Path(given).stem if given else "embedded"
