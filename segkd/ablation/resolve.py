@@ -13,6 +13,7 @@ from segkd.ablation.plan import Grid
 from segkd.datasets.sampler import EpochBatches
 from segkd.experiment.folder import resolved_text
 from segkd.experiment.layers import found_layer
+from segkd.experiment.meeting import rehearse
 from segkd.experiment.settings import instantiate, parse, training_parser
 from segkd.types import InputError
 
@@ -75,7 +76,9 @@ def resolve(grid: Grid, place: Place) -> list[Cell]:
                 splits[dataset] = data_digests(instantiate(parser, Namespace(data=config.data)).data)
                 _refuse_missing(grid, splits[dataset])
             if (arm, len(config.data.classes)) not in built:
-                instantiate(parser, config)  # a misfit of teacher and knowledge speaks now, not after a day
+                objects = instantiate(parser, config)  # a misfit of teacher and knowledge speaks now, not after a day
+                if not needed(grid, arm):  # whose runs are still to come
+                    rehearse(objects)
                 built.add((arm, len(config.data.classes)))
         except InputError as error:
             raise InputError(f"arm {arm}, data set {dataset}: {error}") from error

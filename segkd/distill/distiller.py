@@ -44,6 +44,8 @@ class Distiller(nn.Module):
         task_weight: Schedule = 1.0,
     ) -> None:
         super().__init__()
+        for owner, names in (("teachers", teachers), ("terms", terms)):
+            _refuse_names(f"distiller.{owner}", list(names or {}))
         self.task = task or CrossEntropy()
         self.teachers = nn.ModuleDict(teachers or {})
         self.knowledge = nn.ModuleDict({name: term.knowledge for name, term in (terms or {}).items()})
@@ -88,7 +90,10 @@ class Distiller(nn.Module):
             for name, compare in self._knowledge.items():
                 self._refuse_missing(name, compare, scene.seen)
                 teacher_name = self.teacher_of[name]
-                compare.meet(scene.seen, lessons[teacher_name].target if teacher_name else scene.seen)
+                target = lessons[teacher_name].target if teacher_name else scene.seen
+                if teacher_name:
+                    self._refuse_silent(name, compare, teacher_name, target)
+                compare.meet(scene.seen, target)
                 compare.eval()
         self.to(batch.image.device).train()
 
@@ -192,10 +197,11 @@ class Distiller(nn.Module):
         return names[0] if names else None
 
     def _refuse_misfits(self) -> None:
-        wrong = [name for name in self.knowledge if name in RESERVED or "." in name]
+        wrong = [name for name in self.knowledge if name in RESERVED]
         if wrong:
             raise InputError(
-                f"distiller.terms may not be named {', '.join(wrong)}: the loss has such a term of its own."
+                f"distiller.terms may not be named {', '.join(wrong)}: the loss has such a term of its own. Choose "
+                "another name."
             )
         for name in self.teachers:
             if name not in self.teacher_of.values():
@@ -233,3 +239,25 @@ class Distiller(nn.Module):
                     else "Name layers of the network: distiller.features: [path.of.a.layer, ...]."
                 )
                 raise InputError(f"distiller.terms.{name} ({named(compare)}) reads {field}, but there are none. {cure}")
+
+    def _refuse_silent(self, name: str, compare: Knowledge, teacher: str, target: Prediction) -> None:
+        """What a teacher could give, but does not of this network."""
+        silent = [field for field in sorted(compare.needs) if not len(getattr(target, field))]
+        if silent:
+            raise InputError(
+                f"distiller.terms.{name} ({named(compare)}) compares {silent[0]}, and distiller.teachers.{teacher} "
+                f"({named(self.teachers[teacher])}) gives none here: its network has none. "
+                "Name layers where it has a setting for them (Frozen: features), or write a knowledge about logits, "
+                "such as Response."
+            )
+
+
+def _refuse_names(owner: str, names: list[str]) -> None:
+    """Names become parts of names of tensors, and of keys on the command line."""
+    taken = dir(nn.ModuleDict)
+    wrong = [name for name in names if not name.replace("-", "_").isidentifier() or name in taken]
+    if wrong:
+        raise InputError(
+            f"{owner}: expected names of letters, digits and _ that Python's dictionaries and torch's modules do not "
+            f"use themselves, found {wrong[0]!r}. Choose another name."
+        )

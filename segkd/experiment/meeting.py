@@ -1,13 +1,55 @@
 """Teachers meet the student: before the optimiser is made and a checkpoint is read."""
 
+import copy
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from jsonargparse import Namespace
 
 from segkd.datasets.loader import SegmentationDataset, collate
 from segkd.distill.base import Scene
+from segkd.experiment.readiness import refuse_unready
 from segkd.models.network import Network
+from segkd.types import Batch
+
+
+def rehearse(objects: Namespace) -> str:
+    """The meeting and the first batch on made images, with copies of everybody: what does not fit speaks before any
+    file is read. Leaves no trace in weights, statistics or draws.
+
+    Args:
+        objects: the instantiated configuration.
+
+    Returns:
+        What looks wrong in the network's output, a sentence, or "".
+
+    Raises:
+        InputError: network, disturbance, draw, teachers or knowledge do not fit each other or the data settings.
+    """
+    data = objects.data
+    doubt = refuse_unready(objects.model, data)
+    if objects.draw is not None:
+        objects.draw.epoch(2 * data.batch_size, (1, 1, data.batch_size), np.random.default_rng(0))
+    batch = _made_batch(min(data.batch_size, 2), len(data.classes), data.shape)  # what holds of two holds of more
+    with torch.no_grad(), torch.random.fork_rng():
+        if objects.disturbance is not None:
+            copy.deepcopy(objects.disturbance)(batch)
+        if objects.distiller.meets:
+            student = copy.deepcopy(objects.model)
+            seen = student.eval()(batch.clean)
+            student.train()
+            scene = Scene(student, batch, seen, 1, lambda: copy.deepcopy(student), data.classes)
+            copy.deepcopy(objects.distiller).meet(scene)
+    return doubt
+
+
+def _made_batch(b: int, classes: int, shape: tuple[int, int]) -> Batch:
+    """Grey images, the classes side by side."""
+    label = torch.arange(shape[1]).mul(classes).div(shape[1], rounding_mode="floor").expand(b, *shape).contiguous()
+    soft = torch.nn.functional.one_hot(label, classes).permute(0, 3, 1, 2).float()
+    image, warp = torch.full((b, 3, *shape), 0.5), torch.eye(2, 3).repeat(b, 1, 1)
+    return Batch(image, image, label, soft, tuple(f"made{i}" for i in range(b)), warp=warp)
 
 
 def introduce(

@@ -7,12 +7,13 @@ import torch
 
 from segkd.datasets.data import Data
 from segkd.engine.memory import out_of_memory
-from segkd.engine.step import Engine
+from segkd.models.network import Network
+from segkd.models.taps import evaluating
 from segkd.types import InputError, Prediction
 
 
-def refuse_unready(engine: Engine, data: Data) -> str:
-    """Asks the network for a prediction before training begins; leaves no trace in weights, statistics or draws.
+def refuse_unready(network: Network, data: Data) -> str:
+    """Asks the network for a prediction before any file is read; leaves no trace in weights, statistics or draws.
 
     Returns:
         What looks wrong in it, a sentence, or "".
@@ -20,18 +21,17 @@ def refuse_unready(engine: Engine, data: Data) -> str:
     Raises:
         InputError: its output is of another shape, or it cannot train on a batch of one at this size.
     """
-    doubt = _refuse_wrong_output(engine, data)
+    doubt = _refuse_wrong_output(network, data)
     if data.batch_size == 1:  # two images have two values per channel at any size
-        _refuse_lone_values(engine, data)
+        _refuse_lone_values(network, data)
     return doubt
 
 
 @torch.no_grad()
-def _refuse_wrong_output(engine: Engine, data: Data) -> str:
-    network, shape = engine.bare.student, (1, len(data.classes), *data.shape)
-    network.eval()
-    out = network(torch.zeros(1, 3, *data.shape, device=engine.accelerator.device))
-    engine.bare.train()
+def _refuse_wrong_output(network: Network, data: Data) -> str:
+    shape = (1, len(data.classes), *data.shape)
+    with evaluating(network):
+        out = network(torch.zeros(1, 3, *data.shape))
     found = tuple(out.logits.shape) if isinstance(out, Prediction) else type(out).__name__
     if found != shape:
         raise InputError(
@@ -47,14 +47,13 @@ def _refuse_wrong_output(engine: Engine, data: Data) -> str:
 
 
 @torch.no_grad()
-def _refuse_lone_values(engine: Engine, data: Data) -> None:
+def _refuse_lone_values(network: Network, data: Data) -> None:
     """Batch normalisation refuses to train on one value per channel, and says so in the first step alone."""
-    network, height, width = engine.bare.student, *data.shape
-    engine.bare.train()
+    height, width = data.shape
     before = {name: buffer.clone() for name, buffer in network.named_buffers()}
     try:
         with torch.random.fork_rng():
-            network(torch.zeros(1, 3, height, width, device=engine.accelerator.device))
+            network(torch.zeros(1, 3, height, width))
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise

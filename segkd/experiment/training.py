@@ -33,9 +33,9 @@ from segkd.experiment.folder import (
     save_environment,
 )
 from segkd.experiment.lock import holding
-from segkd.experiment.meeting import introduce
+from segkd.experiment.meeting import introduce, rehearse
 from segkd.experiment.processes import make_accelerator
-from segkd.experiment.readiness import in_words, refuse_unready
+from segkd.experiment.readiness import in_words
 from segkd.experiment.same_data import digests_of, keep_digests, refuse_changes
 from segkd.experiment.settings import EngineSettings, instantiate
 from segkd.experiment.validation import Validation, lost_student
@@ -81,6 +81,9 @@ def run_training(
     torch.manual_seed(config.seed)
     objects = instantiate(parser, config)
     select = _select(objects)
+    with in_words(objects.data):
+        if doubt := rehearse(objects):
+            warn(console, doubt)
     if main and not resume:
         refuse_used(folder)  # before anything of ours lies there
     with holding(folder, "--resume" if resume else "--out") if main else nullcontext("") as said:
@@ -130,8 +133,6 @@ def _train(session: _Session, objects: Namespace, overfit: bool, select: str) ->
     _introduce(session, objects, dataset, batches.per_epoch // objects.engine.accumulate)
     engine = _engine(accelerator, objects, objects.engine.epochs * batches.per_epoch, seed)
     progress = _resumed(engine, session, objects.engine.epochs * batches.per_epoch)
-    if doubt := refuse_unready(engine, objects.data):
-        warn(session.console, doubt)
     _same_data(session, digests, progress)
     _describe(engine, objects.data, findings.about, session)
 

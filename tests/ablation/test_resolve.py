@@ -5,6 +5,7 @@ import yaml
 
 from segkd.ablation.identity import differences
 from segkd.types import InputError
+from tests.ablation.conftest import SMALL
 
 
 def config(cell):
@@ -149,3 +150,9 @@ def test_runs_that_cannot_be_had_are_refused(resolved, arms, said):
 def test_a_tuned_arm_has_no_one_run(resolved):
     with pytest.raises(InputError, match="Leave out tune"):
         resolved(arms={"pupil": SELF, "plain": {}}, tune=[{}, {"optim.lr": 0.001}])
+
+
+def test_a_recipe_that_does_not_fit_its_batch_speaks_when_the_grid_is_resolved(resolved):
+    arms = {"plain": {}, "mixed": {"layers": ["methods/cutmix.yaml"]}}
+    with pytest.raises(InputError, match=r"arm mixed, .*data\.batch_size must be at least 2"):
+        resolved(arms=arms, base={"set": SMALL | {"data.batch_size": 1, "data.size": 64, "data.embedded.side": 64}})

@@ -8,7 +8,6 @@ from segkd.datasets.data import Data
 from segkd.experiment.readiness import in_words, refuse_unready
 from segkd.models.network import Network
 from segkd.types import InputError, Prediction
-from tests.engine.test_step import make_engine
 
 
 class Shrinking(Network):
@@ -23,17 +22,10 @@ class Shrinking(Network):
         return Prediction(nn.functional.interpolate(self.head(small), size=image.shape[2:]))
 
 
-def engine_of(network):
-    engine = make_engine()
-    engine.bare.student = network
-    engine.bare.train()
-    return engine
-
-
 def test_a_batch_of_one_that_has_no_variance_is_refused_before_the_first_step():
     with pytest.raises(InputError, match=r"data\.batch_size 1 and data\.size \[32, 32\].*Raise"):
-        refuse_unready(engine_of(Shrinking()), Data(root="d", size=32, batch_size=1))
-    refuse_unready(engine_of(Shrinking()), Data(root="d", size=32, batch_size=2))
+        refuse_unready(Shrinking(), Data(root="d", size=32, batch_size=1))
+    refuse_unready(Shrinking(), Data(root="d", size=32, batch_size=2))
 
 
 class Softmax(Shrinking):
@@ -45,17 +37,17 @@ class Softmax(Shrinking):
 
 def test_a_softmax_at_the_end_of_a_network_is_told():
     data = Data(root="d", size=32, batch_size=2)
-    assert "leave out the softmax" in refuse_unready(engine_of(Softmax()), data)
-    assert refuse_unready(engine_of(Shrinking()), data) == ""
+    assert "leave out the softmax" in refuse_unready(Softmax(), data)
+    assert refuse_unready(Shrinking(), data) == ""
 
 
 def test_asking_leaves_no_trace():
-    engine = engine_of(Shrinking())
-    state = {name: value.clone() for name, value in engine.bare.student.state_dict().items()}
+    network = Shrinking()
+    state = {name: value.clone() for name, value in network.state_dict().items()}
     draws = torch.get_rng_state()
-    refuse_unready(engine, Data(root="d", size=64, batch_size=1))
-    assert torch.equal(torch.get_rng_state(), draws) and engine.bare.student.training
-    for name, value in engine.bare.student.state_dict().items():
+    refuse_unready(network, Data(root="d", size=64, batch_size=1))
+    assert torch.equal(torch.get_rng_state(), draws) and network.training
+    for name, value in network.state_dict().items():
         assert torch.equal(value, state[name]), name
 
 

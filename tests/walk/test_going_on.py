@@ -103,8 +103,8 @@ def test_data_that_changed_may_be_agreed_to_once(run, data, run_cli):
 def test_files_that_change_while_they_are_read_again_and_again(run, data, original, run_cli, monkeypatch, tmp_path):
     from segkd.experiment import training
 
-    plain = training.refuse_unready
-    monkeypatch.setattr(training, "refuse_unready", lambda *some: invert(data) and plain(*some))
+    plain = training.introduce
+    monkeypatch.setattr(training, "introduce", lambda *some: invert(data) and plain(*some))
     some = ["--data.root", data, *SETTINGS, "--data.cache_gb", "0", "--out", tmp_path / "new"]
     assert "the data changed" in refused(run_cli, "train", *some)
 

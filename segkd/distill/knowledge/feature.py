@@ -170,6 +170,16 @@ class MeanFeatures(LevelByLevel):
     """The mean feature of each image: ||mean_V F - mean_V T||^2 (DDGSD, Xu and Liu, AAAI 2019: a linear-kernel
     MMD that keeps the channels), mean over the images."""
 
+    def meet(self, student: Prediction, target: Prediction) -> None:
+        """Raises InputError unless both have the same levels and channels."""
+        super().meet(student, target)
+        ours, theirs = ([level.shape[1] for level in one.features] for one in (student, target))
+        if ours != theirs:
+            raise InputError(
+                f"MeanFeatures: the student's levels have {ours} channels, the teacher's {theirs}. Choose a teacher of "
+                "the student's kind, or another knowledge, such as Affinity or Hint."
+            )
+
     def at_level(self, student: Tensor, target: Tensor, label: Tensor, classes: int) -> Float[Tensor, ""]:
         """Mean over the images of all processes."""
         inside = (label != IGNORE).unsqueeze(1)

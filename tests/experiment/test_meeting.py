@@ -1,0 +1,109 @@
+import json
+import re
+
+import pytest
+import torch
+from torch import nn
+
+from segkd.experiment.meeting import rehearse
+from segkd.experiment.settings import instantiate, parse, training_parser
+from segkd.models.network import Network
+from segkd.types import InputError, Prediction
+from tests.conftest import REPOSITORY, TINY
+
+METHODS = REPOSITORY / "configs" / "methods"
+TAUGHT = sorted(path.stem for path in METHODS.glob("*.yaml") if re.search("teachers:|terms:|exits:", path.read_text()))
+THREE = ["--data.classes", json.dumps(["a", "b", "c"])]
+NO_PYRAMID = ["--model", "tests.experiment.test_meeting.Flat"]
+SMALL = ["--model", "FusionNet", "--model.encoder", TINY, "--model.weights", "null", "--model.width", "8"]
+
+
+class Flat(Network):
+    """Logits and no features."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.mix = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Conv2d(4, classes, 1))
+
+    def forward(self, image: torch.Tensor) -> Prediction:
+        return Prediction(self.mix(image))
+
+
+def rehearsed(recipe: str, *said: str, network: list[str] = SMALL) -> None:
+    """The rehearsal of a recipe with no data at all: nothing of what it says has read a file."""
+    given = ["--config", str(METHODS / f"{recipe}.yaml")] if recipe else []
+    parser = training_parser()
+    config = parse(parser, [*given, "--data.root", "nowhere", "--data.size", "64", *network, *said])
+    rehearse(instantiate(parser, config))
+
+
+@pytest.mark.parametrize("recipe", TAUGHT)
+def test_every_recipe_fits_a_network_without_features_or_says_what_to_write(recipe):
+    more = THREE if recipe == "uskd" else []
+    try:
+        rehearsed(recipe, *more, network=NO_PYRAMID)
+    except InputError as error:
+        sentence = str(error)
+        if recipe == "tf_kd_self":
+            assert "sources: [runs/teacher]" in sentence
+        elif recipe == "rocket":  # whose features are a layer's
+            assert "no layer 'encoder'" in sentence and "mix" in sentence
+        else:
+            assert "distiller.features: [" in sentence and "\n" not in sentence
+
+
+TERM = "--distiller.terms"
+MISFITS = [
+    ("dlb", ["--data.batch_size", "5"], "data.batch_size must be even, found 5. Write"),
+    *(
+        (recipe, ["--data.batch_size", "1"], "data.batch_size must be at least 2, found 1")
+        for recipe in ("cutmix", "swap_patches", "patch_swap", "mean_teacher", "ampmix", "apr_p", "fda")
+    ),
+    ("cs_kd", ["--data.batch_size", "1"], "set data.batch_size to 2 or more"),
+    ("uskd", [], "three classes or more"),
+    ("label_smoothing", ["--distiller.teachers.label.confidence", "0.5"], "above 1 / 2"),
+    ("virtual_teacher", [*THREE, "--distiller.teachers.label.confidence", "0.3"], "above 1 / 3"),
+    ("virtual_teacher", [f"{TERM}.response.knowledge", "Decoupled"], "Write Response instead"),
+    ("virtual_teacher", [f"{TERM}.response.knowledge", "Correlation"], "Write between: 0"),
+    ("virtual_teacher", [f"{TERM}.response.knowledge", "Hint"], "gives only ['logits']. Choose a teacher that gives"),
+    ("virtual_teacher", [f"{TERM}.response.teacher", "slow"], "expected one of distiller.teachers (label), found"),
+    ("byot", ["--distiller.exits", "null"], "distiller.exits: {}"),
+    ("byot", ["--distiller.features", "[encoder.nothing]"], "no layer 'encoder.nothing'"),
+    ("frskd", ["--distiller.features", "[decoder.up.0]"], "Name two or more"),
+    ("tf_kd_self", [], "sources: [runs/teacher]"),
+    ("tf_kd_self", ["--distiller.teachers.before.sources", "[nowhere]"], "expected a run folder"),
+    ("deep_mutual_learning", ["--distiller.teachers.peer.network", "tests.experiment.test_meeting.Flat",
+                              f"{TERM}.response.knowledge", "Attention"], "Frozen: features"),
+    ("deep_mutual_learning", ["--distiller.teachers.peer.network", "FusionNet",
+                              "--distiller.teachers.peer.network.encoder", TINY,
+                              "--distiller.teachers.peer.network.weights", "null",
+                              "--distiller.teachers.peer.network.width", "16",
+                              f"{TERM}.response.knowledge", "MeanFeatures"], "MeanFeatures: the student's levels have"),
+    *(
+        ("", ["--distiller", json.dumps({
+            "teachers": {teacher: {"class_path": "LabelTeacher"}},
+            "terms": {term: {"knowledge": {"class_path": "Response"}}}})], said)
+        for teacher, term, said in (("label", "task", "may not be named task"), ("label", "exits", "Choose another"),
+                                    ("label", "keys", "found 'keys'. Choose"), ("forward", "kl", "found 'forward'"),
+                                    ("", "kl", "distiller.teachers: expected names of letters"))
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("recipe", "said", "sentence"), MISFITS, ids=lambda part: str(part)[:40])
+def test_what_does_not_fit_is_refused_before_any_file_is_read(recipe, said, sentence):
+    with pytest.raises(InputError) as found:
+        rehearsed(recipe, *said)
+    assert sentence in str(found.value) and "\n" not in str(found.value)
+
+
+def test_a_rehearsal_leaves_no_trace():
+    parser = training_parser()
+    said = ["--config", str(METHODS / "mean_teacher.yaml"), "--data.root", "nowhere", "--data.size", "32", *SMALL]
+    objects = instantiate(parser, parse(parser, said))
+    before = {name: value.clone() for name, value in objects.model.state_dict().items()}
+    draws = torch.get_rng_state()
+    rehearse(objects)
+    assert torch.equal(torch.get_rng_state(), draws)
+    assert all(torch.equal(before[name], value) for name, value in objects.model.state_dict().items())
+    assert objects.model.training and not list(objects.distiller.parameters())  # nobody has met anybody
