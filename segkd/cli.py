@@ -13,6 +13,7 @@ from importlib import import_module
 from io import TextIOWrapper
 
 COMMANDS = {
+    "prepare": ("segkd.experiment.preparing:prepare", "write the data layer of a folder as it was downloaded"),
     "train": ("segkd.experiment.commands:train", "train a network on a folder of images and masks"),
     "evaluate": ("segkd.report.commands:evaluate", "score any network or its predictions on data sets"),
     "predict": ("segkd.experiment.commands:predict", "write masks or probability maps for a folder of images"),

@@ -1,0 +1,243 @@
+"""Which patterns bring the images and the masks of a folder together: candidates from the names, tried on all files."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import combinations, permutations, takewhile
+from pathlib import Path, PurePosixPath
+
+from segkd.datasets.naming import find_rule_within, find_rules, same_names
+from segkd.datasets.pairing import Paired
+from segkd.datasets.prepare.looks import CLEAR, FLAT, mask_words, mean_flatness
+from segkd.datasets.split_folders import Where, pair_all, split_of
+from segkd.datasets.walk import pictures, walk
+from segkd.types import InputError
+
+FOLDERS = 24
+"""Folders, those with the most pictures, that are compared with each other."""
+
+TRIED = 12
+"""Candidates that are tried on all files."""
+
+MOST_PICTURES = 200_000
+"""Files and folders that are looked at."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How images and masks lie below `root`: `data.images`, `data.masks` and what pairs they give.
+
+    `said` is the sentence on how it was found; `rivals` fit as well.
+    """
+
+    root: Path
+    images: str
+    masks: str
+    paired: Paired
+    said: str = ""
+    rivals: tuple[str, ...] = ()
+
+
+def find_layout(root: Path, images: str | None = None, masks: str | None = None) -> Layout | None:
+    """The layout of a folder as it was downloaded; None where no two pictures belong together by their names.
+
+    Args:
+        root: the folder.
+        images: where the images are, when the user says it; `masks` likewise.
+
+    Raises:
+        InputError: both are said, and nothing is paired.
+    """
+    if images is not None and masks is not None:
+        return Layout(root, images, masks, pair_all(Where(root, images, masks)), "as told")
+    stems = _Stems.of(root)
+    told = [pair for pair in _candidates(stems) if images in (None, pair[0]) and masks in (None, pair[1])]
+    found = [layout for pair in list(dict.fromkeys(told))[:TRIED] if (layout := _tried(root, *pair)) is not None]
+    if not found:
+        return None
+    found.sort(key=_rank)
+    best = found[0]
+    taken = {(pair.image, pair.mask) for pair in best.paired.pairs}
+    others = [
+        other
+        for other in found[1:]
+        if len(other.paired.pairs) >= 0.9 * len(taken)
+        and not {(pair.image, pair.mask) for pair in other.paired.pairs} & taken
+    ]
+    return replace(best, said=_said(best), rivals=tuple(f"{one.images} with {one.masks}" for one in others))
+
+
+@dataclass(frozen=True)
+class _Stems:
+    """The pictures below a root, as paths relative to it."""
+
+    root: Path
+    files: tuple[PurePosixPath, ...]
+
+    @classmethod
+    def of(cls, root: Path) -> "_Stems":
+        found = walk(root, pictures(), MOST_PICTURES).files
+        return cls(root, tuple(PurePosixPath(path.relative_to(root).as_posix()) for path in found))
+
+    def below(self, folder: str) -> set[str]:
+        """The stems of what lies in a folder, relative to it."""
+        return {
+            path.relative_to(folder).with_suffix("").as_posix() for path in self.files if path.is_relative_to(folder)
+        }
+
+    def folders(self) -> list[str]:
+        """The folders with the most pictures in or below them, the root left out."""
+        number: Counter[str] = Counter()
+        for path in self.files:
+            number.update(str(parent) for parent in path.parents if str(parent) != ".")
+        return [name for name, _ in number.most_common(FOLDERS)]
+
+
+def _candidates(stems: _Stems) -> Iterator[tuple[str, str]]:
+    """(images, masks), the likeliest first; which of both are the masks is found out later."""
+    yield "images", "masks"
+    yield from _by_ending(stems)
+    yield from _by_folders(stems)
+    yield from _within(stems)
+    yield from _by_file(stems)
+
+
+def _by_ending(stems: _Stems) -> Iterator[tuple[str, str]]:
+    """001.bmp and 001.png in one folder, or in each of several."""
+    by: dict[str, set[str]] = {}
+    for path in stems.files:
+        by.setdefault(path.suffix, set()).add(path.with_suffix("").as_posix())
+    for one, other in combinations(by, 2):
+        shared = by[one] & by[other]
+        if len(shared) >= 0.5 * min(len(by[one]), len(by[other])):
+            base = _common({name.rpartition("/")[0] for name in shared})
+            yield f"{base}{{}}{one}", f"{base}{{}}{other}"
+
+
+def _common(folders: Iterable[str]) -> str:
+    """The folder, "" or with a slash at its end, that all `folders` lie in."""
+    parts = [PurePosixPath(folder).parts for folder in folders]
+    same = takewhile(lambda level: len(set(level)) == 1, zip(*parts))
+    return "".join(f"{level[0]}/" for level in same)
+
+
+def _by_folders(stems: _Stems) -> Iterator[tuple[str, str]]:
+    """Two folders: with the same names, or with names that a rule brings together; and their like in each split."""
+    names = {folder: stems.below(folder) for folder in stems.folders()}
+    apart = [(a, b) for a, b in combinations(names, 2) if not (_inside(a, b) or _inside(b, a))]
+    found: dict[tuple[str, str], tuple[str, str]] = {}
+    for a, b in apart:
+        if 2 * len(same_names(names[a], names[b])[0]) >= min(len(names[a]), len(names[b])):
+            found[a, b] = a, b
+    for a, b in apart if not found else []:
+        rules = find_rules(names[a], names[b]) if min(len(names[a]), len(names[b])) > 1 else []
+        if rules and rules[0].matched >= 0.5 * max(len(names[a]), len(names[b])):
+            rule = rules[0]
+            plain = rule.left == ("", "") and rule.folders
+            found[a, b] = a if plain else rule.pattern(a, rule.left, ""), rule.pattern(b, rule.right, "")
+    yield from _over_splits(found)
+    yield from sorted(found.values(), key=lambda pair: len(pair[0]) + len(pair[1]))
+
+
+def _over_splits(found: dict[tuple[str, str], tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """train_img with train_lab and test_img with test_lab: *_img/{} with *_lab/{}; train/img, train/lab: img, lab."""
+    for (first, second), (one, other) in zip(permutations(found, 2), permutations(found.values(), 2)):
+        if set(first) & set(second):
+            continue
+        images, masks = _joined(one[0], other[0]), _joined(one[1], other[1])
+        if images and masks and images != masks:
+            yield images, masks
+
+
+def _joined(a: str, b: str) -> str:
+    """What two folders or patterns have in common but for the name of a split in one part: "*_img/{}"; or ""."""
+    one, two = PurePosixPath(a).parts, PurePosixPath(b).parts
+    differ = [at for at, (x, y) in enumerate(zip(one, two)) if x != y]
+    if len(one) != len(two) or len(differ) != 1:
+        return ""
+    x, y = one[differ[0]], two[differ[0]]
+    if split_of(x) and split_of(y):
+        return "/".join([*one[: differ[0]], *one[differ[0] + 1 :]]) if differ[0] == 0 else ""
+    star = _star(x)
+    if star != _star(y) or star == x:
+        return ""
+    text = "/".join([*one[: differ[0]], star, *one[differ[0] + 1 :]])
+    return text if "{}" in text else f"{text}/{{}}"
+
+
+def _inside(a: str, b: str) -> bool:
+    return PurePosixPath(a).is_relative_to(b)
+
+
+def _star(name: str) -> str:
+    """A folder's name with a star where it names a split: "*_img" for train_img."""
+    return "".join("*" if split_of(word) else word for word in re.split("([-_. ])", name))
+
+
+def _within(stems: _Stems) -> Iterator[tuple[str, str]]:
+    """a.jpg and a_mask.png in one folder."""
+    names = {path.with_suffix("").as_posix() for path in stems.files}
+    rule = find_rule_within(names)
+    if rule is None:
+        return
+    masks = [path for path in stems.files if path.stem.startswith(rule.right[0]) and path.stem.endswith(rule.right[1])]
+    images = [path for path in stems.files if path not in set(masks)]
+    endings = [{path.suffix for path in side} for side in (images, masks)]
+    writes = [
+        rule.pattern("", affix, next(iter(ending)) if len(ending) == 1 else "")
+        for affix, ending in zip((rule.left, rule.right), endings)
+    ]
+    yield writes[0], writes[1]
+
+
+def _by_file(stems: _Stems) -> Iterator[tuple[str, str]]:
+    """a/image.png and a/mask.png: a folder per image."""
+    homes: dict[str, set[str]] = {}
+    for path in stems.files:
+        homes.setdefault(path.name, set()).add(str(path.parent))
+    often = [name for name, folders in homes.items() if len(folders) > 1][:6]
+    for one, other in combinations(often, 2):
+        if len(homes[one] & homes[other]) >= 0.5 * max(len(homes[one]), len(homes[other])):
+            yield f"{{}}/{one}", f"{{}}/{other}"
+
+
+def _tried(root: Path, images: str, masks: str) -> Layout | None:
+    """The layout of two patterns, the masks on the side that looks like masks; None where they pair nothing."""
+    try:
+        paired = pair_all(Where(root, images, masks))
+    except InputError:
+        return None
+    if not paired.pairs:
+        return None
+    left, right = (mean_flatness([getattr(pair, side) for pair in paired.pairs]) for side in ("image", "mask"))
+    clear = abs(left - right) > CLEAR
+    turned = left > right if clear else mask_words(images) > mask_words(masks)
+    if max(left, right) < FLAT:
+        return None
+    if not turned:
+        return Layout(root, images, masks, paired)
+    try:
+        return Layout(root, masks, images, pair_all(Where(root, masks, images)))
+    except InputError:
+        return None
+
+
+def _rank(layout: Layout) -> tuple[int, int, int, int]:
+    paired = layout.paired
+    lone = len(paired.lone_images) + len(paired.lone_masks)
+    return (
+        -len(paired.pairs),
+        -mask_words(layout.masks) + mask_words(layout.images),
+        lone,
+        len(layout.images) + len(layout.masks),
+    )
+
+
+def _said(layout: Layout) -> str:
+    pairs = layout.paired.pairs
+    first = pairs[0]
+    return (
+        f"{len(pairs)} images with masks, such as {first.image.relative_to(layout.root).as_posix()} with "
+        f"{first.mask.relative_to(layout.root).as_posix()}"
+    )

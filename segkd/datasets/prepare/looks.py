@@ -1,0 +1,52 @@
+"""Which of two pictures is the mask: the one with fewer colours."""
+
+from pathlib import Path
+
+import numpy as np
+
+from segkd.datasets.pictures import open_picture
+from segkd.datasets.walk import ARRAYS
+from segkd.types import InputError
+
+SAMPLE = 256
+"""Pixels a side that are looked at."""
+
+FLAT = 0.8
+"""Share of its pixels that a mask's three most frequent colours have at least."""
+
+CLEAR = 0.02
+"""How much flatter one side must be for its looks to decide."""
+
+WORDS = ("mask", "label", "seg", "annot", "manual", "truth", "gt", "_lab", "matte", "target")
+"""What the names of folders and files that hold masks contain, in small letters."""
+
+
+def flatness(path: Path) -> float:
+    """Share of the pixels that have one of the three most frequent colours, 0..1; 0 for a file that is no picture.
+
+    Levels are counted in steps of 16, so that JPEG and smooth edges do not make a mask look like a photo.
+    """
+    if path.suffix.lower() in ARRAYS:
+        return 1.0
+    try:
+        picture = open_picture(path)
+        raw = np.asarray(picture if picture.mode in ("P", "1", "L", "I", "I;16", "F") else picture.convert("RGB"))
+    except InputError:
+        return 0.0
+    few = raw[:: max(1, raw.shape[0] // SAMPLE), :: max(1, raw.shape[1] // SAMPLE)].astype(np.int64)
+    if picture.mode in ("L", "RGB", "RGBA", "CMYK", "YCbCr", "LA"):
+        few = few // 16
+    codes = few if few.ndim == 2 else (few[..., 0] << 16) + (few[..., 1] << 8) + few[..., 2]
+    numbers = np.sort(np.unique(codes, return_counts=True)[1])
+    return float(numbers[-3:].sum() / numbers.sum())
+
+
+def mean_flatness(paths: list[Path]) -> float:
+    """The mean `flatness` of a few files, spread over all."""
+    chosen = paths[:: max(1, len(paths) // 8)][:8]
+    return float(np.mean([flatness(path) for path in chosen]))
+
+
+def mask_words(text: str) -> int:
+    """How many of `WORDS` a pattern holds."""
+    return sum(word in text.lower() for word in WORDS)

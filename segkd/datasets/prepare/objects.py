@@ -1,0 +1,113 @@
+"""Data sets with a mask per object: which masks belong to which image, and one mask made of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from segkd.datasets.patterns import find_named
+from segkd.datasets.pictures import read_mask
+from segkd.datasets.prepare.looks import mask_words
+from segkd.datasets.walk import pictures, walk
+from segkd.types import InputError
+
+
+@dataclass(frozen=True)
+class Objects:
+    """Images by name, `images`, the pattern that finds them below the root, and the masks of each one's objects."""
+
+    images: str
+    files: dict[str, Path]
+    masks: dict[str, list[Path]]
+
+    @property
+    def said(self) -> str:
+        """The sentence on what was found."""
+        number = sum(map(len, self.masks.values()))
+        name, some = next((name, some) for name, some in self.masks.items() if len(some) > 1)
+        return f"{number} masks of objects for {len(self.files)} images, such as {len(some)} for {name}"
+
+
+def find_objects(root: Path) -> Objects | None:
+    """The objects of a folder: ID/images/ID.png with ID/masks/*.png, or images/ID.jpg with masks/ID/*.png.
+
+    None unless some image has several masks, and nearly all have one.
+    """
+    homes: dict[Path, list[Path]] = {}
+    for path in walk(root, pictures()).files:
+        homes.setdefault(path.parent, []).append(path)
+    return _beside(root, homes) or _named_like(root, homes)
+
+
+def joined(masks: Sequence[Path]) -> np.ndarray:
+    """One mask, uint8 [h w], 1 where any of the objects is: above half of its own largest value.
+
+    Raises:
+        InputError: names the mask that cannot be read or has another size than the first.
+    """
+    whole: np.ndarray | None = None
+    for path in masks:
+        raw = read_mask(path)
+        inside = raw > raw.max() // 2
+        if whole is not None and whole.shape != inside.shape:
+            raise InputError(f"{path}: expected {whole.shape[1]}x{whole.shape[0]} pixels like the other objects' masks "
+                             f"of this image, found {raw.shape[1]}x{raw.shape[0]}.")  # fmt: skip
+        whole = inside if whole is None else whole | inside
+    assert whole is not None
+    return whole.astype(np.uint8)
+
+
+def _beside(root: Path, homes: dict[Path, list[Path]]) -> Objects | None:
+    masks = {folder: files for folder, files in homes.items() if mask_words(folder.name)}
+    found: dict[Path, list[Path]] = {}
+    for folder, files in masks.items():
+        images = [
+            some[0] for home, some in homes.items() if home.parent == folder.parent != root and home != folder
+            and len(some) == 1 and not mask_words(home.name)
+        ]  # fmt: skip
+        if len(images) == 1:
+            found[images[0]] = files
+    if not _enough(found, len(masks)):
+        return None
+    kinds = {image.parent.name for image in found}
+    base = _shared(root, [image.parent.parent for image in found])
+    pattern = f"{base}**/{next(iter(kinds))}/{{}}" if len(kinds) == 1 else f"{base}**/{{}}"
+    return _of(root, pattern, found) or _of(root, f"{base}{{}}/{next(iter(kinds))}/*{next(iter(found)).suffix}", found)
+
+
+def _named_like(root: Path, homes: dict[Path, list[Path]]) -> Objects | None:
+    folders = {folder.name: files for folder, files in homes.items() if folder != root}
+    stems = {path.stem for files in homes.values() for path in files}
+    found = {
+        image: folders[image.stem]
+        for folder, files in homes.items()
+        if folder.name not in stems and not mask_words(folder.name)
+        for image in files
+        if image.stem in folders
+    }
+    if not _enough(found, len(found)) or len({image.parent for image in found}) > 1:
+        return None
+    return _of(root, next(iter(found)).parent.relative_to(root).as_posix(), found)
+
+
+def _enough(found: dict[Path, list[Path]], homes: int) -> bool:
+    return len(found) > 1 and len(found) >= 0.9 * homes and any(len(files) > 1 for files in found.values())
+
+
+def _of(root: Path, pattern: str, found: dict[Path, list[Path]]) -> Objects | None:
+    """The objects by the names that a pattern gives to the images; None where two images share one."""
+    named = find_named(root, pattern, "images")
+    files = {name: path for name, path in named.files.items() if path in found}
+    if len(files) < len(found):
+        return None
+    return Objects(pattern, files, {name: found[path] for name, path in files.items()})
+
+
+def _shared(root: Path, folders: Sequence[Path]) -> str:
+    """The folder below the root, "" or with a slash at its end, that all `folders` lie in."""
+    base = folders[0].parent
+    while not all(folder.is_relative_to(base) for folder in folders):
+        base = base.parent
+    text = base.relative_to(root).as_posix()
+    return "" if text == "." else f"{text}/"

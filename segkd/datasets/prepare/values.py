@@ -1,0 +1,162 @@
+"""What the values of masks mean, guessed from all of them: classes, objects, grey levels, colours."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from segkd.datasets.audit import Audit
+from segkd.datasets.colours import hexed, listed_colours
+from segkd.datasets.masks import IN_COLOURS, MOST_COLOURS
+from segkd.datasets.unfit import Unfit
+from segkd.types import InputError
+
+As = Literal["auto", "classes", "objects", "grey"]
+"""What a user says that the values are: class numbers, numbers of objects, grey levels; or nothing."""
+
+EDGE = 0.8
+"""Share of the pixels that black and white have at least where the levels between them are soft edges."""
+
+MANY = 4
+"""Values between black and white from which on they are taken for soft edges."""
+
+OBJECTS = 3
+"""Objects in one mask from which on gapless numbers are taken for objects instead of classes."""
+
+VOC = [
+    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",
+    "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+]  # fmt: skip
+"""The classes of Pascal VOC, in the order of their numbers."""
+
+
+@dataclass
+class Meaning:
+    """The settings of `Data` that say how masks are read, and the sentence on why."""
+
+    classes: list[str]
+    said: str
+    label_map: dict[int, int] | None = None
+    ignore: list[int] = field(default_factory=list)
+    threshold: int | None = None
+    colours: dict[str, str] | None = None
+
+
+def meaning_of(audit: Audit, named: Sequence[str] | None, told: As = "auto") -> Meaning:
+    """What the masks' values mean.
+
+    Args:
+        audit: what reading all masks told.
+        named: the names of the classes, when the user says them.
+        told: what the user says that the values are.
+
+    Raises:
+        InputError: the number of names is another than that of the classes, or the masks are smeared colours.
+    """
+    coloured = sum((f.colours for f in map(_coloured, audit.faults.values()) if f), start=Counter[int]())
+    if coloured:
+        return _of_colours(coloured, named)
+    total = audit.total
+    values = np.flatnonzero(total).tolist()
+    sets = [found.tolist() for found, _ in audit.counts.values()]
+    if told == "objects" or (told == "auto" and _are_objects(sets)):
+        classes = _two(named)
+        most = max(values)
+        why = f"as told; up to {most} in one mask"
+        if told == "auto":
+            why = f"each mask holds 1, 2, ... without a gap, up to {most}; if they are classes, say --as classes"
+        return Meaning(classes, f"values are the numbers of objects ({why}): all above 0 are {classes[1]}", threshold=0)
+    lossy = sum(seen.lossy for seen in audit.masks.values())
+    if told == "grey" or (told == "auto" and _are_levels(total, values, lossy)):
+        classes = _two(named)
+        high = 128 if values[-1] > 1 else 0
+        between = len([v for v in values if v not in (0, 255)])
+        why = f"{between} values between black and white at edges" + (f", {lossy} masks are JPEG" if lossy else "")
+        return Meaning(classes, f"values are grey levels ({why}): those above {high} are {classes[1]}", threshold=high)
+    return _of_classes(values, sets, named)
+
+
+def _coloured(fault: InputError) -> Unfit | None:
+    return fault if isinstance(fault, Unfit) and fault.kind == IN_COLOURS else None
+
+
+def _of_colours(counts: Mapping[int, int], named: Sequence[str] | None) -> Meaning:
+    if len(counts) > MOST_COLOURS:
+        raise InputError(
+            f"the masks are colour images of more than {MOST_COLOURS} colours ({listed_colours(counts, 6)}): smoothing "
+            "or JPEG has mixed them, so none can be named. Get the masks as PNG, or save them as class numbers."
+        )
+    ranked = [code for code, _ in Counter(counts).most_common()]
+    darkest = min(ranked, key=lambda code: sum(code.to_bytes(3, "big")))
+    ordered = [darkest, *(code for code in ranked if code != darkest)]
+    names = _names(len(ordered), named, f"colours: {listed_colours(counts)}")
+    colours = {name: hexed(code) for name, code in zip(names, ordered)}
+    return Meaning(names, f"masks are in {len(ordered)} colours: {listed_colours(counts)}", colours=colours)
+
+
+def _are_objects(sets: Sequence[Sequence[int]]) -> bool:
+    """Whether every mask holds 1..m without a gap, with several m, and at least `OBJECTS` somewhere."""
+    above = [[value for value in values if value > 0] for values in sets]
+    counts = {len(values) for values in above}
+    gapless = all(values == list(range(1, len(values) + 1)) for values in above)
+    return gapless and len(counts) > 1 and max(counts) >= OBJECTS and 255 not in counts
+
+
+def _are_levels(total: np.ndarray, values: Sequence[int], lossy: int) -> bool:
+    between = [value for value in values if 0 < value < 255]
+    if values[-1] > 255 or values[-1] < 128 or not between:
+        return False
+    ends = total[:16].sum() + total[240:256].sum()
+    close = all(value < 16 or value >= 240 for value in values)
+    soft = len(between) >= MANY and (between[0] > 32 or len(between) > 24 or lossy)
+    return bool(ends >= EDGE * total.sum() and (soft or (close and (lossy or len(between) >= MANY))))
+
+
+def _of_classes(values: Sequence[int], sets: Sequence[Sequence[int]], named: Sequence[str] | None) -> Meaning:
+    ignore = [value for value in values if value in (255, 65535) and _is_ignored(value, values, sets)]
+    raw = [value for value in values if value not in ignore]
+    most = 0 if len(raw) > 255 else len(raw)
+    if not most:
+        raise InputError(
+            f"the masks hold {len(raw)} values, {raw[0]} to {raw[-1]}: too many for classes. If all above 0 are "
+            "objects of one class, say --as objects; if they are grey levels, --as grey."
+        )
+    if set(raw) == {0, 1, 255}:
+        names = _two(named)
+        some = "some masks hold 1, others 255"
+        return Meaning(names, f"{some}: both are {names[1]}", label_map={0: 0, 1: 1, 255: 1})
+    gaps = max(raw) < len(raw) + max(2, len(raw) // 4)  # a class that no mask holds leaves a gap
+    number = max(raw) + 1 if gaps or (named is not None and max(raw) < len(named)) else len(raw)
+    if max(raw) < 21 and 255 in ignore and number == 21 and named is None:
+        named = VOC
+    names = _names(number, named, f"values: {', '.join(map(str, raw[:12]))}")
+    left = f"; {', '.join(map(str, ignore))} is left out" if ignore else ""
+    if number == max(raw) + 1:
+        return Meaning(names, f"values 0 to {max(raw)} are the classes{left}", ignore=ignore)
+    label_map = {value: number for number, value in enumerate(raw)}
+    words = ", ".join(f"{value} -> {names[target]}" for value, target in label_map.items())
+    return Meaning(names, f"values are classes: {words}{left}", label_map=label_map, ignore=ignore)
+
+
+def _is_ignored(value: int, values: Sequence[int], sets: Sequence[Sequence[int]]) -> bool:
+    """Whether white marks pixels to leave out: the other values are small, and masks hold it beside 1 or more."""
+    others = [other for other in values if other != value]
+    small = len(others) >= 2 and others[-1] < max(32, len(others) + 8)
+    return small and any(value in some and any(0 < other < value for other in some) for some in sets)
+
+
+def _two(named: Sequence[str] | None) -> list[str]:
+    return _names(2, named, "background and foreground")
+
+
+def _names(number: int, named: Sequence[str] | None, found: str) -> list[str]:
+    if named is not None and len(named) != number:
+        raise InputError(
+            f"--classes names {len(named)} classes ({', '.join(named)}), but the masks hold {number} ({found}). Name "
+            "each of them, background first, or leave --classes out."
+        )
+    if named is not None:
+        return list(named)
+    return ["background", "foreground"] if number == 2 else ["background", *(f"class{i}" for i in range(1, number))]

@@ -1,0 +1,51 @@
+"""What `segkd prepare` makes: masks of class numbers, and lists of names."""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from segkd.datasets.audit import Audit
+from segkd.datasets.labels import resize_label
+from segkd.datasets.pairing import Pair
+from segkd.datasets.unfit import Unfit
+from segkd.disk import write_whole
+
+OTHER_SIZE = "the mask has another size than its image"
+"""The fault that enlarging a mask cures where the proportions are the same."""
+
+PROPORTION = 0.03
+"""How far the proportions of an image and its mask may differ for the mask to be a smaller copy."""
+
+
+def write_masks(folder: Path, masks: Iterable[tuple[str, np.ndarray]]) -> None:
+    """Writes masks (names, uint8 [h w]) as PNG files below a folder."""
+    for name, mask in masks:
+        path = folder / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, partial(Image.fromarray(mask).save, format="PNG"))
+
+
+def write_list(path: Path, names: Sequence[str]) -> None:
+    """Writes a list of names, one per line."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, "".join(f"{name}\n" for name in names))
+
+
+def smaller(audit: Audit, size_of: Callable[[Path], tuple[int, int]], pairs: Sequence[Pair]) -> list[Pair]:
+    """The pairs whose mask has another size than the image, but its proportions; `size_of` gives (height, width)."""
+    found = []
+    for pair in pairs:
+        fault = audit.faults.get(pair.stem)
+        if isinstance(fault, Unfit) and fault.kind == OTHER_SIZE:
+            (height, width), (h, w) = size_of(pair.image), size_of(pair.mask)
+            if abs(height * w / (width * h) - 1) <= PROPORTION:
+                found.append(pair)
+    return found
+
+
+def at_size(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A mask of class numbers at an image's (height, width), by nearest-exact."""
+    return mask if mask.shape == size else resize_label(mask, size)

@@ -1,0 +1,136 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segkd.datasets.audit import Audit, Reading
+from segkd.datasets.pairing import Pair, pair_files
+from segkd.datasets.prepare.layouts import find_layout
+from segkd.datasets.prepare.objects import find_objects, joined
+from segkd.datasets.prepare.proposal import lost_share, propose_size, propose_turns
+from segkd.datasets.prepare.splitting import split_lists
+from segkd.datasets.prepare.values import meaning_of
+from segkd.types import InputError
+
+
+def write(path, mask=False, size=(20, 20), seed=0):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draw = np.random.default_rng([seed, len(path.name)])
+    array = draw.integers(0, 255, (*size, 3)).astype(np.uint8)
+    if mask:
+        array = np.zeros(size, np.uint8)
+        array[5:12, 5:12] = 255
+    Image.fromarray(array).save(path)
+
+
+@pytest.mark.parametrize(
+    ("image", "mask", "images", "masks"),
+    [
+        ("JPEGImages/{}.jpg", "SegmentationClass/{}.png", "JPEGImages", "SegmentationClass"),
+        ("seg/{}.png", "photos/{}.jpg", "photos", "seg"),  # not what the names say first, but what the pictures show
+        ("all/{}.jpg", "all/{}_mask.png", "{}.jpg", "{}_mask.png"),
+        ("{}/image.png", "{}/mask.png", "{}/image.png", "{}/mask.png"),
+        ("train/{}_training.tif", "1st_manual/{}_manual1.gif", "train/{}_training", "1st_manual/{}_manual1"),
+    ],
+)
+def test_patterns_are_found(tmp_path, image, mask, images, masks):
+    turned = image.startswith("seg/")
+    for i in range(4):
+        write(tmp_path / image.format(f"{i:02d}"), mask=turned, seed=i)
+        write(tmp_path / mask.format(f"{i:02d}"), mask=not turned, seed=i)
+    found = find_layout(tmp_path)
+    assert found is not None and len(found.paired.pairs) == 4
+    assert (found.images, found.masks) == (images, masks)
+
+
+def test_two_folders_of_photos_are_no_layout(tmp_path):
+    for i in range(4):
+        write(tmp_path / "left" / f"{i}.jpg", seed=i)
+        write(tmp_path / "right" / f"{i}.jpg", seed=i + 9)
+    assert find_layout(tmp_path) is None
+
+
+def test_lists_within_a_data_set_are_used(tmp_path):
+    for i in range(4):
+        write(tmp_path / "JPEGImages" / f"{i}.jpg", seed=i)
+        write(tmp_path / "SegmentationClass" / f"{i}.png", mask=True)
+    lists = tmp_path / "ImageSets" / "Segmentation"
+    lists.mkdir(parents=True)
+    (lists / "train.txt").write_text("0\n1\n2\n")
+    (lists / "val.txt").write_text("3\n")
+    (tmp_path / "ImageSets" / "Main").mkdir()
+    (tmp_path / "ImageSets" / "Main" / "train.txt").write_text("0\n7\n")
+    found, said = split_lists(tmp_path, pair_files(tmp_path, "JPEGImages", "SegmentationClass"), tmp_path / "made")
+    assert found == {"train": lists / "train.txt", "val": lists / "val.txt"} and "Segmentation" in said
+
+
+def test_images_without_masks_are_left_out_by_a_list(tmp_path):
+    for i in range(4):
+        write(tmp_path / "images" / f"{i}.jpg", seed=i)
+        if i:
+            write(tmp_path / "masks" / f"{i}.png", mask=True)
+    found, said = split_lists(tmp_path, pair_files(tmp_path, "images", "masks"), tmp_path / "made")
+    assert found["train"].read_text() == "1\n2\n3\n" and "1 images without a mask" in said
+
+
+def test_masks_in_folders_named_like_their_images_are_objects(tmp_path):
+    for i in range(3):
+        write(tmp_path / "images" / f"{i}.jpg", seed=i)
+        for n in range(2):
+            write(tmp_path / "masks" / f"{i}" / f"{n}.png", mask=True)
+    found = find_objects(tmp_path)
+    assert found is not None and found.images == "images" and len(found.masks["2"]) == 2
+    first, second = np.zeros((8, 8), np.uint8), np.zeros((8, 8), np.uint8)
+    first[:2], second[5:] = 255, 1
+    for name, mask in (("a", first), ("b", second)):
+        Image.fromarray(mask).save(tmp_path / f"{name}.png")
+    np.testing.assert_array_equal(joined([tmp_path / "a.png", tmp_path / "b.png"]), (first > 0) | (second > 0))
+
+
+def audit_of(*masks):
+    audit = Audit()
+    for i, values in enumerate(masks):
+        numbers = np.array([values[value] for value in sorted(values)])
+        reading = Reading(Pair(str(i), Path(f"{i}.jpg"), Path(f"{i}.png")), counts=(np.array(sorted(values)), numbers))
+        audit.take(reading)
+    return audit
+
+
+@pytest.mark.parametrize(
+    ("masks", "expected"),
+    [
+        ([{0: 9, 255: 1}], {"label_map": {0: 0, 255: 1}}),
+        ([{0: 9, 1: 1}], {"classes": ["background", "foreground"], "label_map": None}),
+        ([{0: 9, 1: 1}, {0: 9, 255: 1}], {"label_map": {0: 0, 1: 1, 255: 1}}),
+        ([{0: 9, 1: 1, 255: 1}, {0: 9, 2: 1}], {"classes": ["background", "class1", "class2"], "ignore": [255]}),
+        ([{0: 9, 1: 1, 2: 1, 3: 1}, {0: 9, 1: 1}], {"threshold": 0}),
+        ([{0: 9, 1: 1, 3: 1}, {0: 9, 2: 1}], {"classes": ["background", "class1", "class2", "class3"]}),
+        ([{0: 9, 128: 1, 255: 2}], {"label_map": {0: 0, 128: 1, 255: 2}}),
+        ([{0: 900, 255: 50, **dict.fromkeys(range(40, 220, 10), 1)}], {"threshold": 128}),
+    ],
+)
+def test_what_values_mean(masks, expected):
+    meaning = meaning_of(audit_of(*masks), None)
+    assert {name: getattr(meaning, name) for name in expected} == expected, meaning.said
+
+
+def test_the_user_says_what_values_are():
+    audit = audit_of({0: 9, 1: 1, 2: 1, 3: 1}, {0: 9, 1: 1})
+    assert meaning_of(audit, ["a", "b", "c", "d"], "classes").classes == ["a", "b", "c", "d"]
+    with pytest.raises(InputError, match=r"--classes names 3 classes .* hold 4"):
+        meaning_of(audit, ["a", "b", "c"], "classes")
+    with pytest.raises(InputError, match="--as objects"):
+        meaning_of(audit_of(dict.fromkeys(range(0, 600, 2), 1)), None)
+
+
+def test_the_size_follows_the_images_and_what_masks_lose():
+    assert propose_size([(600, 800)], 160, lambda _: 0.0)[0] == (128, 160)
+    assert propose_size([(500, 500)], 160, lambda _: 0.0)[0] == (160, 160)
+    assert propose_size([(50, 60)], 160, lambda _: 0.0)[0] == (64, 64)
+    size, why = propose_size([(1000, 1000)], 160, lambda size: float(size[0] < 300))
+    assert size == (320, 320) and "lose a class" in why
+    mask = np.zeros((320, 320), np.uint8)
+    mask[3, 3] = 1
+    assert lost_share({"a": mask}, (320, 320)) == 0 and lost_share({"a": mask}, (32, 32)) == 1
+    assert "quarter_turns" in propose_turns(["data/nuclei"], (64, 64)) and not propose_turns(["people"], (64, 64))
