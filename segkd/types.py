@@ -45,11 +45,11 @@ def schedule_values(owner: str, schedule: Schedule) -> list[float]:
 
 class LayerPath(str):
     """A path in a configuration: absolute, and in a layer relative to the layer's file (its folder is the working
-    directory while a layer is read)."""
+    directory while a layer is read). An address (`hf://...`) stays as it is."""
 
     def __new__(cls, path: str) -> "LayerPath":
         """The absolute form of `path`."""
-        return super().__new__(cls, os.path.abspath(os.path.expanduser(path)))
+        return super().__new__(cls, path if "://" in path else os.path.abspath(os.path.expanduser(path)))
 
 
 JOINERS = "\u200c\u200d"

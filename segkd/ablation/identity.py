@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from segkd.datasets.data import Data, splits_of
+from segkd.datasets.packed import size_on_disk
 from segkd.disk import load_yaml
 from segkd.experiment.folder import flat
 
 WITHOUT_EFFECT = frozenset({
-    "data.root", "data.workers", "data.cache_gb", "engine.threads", "engine.log_every", "engine.save_every",
-    "evaluation.band_errors",
+    "data.root", "data.parquet", "data.workers", "data.cache_gb", "engine.threads", "engine.log_every",
+    "engine.save_every", "evaluation.band_errors",
 })  # fmt: skip
-"""Settings that change where and how fast a run goes, not its result; the files below data.root are looked at."""
+"""Settings that change where and how fast a run goes, not its result; the data's files are looked at."""
 
 TRAINED_BY = ("types", "datasets", "frequency", "models", "losses", "distill", "metrics", "engine", "experiment")
 """Rooms whose code a training and its scores pass through."""
@@ -36,7 +37,7 @@ def data_digests(data: Data) -> dict[str, dict[str, Any]]:
         return {split: {"pairs": pairs, "digest": "generated"} for split, pairs in sizes.items()}
     found = {}
     for split, pairs in splits_of(data).members.items():
-        lines = [f"{p.stem} {p.image.stat().st_size} {p.mask.stat().st_size}" for p in pairs]
+        lines = [f"{p.stem} {size_on_disk(p.image)} {size_on_disk(p.mask)}" for p in pairs]
         found[split] = {"pairs": len(pairs), "digest": digest_of("\n".join(lines).encode("utf-8", "surrogateescape"))}
     return found
 

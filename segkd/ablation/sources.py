@@ -138,7 +138,7 @@ def _row_of(run: Path, split: str, trust: bool) -> Row:
     given = _val_scores(run) if split == "val" else _scored_now(run, split, trust)
     scores = {name: math.nan if given.get(name) is None else float(given[name]) for name in SCORES}
     refuse_wild(scores, str(run))
-    root = config.get("data.root")
+    root = config.get("data.root") or config.get("data.parquet")
     return Row(
         arm="",
         dataset=Path(str(root)).name if root else "embedded",

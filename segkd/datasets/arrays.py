@@ -4,11 +4,11 @@ import zipfile
 from collections.abc import Callable
 from io import BufferedIOBase
 from math import prod
-from pathlib import Path
 from typing import IO
 
 import numpy as np
 
+from segkd.datasets.packed import File
 from segkd.types import InputError
 
 KNOWN = (
@@ -26,7 +26,7 @@ KNOWN = (
 """Names by which an array of an archive is taken before others; nnU-Net writes `probabilities` (2) or `softmax` (1)."""
 
 
-def read_array(path: Path, most: float) -> np.ndarray:
+def read_array(path: File, most: float) -> np.ndarray:
     """The array of a NumPy file, of any shape: numbers or yes and no, in this machine's byte order.
 
     The head is read first: an array of more than `most` numbers is refused before any of them is read. Of an archive
@@ -40,7 +40,7 @@ def read_array(path: Path, most: float) -> np.ndarray:
     try:
         with path.open("rb") as file:
             if file.read(4) == b"PK\x03\x04":
-                return _from_archive(path, most)
+                return _from_archive(file, path, most)
             return _from_stream(file, path, most)
     except InputError:
         raise
@@ -51,8 +51,8 @@ def read_array(path: Path, most: float) -> np.ndarray:
         raise InputError(f"{path}: expected a NumPy array, found: {found}. Replace or remove the file.") from error
 
 
-def _from_archive(path: Path, most: float) -> np.ndarray:
-    with zipfile.ZipFile(path) as archive:
+def _from_archive(file: IO[bytes] | BufferedIOBase, path: File, most: float) -> np.ndarray:
+    with zipfile.ZipFile(file) as archive:
         members = {name.removesuffix(".npy"): name for name in archive.namelist() if name.endswith(".npy")}
         known = [name for name in KNOWN if name in members]
         chosen = known if len(known) == 1 else list(members)
@@ -61,11 +61,11 @@ def _from_archive(path: Path, most: float) -> np.ndarray:
                 f"{path}: expected one array, or one that is called {KNOWN[0]} among others, found "
                 f"{', '.join(list(members)[:8]) or 'none'}. Save the prediction alone: np.save(path, probabilities)."
             )
-        with archive.open(members[chosen[0]]) as file:
-            return _from_stream(file, path, most)
+        with archive.open(members[chosen[0]]) as member:
+            return _from_stream(member, path, most)
 
 
-def _from_stream(file: IO[bytes] | BufferedIOBase, path: Path, most: float) -> np.ndarray:
+def _from_stream(file: IO[bytes] | BufferedIOBase, path: File, most: float) -> np.ndarray:
     file.seek(0)
     heads: dict[tuple[int, int], Callable] = {
         (1, 0): np.lib.format.read_array_header_1_0,

@@ -4,7 +4,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -12,6 +11,7 @@ from PIL import Image
 from segkd.datasets.deep import SWAPPED
 from segkd.datasets.digest import digest_of
 from segkd.datasets.labels import resize_label
+from segkd.datasets.packed import File
 from segkd.datasets.pairing import Pair
 from segkd.datasets.pictures import PLAIN, How, Seen, view_image, view_mask
 from segkd.datasets.unfit import Unfit, no_room
@@ -65,7 +65,7 @@ class Audit:
     small: dict[str, np.ndarray] = field(default_factory=dict)
     images: dict[str, Seen] = field(default_factory=dict)
     masks: dict[str, Seen] = field(default_factory=dict)
-    undecided: dict[str, Path] = field(default_factory=dict)
+    undecided: dict[str, File] = field(default_factory=dict)
     faults: dict[str, InputError] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
 
@@ -169,7 +169,7 @@ def _ahead(
         yield waiting.popleft()[0].result()
 
 
-def _pixels(path: Path) -> int:
+def _pixels(path: File) -> int:
     """Pixels of a picture by its head; 0 of a file that reading will refuse."""
     try:
         if not path.is_file():

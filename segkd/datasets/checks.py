@@ -16,8 +16,11 @@ ABOUT_FILES = {"images": "images", "masks": "masks", "val_share": 0.15, "exif": 
 def refuse_settings(data: "Data") -> None:
     """Raises InputError that names every setting at fault and what it can be."""
     faults = []
-    if (data.root is None) == (data.embedded is None):
-        faults.append("give either data.root (a folder with images and masks) or data.embedded (generated images)")
+    if sum(source is not None for source in (data.root, data.parquet, data.embedded)) != 1:
+        faults.append(
+            "give one of data.root (a folder with images and masks), data.parquet (shards) and data.embedded "
+            "(generated images), and null for the others"
+        )
     if len(data.classes) < 2 or len(data.classes) > 255:
         faults.append(f"data.classes names {len(data.classes)} classes; 2 to 255 are possible (background counts)")
     if not 32 <= min(data.shape) <= max(data.shape) <= 16384:
@@ -34,7 +37,7 @@ def refuse_settings(data: "Data") -> None:
         faults.append("data.threshold is for two classes without a data.label_map")
     if data.augment is not None and data.augment.quarter_turns and data.shape[0] != data.shape[1]:
         faults.append(f"data.augment.quarter_turns needs a square data.size, found {list(data.shape)}")
-    faults += _how_faults(data) + _embedded_faults(data)
+    faults += _how_faults(data) + _embedded_faults(data) + _parquet_faults(data)
     if faults:
         raise InputError("in the data settings:\n" + listed(faults))
 
@@ -45,6 +48,14 @@ def _embedded_faults(data: "Data") -> list[str]:
         return []
     idle = [f"data.{name}" for name, plain in ABOUT_FILES.items() if getattr(data, name) != plain]
     return [f"{', '.join(idle)}: about files, without effect on data.embedded; take them away"] if idle else []
+
+
+def _parquet_faults(data: "Data") -> list[str]:
+    """Settings of folders without effect on shards."""
+    idle = [f"data.{name}" for name in ("train", "val", "test") if getattr(data, name) is not None]
+    if data.parquet is None or not idle:
+        return []
+    return [f"{', '.join(idle)}: lists of files; a shard's name says its split (train-00000.parquet), take them away"]
 
 
 def _how_faults(data: "Data") -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
+from segkd.datasets.packed import File
 from segkd.datasets.unfit import Unfit
 from segkd.disk import read_text
 from segkd.types import IGNORE, InputError
@@ -84,7 +85,7 @@ def read_labelmap(path: Path) -> NAMED:
     return named
 
 
-def by_colour(path: Path, rgb: UInt8[np.ndarray, "h w 3"], colours: Colours) -> UInt8[np.ndarray, "h w"]:
+def by_colour(path: File, rgb: UInt8[np.ndarray, "h w 3"], colours: Colours) -> UInt8[np.ndarray, "h w"]:
     """The class numbers of a mask in colours. Raises Unfit naming the file and the colours that are not listed."""
     codes = pack(rgb)
     numbers = _table(colours)[codes]

@@ -16,6 +16,7 @@ from segkd.datasets.labels import LabelCode, code_from_colours, code_from_map, c
 from segkd.datasets.notes import notes_on, values_in_use
 from segkd.datasets.pairing import Pair
 from segkd.datasets.pictures import How
+from segkd.datasets.shards import find_shards
 from segkd.datasets.split_folders import Where
 from segkd.datasets.splits import SPLITS, Splits, find_splits
 from segkd.datasets.transforms import Augment
@@ -29,10 +30,12 @@ def height_and_width(size: int | tuple[int, int]) -> tuple[int, int]:
 
 @dataclass
 class Data:
-    """Images, masks, and how they become batches. Give `root` (a folder) or `embedded` (generated images).
+    """Images, masks, and how they become batches. Give `root` (a folder), `parquet` or `embedded` (generated images).
 
     Args:
         root: folder that holds the images and the masks; in a layer, relative to the layer's file.
+        parquet: folder, file or address (hf://datasets/OWNER/NAME, s3://BUCKET/FOLDER) of Parquet shards, instead of
+            `root`; `images` and `masks` are columns there, `image` and `mask` when nothing is said.
         embedded: settings of the generated data set, instead of `root`.
         classes: names of the classes, in the order of their numbers 0..k-1.
         images: folder of images below `root`, or a pattern such as `leftImg8bit/**/{}_leftImg8bit.png`. `{}` is the
@@ -64,6 +67,7 @@ class Data:
     """
 
     root: LayerPath | str | None = None
+    parquet: LayerPath | str | None = None
     embedded: Embedded | None = None
     classes: list[str] = field(default_factory=lambda: ["background", "foreground"])
     images: str = "images"
@@ -94,7 +98,7 @@ class Data:
     @property
     def how(self) -> How:
         """How the files are read."""
-        root = Path(str(self.root or ".")).expanduser()
+        root = Path(str(self.root or self.parquet or ".")).expanduser()
         colours = None if self.colours is None else parse_colours(self.colours, self.classes, root)
         return How(self.exif, self.range, colours, self.max_megapixels)
 
@@ -139,7 +143,8 @@ def open_data(
     splits = splits_of(data, wanted)
     absent = [name for name in wanted if name not in splits.members]
     if absent:
-        raise InputError(f"no {absent[0]} split: expected data.{absent[0]}, a list file below {data.root}, found none. "
+        wish = f"a shard {absent[0]}-*.parquet" if data.parquet else f"data.{absent[0]}, a list file below {data.root}"
+        raise InputError(f"no {absent[0]} split: expected {wish}, found none. "
                          f"There are: {', '.join(splits.members)}.")  # fmt: skip
     chosen = {name: splits.members[name] for name in wanted}
     records, findings = _open_folder(data, chosen, advance, splits.said, skipped)
@@ -147,7 +152,9 @@ def open_data(
 
 
 def splits_of(data: Data, wanted: Sequence[str] = ("train", "val")) -> Splits:
-    """The splits of `data.root`, those that are `wanted` without a gap; nothing but names is read."""
+    """The splits of the data, those that are `wanted` without a gap; nothing but names is read."""
+    if data.parquet is not None:
+        return find_shards(str(data.parquet), data.images, data.masks, data.val_share, data.group)
     root = Path(str(data.root)).expanduser()
     if not root.is_dir():
         raise InputError(f"data.root: expected a folder, found none at {root}. Put the data there or set --data.root.")

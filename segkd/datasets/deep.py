@@ -1,11 +1,11 @@
 """Files beyond Pillow: colours of 16 bits, which it cuts to their high bytes, and TIFFs that it cannot read at all."""
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 from PIL import ImageFile
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+from segkd.datasets.packed import File
 
 SWAPPED = (5, 6, 7, 8)
 """EXIF orientations that exchange height and width."""
@@ -23,14 +23,14 @@ def is_deep(picture: ImageFile.ImageFile) -> bool:
     return isinstance(raw, str) and ";16" in raw
 
 
-def read_deep(path: Path, tag: int, exif: bool) -> np.ndarray | None:
+def read_deep(path: File, tag: int, exif: bool) -> np.ndarray | None:
     """The values uint16 [h w c] of a PNG or TIFF in colours of 16 bits, c = 3 or 4 (with alpha); None if it fails.
 
     Turned as the EXIF orientation `tag` says, or with `exif` false as it is stored.
     """
     before = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
-        found = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+        found = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:
         return None
     finally:
@@ -52,7 +52,7 @@ def turn(array: np.ndarray, tag: int) -> np.ndarray:
     return seen[::-1] if tag in (3, 4, 7, 8) else seen
 
 
-def describe_tiff(path: Path) -> str | None:
+def describe_tiff(path: File) -> str | None:
     """What a TIFF holds by its tags ("80x60 pixels of 6 bands, 16 bits, whole numbers"); None if it is none."""
     try:
         with path.open("rb") as file:

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 
@@ -11,6 +10,7 @@ from segkd.datasets.audit import Audit
 from segkd.datasets.colours import LABELMAP, LEFT_OUT, listed_colours, map_to_start_from, read_labelmap
 from segkd.datasets.labels import LabelCode
 from segkd.datasets.masks import IN_COLOURS, MIXED, MOST_COLOURS
+from segkd.datasets.packed import File
 from segkd.datasets.pairing import Pair
 from segkd.datasets.unfit import Unfit, some
 from segkd.types import InputError
@@ -95,7 +95,7 @@ def _coloured(members: Sequence[Unfit], classes: Sequence[str]) -> str:
     )
 
 
-def _cure_of_colours(mask: Path, counts: Mapping[int, int], classes: Sequence[str]) -> str:
+def _cure_of_colours(mask: File, counts: Mapping[int, int], classes: Sequence[str]) -> str:
     map_file = next((folder / LABELMAP for folder in list(mask.parents)[:3] if (folder / LABELMAP).is_file()), None)
     if map_file is not None:
         names = ", ".join(name for name in read_labelmap(map_file) if name != LEFT_OUT)

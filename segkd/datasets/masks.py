@@ -1,12 +1,12 @@
 """What the values of a decoded mask are: grey levels, the indices of a palette, or classes by colour."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from segkd.datasets.colours import Colour, Colours, by_colour, count_colours, listed_colours, map_to_start_from, pack
+from segkd.datasets.packed import File
 from segkd.datasets.unfit import Unfit
 
 IN_COLOURS = "expected one class value per pixel, found a colour image"
@@ -36,7 +36,7 @@ NEARLY_GREY = 8
 
 
 def mask_values(
-    path: Path, picture: Image.Image, values: np.ndarray | None, colours: Colours | None, lossy: bool = False
+    path: File, picture: Image.Image, values: np.ndarray | None, colours: Colours | None, lossy: bool = False
 ) -> tuple[np.ndarray, dict[int, Colour], bool]:
     """The raw values [h w] of a mask, the colours of its indices, and whether a varying alpha was left out.
 
@@ -67,7 +67,7 @@ def mask_values(
     return one_plane(path, _without_tint(raw) if lossy else raw, alpha), {}, alpha
 
 
-def whole_numbers(path: Path, raw: np.ndarray) -> np.ndarray:
+def whole_numbers(path: File, raw: np.ndarray) -> np.ndarray:
     """A mask's values as uint8 or uint16, whatever their type, when they are whole and lie in 0..65535.
 
     Raises:
@@ -96,7 +96,7 @@ def whole_numbers(path: Path, raw: np.ndarray) -> np.ndarray:
     return raw.astype(np.uint8 if high < 256 else np.uint16)
 
 
-def one_plane(path: Path, raw: np.ndarray, alpha: bool = False) -> np.ndarray:
+def one_plane(path: File, raw: np.ndarray, alpha: bool = False) -> np.ndarray:
     """Values [h w] of an array [h w], or with one or several equal planes; `alpha`: its transparency varies.
 
     Raises:
@@ -127,7 +127,7 @@ def _cure_of_colours(found: Mapping[int, int]) -> str:
     )
 
 
-def _indexed(path: Path, picture: Image.Image, colours: Colours | None) -> tuple[np.ndarray, dict[int, Colour], bool]:
+def _indexed(path: File, picture: Image.Image, colours: Colours | None) -> tuple[np.ndarray, dict[int, Colour], bool]:
     raw = np.asarray(picture)
     index = raw if raw.ndim == 2 else raw[..., 0]
     table = _palette(picture)
@@ -153,7 +153,7 @@ def _palette(picture: Image.Image) -> np.ndarray:
     return np.asarray(ramp.convert("RGBA"))[0]
 
 
-def _refuse_alpha(path: Path, colours: np.ndarray, alpha: np.ndarray) -> None:
+def _refuse_alpha(path: File, colours: np.ndarray, alpha: np.ndarray) -> None:
     """Raises where all colours [... c] are the same and alpha is not."""
     flat = colours.reshape(-1, colours.shape[-1])
     if alpha.min() != alpha.max() and (flat.min(axis=0) == flat.max(axis=0)).all():

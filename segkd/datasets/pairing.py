@@ -6,18 +6,24 @@ from pathlib import Path
 
 from segkd.datasets.annotations import recognise
 from segkd.datasets.naming import Rule, find_rule_within, find_rules, matches, rivals, same_names
+from segkd.datasets.packed import File
 from segkd.datasets.patterns import Named, Pattern, find_named, is_pattern, only_theirs
 from segkd.datasets.walk import ARRAYS, GLANCE, pictures, stem_of, walk, what_is
 from segkd.types import InputError, listed
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Pair:
     """An image and its mask; `stem`, the name they share, identifies them."""
 
     stem: str
-    image: Path
-    mask: Path
+    image: File
+    mask: File
+
+    @property
+    def paths(self) -> list[Path]:
+        """Image and mask where they are files of their own; [] where they lie in a shard."""
+        return [file for file in (self.image, self.mask) if isinstance(file, Path)]
 
 
 @dataclass

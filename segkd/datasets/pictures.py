@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from io import BufferedIOBase
 from typing import IO
 
 import numpy as np
@@ -14,6 +14,7 @@ from segkd.datasets.arrays import read_array
 from segkd.datasets.colours import Colour, Colours
 from segkd.datasets.deep import describe_tiff, is_deep, read_deep
 from segkd.datasets.masks import mask_values, one_plane, whole_numbers
+from segkd.datasets.packed import File
 from segkd.datasets.unfit import Unfit, no_room
 from segkd.datasets.walk import ARRAYS
 from segkd.types import InputError
@@ -79,12 +80,12 @@ class Seen:
     palette: Mapping[int, Colour] = field(default_factory=dict)
 
 
-def read_image(path: Path, how: How = PLAIN) -> UInt8[np.ndarray, "h w 3"]:
+def read_image(path: File, how: How = PLAIN) -> UInt8[np.ndarray, "h w 3"]:
     """An image as RGB uint8 [h w 3]. Raises InputError naming the file."""
     return view_image(path, how)[0]
 
 
-def read_mask(path: Path, how: How = PLAIN) -> np.ndarray:
+def read_mask(path: File, how: How = PLAIN) -> np.ndarray:
     """A mask as raw integers uint8 or uint16 [h w]: its class numbers where `how` names colours, else its values.
 
     A palette gives its indices, but one that holds nothing but greys gives its greys. NumPy's files are read, too.
@@ -95,7 +96,7 @@ def read_mask(path: Path, how: How = PLAIN) -> np.ndarray:
     return view_mask(path, how)[0]
 
 
-def open_picture(path: Path, how: How = PLAIN) -> Image.Image:
+def open_picture(path: File, how: How = PLAIN) -> Image.Image:
     """The decoded picture of a file, turned as `how` says.
 
     Raises:
@@ -104,7 +105,7 @@ def open_picture(path: Path, how: How = PLAIN) -> Image.Image:
     return _open(path, how).picture
 
 
-def view_image(path: Path, how: How = PLAIN) -> tuple[UInt8[np.ndarray, "h w 3"], Seen]:
+def view_image(path: File, how: How = PLAIN) -> tuple[UInt8[np.ndarray, "h w 3"], Seen]:
     """As `read_image`, with what else the file tells."""
     opened = _open(path, how)
     picture, left_out = opened.picture, list(opened.left_out)
@@ -127,7 +128,7 @@ def view_image(path: Path, how: How = PLAIN) -> tuple[UInt8[np.ndarray, "h w 3"]
     return rgb, Seen(opened.tag, opened.lossy, values, scale, tuple(left_out))
 
 
-def view_mask(path: Path, how: How = PLAIN) -> tuple[np.ndarray, Seen]:
+def view_mask(path: File, how: How = PLAIN) -> tuple[np.ndarray, Seen]:
     """As `read_mask`, with what else the file tells."""
     if path.suffix.lower() in ARRAYS:
         return whole_numbers(path, one_plane(path, read_array(path, how.max_megapixels * 1e6))), Seen()
@@ -137,7 +138,7 @@ def view_mask(path: Path, how: How = PLAIN) -> tuple[np.ndarray, Seen]:
     return whole_numbers(path, raw), Seen(opened.tag, opened.lossy, left_out=left_out, palette=palette)
 
 
-def refuse_large(path: Path, size: tuple[int, int], how: How = PLAIN) -> None:
+def refuse_large(path: File, size: tuple[int, int], how: How = PLAIN) -> None:
     """Raises InputError where a picture of `size` (width, height) is larger than `how.max_megapixels`."""
     megapixels = size[0] * size[1] / 1e6
     if megapixels > how.max_megapixels:
@@ -161,7 +162,7 @@ class _Opened:
     """uint16 [h w c], where the picture has no more than their high bytes."""
 
 
-def _open(path: Path, how: How) -> _Opened:
+def _open(path: File, how: How) -> _Opened:
     if path.exists() and not path.is_file():  # a pipe would be waited for, for ever
         raise Unfit(path, "expected a picture file, found no regular file", "Take it out of the folder")
     try:
@@ -180,7 +181,7 @@ def _open(path: Path, how: How) -> _Opened:
     return _Opened(loaded, kind, tag, lossy, left_out, read_deep(path, tag, how.exif) if deep else None)
 
 
-def _is_lossy(picture: Image.Image, file: IO[bytes]) -> bool:
+def _is_lossy(picture: Image.Image, file: IO[bytes] | BufferedIOBase) -> bool:
     if picture.format != "WEBP":
         return picture.format in ("JPEG", "MPO", "AVIF")
     place = file.tell()
@@ -201,7 +202,7 @@ def _turned(picture: Image.Image, exif: bool) -> tuple[Image.Image, int]:
     return (picture.transpose(BACK[tag]) if tag in BACK and not exif else picture), tag if tag in BACK else 1
 
 
-def _unreadable(path: Path, error: Exception) -> Unfit:
+def _unreadable(path: File, error: Exception) -> Unfit:
     if isinstance(error, MemoryError):
         return no_room(path)
     if isinstance(error, UnidentifiedImageError):
@@ -217,7 +218,7 @@ def _unreadable(path: Path, error: Exception) -> Unfit:
     return Unfit(path, "expected a readable image, found", "Replace or remove the file", str(error))
 
 
-def _levels(path: Path, raw: np.ndarray, how: How) -> tuple[np.ndarray, tuple[float, float], tuple[float, float]]:
+def _levels(path: File, raw: np.ndarray, how: How) -> tuple[np.ndarray, tuple[float, float], tuple[float, float]]:
     """Values as 8-bit levels; smallest and largest of them; and those that become 0 and 255."""
     raw = raw.astype(raw.dtype.newbyteorder("="), copy=False)
     low, high = float(raw.min()), float(raw.max())

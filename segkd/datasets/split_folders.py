@@ -70,7 +70,7 @@ def pairs_of_folder(where: Where, paired: Paired, name: str, folder: Path) -> li
     Raises:
         InputError: nothing is paired there.
     """
-    inside = [pair for pair in paired.pairs if pair.image.is_relative_to(folder)]
+    inside = [pair for pair in paired.pairs if pair.paths[0].is_relative_to(folder)]
     if inside:
         return inside
     below = folder.relative_to(where.root).as_posix() if folder.is_relative_to(where.root) else folder.as_posix()

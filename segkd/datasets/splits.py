@@ -53,7 +53,9 @@ def find_splits(where: Where, wanted: Sequence[str] = ("train", "val")) -> Split
     kept = [name for name in SPLITS if splits.members.get(name) or name in {*sources, *wanted} & splits.members.keys()]
     splits.members = {name: splits.members[name] for name in kept}
     _refuse_bad_splits(splits.members, sources, wanted)
-    _warn_of_split_groups(where, splits, group)
+    if where.group is not None:
+        warn_of_torn_groups(splits, group)
+    _warn_of_sibling(where, splits)
     splits.said = ", ".join(f"{len(members)} {name}" for name, members in splits.members.items())
     if folders:
         named = [name for name in splits.members if name in sources]
@@ -119,7 +121,7 @@ def _sources(where: Where) -> dict[str, Path]:
 
 def _listed_pairs(path: Path, owner: str, paired: Paired, warnings: list[str]) -> list[Pair]:
     by_stem = {pair.stem: pair for pair in paired.pairs}
-    files = {stem: [pair.image, pair.mask] for stem, pair in by_stem.items()}
+    files = {stem: pair.paths for stem, pair in by_stem.items()}
     lone = {stem: [file] for stem, file in (paired.lone_masks | paired.lone_images).items()}
     chosen = choose(path, owner, entries_of(files | lone, paired.root))
     warnings += chosen.notes
@@ -138,7 +140,7 @@ def _add_folders(where: Where, paired: Paired, members: dict[str, list[Pair]]) -
     outside, names = [], set()
     listed_already = {pair.stem for some in members.values() for pair in some}
     for pair in paired.pairs:
-        name = split_named(where, pair.image)
+        name = split_named(where, pair.paths[0])
         if name is None:
             outside.append(pair)
         else:
@@ -198,17 +200,21 @@ def _refuse_bad_splits(splits: dict[str, list[Pair]], sources: Mapping[str, Path
                 )
 
 
-def _warn_of_split_groups(where: Where, splits: Splits, group: Callable[[str], str]) -> None:
-    """Says which groups lie in several splits, and which folder beside the one for training is not used."""
+def warn_of_torn_groups(splits: Splits, group: Callable[[str], str]) -> None:
+    """Says which groups lie in several splits."""
     homes: dict[str, set[str]] = {}
     for name, members in splits.members.items():
         for pair in members:
             homes.setdefault(group(pair.stem), set()).add(name)
     torn = sorted(name for name, some in homes.items() if len(some) > 1)
-    if where.group is not None and torn:
+    if torn:
         splits.warnings.append(
             f"{len(torn)} groups lie in more than one split, so that scores flatter: {', '.join(torn[:3])}"
         )
+
+
+def _warn_of_sibling(where: Where, splits: Splits) -> None:
+    """Says which folder beside the one for training is not used."""
     sibling = unnamed_sibling(where)
     if sibling is not None and "val" not in _sources(where):
         splits.warnings.append(f"{where.root / sibling} is not used: to validate on it, write data.val: {sibling}")

@@ -2,8 +2,8 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
+from segkd.datasets.packed import File
 from segkd.types import InputError
 
 
@@ -18,13 +18,13 @@ class Unfit(InputError):
         colours: for a mask in colours: pixels of each of its most frequent ones, packed as 0xRRGGBB.
     """
 
-    def __init__(self, path: Path, kind: str, cure: str, detail: str = "", colours: Mapping[int, int] | None = None):
+    def __init__(self, path: File, kind: str, cure: str, detail: str = "", colours: Mapping[int, int] | None = None):
         super().__init__(f"{path}: {kind}{': ' * bool(detail)}{detail}. {cure}.")
         self.path, self.kind, self.cure, self.detail = path, kind, cure, detail
         self.colours = Counter(colours or {})
 
 
-def no_room(path: Path) -> Unfit:
+def no_room(path: File) -> Unfit:
     """The fault of a picture that is sound, but larger than the memory allows."""
     return Unfit(path, "does not fit into the memory that is left", "Shrink it, or cut it into tiles")
 

@@ -149,6 +149,6 @@ def _refuse_unclear(config: Namespace) -> None:
 
 
 def _name_of(data: Data, given: str | None) -> str:
-    if data.root is not None:
-        return Path(str(data.root)).name
+    if data.embedded is None:
+        return Path(str(data.root or data.parquet)).name
     return Path(given).stem if given else "embedded"

@@ -88,7 +88,7 @@ def _labels(config: Namespace, data: Data, number: int) -> _Source:
         if pairs is None:
             raise InputError(f"no {config.split} split in {data.root}. Name its list: --data.{config.split} FILE.")
         name = Path(str(data.root)).name
-        return _Source({p.stem: p.mask for p in pairs}, {p.stem: p.image for p in pairs}, name, {})
+        return _Source({p.stem: p.paths[1] for p in pairs}, {p.stem: p.paths[0] for p in pairs}, name, {})
     place = Path(config.labels[number])
     folder = Path(Pattern.of(str(place)).base)
     names = Path(config.list[number]) if config.list else None

@@ -119,8 +119,8 @@ def test_indexed_masks_of_many_classes_need_no_map(make_folder):
 @pytest.mark.parametrize(
     "settings, words",
     [
-        ({"embedded": None}, "either data.root .* or data.embedded"),
-        ({"root": "somewhere"}, "either data.root .* or data.embedded"),
+        ({"embedded": None}, "one of data.root .* and data.embedded"),
+        ({"root": "somewhere"}, "one of data.root .* and data.embedded"),
         ({"classes": ["one"]}, "names 1 classes; 2 to 255"),
         ({"classes": [str(i) for i in range(256)]}, "names 256 classes"),
         ({"size": 16}, r"data.size is \[16, 16\]; at least 32"),
