@@ -24,6 +24,8 @@ COMMANDS = {
         "spectra: what networks learned first and rely on; tables: a learned table",
     ),
     "methods": ("segkd.experiment.methods:methods", "list the recipes, or print the card of one"),
+    "info": ("segkd.experiment.info:info", "what a run, a network or a configuration is and costs; its layers"),
+    "doctor": ("segkd.experiment.doctor:doctor", "versions, devices, and what is wrong with this installation"),
     "sheet": ("segkd.experiment.commands:sheet", "draw a contact sheet of a data set, labels overlaid"),
 }
 """Command -> where it is and what it does; imported when called, so that `segkd --help` is quick."""
@@ -61,16 +63,20 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(name: str, rest: list[str]) -> int:
     """The status of a command; what the system refuses and what no room foresaw is one paragraph, too."""
+    if name == "doctor":
+        return _command(name)(rest)  # works where torch does not
     try:
         from segkd.types import InputError
-    except OSError as error:
-        return _said(name, f"cannot load torch: {error}. Install segkd again.")
+    except (ImportError, OSError) as error:
+        return _said(name, f"cannot load torch: {error}. Install segkd again; segkd doctor says what is wrong.")
     try:
         return _command(name)(rest)
     except InputError as error:
         return _said(name, str(error))
     except BrokenPipeError:
         raise
+    except ImportError as error:
+        return _said(name, f"a library cannot be loaded: {error}. segkd doctor says what is wrong, and the cure.")
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         return _said(

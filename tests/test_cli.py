@@ -19,7 +19,7 @@ def test_unknown_command_names_the_choices(run_cli):
     assert status == 2 and "train" in err and "trian" in err
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "sheet", "predict"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "sheet", "predict", "info"])
 def test_every_command_explains_its_options(run_cli, command):
     with pytest.raises(SystemExit) as stop:
         run_cli(command, "--help")

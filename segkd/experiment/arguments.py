@@ -1,12 +1,18 @@
 """A command line before it is parsed: single options, and the data layer that stands for `--data` or `--run`."""
 
+from argparse import RawDescriptionHelpFormatter
 from pathlib import Path
 
 import yaml
+from jsonargparse import DefaultHelpFormatter
 
 from segkd.experiment.classes import refuse_foreign
 from segkd.experiment.layers import found_layer, read_layer
 from segkd.types import InputError
+
+
+class ExampleHelp(RawDescriptionHelpFormatter, DefaultHelpFormatter):
+    """A help whose description keeps its lines: there stand examples."""
 
 
 def value_of(arguments: list[str], flag: str) -> str | None:

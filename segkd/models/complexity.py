@@ -1,7 +1,10 @@
-"""What a network costs: parameters, MACs, FLOPs."""
+"""What a network costs: parameters, MACs, FLOPs, time."""
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -42,3 +45,32 @@ def complexity(network: Network, size: tuple[int, int]) -> Complexity:
     parameters = [(p.numel(), p.requires_grad) for p in network.parameters()]
     total, trainable = sum(n for n, _ in parameters), sum(n for n, learns in parameters if learns)
     return Complexity(total, trainable, flops // 2, flops, size)
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds that a call takes: the median and the 95th percentile of `runs` calls."""
+
+    p50: float
+    p95: float
+    runs: int
+
+    def __str__(self) -> str:
+        return f"p50 {self.p50:.1f} ms, p95 {self.p95:.1f} ms"
+
+
+def latency(call: Callable[[], object], runs: int = 30, clock: Callable[[], float] = time.perf_counter) -> Latency:
+    """Times `call` after a tenth as many calls that do not count, which warm caches and find kernels.
+
+    Args:
+        call: returns when its work is done: on a GPU it waits for it.
+        runs: calls that are timed.
+        clock: seconds; `time.process_time` counts those of the CPU's cores, which other programs disturb less.
+    """
+    spent = []
+    for _ in range(runs + max(3, runs // 10)):
+        start = clock()
+        call()
+        spent.append((clock() - start) * 1e3)
+    counted = np.percentile(spent[-runs:], [50, 95])
+    return Latency(float(counted[0]), float(counted[1]), runs)

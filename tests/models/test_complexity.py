@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from segkd.models.complexity import complexity
+from segkd.models.complexity import complexity, latency
 from segkd.models.decoder import resize
 from segkd.models.fusion import FusionNet
 from segkd.models.network import Network
@@ -66,3 +66,10 @@ def test_the_cost_of_a_fusion_net_grows_with_the_image_and_says_its_units():
     assert 3.0 < large.macs / small.macs <= 4.0  # the pooled context does not grow
     assert small.parameters == sum(p.numel() for p in network.parameters())
     assert all(unit in str(large) for unit in ("GMACs", "GFLOPs", "64x64", "trainable"))
+
+
+def test_latency_counts_calls_by_the_clock_it_is_given():
+    ticks = iter([step for call in range(23) for step in (call, call + 0.001 * max(call - 2, 1))])
+    found = latency(lambda: None, runs=20, clock=lambda: next(ticks))
+    assert found.runs == 20 and found.p50 == pytest.approx(10.5) and found.p95 == pytest.approx(19.05)
+    assert str(found) == "p50 10.5 ms, p95 19.1 ms" or str(found) == "p50 10.5 ms, p95 19.0 ms"
