@@ -6,11 +6,12 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 
 from segkd.ablation.comparison import report
+from segkd.ablation.engines import default_processes
 from segkd.ablation.grid import describe, run_grid, stock_lines
 from segkd.ablation.plan import grid_parser, narrowed, read_grid
 from segkd.ablation.resolve import Place, resolve
 from segkd.ablation.rows import read_rows
-from segkd.ablation.runner import Run, default_processes, take_stock
+from segkd.ablation.runner import Run, take_stock
 from segkd.ablation.sources import gather
 from segkd.experiment.commands import TRUST
 from segkd.experiment.console import make_console, ticking

@@ -13,11 +13,12 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 
 from segkd.ablation.cell import State, read_state
+from segkd.ablation.engines import Engine, LocalEngine, RayEngine
 from segkd.ablation.plan import Grid
 from segkd.ablation.progress import Watcher
 from segkd.ablation.resolve import Cell
 from segkd.ablation.rows import SCORES, Row, write_rows
-from segkd.ablation.runner import Engine, LocalEngine, RayEngine, Run, Task, run_tasks, take_stock
+from segkd.ablation.runner import Run, Task, run_tasks, take_stock
 from segkd.disk import write_whole
 from segkd.types import InputError
 

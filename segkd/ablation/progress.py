@@ -86,6 +86,12 @@ class Watcher:
         else:
             self.console.print(f"{cell.name}  stopped; its state is saved")
 
+    def left(self, cell: Cell, why: str) -> None:
+        """A cell is not run: prints why."""
+        self.waiting.remove(cell)
+        self.total -= 1
+        warn(self.console, why, f"{self.counts()}  {cell.name}  not run")
+
     def look(self) -> None:
         """Moves the bars."""
         if self.bar.disable:

@@ -9,7 +9,7 @@ from typing import Any
 from jsonargparse import Namespace
 
 from segkd.ablation.identity import code_digests, data_digests, digest_of, plain_config, user_code
-from segkd.ablation.plan import Grid
+from segkd.ablation.plan import Grid, Part
 from segkd.datasets.sampler import EpochBatches
 from segkd.experiment.folder import resolved_text
 from segkd.experiment.layers import found_layer
@@ -72,21 +72,22 @@ def resolve(grid: Grid, place: Place) -> list[Cell]:
     for arm, dataset, seed, option in _combinations(grid):
         try:
             config = parse(parser, _arguments(grid, place, (arm, dataset, seed, option)))
+            text = resolved_text(parser, config)
+            plain = plain_config(text)
+            _refuse_named_in_layers(grid, plain)
             if dataset not in splits:
                 splits[dataset] = data_digests(instantiate(parser, Namespace(data=config.data)).data)
                 _refuse_missing(grid, splits[dataset])
             if (arm, len(config.data.classes)) not in built:
                 objects = instantiate(parser, config)  # a misfit of teacher and knowledge speaks now, not after a day
-                if not needed(grid, arm):  # whose runs are still to come
+                if not needed(grid, arm, dataset):  # whose runs are still to come
                     rehearse(objects)
                 built.add((arm, len(config.data.classes)))
         except InputError as error:
             raise InputError(f"arm {arm}, data set {dataset}: {error}") from error
-        text = resolved_text(parser, config)
-        plain = plain_config(text)
         steps, images = _budget(config, splits[dataset]["train"]["pairs"])
         identity = {"config": plain, "data": splits[dataset], "code": code | user_code(plain)}
-        needs = tuple(f"{dataset}/{other}/seed-{seed}" for other in needed(grid, arm))
+        needs = tuple(f"{dataset}/{other}/seed-{seed}" for other in needed(grid, arm, dataset))
         cells.append(Cell(arm, dataset, seed, option, text, steps, images, identity, needs))
     cells = [_with_needs(cell, {one.name: one for one in cells}, place) for cell in cells]
     if grid.budget == "equal":
@@ -94,13 +95,14 @@ def resolve(grid: Grid, place: Place) -> list[Cell]:
     return cells
 
 
-def needed(grid: Grid, arm: str) -> list[str]:
-    """The arms whose runs an arm reads: its settings name them as `$ARM`.
+def needed(grid: Grid, arm: str, dataset: str) -> list[str]:
+    """The arms whose runs an arm reads: its settings, or those of base and data sets, name them as `$ARM`.
 
     Raises:
         InputError: there is no such arm, it needs itself in the end, or the grid tunes.
     """
-    found = sorted({name for value in grid.arms[arm].set.values() for name in _named(value)})
+    parts = [grid.base, grid.datasets[dataset], grid.arms[arm], *(Part(set=option) for option in grid.tune)]
+    found = sorted({name for part in parts for value in part.set.values() for name in _named(value)})
     for name in found:
         if name not in grid.arms:
             raise InputError(f"arm {arm}: ${name} is no arm of the grid; arms are {', '.join(grid.arms)}.")
@@ -109,11 +111,24 @@ def needed(grid: Grid, arm: str) -> list[str]:
     return found
 
 
-def _named(value: Any) -> list[str]:
+def _refuse_named_in_layers(grid: Grid, plain: dict[str, Any]) -> None:
+    """A layer is read alone, without the grid that knows where an arm's run lies."""
+    for key, value in plain.items():
+        lost = [name for name in _named(value, in_paths=True) if name in grid.arms]
+        if lost:
+            raise InputError(
+                f"a layer names the run ${lost[0]} at {key}, but the grid alone knows where it lies. Write it in the "
+                f"grid instead, in `set` of the arm: {key.replace('.init_args', '')}: [${lost[0]}]."
+            )
+
+
+def _named(value: Any, in_paths: bool = False) -> list[str]:
+    """The names that a setting marks with `$`; with `in_paths` those that a layer made paths of too."""
     if isinstance(value, str):
-        return [value[1:]] if value.startswith("$") and value != "$classes" else []
+        name = Path(value).name if in_paths else value
+        return [name[1:]] if name.startswith("$") and name != "$classes" else []
     parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return [name for part in parts for name in _named(part)]
+    return [name for part in parts for name in _named(part, in_paths)]
 
 
 def _with_runs(value: Any, runs: dict[str, str]) -> Any:
@@ -164,7 +179,7 @@ def _arguments(grid: Grid, place: Place, which: tuple[str, str, int, int | None]
         settings["data.root"] = str(root)
     settings |= {"seed": seed, "engine.threads": place.threads}
     where = place.out.resolve() / "cells" / dataset
-    runs = {f"${name}": str(where / name / f"seed-{seed}" / "run") for name in needed(grid, arm)}
+    runs = {f"${name}": str(where / name / f"seed-{seed}" / "run") for name in needed(grid, arm, dataset)}
     settings = {key: _with_runs(value, runs) for key, value in settings.items()}
     texts = [f"--{key}={v if isinstance(v, str) else json.dumps(v)}" for key, v in settings.items()]
     return [*(word for layer in layers for word in ("--config", layer)), *texts]

@@ -57,12 +57,14 @@ class Teacher(nn.Module, ABC):
         learns: of whom this teacher learns itself: "label" (the task loss of its logits), "student" (each of its terms
             the other way round). The distiller sees to both.
         needs_soft: whether the loader has to compute `Batch.soft`.
+        remembers: whether it keeps something of each batch, so that it is asked in every step, heard or not.
         said: what the user should be told of it once it has met the student, a sentence each.
     """
 
     gives: frozenset[str]
     learns: frozenset[str] = frozenset()
     needs_soft: bool = False
+    remembers: bool = False
     said: tuple[str, ...] = ()
 
     def meet(self, scene: Scene) -> None:
@@ -81,6 +83,9 @@ class Teacher(nn.Module, ABC):
 
     def follow(self, student: Network, step: int) -> None:
         """Called after optimiser step number `step`; a label stands still, a slow copy moves."""
+
+    def arrive(self, progress: float) -> None:
+        """Called before that, and when a run is resumed, with how much of the training is behind, 0..1."""
 
 
 class Knowledge(nn.Module, ABC):

@@ -134,6 +134,12 @@ class Distiller(nn.Module):
         for teacher in self._teachers.values():
             teacher.follow(student, step)
 
+    def arrive(self, progress: float) -> None:
+        """Takes all schedules, those of the teachers too, to `progress` 0..1 of the training."""
+        self.progress = progress
+        for teacher in self._teachers.values():
+            teacher.arrive(progress)
+
     @property
     def _teachers(self) -> dict[str, Teacher]:
         return {name: teacher for name, teacher in self.teachers.items() if isinstance(teacher, Teacher)}
@@ -160,12 +166,13 @@ class Distiller(nn.Module):
         look: Callable[[Tensor], Prediction],
         terms: set[str] | None = None,
     ) -> dict[str, Lesson]:
-        """The lesson of every teacher that learns, or that one of the `terms` listens to; of all when None."""
+        """The lesson of every teacher that learns or remembers, or that one of the `terms` listens to; of all when
+        None."""
         heard = {self.teacher_of[name] for name in (self.knowledge if terms is None else terms)}
         wanted = {
             name: teacher
             for name, teacher in self._teachers.items()
-            if terms is None or name in heard or teacher.learns
+            if terms is None or name in heard or teacher.learns or (self.training and teacher.remembers)
         }
         return {name: teacher(batch, student, look) for name, teacher in wanted.items()}
 

@@ -49,14 +49,14 @@ class Learner(nn.Module):
         """After optimiser step number `step` (1 = first): averages, teachers and schedules move on."""
         if self.average is not None:
             self.average.follow(self.student)
-        self.distiller.follow(self.student, step)
         self.arrive(step / self.total)
+        self.distiller.follow(self.student, step)
         if self.disturbance is not None:
             self.disturbance.follow(step / self.total)
 
     def arrive(self, progress: float) -> None:
         """Sets all schedules to `progress` 0..1 of the training; nothing else moves, so that it serves a resume."""
-        self.distiller.progress = progress
+        self.distiller.arrive(progress)
         if self.disturbance is not None:
             self.disturbance.progress = progress
 

@@ -161,8 +161,17 @@ def _train(session: _Session, objects: Namespace, overfit: bool, select: str) ->
 
 def _introduce(session: _Session, objects: Namespace, dataset: SegmentationDataset, steps: int) -> None:
     """Lets the teachers meet the student, and says what there is to say of them."""
-    for line in introduce(objects, dataset, steps, lambda: instantiate(session.parser, session.config).model):
+    for line in introduce(objects, dataset, steps, lambda: _another(session)):
         session.console.print(line)
+
+
+def _another(session: _Session) -> Network:
+    """One more network of the student's kind, to learn beside it."""
+    objects = instantiate(session.parser, session.config)
+    objects.model.freeze(objects.optim.freeze)
+    if session.config.init is not None:
+        session.console.print("a network beside the student starts at random: --init is the student's alone")
+    return objects.model
 
 
 def _start(session: _Session, network: Network) -> None:

@@ -135,6 +135,17 @@ def test_what_an_arm_needs_is_part_of_what_its_result_depends_on(resolved):
     assert differences(pupil, after) and "needs.plain" in differences(pupil, after)[0]
 
 
+def test_a_data_set_may_name_an_arm_s_run_and_a_layer_may_not(resolved, tmp_path):
+    layers = {"layers": ["methods/tf_kd_self.yaml"]}
+    part = {"set": {"distiller.teachers.before.sources": ["$plain"]}}
+    with pytest.raises(InputError, match="plain needs its own run in the end"):
+        resolved(arms={"pupil": layers, "plain": layers}, datasets={"embedded": part})
+    text = "distiller: {teachers: {before: {class_path: Frozen, init_args: {sources: [$plain]}}}}"
+    (tmp_path / "layer.yaml").write_text(text)
+    with pytest.raises(InputError, match=r"layer names the run \$plain at .*in `set` of the arm: .*\[\$plain\]"):
+        resolved(arms={"plain": {}, "pupil": {"layers": ["methods/tf_kd_self.yaml", "layer.yaml"]}})
+
+
 @pytest.mark.parametrize(
     ("arms", "said"),
     [

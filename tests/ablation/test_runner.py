@@ -7,9 +7,10 @@ import pytest
 from rich.console import Console
 
 from segkd.ablation.cell import STOPPED, State, read_state, write_state
+from segkd.ablation.engines import Engine, Job, spawn
 from segkd.ablation.progress import Watcher
 from segkd.ablation.resolve import Cell
-from segkd.ablation.runner import Engine, Job, Run, run_tasks, spawn, take_stock
+from segkd.ablation.runner import Run, run_tasks, take_stock
 
 IDENTITY = {"config": {"optim.lr": 1}, "data": {}, "code": {"segkd/a.py": "x"}}
 
@@ -118,6 +119,23 @@ def test_changed_code_runs_again_unless_it_is_to_be_kept(tmp_path):
     both = [cell("a", code={"segkd/a.py": "y"}, config={"optim.lr": 9})]
     (task,) = take_stock(both, Run(tmp_path, 1, 1, "local", keep_code=True), ["val"])
     assert task.run and task.why == "changed: optim.lr: 1 then, 9 now"
+
+
+def test_who_reads_the_run_of_a_cell_that_failed_is_not_run_and_says_what_it_waits_for(tmp_path):
+    failing = cell("failing")
+    pupil = replace(cell("pupil"), needs=(failing.name,))
+    grandchild = replace(cell("grandchild"), needs=(pupil.name,))
+    fine = replace(cell("fine"), needs=(cell("a").name,))
+    engine, stopped, said = run(tmp_path, [grandchild, pupil, failing, fine, cell("a")], slots=1)
+    assert [arm for arm, _ in engine.started] == ["failing", "a", "fine"] and stopped == ""
+    state = read_state(tmp_path / "cells" / pupil.name)
+    assert (state.status, state.why) == ("waiting", f"waits for the run of {failing.name}, which did not end well")
+    assert (
+        f"{pupil.name}  not run: {state.why}" in said
+        and pupil.name in read_state(tmp_path / "cells" / grandchild.name).why
+    )
+    _, task = take_stock([failing, pupil], Run(tmp_path, 1, 1, "local"), ["val", "test"])
+    assert task.run and task.why == "unfinished"  # and once its teacher is there, it runs
 
 
 def test_a_new_split_is_scored_without_starting_over(tmp_path):

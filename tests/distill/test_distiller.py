@@ -281,3 +281,35 @@ def test_a_weight_that_is_no_schedule_is_named(weight):
 def test_class_shares_are_asked_for_when_task_or_teacher_reads_them(task, kind, needed):
     assert taught(LabelTeacher(kind), task=task).needs_soft == needed
     assert Distiller(task).needs_soft == (task is not None)
+
+
+class Remembers(Half):
+    """Keeps the mean of every batch that it is shown."""
+
+    remembers = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept, self.progress = [], []
+
+    def forward(self, batch: Batch, student: Prediction, look: Look) -> Lesson:
+        self.kept.append(float(batch.image.mean()))
+        return super().forward(batch, student, look)
+
+    def arrive(self, progress: float) -> None:
+        self.progress.append(progress)
+
+
+def test_who_remembers_is_asked_in_every_step_and_not_for_a_look(make_batch):
+    """A memory of a step long ago would teach as if it were of the last one, when its term begins to count."""
+    batch, network, teacher = make_batch(3), Fixed(), Remembers()
+    distiller = taught(teacher, {0.5: 0.0, 1.0: 1.0})
+    assert list(distiller(batch, network)) == ["task"] and len(teacher.kept) == 1
+    silent = taught(Half(), {0.5: 0.0, 1.0: 1.0})
+    silent(batch, network)
+    assert silent.teachers["t"].looks == 0
+    distiller.eval()
+    distiller(batch, network)
+    assert len(teacher.kept) == 1
+    distiller.arrive(0.75)
+    assert teacher.progress == [0.75] and distiller.weight("kl") == 0.5

@@ -45,8 +45,8 @@ def halves(level: Float[Tensor, "b c h w"], valid: Bool[Tensor, "b h w"]) -> Flo
 
 @final
 class AttentionAcross(Knowledge):
-    """Every level looks where the next deeper one looks: `attention_across`, mean over neighbouring levels (SAD, Hou et
-    al., ICCV 2019, with the deeper side as a given, as in later implementations)."""
+    """Every level looks where the next deeper one looks: `attention_across` (SAD, Hou et al., ICCV 2019, with the
+    deeper side as a given, as in later implementations). Departure: a mean over the pairs of levels, not a sum."""
 
     reads = needs = frozenset({"features"})
     across = True

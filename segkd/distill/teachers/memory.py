@@ -52,6 +52,7 @@ class LastBatch(Teacher):
     """
 
     gives = frozenset({"logits"})
+    remembers = True
     logits: Tensor
     home: Tensor
     warps: Tensor

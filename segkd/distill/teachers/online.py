@@ -33,6 +33,7 @@ class OnlineLabels(Teacher):
     """
 
     gives = frozenset({"logits"})
+    remembers = True
     rows: Tensor
     known: Tensor
     sums: Tensor

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from segkd.distill.base import Look, Scene, Teacher, learning, moved
 from segkd.losses import hushed, one_hot, pixel_sums
+from segkd.models.network import Network
 from segkd.types import IGNORE, Batch, Disturbance, InputError, Lesson, Prediction
 
 
@@ -61,11 +62,22 @@ class Twin(Teacher):
         image = self.disturbance(other).image if self.training else batch.clean
         return Lesson(moved(look(image), batch))
 
+    def arrive(self, progress: float) -> None:
+        """The disturbance's schedules move on too."""
+        self.disturbance.progress = progress
+
+    def follow(self, student: Network, step: int) -> None:
+        """The disturbance follows, as the one of the training does."""
+        self.disturbance.follow(self.disturbance.progress)
+
 
 @final
 class SameClass(Teacher):
     """At each pixel, what the student predicts on average for pixels of that class in the next image of the batch
     (CS-KD, Yun et al., CVPR 2020, whose second image of the same class becomes pixels of the same class; our choice).
+
+    Departure: the mean is of probabilities at temperature 1, and `Response` softens it, where CS-KD softens what one
+    image says; a mean is softer already.
 
     Where the next image lacks the class, nothing is taught. Needs batches of two images or more.
     """

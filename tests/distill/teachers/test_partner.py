@@ -3,8 +3,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+from segkd.distill.base import Term
 from segkd.distill.distiller import Distiller
+from segkd.distill.knowledge.response import Response
 from segkd.distill.teachers.partner import Clean, SameClass, Twin, class_means
+from segkd.engine.learner import Learner
 from segkd.frequency.disturb import DctQuantization
 from segkd.frequency.mix import CutMix
 from segkd.frequency.swap import SwapPatches
@@ -47,6 +50,32 @@ def test_a_twin_refuses_what_moves_pixels_or_learns(make_batch):
         met(Twin(CutMix()), Tiny(), make_batch(3))
     with pytest.raises(InputError, match="DctQuantization has a table that learns"):
         met(Twin(DctQuantization()), Tiny(), make_batch(3))
+
+
+class Fading(Brighter):
+    """Adds less light as the training goes on; notes how often it followed."""
+
+    followed: tuple[float, ...] = ()
+
+    def forward(self, batch):
+        return replace(batch, image=batch.image + 1 - self.progress)
+
+    def follow(self, progress):
+        super().follow(progress)
+        self.followed += (progress,)
+
+
+def test_a_twin_s_disturbance_moves_on_with_the_training(make_batch):
+    batch, student = make_batch(3), Pointwise()
+    distiller = Distiller(teachers={"twin": Twin(Fading())}, terms={"kl": Term(Response())})
+    learner = Learner(student, distiller, total=4)
+    disturbance = distiller.teachers["twin"].disturbance
+    learner.follow(3)
+    assert disturbance.followed == (0.75,)
+    target = distiller.teachers["twin"](batch, student(batch.image), student).target
+    torch.testing.assert_close(target.logits, student(batch.clean + 0.25).logits)
+    learner.arrive(1.0)  # a resumed run
+    assert disturbance.progress == 1.0 and disturbance.followed == (0.75,)
 
 
 def test_class_means_are_means_over_the_pixels_of_a_class(make_batch):
