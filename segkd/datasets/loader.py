@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 from segkd.datasets.data import Records
 from segkd.datasets.feed import Feed
 from segkd.datasets.sampler import EpochBatches
-from segkd.datasets.transforms import Transform, View
+from segkd.datasets.transforms import View, Viewing
 from segkd.types import Batch
 
 
@@ -27,7 +27,7 @@ class SegmentationDataset(Dataset[Item]):
     """Item `(epoch, index)` or `(epoch, index, visit)`: record `index` under the draws of `(seed, epoch, index)`, and
     of the visit where it is not the first of the epoch, on whichever worker."""
 
-    def __init__(self, records: Records, transform: Transform, seed: int) -> None:
+    def __init__(self, records: Records, transform: Viewing, seed: int) -> None:
         self.records, self.transform, self.seed = records, transform, seed
 
     def __len__(self) -> int:

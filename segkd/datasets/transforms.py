@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
-from segkd.datasets.labels import class_shares, normalise_shares, resize_label
+from segkd.datasets.labels import class_shares, normalise_shares
 from segkd.types import IGNORE, InputError
 
 if TYPE_CHECKING:
@@ -63,6 +63,10 @@ class View:
     warp: Float64[np.ndarray, "2 3"]
 
 
+Viewing = Callable[[np.ndarray, np.ndarray, np.random.Generator], View]
+"""What makes a view of an image, its label and a generator to draw from."""
+
+
 class Transform:
     """Maps a sample of any size to a `View` of `size` (h, w).
 
@@ -74,14 +78,16 @@ class Transform:
         os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it looks for updates over the network on import
         import albumentations as A  # slow to import, and `--help` does not need it
 
+        from segkd.datasets.warps import RandomResizedCrop, Resize
+
         self.size, self.classes, self.soft = size, classes, soft
-        how = {"mask_interpolation": cv2.INTER_NEAREST_EXACT, "area_for_downscale": "image"}
+        how = {"mask_interpolation": cv2.INTER_NEAREST_EXACT}
         if augment is None:
-            warps = [A.Resize(*size, **how)]
+            warps = [Resize(*size, **how)]
         else:
             aspect = size[1] / size[0]
             ratio = (augment.ratio[0] * aspect, augment.ratio[1] * aspect)
-            warps = [A.RandomResizedCrop(size, scale=augment.scale, ratio=ratio, **how)]
+            warps = [RandomResizedCrop(size, scale=augment.scale, ratio=ratio, **how)]
             warps += [A.HorizontalFlip()] if augment.flip_horizontal else []
             warps += [A.VerticalFlip()] if augment.flip_vertical else []
             warps += [A.RandomRotate90()] if augment.quarter_turns else []
@@ -91,7 +97,6 @@ class Transform:
 
     def __call__(self, image: np.ndarray, label: np.ndarray, draw: np.random.Generator) -> View:
         """The view of `image` (uint8 [h w 3]) and `label` (uint8 [h w]) that the generator `draw` decides."""
-        image, label = widened(image, label, self.size)
         targets = {"image": image, "mask": label}
         if self.soft:
             targets["shares"] = class_shares(label, self.classes)
@@ -138,18 +143,6 @@ WARPS: dict[str, Callable[[Mapping[str, Any]], np.ndarray]] = {
     ),
 }
 """What each warp of `Transform` does to normalised coordinates, from after it to before it."""
-
-
-def widened(image: np.ndarray, label: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Enlarges the one side that is shorter than `size` (h, w) when the other is longer; else changes nothing.
-
-    OpenCV's INTER_AREA is an area average only where both sides shrink: where one grows, it shifts the other.
-    """
-    height, width = label.shape
-    if (height < size[0]) == (width < size[1]) or height == size[0] or width == size[1]:
-        return image, label
-    larger = (max(width, size[1]), max(height, size[0]))
-    return cv2.resize(image, larger, interpolation=cv2.INTER_LINEAR), resize_label(label, larger[::-1])
 
 
 def _colours(strength: float) -> "list[A.BasicTransform]":

@@ -7,7 +7,7 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from segkd.datasets.transforms import Transform, View
+from segkd.datasets.transforms import View
 from segkd.models.network import Network
 from segkd.types import InputError, Prediction
 
@@ -44,15 +44,9 @@ class Looks:
         return ", ".join(parts) or "none"
 
 
-class Untouched(Transform):
-    """Leaves images and labels at their own size: for a window that slides."""
-
-    def __init__(self) -> None:
-        pass
-
-    def __call__(self, image: np.ndarray, label: np.ndarray, draw: np.random.Generator) -> View:
-        """The sample as it is."""
-        return View(np.ascontiguousarray(image), np.ascontiguousarray(label), None, np.eye(3)[:2])
+def untouched(image: np.ndarray, label: np.ndarray, draw: np.random.Generator) -> View:
+    """The sample as it is, at its own size: for a window that slides."""
+    return View(np.ascontiguousarray(image), np.ascontiguousarray(label), None, np.eye(3)[:2])
 
 
 class Looking(Network):

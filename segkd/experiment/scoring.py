@@ -13,11 +13,11 @@ from rich.console import Console
 from segkd.datasets.data import Data, Records, open_data
 from segkd.datasets.loader import SegmentationDataset
 from segkd.datasets.sheet import contact_sheet
-from segkd.datasets.transforms import Transform
+from segkd.datasets.transforms import Transform, Viewing
 from segkd.disk import write_whole
 from segkd.engine.evaluate import evaluate
 from segkd.engine.record import number
-from segkd.engine.views import Looking, Looks, Untouched
+from segkd.engine.views import Looking, Looks, untouched
 from segkd.experiment.console import make_console, say_findings, ticking, warn
 from segkd.metrics.meter import Meter
 from segkd.metrics.protocol import BETA2, PLAIN, Protocol
@@ -67,10 +67,10 @@ class Sight:
     looks: Looks = field(default_factory=Looks)
 
     @property
-    def transform(self) -> Transform:
+    def transform(self) -> Viewing:
         """What is done to an image before it is shown."""
         if self.looks.slide:
-            return Untouched()
+            return untouched
         return Transform(self.card.size, None, len(self.card.classes), False)
 
     def through(self, network: Network) -> Network:

@@ -162,8 +162,7 @@ def test_shares_are_a_distribution_on_valid_pixels_and_hold_the_label(seed, clas
     assert view.soft.dtype == np.float32 and view.soft.min() >= 0
     np.testing.assert_allclose(view.soft.sum(axis=-1)[valid], 1, atol=1e-5)
     own = np.take_along_axis(view.soft, np.where(valid, view.label, 0)[..., None].astype(int), axis=-1)[..., 0]
-    if size != (64, 9) or seed % 2 == 0:  # a crop may still shrink one side and grow the other, see `widened`
-        assert (own[valid] > 0).all()  # the class at a pixel's centre has area in it
+    assert (own[valid] > 0).all()  # the class at a pixel's centre has area in it
 
 
 @settings(deadline=None, max_examples=40)
@@ -191,11 +190,36 @@ def test_an_image_that_shrinks_one_way_and_grows_the_other_does_not_shift():
     label = (image[..., 0] > 0).astype(np.uint8)
     for size in ((20, 100), (200, 30), (50, 100), (20, 30), (200, 100)):
         view = Transform(size, None, 2, True)(image, label, draw(0))
-        # the label grows by nearest-exact, whose rounding moves an edge by at most half a new pixel
-        for mass, bound in ((view.image[..., 0] / 255.0, 0.05), (view.soft[..., 1], 0.3)):
+        for mass in (view.image[..., 0] / 255.0, view.soft[..., 1]):
             rows, columns = np.indices(size)
             centre = (
                 ((mass * rows).sum() / mass.sum() + 0.5) / size[0] * 61,
                 ((mass * columns).sum() / mass.sum() + 0.5) / size[1] * 83,
             )
-            assert np.abs(np.array(centre) - (30.5, 45.0)).max() < bound
+            assert np.abs(np.array(centre) - (30.5, 45.0)).max() < 0.05
+
+
+@pytest.mark.parametrize("size", [(20, 100), (100, 20), (45, 60)])
+def test_a_crop_that_shrinks_one_side_and_grows_the_other_does_not_shift_its_label(size):
+    """OpenCV's INTER_AREA alone moves it by up to 1.3 source pixels; where it lies in the file is `warp`'s to say."""
+    image = np.zeros((61, 83, 3), np.uint8)
+    image[25:36, 36:52] = 255
+    crop = Transform(size, Augment(scale=(0.4, 1.0), ratio=(0.3, 3.0), colour=0.0), 2, True)
+    shifts = []
+    for i in range(60):
+        view = crop(image, (image[..., 0] > 0).astype(np.uint8), draw(i))
+        borders = view.warp @ [[-1, 1], [-1, 1], [1, 1]] * [[83 / 2], [61 / 2]] + [[83 / 2], [61 / 2]]
+        (left, right), (top, bottom) = np.sort(borders)
+        sides = np.array([bottom - top, right - left])
+        if top > 22 or bottom < 39 or left > 33 or right < 55 or not np.ptp(np.sign(sides - size)):
+            continue  # cut off, or all sides shrink or grow
+        for mass in (view.image[..., 0] / 255.0, view.soft[..., 1], view.label.astype(float)):
+            rows, columns = np.indices(size)
+            centre = [((mass * columns).sum() / mass.sum() + 0.5) / size[1] * 2 - 1]
+            centre += [((mass * rows).sum() / mass.sum() + 0.5) / size[0] * 2 - 1, 1.0]
+            shifts.append((view.warp @ centre + 1) / 2 * (83, 61) - (44.0, 30.5))
+    images, shares, labels = np.array(shifts).reshape(-1, 3, 2).transpose(1, 0, 2)
+    assert len(images) >= 10
+    # shares may be cut off at the borders of the crop; a single label is rounded to whole pixels
+    assert np.abs(images).max() < 0.1 and np.abs(shares).max() < 0.1
+    assert np.abs((labels - images).mean(axis=0)).max() < 0.3

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from segkd.engine.views import Looking, Looks, Untouched
+from segkd.engine.views import Looking, Looks, untouched
 from segkd.models.network import Network
 from segkd.types import InputError, Prediction
 
@@ -60,5 +60,5 @@ def test_what_was_done_is_said_and_nonsense_refused():
 
 def test_a_window_sees_the_image_at_its_own_size():
     image, label = np.zeros((7, 9, 3), np.uint8), np.zeros((7, 9), np.uint8)
-    view = Untouched()(image, label, np.random.default_rng(0))
+    view = untouched(image, label, np.random.default_rng(0))
     assert view.image.shape == (7, 9, 3) and view.label.shape == (7, 9) and view.soft is None

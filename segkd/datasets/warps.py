@@ -1,0 +1,34 @@
+"""Crops and changes of size that keep image and label in one place; slow to import, as albumentations is."""
+
+from typing import Any
+
+import albumentations as A
+import cv2
+import numpy as np
+from albumentations.augmentations.crops import functional as crops
+from albumentations.augmentations.geometric import functional as geometric
+
+
+def resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """`image` [h w c] at `size` (h, w): bilinear where a side grows, then by area (anti-aliased) where one shrinks.
+
+    OpenCV's INTER_AREA is an area average only where no side grows: where one does, it shifts the other.
+    """
+    larger = (max(image.shape[0], size[0]), max(image.shape[1], size[1]))
+    return geometric.resize(geometric.resize(image, larger, cv2.INTER_LINEAR), size, cv2.INTER_AREA)
+
+
+class Resize(A.Resize):
+    """As albumentations', with nothing shifted."""
+
+    def apply(self, img: np.ndarray, **params: Any) -> np.ndarray:
+        """The whole image at the asked size."""
+        return resized(img, (self.height, self.width))
+
+
+class RandomResizedCrop(A.RandomResizedCrop):
+    """As albumentations', draw for draw, with nothing shifted."""
+
+    def apply(self, img: np.ndarray, crop_coords: tuple[int, int, int, int], **params: Any) -> np.ndarray:
+        """The crop at the asked size."""
+        return resized(crops.crop(img, *crop_coords), self.size)
