@@ -25,3 +25,8 @@ def __getattr__(name: str) -> "Any":
     from importlib import import_module
 
     return getattr(import_module(_PLACES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """What there is, though nothing of it is imported yet."""
+    return sorted(__all__)

@@ -1,5 +1,6 @@
 """A contact sheet: what the data look like, labels overlaid."""
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -10,49 +11,70 @@ from PIL import Image, ImageDraw, ImageFont
 
 from segkd.datasets.data import Records
 from segkd.datasets.labels import resize_label
-from segkd.types import IGNORE, printable
+from segkd.datasets.palette import overlay, tints
+from segkd.types import printable
 
-TINTS = np.array([(255, 60, 40), (60, 190, 255), (255, 200, 0), (120, 255, 90), (220, 90, 255), (255, 130, 180)])
+LINE = 18
+"""Height of a line of letters."""
 
 
-def contact_sheet(records: Records, number: int, side: int = 160, columns: int = 6) -> UInt8[np.ndarray, "h w 3"]:
-    """`number` records spread evenly over the split, each as image and overlay side by side, RGB."""
+def contact_sheet(
+    records: Records, number: int, classes: Sequence[str], side: int = 160, columns: int = 6
+) -> UInt8[np.ndarray, "h w 3"]:
+    """`number` records spread evenly over the split, each as image and overlay side by side, RGB; below them the
+    colours of the classes."""
     chosen = np.unique(np.linspace(0, len(records) - 1, min(number, len(records))).round().astype(int))
-    tiles = [_tile(*records.load(int(i)), records.ids[int(i)], side) for i in chosen]
-    blank = np.full_like(tiles[0], 255)
-    tiles += [blank] * (-len(tiles) % min(columns, len(tiles)))
+    tiles = [_tile(*records.load(int(i)), records.ids[int(i)], len(classes), side) for i in chosen]
     width = min(columns, len(tiles))
-    return np.vstack([np.hstack(tiles[i : i + width]) for i in range(0, len(tiles), width)])
+    rows = [_row(tiles[i : i + width], width) for i in range(0, len(tiles), width)]
+    return np.vstack([*rows, *_key(classes, rows[0].shape[1])])
 
 
-def overlay(image: np.ndarray, label: np.ndarray) -> UInt8[np.ndarray, "h w 3"]:
-    """The image with each class but 0 tinted and outlined, and ignored pixels hatched in grey."""
-    painted = image.astype(np.float32)
-    for value in np.unique(label):
-        if value in (0, IGNORE):
-            continue
-        inside = label == value
-        tint = TINTS[(int(value) - 1) % len(TINTS)]
-        painted[inside] = 0.6 * painted[inside] + 0.4 * tint
-        outline = inside & (cv2.erode(inside.astype(np.uint8), np.ones((3, 3), np.uint8)) == 0)
-        painted[outline] = tint
-    rows, columns = np.indices(label.shape)
-    painted[(label == IGNORE) & ((rows + columns) % 6 < 3)] = 128
-    return painted.astype(np.uint8)
+def _row(tiles: Sequence[np.ndarray], columns: int) -> np.ndarray:
+    """Tiles side by side, as high as the highest of them."""
+    height = max(tile.shape[0] for tile in tiles)
+    row = np.full((height, columns * tiles[0].shape[1], 3), 255, np.uint8)
+    for number, tile in enumerate(tiles):
+        row[: tile.shape[0], number * tile.shape[1] : (number + 1) * tile.shape[1]] = tile
+    return row
 
 
-def _tile(image: np.ndarray, label: np.ndarray, id: str, side: int) -> np.ndarray:
+def _tile(image: np.ndarray, label: np.ndarray, id: str, classes: int, side: int) -> np.ndarray:
     scale = side / max(image.shape[:2])
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    small_label = resize_label(label, size[::-1])
-    tile = np.full((side + 18, 2 * side + 6, 3), 255, np.uint8)
+    tile = np.full((size[1] + LINE, 2 * side + 6, 3), 255, np.uint8)
     tile[: size[1], : size[0]] = small
-    tile[: size[1], side + 2 : side + 2 + size[0]] = overlay(small, small_label)
-    picture = Image.fromarray(tile)
-    # not by OpenCV, whose letters are ASCII alone, and which a name that is no text brings down
-    ImageDraw.Draw(picture).text((2, side + 2), printable(id)[-44:].replace("\n", " "), (40, 40, 40), _letters())
-    return np.asarray(picture)
+    tile[: size[1], side + 2 : side + 2 + size[0]] = overlay(small, resize_label(label, size[::-1]), classes)
+    return _written(tile, [(2, size[1] + 2, printable(id)[-44:].replace("\n", " "))])
+
+
+def _key(classes: Sequence[str], width: int) -> list[np.ndarray]:
+    """Lines with the colour and the name of each class but the first; none for two classes."""
+    if len(classes) == 2:
+        return []
+    colours, lines, x = tints(len(classes)), [np.full((LINE, width, 3), 255, np.uint8)], 2
+    words: list[list[tuple[int, int, str]]] = [[]]
+    for number, name in enumerate(classes[1:], 1):
+        text = printable(name)[:44].replace("\n", " ")
+        needed = 28 + round(_letters().getlength(text))
+        if x > 2 and x + needed > width:
+            lines.append(np.full_like(lines[0], 255))
+            words.append([])
+            x = 2
+        lines[-1][3:15, x : x + 12] = colours[number]
+        words[-1].append((x + 16, 2, text))
+        x += needed
+    return [_written(line, texts) for line, texts in zip(lines, words)]
+
+
+def _written(picture: np.ndarray, texts: Sequence[tuple[int, int, str]]) -> np.ndarray:
+    """Letters at (x, y) of a picture; not by OpenCV, whose letters are ASCII alone, and which a name that is no text
+    brings down."""
+    drawn = Image.fromarray(picture)
+    for x, y, text in texts:
+        ImageDraw.Draw(drawn).text((x, y), text, (40, 40, 40), _letters())
+    return np.asarray(drawn)
 
 
 @cache

@@ -2,31 +2,14 @@
 
 import numpy as np
 import torch
-from jaxtyping import Float, Integer, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from segkd.datasets.palette import class_colours, paint_label
 from segkd.distill.distiller import Distiller
 from segkd.models.network import Network
 from segkd.models.taps import evaluating
 from segkd.types import Batch, Disturbance
-
-
-def class_colours(classes: int) -> UInt8[np.ndarray, "k 3"]:
-    """A colour per class: black for class 0, well apart for the others (golden-angle hues)."""
-    hues = (np.arange(classes) * 0.381966) % 1
-    wheel = np.abs((hues[:, None] * 6 + np.array([0, 4, 2])) % 6 - 3) - 1
-    colours = np.clip(wheel, 0, 1) * 0.8 + 0.2
-    colours[0] = 0
-    if classes == 2:
-        colours[1] = 1
-    return (colours * 255).astype(np.uint8)
-
-
-def paint_label(label: Integer[np.ndarray, "h w"], classes: int) -> UInt8[np.ndarray, "h w 3"]:
-    """A label map in colours; ignored pixels are grey."""
-    table = np.full((256, 3), 110, np.uint8)
-    table[:classes] = class_colours(classes)
-    return table[label]
 
 
 def paint_shares(shares: Float[np.ndarray, "k h w"]) -> UInt8[np.ndarray, "h w 3"]:

@@ -3,13 +3,9 @@
 import os
 import signal
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jsonargparse import ArgumentParser
-
-from segkd.datasets.pictures import How
 from segkd.experiment.arguments import data_layer, value_of, without
 from segkd.experiment.classes import refuse_foreign
 from segkd.experiment.layers import read_layer
@@ -81,44 +77,6 @@ def _own_config(run: Path, trust: bool) -> str:
     if not trust:
         refuse_foreign(read_layer(path), str(path))
     return str(path)
-
-
-def predict(arguments: list[str]) -> int:
-    """`segkd predict`: writes a mask (or a probability map) for every image of a folder."""
-    parser = ArgumentParser(prog="segkd predict", description="Predict images of any size.", exit_on_error=False)
-    parser.add_argument("--run", type=str, required=True, metavar="RUN", help="the run folder")
-    parser.add_argument(
-        "--images", type=str, nargs="+", required=True, metavar="PATH", help="folders of images, or image files"
-    )
-    parser.add_argument("--out", type=str, required=True, metavar="DIR", help="where the PNG files go")
-    parser.add_argument(
-        "--kind",
-        choices=["mask", "probability"],
-        default="mask",
-        help="mask: class numbers, in colours (0 and 255 for two classes); probability: of the foreground, 0..255 (two "
-        "classes)",
-    )
-    parser.add_argument("--threshold", type=str, default="val", help="foreground is p >= this; 'val': the run's own")
-    parser.add_argument(
-        "--max-megapixels", type=float, default=None, help="larger images are left out (the run's data.max_megapixels)"
-    )
-    parser.add_argument("--trust", action="store_true", help=TRUST)
-    config = parse(parser, arguments)
-    how = _how_of(config.run)
-    if config.max_megapixels is not None:
-        how = replace(how, max_megapixels=config.max_megapixels)
-    from segkd.experiment.predicting import predict_images
-
-    return predict_images(config, how)
-
-
-def _how_of(run: str) -> How:
-    """How the images of a run's training were read; the usual way where only its student was kept."""
-    if not (Path(run) / "config.yaml").is_file():
-        return How()
-    parser = data_parser("", "segkd predict")
-    data = instantiate(parser, parse(parser, data_layer([], None, run))).data
-    return replace(data, colours=None).how  # of masks, and perhaps in a file that is not here
 
 
 def sheet(arguments: list[str]) -> int:

@@ -1,145 +1,206 @@
-"""`segkd predict`: a PNG for every image; an image that is damaged or too large loses only its own."""
+"""`segkd predict`: a mask and an overlay for every image; one that is damaged or too large loses only its own."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
-from jsonargparse import Namespace
-from PIL import Image
 from rich.console import Console
 
 from segkd.datasets.notes import notes_on_images
 from segkd.datasets.pictures import How, Seen, view_image
 from segkd.datasets.unfit import no_room
-from segkd.datasets.walk import walk
-from segkd.disk import write_whole
 from segkd.engine.memory import out_of_memory
-from segkd.engine.panels import class_colours
+from segkd.experiment.arguments import data_layer
+from segkd.experiment.commands import TRUST
 from segkd.experiment.console import make_console, ticking, warn
+from segkd.experiment.gathering import gather
+from segkd.experiment.painting import KINDS, Painter, write_overlay
 from segkd.experiment.scoring import opened, threshold_of
+from segkd.experiment.settings import data_parser, instantiate, parse
 from segkd.models.store import Model
-from segkd.types import IGNORE, InputError, listed
+from segkd.types import InputError, listed
 
 
-@dataclass(frozen=True)
-class Painter:
-    """What becomes of an image: a mask, or with `probability` the foreground's probability in 0..255.
+class _Parser(ArgumentParser):
+    def error(self, message: str) -> None:  # type: ignore[override]
+        raise InputError(f"{message}. See segkd predict --help.")
 
-    A mask of two classes holds 0 and 255, cut at `threshold`; one of more holds class numbers, shown in colours.
+
+def predict(arguments: list[str]) -> int:
+    """`segkd predict RUN PATH...`: writes a mask (or probabilities) and an overlay for every image."""
+    config = _parser().parse_intermixed_args(arguments)
+    if config.run is None:
+        if not config.places:
+            raise InputError("expected a run folder and images: segkd predict RUN PATH..., found neither.")
+        config.run, *config.places = config.places
+    given = [*(config.images or []), *config.places]
+    if not given:
+        raise InputError(f"expected images to predict after {config.run}: files, folders, patterns, or - for a list.")
+    how = _how_of(Path(config.run))
+    if config.max_megapixels is not None:
+        how = replace(how, max_megapixels=config.max_megapixels)
+    return predict_images(config, given, how)
+
+
+def _parser() -> ArgumentParser:
+    parser = _Parser(
+        prog="segkd predict",
+        description="Predict images of any size: segkd predict RUN photo.jpg folder 'more/*.png'",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("places", nargs="*", metavar="RUN PATH", help="a run folder (or its student.safetensors), then image files, "
+        "folders, patterns in quotes, or - for a list of them on standard input")  # fmt: skip
+    add("--run", metavar="RUN", help="the run folder, where it is not named first")
+    add("--images", nargs="+", metavar="PATH", help="folders of images, or image files")
+    add("--out", default="predictions", metavar="DIR", help="where the results go (predictions)")
+    add("--overlays", metavar="DIR", help="where the overlays go (OUT_overlays); none: nowhere")
+    add("--kind", choices=KINDS, default="mask", help="; ".join(f"{name}: {about}" for name, about in KINDS.items()))
+    add("--existing", choices=["refuse", "skip", "replace"], default="refuse", help="what to do where a result is "
+        "there already: refuse to begin (default), skip its image, or replace it")  # fmt: skip
+    add("--threshold", default="val", help="foreground is p >= this; 'val': the run's own")
+    add("--stride", type=float, metavar="SHARE", help="see large images at their own resolution through a window of "
+        "the size of the training, moved by this share of it (.5) and blended; else the whole image is shrunk to that "
+        "size")  # fmt: skip
+    add("--batch-size", type=int, default=4, metavar="N", help="images that are read and predicted together (4)")
+    add("--max-megapixels", type=float, help="larger images are left out (the run's data.max_megapixels)")
+    add("--trust", action="store_true", help=TRUST)
+    return parser
+
+
+@dataclass
+class Job:
+    """What is done with each image.
+
+    Attributes:
+        model: what predicts.
+        painter: what writes.
+        how: how image files are read.
+        overlays: for each image the file of its overlay; empty: there are none.
+        stride: of the window, if there is one.
+        seen: what was seen in each image.
+        faults: why an image has no prediction.
     """
 
     model: Model
-    threshold: float
-    probability: bool
+    painter: Painter
+    how: How
+    overlays: Mapping[Path, Path]
+    stride: float | None
+    seen: dict[str, Seen] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
 
-    def __call__(self, image: np.ndarray) -> Image.Image:
-        """The prediction for an RGB image uint8 [h w 3], at its size."""
-        found = self.model.decide(image)
-        if found.dtype == np.uint8:
-            return in_colours(found, len(self.model.card.classes))
-        if self.probability:
-            return Image.fromarray((found * 255).round().astype(np.uint8))
-        return Image.fromarray((found >= self.threshold).astype(np.uint8) * np.uint8(255))
+    def do(self, targets: Mapping[Path, Path]) -> None:
+        """Predicts some images together and writes their results; faults are kept."""
+        images = {}
+        for path in targets:
+            try:
+                images[path], self.seen[str(path)] = view_image(path, self.how)
+            except InputError as error:
+                self.faults.append(str(error))
+            except MemoryError:
+                self.faults.append(str(no_room(path)))
+        if images:
+            self._predict(images, targets)
 
-    @property
-    def said(self) -> str:
-        """What the files hold, in words."""
-        if self.probability:
-            return "probabilities of the foreground, 0..255"
-        names = self.model.card.classes
-        if len(names) == 2:
-            return f"0 and 255, foreground is p >= {self.threshold:.3f}"
-        shown = ", ".join(f"{number} {name}" for number, name in enumerate(names[:6]))
-        return f"class numbers ({shown}{', ...' if len(names) > 6 else ''}), each in a colour of its own"
-
-
-def in_colours(classes: np.ndarray, number: int) -> Image.Image:
-    """A map of class numbers uint8 [h w] as a palette picture: the same numbers, visible in any viewer.
-
-    Class 0 is black, the others have hues of their own, `IGNORE` and numbers that are no class are grey.
-    """
-    palette = np.full((256, 3), 110, np.uint8)
-    palette[: min(number, IGNORE)] = class_colours(number)[:IGNORE]
-    picture = Image.fromarray(classes)
-    picture.putpalette(palette.tobytes())
-    return picture
+    def _predict(self, images: Mapping[Path, np.ndarray], targets: Mapping[Path, Path]) -> None:
+        try:
+            for (path, image), rows in zip(images.items(), self.model.rows([*images.values()], self.stride)):
+                label = self.painter.write(rows, (image.shape[0], image.shape[1]), targets[path])
+                if path in self.overlays:
+                    write_overlay(image, label, len(self.painter.classes), self.overlays[path])
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+            if len(images) == 1:
+                self.faults += [str(no_room(path)) for path in images]
+                return
+            for path, image in images.items():  # those that fit are not lost with those that do not
+                self._predict({path: image}, targets)
 
 
-def predict_images(config: Namespace, how: How) -> int:
-    """Writes one PNG per image of `config.images` into `config.out`; a bad file loses only its own result.
+def predict_images(config: Namespace, given: Sequence[str], how: How) -> int:
+    """Writes the results for the images `given` into `config.out`; a bad file loses only its own.
 
     Args:
-        config: run, images, out, kind and threshold.
+        config: run, out, overlays, kind, existing, threshold, stride, batch_size, trust.
+        given: files, folders, patterns, or "-".
         how: how image files are read: as those of the training were.
 
     Raises:
         InputError: nothing can be predicted or written, or, after all others are done, some images were not.
     """
-    model = opened(config.run, "cuda" if torch.cuda.is_available() else "cpu", config.trust, make_console(True))
-    paint = Painter(model, threshold_of(config.threshold, model.card), config.kind == "probability")
-    if paint.probability and len(model.card.classes) != 2:
-        raise InputError(f"--kind probability is for two classes; {config.run} has {len(model.card.classes)}.")
     console = make_console(True)
-    targets = targets_of([Path(given) for given in config.images], Path(config.out), console)
-    seen: dict[str, Seen] = {}
-    faults = []
+    if config.batch_size < 1 or not 0 < (config.stride or 1.0) <= 1:
+        raise InputError("expected a --batch-size of 1 or more, and a --stride above 0 and up to 1.")
+    model = opened(config.run, "cuda" if torch.cuda.is_available() else "cpu", config.trust, console)
+    painter = Painter(model.card.classes, threshold_of(config.threshold, model.card), config.kind)
+    out = Path(config.out)
+    gathered = gather(given, out, console)
+    targets = {path: stem.with_name(stem.name + painter.suffix) for path, stem in gathered.targets.items()}
+    targets = _without_existing(targets, config.existing, console)
+    overlays, told = _overlays(targets, out, config.overlays)
+    job = Job(model, painter, how, overlays, config.stride)
     with ticking(console, "predicting") as ticker:
         ticker(len(targets))
-        for path, target in targets.items():
-            try:
-                picture, seen[str(path)] = _predicted(path, paint, how)
-            except InputError as error:
-                faults.append(str(error))
-            else:
-                write_whole(target, partial(picture.save, format="PNG"))
-            ticker.move(1)
-    for note in notes_on_images(seen):
+        for some in _batches(targets, config.batch_size):
+            job.do(some)
+            ticker.move(len(some))
+    for note in notes_on_images(job.seen):
         warn(console, note)
-    done = len(targets) - len(faults)
-    console.print(f"{done} prediction{'' if done == 1 else 's'} in {config.out}: {paint.said}")
+    done = len(targets) - len(job.faults)
+    console.print(f"{done} prediction{'' if done == 1 else 's'} in {out}: {painter.said}{told}")
+    faults = [*gathered.faults, *job.faults]
     if faults:
         raise InputError(
-            f"{len(faults)} of {len(targets)} images have no prediction; the others are done:\n{listed(faults)}"
+            f"{len(faults)} of {done + len(faults)} images have no prediction; the others are done:\n{listed(faults)}"
         )
     return 0
 
 
-def targets_of(given: Sequence[Path], out: Path, console: Console) -> dict[Path, Path]:
-    """The file to write for each image of the folders and files `given`; says what is passed over.
-
-    Raises:
-        InputError: there is no image, a result would lie among the images, or two would be one file.
-    """
-    targets: dict[Path, Path] = {}
-    for place in given:
-        folder = place if place.is_dir() else place.parent
-        if out.resolve() == folder.resolve() or (place.is_dir() and folder.resolve() in out.resolve().parents):
-            raise InputError(
-                f"--out {out}: expected a folder outside --images {folder}, or predictions would mix with images."
-            )
-        found = walk(place)
-        if found.sentence:
-            warn(console, f"--images {place}: {found.sentence}")
-        if not found.files:
-            raise InputError(f"--images {place}: expected a folder with images, found none.")
-        targets |= {path: out / path.relative_to(folder).with_suffix(".png") for path in found.files}
-    first = {target: path for path, target in reversed(targets.items())}
-    double = [f"{first[target].name} and {path.name}" for path, target in targets.items() if first[target] != path]
-    if double:
-        raise InputError(f"--images: these would give the same result file; rename one of each:\n{listed(double)}")
-    return targets
+def _overlays(targets: Mapping[Path, Path], out: Path, given: str | None) -> tuple[dict[Path, Path], str]:
+    """For each image the file of its overlay, and where they are, in words."""
+    if given == "none":
+        return {}, ""
+    beside = out / "overlays" if out.name in ("", "..") else out.with_name(f"{out.name}_overlays")
+    folder = beside if given is None else Path(given)
+    if folder.resolve() == out.resolve():
+        raise InputError(f"--overlays {given}: expected another folder than the results' own, --out {out}.")
+    files = {path: (folder / target.relative_to(out)).with_suffix(".jpg") for path, target in targets.items()}
+    return files, f"; overlays in {folder}"
 
 
-def _predicted(path: Path, paint: Painter, how: How) -> tuple[Image.Image, Seen]:
-    try:
-        image, seen = view_image(path, how)
-        return paint(image), seen
-    except InputError:
-        raise
-    except Exception as error:
-        if not out_of_memory(error):
-            raise
-        raise no_room(path) from error
+def _without_existing(targets: dict[Path, Path], existing: str, console: Console) -> dict[Path, Path]:
+    """The images that are to be done."""
+    there = {path for path, target in targets.items() if target.exists()}
+    if there and existing == "refuse":
+        first = [f"{targets[path]} (of {path})" for path in targets if path in there]
+        raise InputError(
+            f"{len(there)} of {len(targets)} results are there already. Choose another --out, or write --existing skip "
+            f"to do the others alone, or --existing replace:\n{listed(first, 3)}"
+        )
+    if existing != "skip":
+        return targets
+    if there:
+        console.print(f"{len(there)} results are there already: skipped")
+    return {path: target for path, target in targets.items() if path not in there}
+
+
+def _batches(targets: Mapping[Path, Path], size: int) -> Iterator[dict[Path, Path]]:
+    queue = iter(targets.items())
+    while some := dict(islice(queue, size)):
+        yield some
+
+
+def _how_of(run: Path) -> How:
+    """How the images of a run's training were read; the usual way where only its student was kept."""
+    folder = run if run.is_dir() else run.parent
+    if not (folder / "config.yaml").is_file():
+        return How()
+    parser = data_parser("", "segkd predict")
+    data = instantiate(parser, parse(parser, data_layer([], None, str(folder)))).data
+    return replace(data, colours=None).how  # of masks, and perhaps in a file that is not here

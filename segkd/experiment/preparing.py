@@ -208,9 +208,10 @@ def _fit(draft: Draft, seen: _Seen, code: LabelCode, console: Console) -> None:
 
 def _draw(draft: Draft, seen: _Seen, code: LabelCode, console: Console) -> None:
     """The contact sheet, beside the layer."""
-    how, pairs = draft.data().how, seen.pairs
+    data, pairs = draft.data(), seen.pairs
+    how = data.how
     load: Callable[[int], tuple[np.ndarray, np.ndarray]] = partial(_loaded, pairs, code, how)
-    sheet = contact_sheet(Records("all", tuple(pair.stem for pair in pairs), load), SHOWN)
+    sheet = contact_sheet(Records("all", tuple(pair.stem for pair in pairs), load), SHOWN, data.classes)
     path = draft.beside / "sheet.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, partial(Image.fromarray(sheet).save, format="PNG"))

@@ -122,7 +122,7 @@ def draw_sheet(config: Namespace, data: Data) -> int:
     with ticking(console, "checking the data") as ticker:
         records, findings = open_data(data, [config.split], ticker)
     say_findings(console, findings)
-    picture = contact_sheet(records[config.split], max(1, config.number))
+    picture = contact_sheet(records[config.split], max(1, config.number), data.classes)
     write_whole(Path(config.out), partial(Image.fromarray(picture).save, format=kind))
     console.print(f"contact sheet: {config.out}")
     return 0

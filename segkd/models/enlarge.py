@@ -1,4 +1,6 @@
-"""What logits predict at the size of a picture, a few planes at a time: memory does not grow with the classes."""
+"""What logits predict at the size of a picture, a few rows at a time: memory does not grow with the picture."""
+
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
@@ -7,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 VALUES = 1 << 24
-"""Values of enlarged logits that are held at once, but for one plane at least: 64 MB."""
+"""Values of enlarged logits that are held at once, but for one row at least: 64 MB."""
 
 
 def enlarge(logits: Float[Tensor, "k h w"], size: tuple[int, int]) -> np.ndarray:
@@ -16,24 +18,27 @@ def enlarge(logits: Float[Tensor, "k h w"], size: tuple[int, int]) -> np.ndarray
     Logits are enlarged bilinearly; of equal ones the first class is taken.
     """
     if len(logits) == 2:  # the difference decides: one plane to enlarge instead of two, and the same probability
-        return _planes(logits[1:] - logits[:1], size)[0].sigmoid_().cpu().numpy()
-    step = max(1, VALUES // (size[0] * size[1]))
-    best, classes = _largest(logits[:step], size)
-    for start in range(step, len(logits), step):
-        other, index = _largest(logits[start : start + step], size)
-        classes = torch.where(other > best, index + start, classes)
-        best = torch.maximum(other, best)
-    return classes.cpu().numpy()
+        return np.concatenate([band[0].sigmoid_().cpu().numpy() for band in bands(logits[1:] - logits[:1], size)])
+    return decided(bands(logits, size))
 
 
-def _planes(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    return F.interpolate(logits[None], size=size, mode="bilinear", align_corners=False)[0]
+def bands(logits: Float[Tensor, "k h w"], size: tuple[int, int]) -> Iterator[Tensor]:
+    """Logits enlarged bilinearly to `size` (h, w), from top to bottom, a few rows [k r w] at a time."""
+    (height, width), below = size, logits.shape[1]
+    rows = max(1, VALUES // (len(logits) * width))
+    # pixel centres, as `F.interpolate` has them; columns are its work
+    at = ((torch.arange(height, device=logits.device) + 0.5) * (below / height) - 0.5).clamp(min=0, max=below - 1)
+    for some in at.split(rows):
+        first = some.long()
+        part = (some - first)[:, None].to(logits.dtype)
+        found = torch.lerp(logits[:, first], logits[:, (first + 1).clamp(max=below - 1)], part)
+        yield F.interpolate(found[None], size=(len(some), width), mode="bilinear", align_corners=False)[0]
 
 
-def _largest(logits: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """The largest enlarged logit [h w] and which one it is, uint8 [h w]."""
-    planes = _planes(logits, size)
-    if len(planes) == 1:
-        return planes[0], torch.zeros(size, dtype=torch.uint8, device=planes.device)
-    index = planes.argmax(dim=0)
-    return planes.gather(0, index[None])[0], index.to(torch.uint8)
+def decided(found: Iterable[Float[Tensor, "k _r w"]]) -> np.ndarray:
+    """Bands of logits as one map [h w]: the foreground's probability float32 (k = 2), else classes uint8."""
+    return np.concatenate([_decision(band).cpu().numpy() for band in found])
+
+
+def _decision(band: Tensor) -> Tensor:
+    return (band[1] - band[0]).sigmoid_() if len(band) == 2 else band.argmax(dim=0).to(torch.uint8)

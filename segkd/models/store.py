@@ -1,20 +1,21 @@
 """The student alone on disk: `student.safetensors`, and `model.json` to read; reloadable with no training code."""
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, final
 
-import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float32, UInt8
 
 from segkd.disk import dump_json, parse_json, read_text, write_whole
-from segkd.models.enlarge import enlarge
+from segkd.models.enlarge import bands, decided
 from segkd.models.network import Network
+from segkd.models.pixels import Picture, as_rgb, shrunk
 from segkd.models.trust import imported, refuse_foreign_network
 from segkd.models.weights import packed, unpacked
+from segkd.models.windows import slide
 from segkd.types import InputError
 
 MOST_PIXELS = 1 << 15
@@ -51,31 +52,47 @@ class Model:
     def __init__(self, network: Network, card: ModelCard, note: str = "") -> None:
         self.network, self.card, self.note = network.eval(), card, note
 
-    @torch.inference_mode()
-    def predict(self, image: UInt8[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "k h w"]:
-        """Class probabilities at the image's own size, for an RGB image in 0..255."""
-        logits = self._logits(image)[None]
-        full = F.interpolate(logits, size=image.shape[:2], mode="bilinear", align_corners=False)
-        return full.softmax(dim=1)[0].cpu().numpy()
+    def predict(self, image: Picture | Sequence[Picture], stride: float | None = None) -> Any:
+        """Class probabilities float32 [k h w] at the picture's own size; of a list, a list of them.
+
+        Args:
+            image: the path of a file, a PIL image, an array (RGB, grey or RGBA in 0..255), or a list of these.
+            stride: None shrinks the whole picture to the size of the training; a share of that size, above 0 and up
+                to 1, moves a window of it over the picture instead (`windows.slide`).
+
+        Raises:
+            InputError: a picture that cannot be read; names it.
+        """
+        return self._each(image, stride, lambda rows: np.concatenate([shares_of(band) for band in rows], axis=1))
+
+    def decide(self, image: Picture | Sequence[Picture], stride: float | None = None) -> Any:
+        """As `predict`, in memory that does not grow with the classes: of two, the probability of class 1, float32
+        [h w]; of more, the class numbers, uint8 [h w]."""
+        return self._each(image, stride, decided)
 
     @torch.inference_mode()
-    def decide(self, image: UInt8[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "h w"] | UInt8[np.ndarray, "h w"]:
-        """As `predict`, in memory that does not grow with the classes: of two, the probability of class 1; of more,
-        the class numbers."""
-        return enlarge(self._logits(image), (image.shape[0], image.shape[1]))
+    def rows(
+        self, images: Sequence[UInt8[np.ndarray, "_h _w 3"]], stride: float | None = None
+    ) -> list[Iterator[torch.Tensor]]:
+        """For each image its logits [k r w] at its own size, from top to bottom, a few rows at a time."""
+        size = self.card.size
+        if stride is not None:
+            return [slide(self.network, image, size, stride) for image in images]
+        pixels = torch.from_numpy(np.stack([shrunk(image, size) for image in images]))
+        pixels = pixels.to(next(self.network.parameters()).device).permute(0, 3, 1, 2).float() / 255
+        logits = self.network(pixels).logits.float()
+        return [bands(one, (image.shape[0], image.shape[1])) for one, image in zip(logits, images)]
 
-    def _logits(self, image: np.ndarray) -> torch.Tensor:
-        """Logits float32 [k h w] at the size of the network."""
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise InputError(f"predict: expected an RGB image uint8 [h w 3], found {image.dtype} {image.shape}.")
-        device = next(self.network.parameters()).device
-        height, width = self.card.size
-        # as in training: bilinear where a side grows, then by area where one shrinks
-        larger = (max(width, image.shape[1]), max(height, image.shape[0]))
-        grown = cv2.resize(image, larger, interpolation=cv2.INTER_LINEAR)
-        small = cv2.resize(grown, (width, height), interpolation=cv2.INTER_AREA)
-        pixels = torch.from_numpy(small).to(device).permute(2, 0, 1)[None].float() / 255
-        return self.network(pixels).logits.float()[0]
+    def _each(self, image: Any, stride: float | None, become: Callable[[Iterator[torch.Tensor]], np.ndarray]) -> Any:
+        if isinstance(image, list | tuple):
+            return [self._each(one, stride, become) for one in image]
+        (rows,) = self.rows([as_rgb(image)], stride)
+        return become(rows)
+
+
+def shares_of(band: torch.Tensor) -> Float32[np.ndarray, "k r w"]:
+    """Probabilities of the classes, of logits."""
+    return band.softmax(dim=0).cpu().numpy()
 
 
 def save_student(folder: Path, network: Network, card: ModelCard) -> None:
@@ -107,7 +124,7 @@ def load_model(folder: str | Path, device: str = "cpu", trust: bool = False) -> 
     """The best student of a run folder, ready to predict.
 
     Args:
-        folder: the run folder.
+        folder: the run folder, or its student.safetensors.
         device: where the network goes.
         trust: whether the folder may name classes that are not segkd's own; building them runs their code. Without
             it, opening a stranger's folder runs none.
@@ -117,7 +134,7 @@ def load_model(folder: str | Path, device: str = "cpu", trust: bool = False) -> 
     """
     folder = Path(folder)
     tensors, card, note = _read(folder)
-    where = str(folder / "student.safetensors")
+    where = str(folder if folder.is_file() else folder / "student.safetensors")
     if not trust:
         refuse_foreign_network(card.class_path, card.init_args, where)
     try:
@@ -144,7 +161,8 @@ def load_model(folder: str | Path, device: str = "cpu", trust: bool = False) -> 
 
 def _read(folder: Path) -> tuple[dict[str, torch.Tensor], ModelCard, str]:
     """Tensors, card, and a sentence when `model.json` says something else than the card beside the tensors."""
-    weights, copy = folder / "student.safetensors", folder / "model.json"
+    weights = folder if folder.is_file() else folder / "student.safetensors"
+    copy = weights.with_name("model.json")
     if not weights.is_file():
         raise InputError(
             f"{folder}: expected a run folder with student.safetensors, found none. "

@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from segkd.datasets.palette import paint_label
 from segkd.engine.memory import out_of_memory
-from segkd.engine.panels import paint_label
 from segkd.report.judging import Exhibit
 from segkd.types import IGNORE, InputError
 

@@ -1,11 +1,12 @@
 import numpy as np
 import torch
 
+from segkd.datasets.palette import class_colours, paint_label
 from segkd.distill.base import Term
 from segkd.distill.distiller import Distiller
 from segkd.distill.knowledge.response import Response
 from segkd.distill.teachers.label import LabelTeacher
-from segkd.engine.panels import class_colours, paint_label, paint_shares, panel, teacher_quality
+from segkd.engine.panels import paint_shares, panel, teacher_quality
 from segkd.models.fusion import FusionNet
 from segkd.types import IGNORE
 from tests.conftest import TINY

@@ -1,3 +1,4 @@
+import io
 import os
 
 import numpy as np
@@ -8,7 +9,7 @@ from torch import nn
 
 from segkd import disk
 from segkd.datasets.maps import read_prediction
-from segkd.experiment.predicting import in_colours
+from segkd.experiment.painting import in_colours
 from segkd.models.network import Network
 from segkd.models.store import Model, ModelCard
 from segkd.types import IGNORE, Prediction
@@ -114,16 +115,16 @@ def test_colours_are_distinct(classes):
 
 
 def test_an_image_that_is_damaged_or_too_large_loses_only_its_own(run_of, photos, run_cli, tmp_path, monkeypatch):
-    decide = Model.decide
+    rows = Model.rows
 
-    def limited(self, image):
-        if image.shape[1] > 1000:
+    def limited(self, images, stride=None):
+        if any(image.shape[1] > 1000 for image in images):
             raise RuntimeError(
                 "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
             )
-        return decide(self, image)
+        return rows(self, images, stride)
 
-    monkeypatch.setattr(Model, "decide", limited)
+    monkeypatch.setattr(Model, "rows", limited)
     Image.new("RGB", (2000, 30)).save(photos / "b_wide.png")
     Image.new("RGB", (3000, 2000)).save(photos / "b_huge.png")
     (photos / "c_torn.png").write_bytes(b"torn")
@@ -162,7 +163,7 @@ def test_what_is_left_out_of_an_image_is_said_and_values_are_read_as_in_training
     run.mkdir()
     (run / "config.yaml").write_text("data: {range: [0, 4095]}\n")
     arguments[1] = run
-    status, said, err = run_cli("predict", *arguments)
+    status, said, err = run_cli("predict", *arguments, "--existing", "replace")
     assert status == 0 and "data.range" not in said, err
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / "deep.png")), label * 255)
 
@@ -190,3 +191,130 @@ def test_names_that_are_no_text_are_kept(run_of, run_cli, tmp_path):
     status, said, err = run_cli("predict", "--run", run_of(4), "--images", folder, "--out", tmp_path / "p[/x]")
     assert status == 2 and "p[/x]" in said and r"caf\xe9 [b]2.png" in err
     assert os.listdir(tmp_path / "p[/x]") == [f"{name}.png"]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The working folder, with two folders of photos; `a` and `b` both hold 1.png."""
+    image, _ = picture()
+    for name in ("a/1.png", "a/2.png", "b/1.png", "b/3.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(image).save(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def pixels(path):
+    with Image.open(path) as opened:
+        return np.asarray(opened)
+
+
+def files_in(place):
+    return sorted(path.relative_to(place).as_posix() for path in place.rglob("*") if path.is_file())
+
+
+def test_one_photo_gives_a_mask_and_an_overlay_beside_it(run_of, folder, run_cli):
+    status, said, err = run_cli("predict", run_of(4), "a/2.png")
+    assert status == 0 and "1 prediction in predictions" in said and "overlays in predictions_overlays" in said, err
+    assert files_in(folder / "predictions") == ["2.png"] and files_in(folder / "predictions_overlays") == ["2.jpg"]
+    image, label = picture()
+    shown = pixels(folder / "predictions_overlays" / "2.jpg").astype(int)
+    assert shown.shape == image.shape and np.abs(shown - image)[label == 0][:, 1:].max() < 30  # the ground is the photo
+    assert run_cli("predict", run_of(4), "a/1.png", "--overlays", "none", "--out", "bare")[0] == 0
+    assert not (folder / "bare_overlays").exists()
+    assert run_cli("predict", run_of(4), "--overlays", "o", "--out", "bare2", "a/1.png")[0] == 0
+    assert files_in(folder / "o") == ["1.jpg"]
+
+
+def test_patterns_and_lists_are_spelled_out_and_a_file_is_done_once(run_of, folder, run_cli, monkeypatch):
+    status, _, err = run_cli("predict", run_of(4), "a/*.png", "./a/1.png", "a", "--out", "one")
+    assert status == 0 and files_in(folder / "one") == ["1.png", "2.png"], err
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a/2.png\n\n  b/3.png\n")))
+    status, _, err = run_cli("predict", run_of(4), "-", "--out", "two")
+    assert status == 0 and files_in(folder / "two") == ["2.png", "3.png"], err
+
+
+def test_what_is_not_there_costs_only_itself(run_of, folder, run_cli):
+    status, said, err = run_cli("predict", run_of(4), "a", "gone.jpg", "x*.png", "--out", "out")
+    assert status == 2 and "2 of 4 images" in err and "gone.jpg" in err and "x*.png" in err and "2 predictions" in said
+    status, _, err = run_cli("predict", run_of(4), "gone.jpg", "--out", "none")
+    assert status == 2 and "gone.jpg" in err and not (folder / "none").exists()
+
+
+def test_two_folders_with_the_same_names_are_kept_apart(run_of, folder, run_cli):
+    status, said, err = run_cli("predict", run_of(4), "a", "b", "--out", "out")
+    assert status == 0 and "a folder for each" in said, err
+    assert files_in(folder / "out") == ["a/1.png", "a/2.png", "b/1.png", "b/3.png"]
+    assert files_in(folder / "out_overlays") == ["a/1.jpg", "a/2.jpg", "b/1.jpg", "b/3.jpg"]
+    Image.fromarray(picture()[0]).save(folder / "a" / "1.jpg")
+    status, _, err = run_cli("predict", run_of(4), "a", "--out", "double")
+    assert status == 2 and "same result file" in err and "a/1.jpg" in err and not (folder / "double").exists()
+
+
+def test_results_that_are_there_are_never_lost_unasked(run_of, folder, run_cli):
+    (folder / "out").mkdir()
+    (folder / "out" / "1.png").write_bytes(b"mine")
+    status, _, err = run_cli("predict", run_of(4), "a", "--out", "out")
+    assert status == 2 and "1 of 2 results" in err and "--existing" in err and files_in(folder / "out") == ["1.png"]
+    status, said, _ = run_cli("predict", run_of(4), "a", "--out", "out", "--existing", "skip")
+    assert status == 0 and "1 results are there already" in said and (folder / "out" / "1.png").read_bytes() == b"mine"
+    assert run_cli("predict", run_of(4), "a", "--out", "out", "--existing", "replace")[0] == 0
+    assert pixels(folder / "out" / "1.png").shape == (40, 60)
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+@pytest.mark.parametrize("values", [1, 1 << 24])
+def test_probabilities_of_any_number_of_classes_are_read_back(run_of, folder, run_cli, monkeypatch, classes, values):
+    monkeypatch.setattr("segkd.models.enlarge.VALUES", values)
+    assert run_cli("predict", run_of(classes), "a/1.png", "--kind", "npy", "--out", "p")[0] == 0
+    image = pixels(folder / "a" / "1.png")
+    card = ModelCard("Bands", {}, [f"c{i}" for i in range(classes)], (32, 32))
+    expected = Model(Bands(classes), card).predict(image)
+    found = np.load(folder / "p" / "1.npy")
+    np.testing.assert_allclose(found, expected[1] if classes == 2 else expected, atol=1e-6)
+    (folder / "gt").mkdir()
+    Image.fromarray(picture(classes)[1]).save(folder / "gt" / "1.png")
+    names = "[" + ",".join("abcd"[:classes]) + "]"
+    status, _, err = run_cli("evaluate", "--predictions", "p", "--labels", "gt", "--data.classes", names)
+    assert status == 0, err
+
+
+def test_probabilities_of_16_bits_are_those_of_8_bits_but_finer(run_of, folder, run_cli):
+    grey = np.tile(np.linspace(120, 135, 60).astype(np.uint8), (40, 1))  # where the network is not sure
+    Image.fromarray(np.dstack([grey, grey, grey])).save(folder / "a" / "1.png")
+    for kind in ("probability", "probability16"):
+        assert run_cli("predict", run_of(2), "a/1.png", "--kind", kind, "--out", kind)[0] == 0
+    rough, fine = (pixels(folder / kind / "1.png") for kind in ("probability", "probability16"))
+    assert rough.dtype == np.uint8 and fine.dtype == np.uint16 and len(np.unique(fine)) > len(np.unique(rough))
+    np.testing.assert_allclose(fine / 65535, rough / 255, atol=0.5 / 255 + 1e-4)
+    status, _, err = run_cli("predict", run_of(4), "a/1.png", "--kind", "probability16", "--out", "x")
+    assert status == 2 and "--kind npy" in err
+
+
+def test_a_window_sees_details_that_shrinking_loses(run_of, folder, run_cli):
+    """Lines of one pixel, on an image four times as large as the network's."""
+    label = np.zeros((128, 160), np.uint8)
+    label[:, ::2] = 3
+    Image.fromarray(np.dstack([label * 85, label * 0, label * 0])).save(folder / "lines.png")
+    for name, extra in (("whole", []), ("window", ["--stride", "0.5"])):
+        assert run_cli("predict", run_of(4), "lines.png", "--out", name, *extra)[0] == 0
+    np.testing.assert_array_equal(pixels(folder / "window" / "lines.png"), label)
+    assert (pixels(folder / "whole" / "lines.png") != label).mean() > 0.4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "RUN PATH"),
+        (["run"], "expected images"),
+        (["run", "a", "--stride", "2"], "--stride"),
+        (["run", "a", "--batch-size", "0"], "--batch-size"),
+        (["run", "a", "--kind", "x"], "--kind"),
+        (["run", "a", "--outt", "x"], "--outt"),
+        (["run", "a", "--out", "p", "--overlays", "p"], "another folder"),
+    ],
+)
+def test_a_command_line_that_is_not_clear_is_refused(run_of, folder, run_cli, arguments, said):
+    run_of(4)
+    status, _, err = run_cli("predict", *arguments)
+    assert status == 2 and said in err and "Traceback" not in err

@@ -36,10 +36,13 @@ def test_of_two_classes_the_foregrounds_probability_is_given():
     np.testing.assert_allclose(found, whole(logits, (20, 31)).softmax(dim=0)[1], atol=1e-6)
 
 
-def test_no_more_than_two_planes_are_held(monkeypatch):
+def test_no_more_than_a_row_is_held_where_values_are_few(monkeypatch):
     monkeypatch.setattr(room, "VALUES", 1)
-    sizes = []
-    interpolate = F.interpolate
-    monkeypatch.setattr(room.F, "interpolate", lambda x, **how: sizes.append(x.shape[1]) or interpolate(x, **how))
-    enlarge(torch.randn(21, 4, 4), (16, 16))
-    assert sizes == [1] * 21
+    assert [band.shape for band in room.bands(torch.randn(21, 4, 4), (16, 9))] == [(21, 1, 9)] * 16
+
+
+@pytest.mark.parametrize("size", [(60, 41), (5, 3), (9, 7)])
+def test_bands_are_the_rows_of_what_torch_interpolates(monkeypatch, size):
+    monkeypatch.setattr(room, "VALUES", 400)
+    logits = torch.randn(3, 9, 7)
+    torch.testing.assert_close(torch.cat(list(room.bands(logits, size)), dim=1), whole(logits, size))

@@ -6,6 +6,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from segkd.disk import write_whole
@@ -36,7 +37,7 @@ for folder in sys.argv[1:]:
     torch.save(logits, f"{folder}/elsewhere.pt")
 rooms = {name.split(".")[1] for name in sys.modules if name.startswith("segkd.")}
 assert not rooms & {"engine", "distill", "datasets", "experiment", "losses", "metrics"}, rooms
-for wrong in (np.zeros((8, 8, 3), np.float32), np.zeros((8, 8), np.uint8), np.zeros((3, 8, 8), np.uint8)):
+for wrong in (np.zeros((8, 8, 3), np.float32), np.zeros((8, 8, 2), np.uint8), np.zeros((3, 8, 8), np.uint8)):
     try:
         model.predict(wrong)
     except segkd.InputError as error:
@@ -125,6 +126,27 @@ def test_decisions_are_those_of_the_probabilities(size, saved):
     model = load_model(saved()[0])
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     np.testing.assert_array_equal(model.decide(image), model.predict(image).argmax(axis=0))
+
+
+def test_paths_images_arrays_and_lists_are_predicted_alike(saved, tmp_path):
+    model = load_model(saved()[0])
+    image = np.random.default_rng(0).integers(0, 256, (20, 31, 3), dtype=np.uint8)
+    Image.fromarray(image).save(tmp_path / "photo.png")
+    expected = model.predict(image)
+    found = model.predict([str(tmp_path / "photo.png"), tmp_path / "photo.png", Image.fromarray(image), image])
+    assert len(found) == 4
+    for one in found:
+        np.testing.assert_array_equal(one, expected)
+
+
+def test_a_window_gives_the_whole_image_where_both_are_one(saved):
+    model = load_model(saved()[0])
+    image = np.random.default_rng(0).integers(0, 256, (*model.card.size, 3), dtype=np.uint8)
+    np.testing.assert_allclose(model.predict(image, stride=0.5), model.predict(image), atol=1e-6)
+    large = np.random.default_rng(0).integers(0, 256, (90, 70, 3), dtype=np.uint8)
+    shares = model.predict(large, stride=0.5)
+    np.testing.assert_array_equal(model.decide(large, stride=0.5), shares.argmax(axis=0))
+    assert np.abs(shares - model.predict(large)).max() > 1e-3
 
 
 def test_a_prediction_at_the_training_size_is_the_network_s_softmax(saved):

@@ -1,0 +1,63 @@
+"""The colours of classes, the same in masks, overlays, contact sheets, pages and TensorBoard."""
+
+import cv2
+import numpy as np
+from jaxtyping import Integer, UInt8
+
+from segkd.types import IGNORE
+
+GREY = 110
+"""Of pixels that are ignored."""
+
+OBJECT = (255, 60, 40)
+"""The tint of the one object of two classes, whose mask is white."""
+
+
+def class_colours(classes: int) -> UInt8[np.ndarray, "k 3"]:
+    """A colour per class: black for class 0, well apart for the others (golden-angle hues)."""
+    hues = (np.arange(classes) * 0.381966) % 1
+    wheel = np.abs((hues[:, None] * 6 + np.array([0, 4, 2])) % 6 - 3) - 1
+    colours = np.clip(wheel, 0, 1) * 0.8 + 0.2
+    colours[0] = 0
+    if classes == 2:
+        colours[1] = 1
+    return (colours * 255).astype(np.uint8)
+
+
+def tints(classes: int) -> UInt8[np.ndarray, "256 3"]:
+    """What tells the classes on an image: as `class_colours`, but the one object of two classes red; numbers that are
+    no class grey."""
+    table = np.full((256, 3), GREY, np.uint8)
+    table[: min(classes, IGNORE)] = class_colours(classes)[:IGNORE]
+    if classes == 2:
+        table[1] = OBJECT
+    return table
+
+
+def paint_label(label: Integer[np.ndarray, "h w"], classes: int) -> UInt8[np.ndarray, "h w 3"]:
+    """A label map in colours; ignored pixels are grey."""
+    table = np.full((256, 3), GREY, np.uint8)
+    table[:classes] = class_colours(classes)
+    return table[label]
+
+
+def overlay(
+    image: UInt8[np.ndarray, "h w 3"], label: UInt8[np.ndarray, "h w"], classes: int
+) -> UInt8[np.ndarray, "h w 3"]:
+    """The image with each class but 0 tinted and outlined, and ignored pixels hatched in grey."""
+    colours = tints(classes)[label]
+    painted = np.where((label == 0)[..., None], image, cv2.addWeighted(image, 0.6, colours, 0.4, 0))
+    edge = outlines(label) & (label != 0)
+    painted[edge] = colours[edge]
+    rows, columns = np.ogrid[: label.shape[0], : label.shape[1]]
+    ignored = label == IGNORE
+    painted[ignored] = image[ignored]
+    painted[ignored & ((rows + columns) % 6 < 3)] = 128
+    return painted
+
+
+def outlines(label: UInt8[np.ndarray, "h w"]) -> np.ndarray:
+    """True where a class ends, on its inner side, wide enough to be seen at any size."""
+    reach = 1 + max(label.shape) // 500
+    window = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+    return (cv2.dilate(label, window) != label) | (cv2.erode(label, window) != label)

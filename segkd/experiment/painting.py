@@ -1,0 +1,125 @@
+"""What a prediction becomes on the disk: a mask, probabilities, and an overlay to look at."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+from torch import Tensor
+
+from segkd.datasets.palette import GREY, class_colours, overlay
+from segkd.disk import write_whole
+from segkd.models.enlarge import decided
+from segkd.models.store import shares_of
+from segkd.types import IGNORE, InputError
+
+KINDS = {
+    "mask": "class numbers, in colours (0 and 255 for two classes)",
+    "probability": "of the foreground, 0..255 (two classes)",
+    "probability16": "of the foreground, 0..65535 in a PNG of 16 bits (two classes)",
+    "npy": "probabilities as a NumPy file of float32, [h w] of the foreground or [k h w] of more classes",
+}
+"""What a result may be."""
+
+
+@dataclass(frozen=True)
+class Painter:
+    """Writes one prediction.
+
+    Attributes:
+        classes: their names.
+        threshold: of two classes, foreground is p >= this.
+        kind: one of `KINDS`.
+    """
+
+    classes: list[str]
+    threshold: float
+    kind: str
+
+    def __post_init__(self) -> None:
+        if len(self.classes) != 2 and self.kind.startswith("probability"):
+            raise InputError(
+                f"--kind {self.kind} is for two classes, and the network has {len(self.classes)}: write --kind npy for "
+                "the probabilities of each."
+            )
+
+    @property
+    def suffix(self) -> str:
+        """The extension of the files."""
+        return ".npy" if self.kind == "npy" else ".png"
+
+    @property
+    def said(self) -> str:
+        """What the files hold, in words."""
+        if len(self.classes) > 2 and self.kind == "npy":
+            return f"probabilities of {len(self.classes)} classes, float32 [k h w]"
+        if self.kind != "mask":
+            end = {"probability": "0..255", "probability16": "0..65535", "npy": "float32"}[self.kind]
+            return f"probabilities of the foreground, {end}"
+        if len(self.classes) == 2:
+            return f"0 and 255, foreground is p >= {self.threshold:.3f}"
+        shown = ", ".join(f"{number} {name}" for number, name in enumerate(self.classes[:6]))
+        return f"class numbers ({shown}{', ...' if len(self.classes) > 6 else ''}), each in a colour of its own"
+
+    def write(self, rows: Iterable[Tensor], size: tuple[int, int], target: Path) -> UInt8[np.ndarray, "h w"]:
+        """Writes the logits that come in `rows` (bands [k r w] of an image of `size`) and gives the classes decided."""
+        if len(self.classes) > 2 and self.kind == "npy":
+            classes = np.empty(size, np.uint8)
+            write_whole(target, partial(_write_planes, rows, classes))
+            return classes
+        found = decided(rows)
+        if len(self.classes) > 2:
+            _save(in_colours(found, len(self.classes)), target)
+            return found
+        decision = (found >= self.threshold).astype(np.uint8)
+        if self.kind == "npy":
+            write_whole(target, partial(np.save, arr=found))
+        else:
+            top = {"probability": 255, "probability16": 65535}.get(self.kind)
+            values = decision * np.uint8(255) if top is None else (found * top).round()
+            _save(Image.fromarray(values.astype(np.uint16 if top == 65535 else np.uint8)), target)
+        return decision
+
+
+def write_overlay(
+    image: UInt8[np.ndarray, "h w 3"], label: UInt8[np.ndarray, "h w"], classes: int, target: Path
+) -> None:
+    """The image with its classes tinted and outlined, as a JPEG."""
+    write_whole(target, partial(Image.fromarray(overlay(image, label, classes)).save, format="JPEG", quality=90))
+
+
+def in_colours(classes: np.ndarray, number: int) -> Image.Image:
+    """A map of class numbers uint8 [h w] as a palette picture: the same numbers, visible in any viewer.
+
+    Class 0 is black, the others have hues of their own, `IGNORE` and numbers that are no class are grey.
+    """
+    palette = np.full((256, 3), GREY, np.uint8)
+    palette[: min(number, IGNORE)] = class_colours(number)[:IGNORE]
+    picture = Image.fromarray(classes)
+    picture.putpalette(palette.tobytes())
+    return picture
+
+
+def _save(picture: Image.Image, target: Path) -> None:
+    write_whole(target, partial(picture.save, format="PNG"))
+
+
+def _write_planes(rows: Iterable[Tensor], classes: np.ndarray, file: IO[bytes]) -> None:
+    """Probabilities [k h w] as they come, a band of all classes at a time; `classes` gets the most probable ones."""
+    height, width = classes.shape
+    top = start = 0
+    for band in rows:
+        shares = shares_of(band).astype("<f4")
+        if top == 0:
+            about = {"descr": "<f4", "fortran_order": False, "shape": (len(shares), height, width)}
+            np.lib.format.write_array_header_1_0(file, about)
+            start = file.tell()
+        for number, plane in enumerate(shares):
+            file.seek(start + 4 * width * (number * height + top))
+            file.write(plane.tobytes())
+        classes[top : top + shares.shape[1]] = shares.argmax(axis=0)
+        top += shares.shape[1]

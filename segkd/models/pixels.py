@@ -1,0 +1,62 @@
+"""A picture as anyone may have it: a path, a PIL image or an array, as RGB pixels."""
+
+import os
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageOps
+
+from segkd.types import InputError
+
+Picture = str | os.PathLike[str] | Image.Image | np.ndarray
+"""A file of a picture, a PIL image, or an array uint8 [h w 3], grey [h w], or [h w 4] without transparency."""
+
+
+def as_rgb(picture: Picture) -> UInt8[np.ndarray, "h w 3"]:
+    """The pixels of a picture, turned as its EXIF says.
+
+    Raises:
+        InputError: no such file, not a picture, more than 8 bits (which range is meant?), or another array.
+    """
+    if isinstance(picture, np.ndarray):
+        return _of_array(picture)
+    if isinstance(picture, Image.Image):
+        return _of_image(picture, "predict")
+    try:
+        with Image.open(picture) as image:
+            return _of_image(image, os.fspath(picture))
+    except InputError:
+        raise
+    except Exception as error:  # damaged bytes can raise anything
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise InputError(f"{os.fspath(picture)}: expected a picture, found: {reason}.") from error
+
+
+def shrunk(image: UInt8[np.ndarray, "_h _w 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "h w 3"]:
+    """An image at the `size` (h, w) of a network, as in training: bilinear where a side grows, then by area where one
+    shrinks."""
+    (height, width), (h, w) = size, image.shape[:2]
+    grown = cv2.resize(image, (max(width, w), max(height, h)), interpolation=cv2.INTER_LINEAR)
+    return cv2.resize(grown, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def _of_array(array: np.ndarray) -> np.ndarray:
+    if array.dtype != np.uint8 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
+        raise InputError(
+            f"predict: expected an RGB image uint8 [h w 3], found {array.dtype} {array.shape}. Bring the values to "
+            "0..255 as whole numbers and the channels to the end; several images go in a list."
+        )
+    return np.repeat(array[..., None], 3, axis=2) if array.ndim == 2 else array[..., :3]
+
+
+def _of_image(image: Image.Image, name: str) -> np.ndarray:
+    turned = ImageOps.exif_transpose(image)
+    if turned.mode[0] in "IF":
+        raise InputError(
+            f"{name}: expected 8 bits per channel, found the mode {turned.mode}. Bring the values to 0..255 as "
+            "training did and give the array, or use segkd predict, which reads images as the run did."
+        )
+    if turned.mode == "P" and "transparency" in turned.info:
+        turned = turned.convert("RGBA")  # Pillow warns of one step
+    return np.asarray(turned.convert("RGB"))

@@ -1,0 +1,35 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from segkd.models.pixels import as_rgb
+from segkd.types import InputError
+
+RGB = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
+
+
+def test_every_kind_of_picture_gives_the_same_pixels(tmp_path):
+    Image.fromarray(RGB).save(tmp_path / "a.png")
+    alpha = np.dstack([RGB, np.full((6, 9), 7, np.uint8)])
+    for one in (RGB, alpha, Image.fromarray(RGB), Image.fromarray(alpha), tmp_path / "a.png", str(tmp_path / "a.png")):
+        np.testing.assert_array_equal(as_rgb(one), RGB)
+    for grey in (RGB[..., 0], Image.fromarray(RGB[..., 0])):
+        np.testing.assert_array_equal(as_rgb(grey), np.repeat(RGB[..., :1], 3, axis=2))
+
+
+def test_a_photo_is_turned_as_it_is_displayed(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(RGB).save(tmp_path / "a.png", exif=exif)
+    np.testing.assert_array_equal(as_rgb(tmp_path / "a.png"), np.rot90(RGB, -1))
+
+
+def test_what_is_no_picture_is_refused_by_its_name(tmp_path):
+    (tmp_path / "torn.png").write_bytes(b"torn")
+    Image.fromarray(np.full((4, 4), 4095, np.uint16)).save(tmp_path / "deep.png")
+    for name, said in [("none.png", "No such file"), ("torn.png", "expected a picture"), ("deep.png", "8 bits")]:
+        with pytest.raises(InputError, match=f"{name}.*{said}"):
+            as_rgb(tmp_path / name)
+    for array in (RGB.astype(np.float32), RGB[None], np.zeros((4, 4, 2), np.uint8)):
+        with pytest.raises(InputError, match="uint8"):
+            as_rgb(array)
