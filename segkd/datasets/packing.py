@@ -1,7 +1,7 @@
 """Parquet shards written from a data set: every file as it is, byte for byte."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -22,7 +22,7 @@ FEATURES = {"info": {"features": {name: {"_type": "Image"} for name in ("image",
 
 
 def write_shards(
-    splits: dict[str, Sequence[Pair]], folder: Path, advance: Callable[[], None] = lambda: None, shard: int = SHARD
+    splits: Mapping[str, Sequence[Pair]], folder: Path, advance: Callable[[], None] = lambda: None, shard: int = SHARD
 ) -> list[Path]:
     """Writes `train-00000.parquet`, ... into a new folder; returns the shards.
 

@@ -15,6 +15,7 @@ from segkd.datasets.data import Data, Records, label_code, splits_of
 from segkd.datasets.faults import refuse_faults
 from segkd.datasets.labels import LabelCode, resize_label
 from segkd.datasets.notes import notes_on
+from segkd.datasets.packing import write_shards
 from segkd.datasets.pairing import Pair
 from segkd.datasets.pictures import open_picture, read_mask
 from segkd.datasets.prepare.draft import Draft, names_of, new_draft
@@ -58,6 +59,8 @@ def prepare(arguments: list[str]) -> int:
         seen = _look(draft, console)
     code = _code_of(draft.data(), seen)
     _fit(draft, seen, code, console)
+    if config.to == "parquet":
+        _pack(draft, seen, console)
     draft.write(f"Written by `segkd prepare {config.source}`: change what is not as it was meant.")
     _draw(draft, seen, code, console)
     console.print(f"written: {config.out}. Train: segkd train --config {config.out} --out RUN")
@@ -76,6 +79,12 @@ def _parser() -> ArgumentParser:
     add("--out", type=str, required=True, metavar="DATA.yaml", help="the layer to write; what is made lies beside it")
     add("--images", type=str, default=None, metavar="PATTERN", help="where the images are, if it is not found")
     add("--masks", type=str, default=None, metavar="PATTERN", help="where the masks are, if it is not found")
+    add(
+        "--to",
+        choices=["layer", "parquet"],
+        default="layer",
+        help="parquet: images and masks go into Parquet shards, too, and the layer reads these",
+    )
     add("--classes", type=str, nargs="+", default=None, metavar="NAME", help="names of the classes, background first")
     add(
         "--as",
@@ -156,9 +165,9 @@ def _enlarge(draft: Draft, seen: _Seen, number: int, console: Console) -> None:
     """Writes all masks as class numbers at their images' sizes, where some are smaller."""
     data = draft.data()
     code = label_code(data, np.flatnonzero(seen.audit.total).tolist())
-    names = names_of(draft, [pair.image for pair in seen.pairs])
+    names = names_of(draft, [pair.paths[0] for pair in seen.pairs])
     made = (
-        (names[pair.image], at_size(code(read_mask(pair.mask, data.how)), open_picture(pair.image).size[::-1]))
+        (names[pair.paths[0]], at_size(code(read_mask(pair.mask, data.how)), open_picture(pair.image).size[::-1]))
         for pair in seen.pairs
     )
     write_masks(draft.beside / "masks", made)
@@ -204,6 +213,15 @@ def _fit(draft: Draft, seen: _Seen, code: LabelCode, console: Console) -> None:
     turns = propose_turns([str(draft.root), draft.settings["images"]], size)
     if turns:
         console.print(turns)
+
+
+def _pack(draft: Draft, seen: _Seen, console: Console) -> None:
+    """Writes all pairs into shards beside the layer, which reads these from then on."""
+    with ticking(console, "writing the shards") as ticker:
+        ticker(len(seen.pairs))
+        written = write_shards(seen.splits.members, draft.beside / "shards", partial(ticker, 0))
+    console.print(f"shards: {len(written)} in {draft.beside / 'shards'}")
+    draft.into_shards(draft.beside / "shards")
 
 
 def _draw(draft: Draft, seen: _Seen, code: LabelCode, console: Console) -> None:

@@ -1,5 +1,7 @@
 """Seven data sets as they are downloaded, each to a trained network that is read back: no YAML is written by hand."""
 
+import shutil
+
 import numpy as np
 import pytest
 import yaml
@@ -22,6 +24,21 @@ FOUND = {
     "cracks": ("words in the folders' names", {"images": "*_img/{}", "masks": "*_lab/{}"}),
 }
 """What is said of each layout, and settings that are written."""
+
+
+def test_shards_are_trained_on_without_the_folder(run_cli, tmp_path):
+    root, layer, run = tmp_path / "leaves", tmp_path / "leaves.yaml", tmp_path / "run"
+    LAYOUTS["leaves"](root)
+    status, out, err = run_cli("prepare", root, "--out", layer, "--to", "parquet")
+    assert status == 0 and "shards: 2 in" in " ".join(out.split()), out + err
+    written = yaml.safe_load(layer.read_text())["data"]
+    assert written["parquet"] == "leaves.prepared/shards" and not written.keys() & {"root", "images", "masks"}
+    shutil.rmtree(root)
+    status, out, err = run_cli(
+        "train", "--config", layer, *TINY_MODEL, *SHORT, "--data.size", 64, "--data.cache_gb", 0, "--out", run
+    )
+    assert status == 0 and "2 Parquet shards" in " ".join(out.split()), out + err
+    assert run_cli("evaluate", "--run", run, "--split", "val")[0] == 0
 
 
 @pytest.mark.parametrize("name", LAYOUTS)

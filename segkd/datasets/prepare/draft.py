@@ -16,12 +16,16 @@ from segkd.types import InputError, LayerPath
 
 @dataclass
 class Draft:
-    """The layer `path`, the folder `beside` it for what is made, and the settings of `data` with a comment on each."""
+    """The layer `path`, the folder `beside` it for what is made, and the settings of `data` with a comment on each.
+
+    `root` is the data set's folder, or with `source` "parquet" that of its shards.
+    """
 
     path: Path
     root: Path
     settings: dict[str, Any] = field(default_factory=dict)
     why: dict[str, str] = field(default_factory=dict)
+    source: str = "root"
 
     @property
     def beside(self) -> Path:
@@ -33,13 +37,20 @@ class Draft:
         self.settings[name] = value
         self.why[name] = why
 
+    def into_shards(self, folder: Path) -> None:
+        """From here on the data are Parquet shards: their folder stands for the root, the patterns and the lists."""
+        for name in ("images", "masks", "train", "val", "test"):
+            self.settings.pop(name, None)
+        self.source, self.root = "parquet", folder
+
     def data(self) -> Data:
         """The settings as `Data`."""
-        return Data(root=LayerPath(str(self.root)), **{**self.settings, **self._paths(absolute=True)})
+        place: dict[str, Any] = {self.source: LayerPath(str(self.root))}
+        return Data(**{**place, **self.settings, **self._paths(absolute=True)})
 
     def write(self, head: str) -> None:
         """Writes the layer. Paths inside its folder are relative to it, so that both can be moved together."""
-        settings = {"root": self._root(), **self.settings, **self._paths(absolute=False)}
+        settings = {self.source: self._root(), **self.settings, **self._paths(absolute=False)}
         lines = [f"# {head}", "data:"]
         for name, value in settings.items():
             plain = list(value) if isinstance(value, tuple) else value

@@ -238,6 +238,6 @@ def _said(layout: Layout) -> str:
     pairs = layout.paired.pairs
     first = pairs[0]
     return (
-        f"{len(pairs)} images with masks, such as {first.image.relative_to(layout.root).as_posix()} with "
-        f"{first.mask.relative_to(layout.root).as_posix()}"
+        f"{len(pairs)} images with masks, such as {first.paths[0].relative_to(layout.root).as_posix()} with "
+        f"{first.paths[1].relative_to(layout.root).as_posix()}"
     )

@@ -24,7 +24,7 @@ def split_lists(root: Path, paired: Paired, folder: Path) -> tuple[dict[str, Pat
         return found, f"lists below {next(iter(found.values())).parent}"
     by_words: dict[str, list[str]] = {}
     for pair in paired.pairs:
-        words = [word for part in pair.image.relative_to(root).parts[:-1] for word in re.split("[-_. ]", part)]
+        words = [word for part in pair.paths[0].relative_to(root).parts[:-1] for word in re.split("[-_. ]", part)]
         by_words.setdefault(next((name for word in words if (name := split_of(word))), ""), []).append(pair.stem)
     if len(by_words) > 1 and "" not in by_words and not _told_by_folders(root, paired):
         for name, stems in by_words.items():
@@ -38,7 +38,7 @@ def split_lists(root: Path, paired: Paired, folder: Path) -> tuple[dict[str, Pat
 
 def _told_by_folders(root: Path, paired: Paired) -> bool:
     """Whether folders that are called train, val and test tell it all, as segkd reads them by itself."""
-    return all(any(split_of(part) for part in pair.image.relative_to(root).parts[:-1]) for pair in paired.pairs)
+    return all(any(split_of(part) for part in pair.paths[0].relative_to(root).parts[:-1]) for pair in paired.pairs)
 
 
 def _listed(root: Path, paired: Paired) -> dict[str, Path]:
@@ -47,7 +47,7 @@ def _listed(root: Path, paired: Paired) -> dict[str, Path]:
     for path in walk(root, {".txt"}).files:
         if path.stem in SPLITS and path.parent != root:
             homes.setdefault(path.parent, {})[path.stem] = path
-    files: dict[str, Sequence[Path]] = {pair.stem: [pair.image, pair.mask] for pair in paired.pairs}
+    files: dict[str, Sequence[Path]] = {pair.stem: pair.paths for pair in paired.pairs}
     entries = entries_of(files, root)
     for found in homes.values():
         if "train" in found and all(_fits(path, entries) for path in found.values()):

@@ -9,6 +9,7 @@ from PIL import Image
 
 from segkd.datasets.audit import Audit
 from segkd.datasets.labels import resize_label
+from segkd.datasets.packed import File
 from segkd.datasets.pairing import Pair
 from segkd.datasets.unfit import Unfit
 from segkd.disk import write_whole
@@ -34,7 +35,7 @@ def write_list(path: Path, names: Sequence[str]) -> None:
     write_whole(path, "".join(f"{name}\n" for name in names))
 
 
-def smaller(audit: Audit, size_of: Callable[[Path], tuple[int, int]], pairs: Sequence[Pair]) -> list[Pair]:
+def smaller(audit: Audit, size_of: Callable[[File], tuple[int, int]], pairs: Sequence[Pair]) -> list[Pair]:
     """The pairs whose mask has another size than the image, but its proportions; `size_of` gives (height, width)."""
     found = []
     for pair in pairs:
