@@ -5,6 +5,7 @@ TYPE_CHECKING = False  # as typing's, which is not imported here: `python -m seg
 if TYPE_CHECKING:
     from typing import Any
 
+    from segkd.distill.loss import virtual_teacher_loss
     from segkd.models.store import Model, ModelCard, load_model
     from segkd.types import IGNORE, Batch, Disturbance, InputError, Lesson, Prediction
 
@@ -12,10 +13,12 @@ _PLACES = {
     "load_model": "segkd.models.store",
     "Model": "segkd.models.store",
     "ModelCard": "segkd.models.store",
+    "virtual_teacher_loss": "segkd.distill.loss",
     **dict.fromkeys(["IGNORE", "Batch", "Disturbance", "InputError", "Lesson", "Prediction"], "segkd.types"),
 }
 
 __all__ = ["IGNORE", "Batch", "Disturbance", "InputError", "Lesson", "Model", "ModelCard", "Prediction", "load_model"]
+__all__ += ["virtual_teacher_loss"]
 
 
 def __getattr__(name: str) -> "Any":
