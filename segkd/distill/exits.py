@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from segkd.losses import TaskLoss, resize_label, resize_shares
+from segkd.models.decoder import Head
 from segkd.types import Batch, InputError, Prediction, Schedule, schedule_values
 
 
@@ -46,12 +47,12 @@ class Exits(nn.Module):
 
     def _head(self, channels: int, classes: int) -> nn.Module:
         if self.width is None:
-            return nn.Conv2d(channels, classes, 1)
+            return Head(channels, classes)
         return nn.Sequential(
             nn.Conv2d(channels, self.width, 3, padding=1, bias=False),
             nn.BatchNorm2d(self.width),
             nn.ReLU(inplace=True),
-            nn.Conv2d(self.width, classes, 1),
+            Head(self.width, classes),
         )
 
 

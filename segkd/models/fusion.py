@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from segkd.models.decoder import FusionDecoder, resize, separable
+from segkd.models.decoder import FusionDecoder, Head, resize, separable
 from segkd.models.encoders import build_encoder
 from segkd.models.network import Network, refuse_few_classes
 from segkd.types import LayerPath, Prediction
@@ -60,7 +60,7 @@ class FusionNet(Network):
         self.detail = nn.Conv2d(self.encoder.channels[fine - 1], slim, 1) if fine else None
         self.slim = nn.Conv2d(width, slim, 1) if fine else None
         self.sharpen = separable(2 * slim, slim) if fine else None
-        self.head = nn.Conv2d(slim if fine else width, classes, 1)
+        self.head = Head(slim if fine else width, classes)
         self.fine = fine
 
     @classmethod

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from segkd.distill.base import Look, Scene, Teacher
 from segkd.losses import one_hot
-from segkd.models.decoder import resize, separable
+from segkd.models.decoder import Head, resize, separable
 from segkd.types import Batch, InputError, Lesson, Prediction
 
 
@@ -56,7 +56,7 @@ class Guided(Teacher):
         self.join = nn.ModuleList(separable(c + width, width) for c in channels)
         self.think = nn.ModuleList(separable(width, c) for c in channels)
         self.gather = nn.ModuleList(nn.Conv2d(c, width, 1) for c in channels)
-        self.head = nn.Conv2d(width, scene.classes, 1)
+        self.head = Head(width, scene.classes)
 
     def forward(self, batch: Batch, student: Prediction, look: Look) -> Lesson:
         """Logits at the image's size and features with the student's channels, with the module's gradient."""

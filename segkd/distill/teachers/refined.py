@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from segkd.distill.base import Look, Scene, Teacher
-from segkd.models.decoder import FusionDecoder, resize
+from segkd.models.decoder import FusionDecoder, Head, resize
 from segkd.types import Batch, InputError, Lesson, Prediction
 
 
@@ -45,7 +45,7 @@ class Refined(Teacher):
             nn.Conv2d(width, width, 3, padding=1, bias=False),
             nn.BatchNorm2d(width),
             nn.ReLU(inplace=True),
-            nn.Conv2d(width, scene.classes, 1),
+            Head(width, scene.classes),
         )
 
     def forward(self, batch: Batch, student: Prediction, look: Look) -> Lesson:
