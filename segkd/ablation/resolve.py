@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import yaml
 from jsonargparse import Namespace
 
 from segkd.ablation.identity import code_digests, data_digests, digest_of, plain_config, user_code
@@ -159,6 +160,11 @@ def _without_place(value: Any, place: Place) -> Any:
     return [_without_place(part, place) for part in value] if isinstance(value, list) else value
 
 
+def _flow(value: object) -> str:
+    """YAML in one line: JSON would make words of the numbers that schedules have for keys."""
+    return str(yaml.safe_dump(value, default_flow_style=True, width=float("inf"))).removesuffix("...\n").strip()
+
+
 def _combinations(grid: Grid) -> Iterator[tuple[str, str, int, int | None]]:
     """Seeds outermost: a grid that is stopped halfway holds whole comparisons."""
     for seed in grid.seeds:
@@ -181,7 +187,7 @@ def _arguments(grid: Grid, place: Place, which: tuple[str, str, int, int | None]
     where = place.out.resolve() / "cells" / dataset
     runs = {f"${name}": str(where / name / f"seed-{seed}" / "run") for name in needed(grid, arm, dataset)}
     settings = {key: _with_runs(value, runs) for key, value in settings.items()}
-    texts = [f"--{key}={v if isinstance(v, str) else json.dumps(v)}" for key, v in settings.items()]
+    texts = [f"--{key}={v if isinstance(v, str) else _flow(v)}" for key, v in settings.items()]
     return [*(word for layer in layers for word in ("--config", layer)), *texts]
 
 

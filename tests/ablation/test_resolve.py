@@ -167,3 +167,13 @@ def test_a_recipe_that_does_not_fit_its_batch_speaks_when_the_grid_is_resolved(r
     arms = {"plain": {}, "mixed": {"layers": ["methods/cutmix.yaml"]}}
     with pytest.raises(InputError, match=r"arm mixed, .*data\.batch_size must be at least 2"):
         resolved(arms=arms, base={"set": SMALL | {"data.batch_size": 1, "data.size": 64, "data.embedded.side": 64}})
+
+
+def test_a_schedule_is_a_setting_like_any_other(resolved):
+    weight = {0.0: 0.0, 0.5: 1e-05, 1.0: 2.0}
+    arms = {
+        "plain": {},
+        "late": {"layers": ["methods/virtual_teacher.yaml"], "set": {"distiller.terms.response.weight": weight}},
+    }
+    _, cells = resolved(arms=arms)
+    assert config(cells[1])["distiller"]["terms"]["response"]["weight"] == weight
