@@ -153,7 +153,7 @@ def _advance(
         loss = outputs.recorder.train(
             engine.step,
             engine.micro / plan.per_epoch,
-            [float(group["lr"]) for group in engine.optimizer.param_groups if not group["disturbs"]],
+            [float(group["lr"]) / group["speed"] for group in engine.optimizer.param_groups],
             engine.accelerator.num_processes,
         )
     outputs.reporter.advance(engine, loss)

@@ -9,6 +9,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from segkd.engine.learner import Learner
+from segkd.models.decoder import Head
 from segkd.models.network import Network
 from segkd.types import InputError
 
@@ -78,7 +79,8 @@ class Optim:
 
 def build_optimizer(optim: Optim, learner: Learner, fused: bool = True) -> torch.optim.Optimizer:
     """The optimiser over everything in `learner` that learns, in groups of one rate and one decay: {encoders of the
-    student and of teachers that learn, rest} x {decay, no decay}, and the disturbance.
+    student and of teachers that learn, rest} x {decay, no decay}, the disturbance, and for AdamW heads by their width
+    (`Head.speed`).
 
     Args:
         optim: the settings.
@@ -92,20 +94,22 @@ def build_optimizer(optim: Optim, learner: Learner, fused: bool = True) -> torch
     networks = [part for part in learner.modules() if isinstance(part, Network) and part.encoder_path]
     encoder = {id(p) for one in networks for p in one.layer(str(one.encoder_path)).parameters()}
     disturbing = set() if learner.disturbance is None else set(map(id, learner.disturbance.parameters()))
-    groups: dict[tuple[float, float, bool], list[nn.Parameter]] = {}
+    heads = [part for part in learner.modules() if isinstance(part, Head)] if optim.name == "adamw" else []
+    speeds = {id(head.weight): head.speed for head in heads}
+    groups: dict[tuple[float, float, float], list[nn.Parameter]] = {}
     for parameter in learner.parameters():
         if not parameter.requires_grad:
             continue
         share, disturbs = optim.encoder_lr if id(parameter) in encoder else 1.0, id(parameter) in disturbing
-        rate = optim.lr * (optim.disturbance_lr if disturbs else share)
+        speed = optim.disturbance_lr if disturbs else speeds.get(id(parameter), 1.0)
         # decay would pull a table towards its start
         decay = optim.weight_decay if parameter.ndim > 1 and not disturbs else 0.0
-        groups.setdefault((rate, decay, disturbs), []).append(parameter)
+        groups.setdefault((optim.lr * share * speed, decay / speed, speed), []).append(parameter)
     if not groups:
         raise InputError("nothing learns: optim.freeze holds every parameter. Freeze less.")
     settings = [
-        {"params": members, "lr": rate, "weight_decay": decay, "disturbs": disturbs}
-        for (rate, decay, disturbs), members in groups.items()
+        {"params": members, "lr": rate, "weight_decay": decay, "speed": speed}
+        for (rate, decay, speed), members in groups.items()
     ]
     if optim.name == "sgd":
         return torch.optim.SGD(settings, momentum=optim.momentum, nesterov=optim.momentum > 0)

@@ -1,7 +1,6 @@
 """The fusion decoder: every encoder level is fused top-down and bottom-up by learned gates."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -28,31 +27,21 @@ def resize(x: Float[Tensor, "b c _h _w"], like: Float[Tensor, "b _c h w"]) -> Fl
 
 
 class Head(nn.Conv2d):
-    """1x1 convolution to logits that learns equally fast, whatever its number of inputs.
+    """1x1 convolution to logits, whose weights want a learning rate of their own under Adam.
 
     Adam moves every weight by about its learning rate, so a sum over few inputs grows slower than one over many, and
-    the maps of a slim head stay unsure for long. The weights are used `gain` = 128 / inputs times as large and start
-    as much smaller: the same function at first, and the speed of a head of 128 inputs from there on (the multiplier
-    of maximal update parametrisation: Yang et al., NeurIPS 2021, table 8; bias as it is). It costs nothing in use.
+    the maps of a slim head stay unsure for long. `speed` = 128 / inputs is the multiple of the rate that lets logits
+    grow as those of a head of 128 inputs do. This is the multiplier of maximal update parametrisation (Yang et al.,
+    NeurIPS 2021, table 8), written as a rate: under Adam the same steps, while files, graphs and SGD stay as they are.
     """
-
-    gain: Tensor
 
     def __init__(self, channels: int, classes: int) -> None:
         super().__init__(channels, classes, 1)
-        self.register_buffer("gain", torch.tensor(128 / channels))
-        with torch.no_grad():
-            self.weight /= self.gain
 
-    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
-        """Logits."""
-        return self._conv_forward(x, self.weight * self.gain, self.bias)
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        """As torch's; weights of 0.1 came without a gain and were used as they are."""
-        if prefix + "weight" in state_dict:
-            state_dict.setdefault(prefix + "gain", torch.ones_like(self.gain))
-        super()._load_from_state_dict(state_dict, prefix, *rest)
+    @property
+    def speed(self) -> float:
+        """Multiple of the learning rate for the weights, under Adam."""
+        return 128 / self.in_channels
 
 
 class GatedMerge(nn.Module):

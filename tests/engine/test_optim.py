@@ -7,6 +7,7 @@ from segkd.distill.distiller import Distiller
 from segkd.engine.learner import Learner
 from segkd.engine.optim import Optim, build_optimizer, build_schedule, rate_at
 from segkd.frequency.disturb import DctQuantization
+from segkd.models.decoder import Head
 from segkd.models.fusion import FusionNet
 from segkd.types import InputError
 from tests.conftest import TINY
@@ -18,7 +19,7 @@ def learner():
 
 
 def test_every_learning_parameter_is_in_one_group_and_no_other_is(learner):
-    optimizer = build_optimizer(Optim(lr=0.01, encoder_lr=0.1, weight_decay=0.3), learner)
+    optimizer = build_optimizer(Optim(name="sgd", lr=0.01, encoder_lr=0.1, weight_decay=0.3), learner)
     members = [id(p) for group in optimizer.param_groups for p in group["params"]]
     assert sorted(members) == sorted(id(p) for p in learner.student.parameters() if p.requires_grad)
     encoder = set(map(id, learner.student.encoder.parameters()))
@@ -31,11 +32,36 @@ def test_every_learning_parameter_is_in_one_group_and_no_other_is(learner):
 def test_a_disturbance_learns_at_a_rate_of_its_own_and_never_decays():
     learner = Learner(FusionNet(2, TINY, None, width=16), Distiller(), DctQuantization())
     optimizer = build_optimizer(Optim(lr=0.01, disturbance_lr=7.0), learner)
-    (group,) = [g for g in optimizer.param_groups if g["disturbs"]]
+    (group,) = [g for g in optimizer.param_groups if g["params"][0] is learner.disturbance.theta]
     assert group["params"] == [learner.disturbance.theta]
     assert group["lr"] == pytest.approx(0.07) and group["weight_decay"] == 0
     with pytest.raises(InputError, match="disturbance_lr must be above 0"):
         Optim(disturbance_lr=0.0)
+
+
+def moved(inputs: int, name: str) -> float:
+    """How far a step moves the logits of a head whose inputs are all 1, by its weights alone."""
+    learner = Learner(FusionNet(2, TINY, None, width=16), Distiller())
+    learner.student.head = head = Head(inputs, 2)
+    head.bias.requires_grad_(False)
+    optimizer, x = build_optimizer(Optim(name=name, lr=1e-3), learner), torch.ones(1, inputs, 4, 4)
+    before = head(x).detach()
+    head(x)[:, 0].mean().backward()
+    optimizer.step()
+    return (before - head(x))[0, 0].mean().item()
+
+
+def test_logits_move_equally_fast_with_any_number_of_inputs():
+    assert moved(16, "adamw") == pytest.approx(0.128, rel=1e-2)
+    assert moved(128, "adamw") == pytest.approx(0.128, rel=1e-2)
+    assert moved(16, "sgd") == pytest.approx(moved(128, "sgd") / 8, rel=1e-3)  # no part of the rule
+
+
+def test_the_decay_of_a_head_does_not_follow_its_speed():
+    learner = Learner(FusionNet(2, TINY, None, width=16), Distiller())
+    optimizer = build_optimizer(Optim(lr=0.01, weight_decay=0.3), learner)
+    (group,) = [g for g in optimizer.param_groups if g["params"][0] is learner.student.head.weight]
+    assert group["lr"] * group["weight_decay"] == pytest.approx(0.01 * 0.3) and group["lr"] == pytest.approx(0.08)
 
 
 def test_frozen_parameters_are_left_out():
@@ -69,7 +95,7 @@ def test_schedule_formulas_halfway():
 
 
 def test_the_schedule_scales_each_group(learner):
-    optim = Optim(lr=0.01, encoder_lr=0.1, schedule="linear", warmup=0.0)
+    optim = Optim(name="sgd", lr=0.01, encoder_lr=0.1, schedule="linear", warmup=0.0)
     optimizer = build_optimizer(optim, learner)
     schedule = build_schedule(optim, optimizer, total=4)
     for _ in range(2):

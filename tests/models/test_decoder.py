@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from segkd.models.decoder import Context, FusionDecoder, GatedMerge, Head, resize, separable
+from segkd.models.decoder import Context, FusionDecoder, GatedMerge, resize, separable
 
 CHANNELS, WIDTH = (6, 8, 10, 12), 8
 
@@ -87,37 +87,3 @@ def test_resize_does_not_shift():
     fine = resize(ramp, torch.rand(1, 1, 32, 32))
     inner = (torch.arange(32.0) + 0.5) / 32
     torch.testing.assert_close(fine[0, 0, 16, 2:-2], inner[2:-2])
-
-
-def moved(inputs: int) -> float:
-    """How far one step of Adam moves the logits of a head whose inputs are all 1, bias apart."""
-    head = Head(inputs, 2)
-    optimizer = torch.optim.Adam([head.weight], lr=1e-3)
-    x = torch.ones(1, inputs, 4, 4)
-    before = head(x)
-    head(x)[:, 0].sum().backward()
-    optimizer.step()
-    return float((before - head(x))[0, 0].mean())
-
-
-def test_a_head_learns_equally_fast_with_any_number_of_inputs():
-    assert moved(16) == pytest.approx(moved(128), rel=1e-3) == pytest.approx(0.128, rel=1e-3)
-
-
-def test_a_head_starts_as_a_plain_convolution_does():
-    torch.manual_seed(0)
-    plain = nn.Conv2d(16, 3, 1)
-    torch.manual_seed(0)
-    head = Head(16, 3)
-    x = torch.rand(2, 16, 5, 5)
-    assert torch.allclose(head(x), plain(x), atol=1e-6)
-
-
-def test_weights_of_0_1_are_used_as_they_are():
-    plain, head = nn.Conv2d(16, 3, 1), Head(16, 3)
-    head.load_state_dict(plain.state_dict())
-    x = torch.rand(2, 16, 5, 5)
-    assert torch.equal(head(x), plain(x))
-    again = Head(16, 3)
-    again.load_state_dict(head.state_dict())
-    assert torch.equal(again(x), plain(x))
