@@ -156,6 +156,8 @@ def _train(session: _Session, objects: Namespace, overfit: bool, select: str) ->
             reporter.warn(sentence)
         validation.begin()
         how = train(engine, loader, plan, progress, Outputs(folder, recorder, reporter, validation, validation.keep))
+    if how in ("done", "stopped early") and (doubt := validation.doubt_average(select)):
+        warn(console, doubt)
     return how, progress.best
 
 
@@ -188,15 +190,9 @@ def _train_set(objects: Namespace, records: Records, seed: int) -> SegmentationD
 
 
 def _batches(accelerator: Accelerator, objects: Namespace, n: int, seed: int) -> EpochBatches:
-    return EpochBatches(
-        n,
-        objects.data.batch_size,
-        seed,
-        rank=accelerator.process_index,
-        world=accelerator.num_processes,
-        accumulate=objects.engine.accumulate,
-        draw=objects.draw,
-    )
+    said = objects.data.batch_size, seed
+    world = {"rank": accelerator.process_index, "world": accelerator.num_processes}
+    return EpochBatches(n, *said, **world, accumulate=objects.engine.accumulate, draw=objects.draw)
 
 
 def _engine(accelerator: Accelerator, objects: Namespace, micros: int, seed: int) -> Engine:

@@ -25,6 +25,9 @@ from segkd.types import Disturbance, InputError
 
 PICTURED = 4
 
+WORTH = 0.005
+"""Difference of a score that is worth a word."""
+
 
 @final
 @dataclass
@@ -53,6 +56,7 @@ class Validation:
         shown = range(min(PICTURED, len(few))) if len(few) > 1 else (0, 0)
         self.few = collate([few[0, i] for i in shown]).to(self.engine.accelerator.device)
         self.bands = BandErrors(shape) if self.settings.band_errors else None
+        self.scores: dict[str, float] = {}
 
     @torch.inference_mode()
     def begin(self) -> None:
@@ -91,7 +95,24 @@ class Validation:
         )
         if self.bands is not None:
             self._record_bands(self.bands)
+        self.scores = meter.scores()
         return meter
+
+    def doubt_average(self, select: str) -> str:
+        """After the last validation: a sentence when the weights as they are score better on val than their moving
+        average does; else ""."""
+        bare = self.engine.bare
+        if bare.average is None or select not in self.scores:
+            return ""
+        data, accelerator = self.data, self.engine.accelerator
+        plain = evaluate(bare.student, self.dataset, data.classes, accelerator, batch_size=data.batch_size)
+        now, averaged = plain.scores()[select], self.scores[select]
+        if not now > averaged + WORTH:
+            return ""
+        return (
+            f"the weights as they are score {select} {now:.4f} on val, their moving average, which is kept, "
+            f"{averaged:.4f}: it lags behind so short a training. Train longer, or write optim.average: null."
+        )
 
     def _record_bands(self, bands: BandErrors) -> None:
         errors, step = bands.take(self.engine.accelerator), self.engine.step

@@ -78,3 +78,16 @@ def test_one_batch_to_know_by_heart_has_no_spectrum(trained, monkeypatch):
     monkeypatch.setattr("segkd.experiment.training.OVERFIT_EPOCHS", 4)
     run = trained("run", "--overfit-one-batch")
     assert not lines_of(run, "spectrum") and [line["step"] for line in lines_of(run, "val")] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(("worth", "average", "said"), [(-1, "0.99", True), (1, "0.99", False), (-1, "null", False)])
+def test_plain_weights_that_are_better_than_averaged_ones_are_said(
+    run_cli, tmp_path, monkeypatch, worth, average, said
+):
+    monkeypatch.setattr("segkd.experiment.validation.WORTH", worth)
+    settings = SMALL | {"engine.epochs": 1, "optim.average": average}
+    flags = [part for key, value in settings.items() for part in (f"--{key}", value)]
+    status, out, err = run_cli("train", *flags, "--out", tmp_path / "run")
+    text = " ".join((out + err).split())
+    kept = lines_of(tmp_path / "run", "val")[-1]["miou_image"]
+    assert status == 0 and (f"which is kept, {kept:.4f}" in text) is said
