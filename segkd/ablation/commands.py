@@ -1,6 +1,5 @@
 """`segkd ablate` and `segkd compare`."""
 
-import itertools
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
@@ -15,7 +14,7 @@ from segkd.ablation.runner import Run, take_stock
 from segkd.ablation.sources import gather
 from segkd.experiment.commands import TRUST
 from segkd.experiment.console import make_console, ticking
-from segkd.experiment.layers import found_layer
+from segkd.experiment.layers import apart, found_layer
 from segkd.experiment.settings import parse
 from segkd.types import InputError
 
@@ -31,16 +30,14 @@ def ablate(arguments: list[str]) -> int:
     parser.add_argument("--only", type=str, nargs="+", default=[], metavar="NAME", help="these arms or data sets only")
     parser.add_argument("--keep-code", action="store_true", help="keep finished cells when the code alone changed")
     parser.add_argument("--dry-run", action="store_true", help="say what would run and why, and stop")
-    file = next((b for a, b in itertools.pairwise(arguments) if a == "--config"), None)
-    if file is not None:
-        arguments = [found_layer(a) if a == file else a for a in arguments]
     config, grid = read_grid(parser, arguments)
     grid = narrowed(grid, config.only)
     if config.threads < 1 or (config.processes or 1) < 1:
         raise InputError(f"--processes and --threads must be at least 1, found {config.processes}, {config.threads}.")
     processes = config.processes or default_processes(config.threads)
     run = Run(Path(config.out), processes, config.threads, config.engine, config.keep_code)
-    folder = Path(found_layer(file)).resolve().parent if file is not None else Path.cwd()
+    files, _ = apart(arguments, "--config")
+    folder = Path(found_layer(files[0])).resolve().parent if files else Path.cwd()
     console = make_console(True)
     with ticking(console, "resolving the grid"):
         cells = resolve(grid, Place(folder, config.threads, config.data_root, Path(config.out)))

@@ -92,9 +92,9 @@ def grid_parser() -> ArgumentParser:
 
 def read_grid(parser: ArgumentParser, arguments: list[str]) -> tuple[Namespace, Grid]:
     """The parsed command line and the grid. Raises InputError of one paragraph."""
-    layers_of(arguments)  # refuses a key twice, bombs, and depth that jsonargparse's own loader would take
+    _, found = layers_of(arguments)  # refuses a key twice, bombs, and depth that jsonargparse's own loader would take
     try:
-        config = parser.parse_args(arguments)
+        config = parser.parse_args(found)
         made = parser.instantiate(config)
         names = Grid.__dataclass_fields__
         return config, Grid(**{name: made[name] for name in names})

@@ -2,11 +2,10 @@
 
 import math
 import signal
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
@@ -54,25 +53,22 @@ class Plan:
         return int(micro / self.per_epoch / self.validate_every + 1e-6)
 
 
-class Reporter(ABC):
+@runtime_checkable
+class Reporter(Protocol):
     """Tells the user how it goes."""
-
-    @abstractmethod
-    def advance(self, engine: Engine, loss: float | None) -> None:
-        """One micro-step is done; `loss` is the mean since the last log when there is a new one."""
-
-    @abstractmethod
-    def validated(self, epoch: int | float, scores: dict[str, float], best: bool) -> None:
-        """A validation is done, so many epochs after the start (a whole number where it is one)."""
-
-    @abstractmethod
-    def warn(self, sentence: str) -> None:
-        """Something the user should know."""
 
     @property
     def deserted(self) -> bool:
         """Whether nobody can hear it any more (`segkd train | head`)."""
-        return False
+
+    def advance(self, engine: Engine, loss: float | None) -> None:
+        """One micro-step is done; `loss` is the mean since the last log when there is a new one."""
+
+    def validated(self, epoch: int | float, scores: dict[str, float], best: bool) -> None:
+        """A validation is done, so many epochs after the start (a whole number where it is one)."""
+
+    def warn(self, sentence: str) -> None:
+        """Something the user should know."""
 
 
 @dataclass

@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from segkd.experiment.arguments import data_layer, value_of, without
+from segkd.experiment.arguments import data_layer
 from segkd.experiment.classes import refuse_foreign
-from segkd.experiment.layers import read_layer
+from segkd.experiment.layers import apart, read_layer
 from segkd.experiment.settings import data_parser, instantiate, parse, training_parser
 from segkd.types import InputError
 
@@ -27,10 +27,11 @@ def train(arguments: list[str]) -> int:
     parser.add_argument("--resume", type=str, default=None, metavar="RUN", help="a run folder to go on with")
     parser.add_argument("--data-changed", action="store_true", help="with --resume: go on though the data changed")
     parser.add_argument("--trust", action="store_true", help=f"with --resume: {TRUST}")
-    resumed = value_of(arguments, "--resume")
+    runs, rest = apart(arguments, "--resume")
+    resumed = runs[-1] if runs else None
     if resumed is not None:
-        arguments = ["--config", _own_config(Path(resumed), trust="--trust" in arguments), *arguments]
-    config = parse(parser, arguments)
+        rest = ["--config", _own_config(Path(resumed), trust="--trust" in rest), *rest]
+    config = parse(parser, rest)
     if resumed is None and config.out is None:
         raise InputError("say where the run goes: --out RUN (a new folder), or --resume RUN to go on with one.")
     if resumed is not None and config.out not in (None, resumed):
@@ -85,7 +86,8 @@ def sheet(arguments: list[str]) -> int:
     parser.add_argument("--split", choices=["train", "val", "test"], default="train", help="which split to draw")
     parser.add_argument("--out", type=str, default="sheet.png", metavar="FILE.png", help="the picture to write")
     parser.add_argument("--number", type=int, default=24, help="how many images, spread over the split")
-    config = parse(parser, data_layer(without(arguments, "--data"), value_of(arguments, "--data"), None))
+    sets, rest = apart(arguments, "--data")
+    config = parse(parser, data_layer(rest, sets[-1] if sets else None, None))
     from segkd.experiment.scoring import draw_sheet
 
     return draw_sheet(config, instantiate(parser, config).data)

@@ -13,7 +13,6 @@ from rich.table import Table
 from rich.text import Text
 
 from segkd.datasets.data import Findings
-from segkd.engine.loop import Reporter
 from segkd.engine.step import Engine
 from segkd.types import printable
 
@@ -72,7 +71,7 @@ def ticking(console: Console, text: str) -> Iterator[Ticker]:
 
 
 @dataclass
-class TrainingReporter(Reporter):
+class TrainingReporter:
     """The progress bar of training and a line for each validation."""
 
     console: Console

@@ -1,5 +1,6 @@
 """YAML layers: found, read without being trusted, and checked key by key before they are joined."""
 
+import argparse
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -43,16 +44,27 @@ def read_layer(path: Path) -> dict[str, Any]:
     return content
 
 
-def layers_of(arguments: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
-    """Name and content of each `--config` of a command line: files, or YAML as text."""
-    given = [b for a, b in zip(["", *arguments], arguments) if a == "--config"]
-    given += [a.partition("=")[2] for a in arguments if a.startswith("--config=")]
-    found = []
-    for text in given:
+def apart(arguments: Sequence[str], flag: str) -> tuple[list[str], list[str]]:
+    """The values of each `flag` of a command line, and the line without them."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument(flag, dest="values", action="append", default=[])
+    try:
+        found, rest = parser.parse_known_args(arguments)
+    except argparse.ArgumentError as error:
+        raise InputError(f"{flag}: {error.message}.") from error
+    return found.values, rest
+
+
+def layers_of(arguments: Sequence[str]) -> tuple[list[tuple[str, dict[str, Any]]], list[str]]:
+    """Name and content of each `--config` of a command line (a file, a layer that comes with segkd, or YAML as text),
+    and the line with their paths, which come first: what else is said wins over all layers."""
+    given, rest = apart(arguments, "--config")
+    layers = []
+    for text in map(found_layer, given):
         path = Path(text).expanduser()
         inline = None if os.path.exists(path) or ":" not in text else load_yaml(text, "--config: expected YAML")
-        found.append(("--config", inline) if isinstance(inline, dict) else (text, read_layer(path)))
-    return found
+        layers.append(("--config", inline) if isinstance(inline, dict) else (text, read_layer(path)))
+    return layers, [*(word for text in given for word in ("--config", found_layer(text))), *rest]
 
 
 def check_keys(where: str, layer: Mapping[str, Any], parser: ArgumentParser) -> None:

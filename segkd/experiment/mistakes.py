@@ -27,9 +27,9 @@ def explain(error: BaseException, parser: ArgumentParser) -> str:
         cause = cause.__cause__ or cause.__context__
     text = str(error)
     key = ".".join(dict.fromkeys(re.findall(r'[Kk]ey "([\w.\-]+)"', text)))
-    unknown = re.search(
-        r"Option '([\w.]+)' is not accepted|unrecognized arguments: --(\S+)|Nested key '([\w.]+)'", text
-    ) or re.search(r"Group '(\w+)' does not accept option '(\w+)'", text)
+    unknown = re.search(r"Option '([\w.]+)' is not accepted|unrecognized arguments: --(\S+)", text) or re.search(
+        r"Group '(\w+)' does not accept option '(\w+)'", text
+    )
     wrong_class = re.search(r"dot import path string: (\S+)|not accessible or invalid", text)
     base = base_of(key)
     if unknown:
@@ -49,7 +49,7 @@ def _plain(key: str, text: str) -> str:
     choice = re.search(r"Literal\[(.+?)\]\. Got value: (\S+)", text)
     if choice:
         return f"{key}: expected one of {choice[1]}, found {choice[2]!r}."
-    wanted = re.findall(r"Expected an? (?:<class ')?([\w.]+)'?>?", text)
+    wanted = re.findall(r"Expected an? (?!instantiatable)(?:<class ')?([\w.]+)'?>?", text)
     given = re.findall(r"(?:Given|Got) value: (.+)", text)
     if key and wanted and given:
         kinds = [kind for kind in dict.fromkeys(wanted) if kind != "NoneType"]

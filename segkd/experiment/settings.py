@@ -11,7 +11,7 @@ from segkd.datasets.sampler import Draw
 from segkd.distill.distiller import Distiller
 from segkd.engine.optim import Optim
 from segkd.experiment.classes import BRANCHES, named_in, seek_classes
-from segkd.experiment.layers import check_keys, found_layer, layers_of, place_of
+from segkd.experiment.layers import check_keys, layers_of, place_of
 from segkd.experiment.mistakes import explain, refuse_null
 from segkd.models.network import Network
 from segkd.types import Disturbance, InputError, LayerPath
@@ -129,8 +129,7 @@ def _parser(description: str, command: str) -> ArgumentParser:
 
 def parse(parser: ArgumentParser, arguments: list[str]) -> Namespace:
     """The configuration of a command line, paths absolute; a mistake becomes an InputError of one paragraph."""
-    arguments = [_found_layer(a, b) for a, b in zip(["", *arguments], arguments)]
-    layers = layers_of(arguments)
+    layers, arguments = layers_of(arguments)
     for where, layer in layers:
         check_keys(where, layer, parser)
         seek_classes(named_in(layer))
@@ -152,14 +151,6 @@ def instantiate(parser: ArgumentParser, config: Namespace) -> Namespace:
         return parser.instantiate(config)
     except (ArgumentError, TypeError, ValueError, OverflowError) as error:
         raise InputError(explain(error, parser)) from error
-
-
-def _found_layer(before: str, argument: str) -> str:
-    if before == "--config":
-        return found_layer(argument)
-    if argument.startswith("--config="):
-        return f"--config={found_layer(argument.partition('=')[2])}"
-    return argument
 
 
 def _classes_said(arguments: list[str]) -> list[str]:

@@ -11,8 +11,9 @@ from jsonargparse import ArgumentParser, Namespace
 
 from segkd.datasets.data import Data
 from segkd.disk import refuse_unwritable
-from segkd.experiment.arguments import data_layer, value_of, values_of, without
+from segkd.experiment.arguments import data_layer
 from segkd.experiment.commands import TRUST
+from segkd.experiment.layers import apart
 from segkd.experiment.settings import data_parser, instantiate, parse
 from segkd.types import InputError
 
@@ -49,13 +50,14 @@ class Judgement:
 def judge(arguments: list[str]) -> Judgement:
     """Scores what the arguments name, on every data set they name, and prints the tables."""
     parser = _parser()
-    sets: list[str | None] = [*values_of(arguments, "--data")]
+    said, rest = apart(arguments, "--data")
+    sets: list[str | None] = [*said]
+    runs, _ = apart(rest, "--run")
     judged: list[Judged] = []
     failed: list[str] = []
     config = Namespace(out=None)
     for given in sets or [None]:
-        rest = without(arguments, "--data")
-        config = parse(parser, data_layer(rest, given, value_of(rest, "--run")))
+        config = parse(parser, data_layer(rest, given, runs[-1] if runs else None))
         _refuse_unclear(config)
         refuse_unwritable(config.out)  # before the work, not after it
         for job in _jobs(config, instantiate(parser, config).data, given):

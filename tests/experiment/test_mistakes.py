@@ -1,4 +1,5 @@
 import pytest
+from jsonargparse import ArgumentError
 
 from segkd.experiment.settings import instantiate, parse, training_parser
 from segkd.types import InputError
@@ -56,3 +57,38 @@ def test_null_stays_a_value_where_it_is_one(parser):
     text = "{disturbance: null, engine: {threads: null}, data: {root: null, augment: null}}"
     config = parse(parser, ["--config", text])
     assert config.engine.threads is None and config.data.augment is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "theirs", "ours"),
+    [
+        (["--optim.x=3"], "unrecognized arguments: --optim.x=3", "unknown key optim.x"),
+        (["--config", "optim.x: 3"], "Group 'optim' does not accept option 'x'", "unknown key optim.x"),
+        (["--model.widht=3"], "class_path 'segkd.models.network.FusionNet'", "unknown key model.widht of FusionNet"),
+        (["--model.widht=3"], "Option 'widht' is not accepted", "Did you mean model.width"),
+        (["--config", "model: {class_path: Net}"], "dot import path string: Net", "model: expected a class of segkd"),
+        (["--model=no.Net"], "a path but no.Net either not accessible or invalid", "own subclass of segkd.models"),
+        (["--model=no.Net"], 'key "model"', "found 'no.Net'"),
+        (
+            ["--optim.schedule=round"],
+            "typing.Literal['poly', 'cosine', 'linear', 'constant']. Got value: round",
+            "optim.schedule: expected one of 'poly', 'cosine', 'linear', 'constant', found 'round'",
+        ),
+        (["--optim.lr=fast"], "Expected a <class 'float'>. Got value: fast", "optim.lr: expected float, found 'fast'"),
+        (["--engine.patience=x"], "Given value: x", "engine.patience: expected int, found 'x'"),
+        (["--engine.patience=x"], "Expected a <class 'NoneType'>", "expected int, found 'x'"),
+        (
+            ["--config", "distiller: {teachers: {a: {clas_path: LabelTeacher}}}"],
+            "Expected an instantiatable class",
+            "distiller.teachers: expected {class_path: NAME, init_args: {...}} with NAME one of Clean, Frozen",
+        ),
+    ],
+)
+def test_every_sentence_that_is_read_is_still_said_so_by_jsonargparse(arguments, theirs, ours, parser):
+    """Where jsonargparse words it otherwise, this tells which regular expression of ours reads nothing any more."""
+    with pytest.raises((ArgumentError, TypeError, ValueError)) as raw:
+        parser.parse_args(["--model", "FusionNet", *arguments])
+    assert theirs in str(raw.value)
+    with pytest.raises(InputError) as said:
+        parse(parser, arguments)
+    assert ours in str(said.value) and "\n" not in str(said.value)
