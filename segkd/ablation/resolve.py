@@ -15,6 +15,7 @@ from segkd.datasets.sampler import EpochBatches
 from segkd.experiment.folder import resolved_text
 from segkd.experiment.layers import found_layer
 from segkd.experiment.meeting import rehearse
+from segkd.experiment.planning import plan_length, settle
 from segkd.experiment.settings import instantiate, parse, training_parser
 from segkd.types import InputError
 
@@ -73,9 +74,7 @@ def resolve(grid: Grid, place: Place) -> list[Cell]:
     for arm, dataset, seed, option in _combinations(grid):
         try:
             config = parse(parser, _arguments(grid, place, (arm, dataset, seed, option)))
-            text = resolved_text(parser, config)
-            plain = plain_config(text)
-            _refuse_named_in_layers(grid, plain)
+            _refuse_named_in_layers(grid, plain_config(resolved_text(parser, config)))
             if dataset not in splits:
                 splits[dataset] = data_digests(instantiate(parser, Namespace(data=config.data)).data)
                 _refuse_missing(grid, splits[dataset])
@@ -86,6 +85,9 @@ def resolve(grid: Grid, place: Place) -> list[Cell]:
                 built.add((arm, len(config.data.classes)))
         except InputError as error:
             raise InputError(f"arm {arm}, data set {dataset}: {error}") from error
+        _plan(config, splits[dataset]["train"]["pairs"])
+        text = resolved_text(parser, config)
+        plain = plain_config(text)
         steps, images = _budget(config, splits[dataset]["train"]["pairs"])
         identity = {"config": plain, "data": splits[dataset], "code": code | user_code(plain)}
         needs = tuple(f"{dataset}/{other}/seed-{seed}" for other in needed(grid, arm, dataset))
@@ -199,6 +201,12 @@ def _layer(folder: Path, name: str) -> str:
     if not Path(found).is_file():
         raise InputError(f"layers: expected a YAML file or a layer of segkd, found no {name} below {folder}.")
     return found
+
+
+def _plan(config: Namespace, pairs: int) -> None:
+    """Puts numbers in place of a batch size and epochs that are to be planned."""
+    told = config.data.batch_size, config.engine.epochs
+    settle(config, plan_length(pairs, *told, accumulate=config.engine.accumulate))
 
 
 def _budget(config: Namespace, pairs: int) -> tuple[int, int]:

@@ -11,15 +11,14 @@ READ = 100_000
 
 WANTED = "segkd reads masks: one picture per image, with the image's name, whose pixels are class numbers"
 
+DRAWN = "`segkd prepare FOLDER --out DATA.yaml` draws them as masks beside the data"
+
 CURES = {
-    "COCO": "pycocotools draws them: for each annotation of an image, `mask[coco.annToMask(annotation) > 0] = number`, "
-    "on `mask = numpy.zeros((height, width), 'uint8')`, saved as PNG",
-    "LabelMe": "LabelMe's own labelme2voc.py writes them (folder SegmentationClass), or fill each shape's points with "
-    "`cv2.fillPoly(mask, [points], number)` and save as PNG",
-    "YOLO polygon": "multiply each line's points by the image's width and height and fill them with "
-    "`cv2.fillPoly(mask, [points], number)`, saved as PNG",
+    "COCO": DRAWN,
+    "LabelMe": DRAWN,
+    "YOLO polygon": DRAWN,
     "YOLO box": "a box has no outline to learn: segmentation needs polygons or masks",
-    "CVAT": "export the task from CVAT once more as `Segmentation mask 1.1` and give its folder SegmentationClass",
+    "CVAT": DRAWN,
     "Pascal VOC box": "a box has no outline to learn: segmentation needs masks (VOC's own lie in SegmentationClass)",
     "VIA": "fill each region's points with `cv2.fillPoly(mask, [points], number)` and save as PNG",
 }
@@ -34,14 +33,14 @@ def recognise(*places: Path) -> str:
         files = walk(place, {".json", ".txt", ".xml"}, GLANCE).files
         few = [path for kind in (".json", ".xml", ".txt") for path in files if path.suffix.lower() == kind][:20]
         for path in few:
-            kind = _kind(path)
+            kind = kind_of(path)
             if kind:
                 return f"{path} holds {kind} annotations, but {WANTED}; {CURES[kind]}"
     return next((told for place in places if place.is_dir() and (told := _instances(place))), "")
 
 
-def _kind(path: Path) -> str:
-    """The kind of annotations in a file, "" when it is none that is known."""
+def kind_of(path: Path) -> str:
+    """The kind of annotations in a file, a key of `CURES`; "" when it is none that is known."""
     try:
         with path.open("rb") as file:
             text = file.read(READ)
@@ -95,6 +94,6 @@ def _instances(folder: Path) -> str:
     if not several:
         return ""
     return (
-        f"{several[0]} holds {number[several[0]]} masks, one per object, of a single image, but {WANTED}; join them: "
-        "`mask = numpy.maximum.reduce([...])`, saved as masks/NAME.png"
+        f"{several[0]} holds {number[several[0]]} masks, one per object, of a single image, but {WANTED}; "
+        "`segkd prepare FOLDER --out DATA.yaml` joins them beside the data"
     )

@@ -25,7 +25,7 @@ def refuse_settings(data: "Data") -> None:
         faults.append(f"data.classes names {len(data.classes)} classes; 2 to 255 are possible (background counts)")
     if not 32 <= min(data.shape) <= max(data.shape) <= 16384:
         faults.append(f"data.size is {list(data.shape)}; at least 32 pixels are needed on each side, 16384 at most")
-    if not 1 <= data.batch_size <= 65536 or not 0 <= data.workers <= 1024:
+    if not 1 <= data.batch <= 65536 or not 0 <= data.workers <= 1024:
         faults.append(f"data.batch_size {data.batch_size} must be 1 to 65536 and data.workers {data.workers} 0 to 1024")
     if len(set(data.classes)) != len(data.classes):
         faults.append(f"data.classes names a class twice: {', '.join(data.classes)}")

@@ -1,13 +1,14 @@
 """The data settings, and the records of each split that they describe."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from segkd.datasets.audit import Audit, Reading, read_all, read_pair
+from segkd.datasets.audit import Audit, read_all, read_pair
+from segkd.datasets.cache import Cache, Fit, fit_of
 from segkd.datasets.checks import refuse_settings
 from segkd.datasets.colours import NAMED, parse_colours
 from segkd.datasets.embedded import Embedded, draw_sample
@@ -60,7 +61,7 @@ class Data:
         exif: images and masks are turned as their EXIF orientation says; false leaves them as they are stored.
         max_megapixels: larger pictures are refused before they are decoded.
         size: height and width that images are trained and predicted at: one number or [height, width].
-        batch_size: images per process and micro-batch.
+        batch_size: images per process and micro-batch; planned from the number of training images when null.
         workers: loader processes; 0 loads in the main process. Results do not depend on it.
         cache_gb: decoded images are kept in memory when they need at most this many gigabytes.
         augment: random changes of the training images; null for none.
@@ -85,7 +86,7 @@ class Data:
     exif: bool = True
     max_megapixels: float = 150.0
     size: int | tuple[int, int] = 160
-    batch_size: int = 16
+    batch_size: int | None = None
     workers: int = 2
     cache_gb: float = 4.0
     augment: Augment | None = field(default_factory=Augment)
@@ -94,6 +95,11 @@ class Data:
     def shape(self) -> tuple[int, int]:
         """Height and width of the network's input."""
         return height_and_width(self.size)
+
+    @property
+    def batch(self) -> int:
+        """Images that go through a network at a time: `batch_size`, 16 where nobody says or plans it."""
+        return 16 if self.batch_size is None else self.batch_size
 
     @property
     def how(self) -> How:
@@ -126,13 +132,19 @@ class Records:
 
 
 def open_data(
-    data: Data, wanted: Sequence[str], advance: Callable[[int], None], skipped: dict[str, str] | None = None
+    data: Data,
+    wanted: Sequence[str],
+    advance: Callable[[int], None],
+    skipped: dict[str, str] | None = None,
+    training: bool = False,
 ) -> tuple[dict[str, Records], Findings]:
     """The records of the `wanted` splits, checked, and what was found.
 
     Every image and mask of the wanted splits is read once, which finds every fault before training begins
     and fills the cache when all fits. `advance(n)` is told the total once (n > 0), then 0 for each file read.
     With `skipped`, a bad file is left out as long as any is good, and the reason put there under its stem.
+    With `training`, images are made no larger than training at `data.size` looks at: those to train on as their
+    smallest crop needs, the others to `data.size`, their labels untouched.
 
     Raises:
         InputError: names every fault by file and says what to write.
@@ -147,7 +159,8 @@ def open_data(
         raise InputError(f"no {absent[0]} split: expected {wish}, found none. "
                          f"There are: {', '.join(splits.members)}.")  # fmt: skip
     chosen = {name: splits.members[name] for name in wanted}
-    records, findings = _open_folder(data, chosen, advance, splits.said, skipped)
+    fits = _fits(data, chosen) if training else {}
+    records, findings = _open_folder(data, chosen, advance, splits.said, skipped, fits)
     return records, replace(findings, warnings=(*splits.warnings, *findings.warnings))
 
 
@@ -168,9 +181,10 @@ def _open_folder(
     advance: Callable[[int], None],
     found: str,
     skipped: dict[str, str] | None,
+    fits: dict[str, Fit],
 ) -> tuple[dict[str, Records], Findings]:
     pairs = [pair for members in splits.values() for pair in members]
-    audit, cache, how = Audit(), _Cache(limit=data.cache_gb * 1e9), data.how
+    audit, cache, how = Audit(), Cache(data.cache_gb * 1e9, fits), data.how
     advance(len(pairs))
     read_all(pairs, cache.keep, audit, partial(advance, 0), how, data.shape)
     # where bad files are forgiven, one stray value must not change how the others are read
@@ -186,7 +200,7 @@ def _open_folder(
     for name, members in splits.items():
         stems = tuple(pair.stem for pair in members)
         digests = tuple(audit.digests[stem] for stem in stems)
-        records[name] = Records(name, stems, partial(_load, members, kept, code, how, digests), digests)
+        records[name] = Records(name, stems, partial(_load, members, kept, code, how, digests, fits), digests)
     total = audit.total
     _refuse_empty_classes(data, code, total, "train" in splits)
     shares = ", ".join(
@@ -199,6 +213,17 @@ def _open_folder(
     return records, Findings(about, notes_on(audit, code, data.classes, splits, data.shape))
 
 
+def _fits(data: Data, splits: Mapping[str, Sequence[Pair]]) -> dict[str, Fit]:
+    """What training looks at of each image; it is the same wherever images are kept."""
+    augments = {name: data.augment if name == "train" else None for name in splits}
+    return {
+        pair.stem: fit
+        for name, members in splits.items()
+        for fit in [fit_of(data.shape, augments[name])]
+        for pair in members
+    }
+
+
 def _refuse_empty_classes(data: Data, code: LabelCode, total: np.ndarray, training: bool) -> None:
     there = [name for c, name in enumerate(data.classes) if total[code.known & (code.table == c)].sum() > 0]
     if training and len(there) < 2:
@@ -208,25 +233,14 @@ def _refuse_empty_classes(data: Data, code: LabelCode, total: np.ndarray, traini
         )
 
 
-class _Cache:
-    """Decoded pairs by stem; empties itself for good once they exceed `limit` bytes."""
-
-    def __init__(self, limit: float) -> None:
-        self.limit, self.bytes = limit, 0
-        self.kept: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-
-    def keep(self, reading: Reading) -> None:
-        if reading.image is None or reading.raw is None:
-            return
-        self.bytes += reading.image.nbytes + reading.raw.nbytes
-        if self.bytes <= self.limit:
-            self.kept[reading.pair.stem] = (reading.image, reading.raw)
-        else:
-            self.kept.clear()
-
-
 def _load(
-    members: list[Pair], kept: dict, code: LabelCode, how: How, digests: Sequence[str], i: int
+    members: list[Pair],
+    kept: dict,
+    code: LabelCode,
+    how: How,
+    digests: Sequence[str],
+    fits: Mapping[str, Fit],
+    i: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     if kept:
         return kept[members[i].stem]
@@ -238,7 +252,8 @@ def _load(
             f"{members[i].image}: the data changed since this command began: this file or its mask {members[i].mask} "
             "is another one now. Bring it back and begin again; a training goes on with --resume."
         )
-    return reading.image, code(reading.raw)
+    fit = fits.get(members[i].stem)
+    return (reading.image, code(reading.raw)) if fit is None else fit(reading.image, code(reading.raw))
 
 
 def _open_embedded(embedded: Embedded, classes: int, wanted: Sequence[str]) -> tuple[dict[str, Records], Findings]:

@@ -17,11 +17,13 @@ SPLITS = ("train", "val", "test")
 
 @dataclass
 class Splits:
-    """The pairs of each split, what is said of how they were found, and a sentence on each thing to look at."""
+    """The pairs of each split, what is said of how they were found, a sentence on each thing to look at, and whether
+    the validation split was carved out of the one for training."""
 
     members: dict[str, list[Pair]]
     said: str = ""
     warnings: list[str] = field(default_factory=list)
+    carved: bool = False
 
 
 def find_splits(where: Where, wanted: Sequence[str] = ("train", "val")) -> Splits:
@@ -50,6 +52,7 @@ def find_splits(where: Where, wanted: Sequence[str] = ("train", "val")) -> Split
     group = group_of(where.group, [pair.stem for pair in paired.pairs], splits.warnings)
     if "val" not in splits.members and len(splits.members["train"]) > 1:
         splits.members["train"], splits.members["val"] = carve(splits.members["train"], where.val_share, group)
+        splits.carved = True
     kept = [name for name in SPLITS if splits.members.get(name) or name in {*sources, *wanted} & splits.members.keys()]
     splits.members = {name: splits.members[name] for name in kept}
     _refuse_bad_splits(splits.members, sources, wanted)

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
-from segkd.datasets.labels import class_shares, normalise_shares
+from segkd.datasets.labels import class_shares, normalise_shares, resize_label
 from segkd.types import IGNORE, InputError
 
 if TYPE_CHECKING:
@@ -96,10 +96,14 @@ class Transform:
         self.recolour = A.Compose(_colours(augment.colour) if augment else [])
 
     def __call__(self, image: np.ndarray, label: np.ndarray, draw: np.random.Generator) -> View:
-        """The view of `image` (uint8 [h w 3]) and `label` (uint8 [h w]) that the generator `draw` decides."""
+        """The view of `image` (uint8 [h w 3]) and `label` (uint8 [h w], perhaps larger) that `draw` decides."""
         targets = {"image": image, "mask": label}
         if self.soft:
             targets["shares"] = class_shares(label, self.classes)
+        if label.shape != image.shape[:2]:  # the image was made smaller when it was read
+            targets["mask"] = resize_label(label, image.shape[:2])
+            if self.soft:
+                targets["shares"] = cv2.resize(targets["shares"], image.shape[1::-1], interpolation=cv2.INTER_AREA)
         warped = _seeded(self.warp, draw)(**targets)
         recoloured = _seeded(self.recolour, draw)(image=warped["image"])["image"]
         soft = None

@@ -18,6 +18,9 @@ from segkd.engine.watch import Watch
 from segkd.metrics.meter import Meter
 from segkd.types import Batch, InputError
 
+SHORT = 50
+"""Micro-steps of an epoch below which its end alone is no reason for a checkpoint."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -157,7 +160,9 @@ def _advance(
         return ""
     progress.owed = plan.validates(engine.micro, engine.accelerator.gradient_accumulation_steps)
     signalled = _anywhere(engine, signals, outputs.reporter)
-    saves = engine.micro % plan.per_epoch == 0 or engine.step % plan.save_every == 0
+    # epochs that are not validated may be shorter than a checkpoint takes
+    ends = engine.micro % plan.per_epoch == 0 and (plan.validate_every <= 1 or plan.per_epoch >= SHORT)
+    saves = ends or engine.step % plan.save_every == 0
     if saves or progress.owed or signalled:
         _save(engine, progress, outputs)
     if progress.owed and not signalled:

@@ -30,8 +30,8 @@ def rehearse(objects: Namespace) -> str:
     data = objects.data
     doubt = refuse_unready(objects.model, data)
     if objects.draw is not None:
-        objects.draw.epoch(2 * data.batch_size, (1, 1, data.batch_size), np.random.default_rng(0))
-    batch = _made_batch(min(data.batch_size, 2), len(data.classes), data.shape)  # what holds of two holds of more
+        objects.draw.epoch(2 * data.batch, (1, 1, data.batch), np.random.default_rng(0))
+    batch = _made_batch(min(data.batch, 2), len(data.classes), data.shape)  # what holds of two holds of more
     with torch.no_grad(), torch.random.fork_rng():
         if objects.disturbance is not None:
             copy.deepcopy(objects.disturbance)(batch)
@@ -73,7 +73,7 @@ def introduce(
     """
     if not objects.distiller.meets:
         return []
-    batch = collate([dataset[0, i % len(dataset)] for i in range(objects.data.batch_size)])
+    batch = collate([dataset[0, i % len(dataset)] for i in range(objects.data.batch)])
     with torch.no_grad():
         seen = objects.model.eval()(batch.clean)
     objects.model.train()

@@ -1,69 +1,59 @@
 """`segkd prepare`: from a folder as it was downloaded to a data layer, every decision a printed line."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 from jsonargparse import ArgumentParser, Namespace
 from PIL import Image
 from rich.console import Console
 
-from segkd.datasets.audit import Audit, Reading, read_all, read_pair
-from segkd.datasets.data import Data, Records, label_code, splits_of
-from segkd.datasets.faults import refuse_faults
-from segkd.datasets.labels import LabelCode, resize_label
+from segkd.datasets.data import label_code
+from segkd.datasets.labels import LabelCode
 from segkd.datasets.notes import notes_on
 from segkd.datasets.packing import write_shards
-from segkd.datasets.pairing import Pair
 from segkd.datasets.pictures import open_picture, read_mask
 from segkd.datasets.prepare.draft import Draft, names_of, new_draft
-from segkd.datasets.prepare.layouts import find_layout
-from segkd.datasets.prepare.objects import find_objects, joined
 from segkd.datasets.prepare.proposal import SIDE_ACCELERATOR, SIDE_CPU, lost_share, propose_size, propose_turns
-from segkd.datasets.prepare.splitting import split_lists
+from segkd.datasets.prepare.seen import Seen, look
+from segkd.datasets.prepare.sources import Told, lay_out
+from segkd.datasets.prepare.splitting import fold_lists, keep_apart
 from segkd.datasets.prepare.values import meaning_of
 from segkd.datasets.prepare.written import at_size, smaller, write_masks
 from segkd.datasets.sheet import contact_sheet
-from segkd.datasets.split_folders import Where, pair_all
-from segkd.datasets.splits import SPLITS, Splits
 from segkd.disk import write_whole
 from segkd.experiment.console import make_console, ticking, warn
+from segkd.experiment.measuring import measure_batch
+from segkd.experiment.planning import plan_length
 from segkd.experiment.settings import parse
 from segkd.types import IGNORE, InputError
 
 SHOWN = 24
 """Pairs on the contact sheet."""
 
-KEPT = 400
-"""Masks that are kept, small, to try sizes on."""
-
 
 def prepare(arguments: list[str]) -> int:
     """`segkd prepare`: writes the data layer of a folder as it was downloaded, and a contact sheet."""
     config = parse(_parser(), arguments)
+    if (config.folds is not None and config.folds < 2) or (config.folds and config.to == "parquet"):
+        raise InputError("--folds: expected 2 or more, and no --to parquet, whose shards are of one split.")
     console = make_console(True)
     draft = new_draft(Path(config.source).expanduser(), Path(config.out).expanduser())
-    _lay_out(draft, config, console)
-    seen = _look(draft, console)
-    meaning = meaning_of(seen.audit, config.classes, config["as"])
-    console.print(f"masks: {meaning.said}")
-    for name in ("classes", "label_map", "ignore", "threshold", "colours"):
-        if getattr(meaning, name) not in (None, []):
-            draft.take(name, getattr(meaning, name))
-    if meaning.colours is not None:
-        seen = _look(draft, console)
-    if few := smaller(seen.audit, lambda path: open_picture(path).size[::-1], seen.pairs):
-        _enlarge(draft, seen, len(few), console)
-        seen = _look(draft, console)
-    code = _code_of(draft.data(), seen)
+    seen = _read(draft, config, console)
+    code = seen.code(draft.data())
     _fit(draft, seen, code, console)
+    seen = _split(draft, seen, console)
+    _warn(draft, seen, code, console)
+    _plan(draft, seen, config.batch, console)
     if config.to == "parquet":
         _pack(draft, seen, console)
-    draft.write(f"Written by `segkd prepare {config.source}`: change what is not as it was meant.")
+    head = f"Written by `segkd prepare {config.source}`: change what is not as it was meant."
+    draft.write(head)
     _draw(draft, seen, code, console)
     console.print(f"written: {config.out}. Train: segkd train --config {config.out} --out RUN")
+    if config.folds is not None:
+        _fold(draft, seen, config.folds, head, console)
     return 0
 
 
@@ -85,6 +75,7 @@ def _parser() -> ArgumentParser:
         default="layer",
         help="parquet: images and masks go into Parquet shards, too, and the layer reads these",
     )
+    add("--annotations", type=str, default=None, metavar="PATH", help="draw these (COCO, CVAT, LabelMe, YOLO) as masks")
     add("--classes", type=str, nargs="+", default=None, metavar="NAME", help="names of the classes, background first")
     add(
         "--as",
@@ -92,76 +83,38 @@ def _parser() -> ArgumentParser:
         default="auto",
         help="what mask values are: class numbers, numbers of objects of one class, grey levels",
     )
+    add("--group", type=str, default=None, metavar="REGEX", help="data.group: what keeps patients or videos together")
+    add("--folds", type=int, default=None, metavar="K", help="K layers more: DATA.fold0.yaml and so on")
+    add("--batch", choices=["auto"], default=None, help="auto: measure on this machine which batch fits")
     return parser
 
 
-@dataclass
-class _Seen:
-    """What reading all pairs told: the audit, the images' shapes, and the raw values of some masks."""
-
-    splits: Splits
-    audit: Audit = field(default_factory=Audit)
-    shapes: list[tuple[int, int]] = field(default_factory=list)
-    masks: dict[str, np.ndarray] = field(default_factory=dict)
-
-    @property
-    def pairs(self) -> list[Pair]:
-        """The pairs of all splits."""
-        return [pair for members in self.splits.members.values() for pair in members]
-
-    def keep(self, reading: Reading) -> None:
-        """Notes one pair."""
-        assert reading.image is not None and reading.raw is not None
-        self.shapes.append(reading.image.shape[:2])
-        if len(self.masks) < KEPT:
-            self.masks[reading.pair.stem] = _shrunk(reading.raw)
-
-
-def _shrunk(raw: np.ndarray) -> np.ndarray:
-    scale = min(1.0, 1024 / max(raw.shape))
-    return resize_label(raw, (max(1, round(raw.shape[0] * scale)), max(1, round(raw.shape[1] * scale))))
-
-
-def _lay_out(draft: Draft, config: Namespace, console: Console) -> None:
-    """Which image belongs to which mask, and which are for what."""
-    objects = None if config.images or config.masks else find_objects(draft.root)
-    if objects is not None:
-        console.print(f"found: {objects.said}; they are joined to one class in {draft.beside / 'masks'}")
-        write_masks(draft.beside / "masks", ((name, joined(some)) for name, some in objects.masks.items()))
-        draft.take("images", objects.images)
-        draft.take("masks", draft.beside / "masks")
-    else:
-        layout = find_layout(draft.root, config.images, config.masks)
-        if layout is None:
-            raise InputError(
-                f"{draft.root}: found no images with masks whose names belong together. Say where they are: --images "
-                "'photos/{}.jpg' --masks 'masks/{}_mask.png', where {} is the name that both share."
-            )
-        console.print(f"found: {layout.said}")
-        for rival in layout.rivals:
-            warn(console, f"{rival} would fit as well: to take it, say --images and --masks.")
-        draft.take("images", layout.images)
-        draft.take("masks", layout.masks)
-    data = draft.data()
-    paired = pair_all(Where(draft.root, data.images, data.masks))
-    lists, said = split_lists(draft.root, paired, draft.beside)
-    if said:
-        console.print(f"splits by {said}")
-    for name, path in lists.items():
-        draft.take(name, path)
-
-
-def _look(draft: Draft, console: Console) -> _Seen:
-    """Reads every pair of every split."""
-    data = draft.data()
-    seen = _Seen(splits_of(data))
-    with ticking(console, "reading the pairs") as ticker:
-        ticker(len(seen.pairs))
-        read_all(seen.pairs, seen.keep, seen.audit, partial(ticker, 0), data.how)
+def _read(draft: Draft, config: Namespace, console: Console) -> Seen:
+    """Finds images and masks, says what the masks' values mean, and brings masks of another size to their images'."""
+    annotations = Path(config.annotations).expanduser() if config.annotations else None
+    classes = lay_out(draft, Told(config.images, config.masks, annotations, config.classes), console.print)
+    if config.group is not None:
+        draft.take("group", config.group)
+    seen = _look(draft, console)
+    meaning = meaning_of(seen.audit, classes or config.classes, "classes" if classes else config["as"])
+    console.print(f"masks: {meaning.said}")
+    for name in ("classes", "label_map", "ignore", "threshold", "colours"):
+        if getattr(meaning, name) not in (None, []):
+            draft.take(name, getattr(meaning, name))
+    if meaning.colours is not None:
+        seen = _look(draft, console)
+    if few := smaller(seen.audit, lambda path: open_picture(path).size[::-1], seen.pairs):
+        _enlarge(draft, seen, len(few), console)
+        seen = _look(draft, console)
     return seen
 
 
-def _enlarge(draft: Draft, seen: _Seen, number: int, console: Console) -> None:
+def _look(draft: Draft, console: Console) -> Seen:
+    with ticking(console, "reading the pairs") as ticker:
+        return look(draft.data(), ticker)
+
+
+def _enlarge(draft: Draft, seen: Seen, number: int, console: Console) -> None:
     """Writes all masks as class numbers at their images' sizes, where some are smaller."""
     data = draft.data()
     code = label_code(data, np.flatnonzero(seen.audit.total).tolist())
@@ -181,41 +134,64 @@ def _enlarge(draft: Draft, seen: _Seen, number: int, console: Console) -> None:
     draft.take("ignore", [IGNORE])
 
 
-def _code_of(data: Data, seen: _Seen) -> LabelCode:
-    """How masks are read, once nothing is wrong with any file."""
-    code = label_code(data, np.flatnonzero(seen.audit.total).tolist())
-    refuse_faults(seen.audit, seen.pairs, code, data.classes)
-    return code
-
-
-def _fit(draft: Draft, seen: _Seen, code: LabelCode, console: Console) -> None:
-    """Proposes the input size and says what else fits."""
-    import torch
-
+def _fit(draft: Draft, seen: Seen, code: LabelCode, console: Console) -> None:
+    """Proposes the input size and the turns that fit."""
     side = SIDE_ACCELERATOR if torch.cuda.is_available() else SIDE_CPU
     masks = {stem: code(raw) for stem, raw in seen.masks.items()}
     size, why = propose_size(seen.shapes, side, partial(lost_share, masks))
     draft.take("size", size[0] if size[0] == size[1] else size)
-    console.print(f"size: {size[0]}x{size[1]}, as {why}")
-    for name in SPLITS:
-        members = seen.splits.members.get(name, [])
-        seen.audit.small |= {
-            pair.stem: np.unique(resize_label(seen.masks[pair.stem], size))
-            for pair in members
-            if pair.stem in seen.masks
-        }
-    console.print(f"splits: {seen.splits.said} images")
-    for sentence in [
-        *seen.splits.warnings,
-        *notes_on(seen.audit, code, draft.data().classes, seen.splits.members, size),
-    ]:
-        warn(console, sentence)
-    turns = propose_turns([str(draft.root), draft.settings["images"]], size)
-    if turns:
+    console.print(f"size: {size[0]}x{size[1]} (height x width), as {why}")
+    seen.look_at(size)
+    if turns := propose_turns([draft.root.name, draft.settings["images"]], size):
         console.print(turns)
 
 
-def _pack(draft: Draft, seen: _Seen, console: Console) -> None:
+def _split(draft: Draft, seen: Seen, console: Console) -> Seen:
+    """Says which images are for what, and keeps those that look alike in one split where segkd chose the splits."""
+    console.print(f"splits: {seen.splits.said} images")
+    lists, said = keep_apart(draft.root, seen.splits, seen.prints, draft.beside)
+    for sentence in said:
+        warn(console, sentence)
+    for name, path in lists.items():
+        draft.take(name, path)
+    return _look(draft, console) if lists else seen
+
+
+def _warn(draft: Draft, seen: Seen, code: LabelCode, console: Console) -> None:
+    data = draft.data()
+    seen.look_at(data.shape)
+    notes = notes_on(seen.audit, code, data.classes, seen.splits.members, data.shape)
+    for sentence in [*seen.splits.warnings, *notes]:
+        warn(console, sentence)
+
+
+def _plan(draft: Draft, seen: Seen, batch: str | None, console: Console) -> None:
+    """Says how long a training would be, and measures the batch when asked."""
+    n = len(seen.splits.members["train"])
+    length = plan_length(n, None, None)
+    if batch is None:
+        console.print(f"{length.said} (segkd train plans this; say others to change it)")
+        return
+    data = draft.data()
+    fits, said = measure_batch(length.batch_size, data.shape, len(data.classes))
+    console.print(said)
+    console.print(plan_length(n, fits, None).said)
+    draft.take("batch_size", fits)
+
+
+def _fold(draft: Draft, seen: Seen, folds: int, head: str, console: Console) -> None:
+    """A layer for each fold of what is for training and for validation."""
+    stems = [pair.stem for name in ("train", "val") for pair in seen.splits.members.get(name, [])]
+    written = []
+    for number, lists in enumerate(fold_lists(stems, folds, draft.settings.get("group"), draft.beside)):
+        for name, path in lists.items():
+            draft.take(name, path)
+        written.append(draft.path.with_suffix(f".fold{number}{draft.path.suffix}"))
+        draft.write(f"{head} Fold {number} of {folds}.", written[-1])
+    console.print(f"folds: {', '.join(path.name for path in written)}; each validates on another part of the images")
+
+
+def _pack(draft: Draft, seen: Seen, console: Console) -> None:
     """Writes all pairs into shards beside the layer, which reads these from then on."""
     with ticking(console, "writing the shards") as ticker:
         ticker(len(seen.pairs))
@@ -224,20 +200,11 @@ def _pack(draft: Draft, seen: _Seen, console: Console) -> None:
     draft.into_shards(draft.beside / "shards")
 
 
-def _draw(draft: Draft, seen: _Seen, code: LabelCode, console: Console) -> None:
+def _draw(draft: Draft, seen: Seen, code: LabelCode, console: Console) -> None:
     """The contact sheet, beside the layer."""
-    data, pairs = draft.data(), seen.pairs
-    how = data.how
-    load: Callable[[int], tuple[np.ndarray, np.ndarray]] = partial(_loaded, pairs, code, how)
-    sheet = contact_sheet(Records("all", tuple(pair.stem for pair in pairs), load), SHOWN, data.classes)
+    data = draft.data()
+    sheet = contact_sheet(seen.records(code, data.how), SHOWN, data.classes)
     path = draft.beside / "sheet.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, partial(Image.fromarray(sheet).save, format="PNG"))
     console.print(f"look at it: {path}")
-
-
-def _loaded(pairs: list[Pair], code: LabelCode, how: object, i: int) -> tuple[np.ndarray, np.ndarray]:
-    reading = read_pair(pairs[i], how)  # type: ignore[arg-type]
-    if reading.image is None or reading.raw is None:
-        raise InputError(f"the data changed since this command began: {reading.fault}")
-    return reading.image, code(reading.raw)

@@ -22,7 +22,7 @@ def refuse_unready(network: Network, data: Data) -> str:
         InputError: its output is of another shape, or it cannot train on a batch of one at this size.
     """
     doubt = _refuse_wrong_output(network, data)
-    if data.batch_size == 1:  # two images have two values per channel at any size
+    if data.batch == 1:  # two images have two values per channel at any size
         _refuse_lone_values(network, data)
     return doubt
 
@@ -78,7 +78,7 @@ def in_words(data: Data) -> Iterator[None]:
         if out_of_memory(error):
             height, width = data.shape
             raise InputError(
-                f"out of memory: {data.batch_size} images of {height} x {width} pixels at a time do not fit "
+                f"out of memory: {data.batch} images of {height} x {width} pixels at a time do not fit "
                 f"({reason or type(error).__name__}). Lower data.batch_size (engine.accumulate makes up for it), "
                 "data.size or data.cache_gb. What was saved is kept."
             ) from error

@@ -90,7 +90,7 @@ def score_network(
             dataset,
             sight.card.classes,
             accelerator,
-            batch_size=1 if sight.looks.slide else sight.data.batch_size,
+            batch_size=1 if sight.looks.slide else sight.data.batch,
             workers=sight.data.workers,
             threshold=sight.threshold,
             protocol=sight.protocol,

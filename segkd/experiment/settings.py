@@ -25,7 +25,7 @@ class EngineSettings:
     """How training runs.
 
     Args:
-        epochs: passes over the training split.
+        epochs: passes over the training split; when null, planned so that there are about 1000 steps or more.
         precision: "bf16" or "fp16" autocast where the device has it; "no" is float32.
         accumulate: micro-batches per optimiser step.
         device: "auto" takes an accelerator if there is one.
@@ -37,7 +37,7 @@ class EngineSettings:
             null never stops early.
     """
 
-    epochs: int = 30
+    epochs: int | None = None
     precision: Literal["no", "bf16", "fp16"] = "no"
     accumulate: int = 1
     device: Literal["auto", "cpu"] = "auto"
@@ -48,8 +48,9 @@ class EngineSettings:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "accumulate", "log_every", "save_every"):
-            if not 1 <= getattr(self, name) <= 10**9:
-                raise InputError(f"engine.{name} must be at least 1 (and up to 1e9), found {getattr(self, name)}.")
+            value = getattr(self, name)
+            if value is not None and not 1 <= value <= 10**9:
+                raise InputError(f"engine.{name} must be at least 1 (and up to 1e9), found {value}.")
         if self.patience is not None and self.patience < 1:
             raise InputError(f"engine.patience must be at least 1, or null to never stop early, found {self.patience}.")
 
@@ -60,7 +61,7 @@ class Evaluation:
 
     Args:
         every: epochs between two validations; .25 validates four times per epoch, each at the end of an optimiser
-            step. The training always ends with one.
+            step. The training always ends with one. When null, 1; more where many epochs are planned.
         select: the score on val that decides which weights are kept; null is miou_image for two classes and
             miou_dataset for more.
         threshold: for two classes, foreground is p >= threshold in all IoU scores.
@@ -68,13 +69,13 @@ class Evaluation:
             band of spatial frequency on val, as lines of kind "spectrum" in metrics.jsonl and in TensorBoard.
     """
 
-    every: float = 1.0
+    every: float | None = None
     select: str | None = None
     threshold: float = 0.5
     band_errors: bool = True
 
     def __post_init__(self) -> None:
-        if not self.every >= 1e-6:
+        if self.every is not None and not self.every >= 1e-6:
             raise InputError(f"evaluation.every is a number of epochs above 0 (at least 1e-6), found {self.every}.")
         if not 0 < self.threshold < 1:
             raise InputError(f"evaluation.threshold is a probability in 0..1, found {self.threshold}.")

@@ -2,7 +2,7 @@
 
 import time
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from segkd.experiment.folder import (
 )
 from segkd.experiment.lock import holding
 from segkd.experiment.meeting import introduce, rehearse
+from segkd.experiment.planning import one_batch, settle_length, too_short
 from segkd.experiment.processes import make_accelerator
 from segkd.experiment.readiness import in_words
 from segkd.experiment.same_data import digests_of, keep_digests, refuse_changes
@@ -45,8 +46,6 @@ from segkd.models.network import Network
 from segkd.models.start import start_from
 from segkd.models.store import ModelCard, restore_card
 from segkd.types import InputError
-
-OVERFIT_EPOCHS = 120
 
 
 @dataclass(frozen=True)
@@ -86,6 +85,8 @@ def run_training(
             warn(console, doubt)
     if main and not resume:
         refuse_used(folder)  # before anything of ours lies there
+    if planned := settle_length(config, objects, accelerator.num_processes):
+        console.print(planned)
     with holding(folder, "--resume" if resume else "--out") if main else nullcontext("") as said:
         if said:
             warn(console, said)
@@ -122,11 +123,11 @@ def _train(session: _Session, objects: Namespace, overfit: bool, select: str) ->
     """How it ended, and the best score."""
     accelerator, console, folder, seed = session.accelerator, session.console, session.folder, session.config.seed
     with ticking(console, "checking the data") as ticker:
-        records, findings = open_data(objects.data, ["train", "val"], ticker)
+        records, findings = open_data(objects.data, ["train", "val"], ticker, training=True)
     say_findings(console, findings)
     digests = digests_of(records)
     if overfit:
-        records = _one_batch(objects, records)
+        records = one_batch(objects, records)
     dataset = _train_set(objects, records["train"], seed)
     batches = _batches(accelerator, objects, len(dataset), seed)
     _start(session, objects.model)
@@ -135,7 +136,6 @@ def _train(session: _Session, objects: Namespace, overfit: bool, select: str) ->
     progress = _resumed(engine, session, objects.engine.epochs * batches.per_epoch)
     _same_data(session, digests, progress)
     _describe(engine, objects.data, findings.about, session)
-
     recorder = Recorder(
         folder,
         engine.step if engine.micro else -1,
@@ -144,6 +144,7 @@ def _train(session: _Session, objects: Namespace, overfit: bool, select: str) ->
         promised=progress.promises.get("lines") if engine.micro else None,
     )
     card, plan = _card(session.config, objects.data), _plan(objects, batches.per_epoch, select)
+    _warn_of_shortness(session, objects, plan)
     validation = Validation(
         engine, objects.data, records["val"], recorder, folder, card, objects.evaluation, plan.per_epoch
     )
@@ -159,6 +160,12 @@ def _train(session: _Session, objects: Namespace, overfit: bool, select: str) ->
     if how in ("done", "stopped early") and (doubt := validation.doubt_average(select)):
         warn(console, doubt)
     return how, progress.best
+
+
+def _warn_of_shortness(session: _Session, objects: Namespace, plan: Plan) -> None:
+    doubt = too_short(plan.total // objects.engine.accumulate, objects.data.batch, plan.epochs)
+    if doubt and not session.resume and not session.config.overfit_one_batch:
+        warn(session.console, doubt)
 
 
 def _introduce(session: _Session, objects: Namespace, dataset: SegmentationDataset, steps: int) -> None:
@@ -261,6 +268,7 @@ def _describe(engine: Engine, data: Data, about: str, session: _Session) -> None
 
 def _plan(objects: Namespace, per_epoch: int, select: str) -> Plan:
     settings: EngineSettings = objects.engine
+    assert settings.epochs is not None, "planned by now"
     return Plan(
         epochs=settings.epochs,
         per_epoch=per_epoch,
@@ -284,13 +292,3 @@ def _select(objects: Namespace) -> str:
     if chosen not in names:
         raise InputError(f"evaluation.select: expected one of {', '.join(names)}, found {chosen!r}.")
     return chosen
-
-
-def _one_batch(objects: Namespace, records: dict[str, Records]) -> dict[str, Records]:
-    """The first images of the training split to train and to validate on, and settings that suit: no augmentation."""
-    whole = records["train"]
-    few = Records("one batch", whole.ids[: objects.data.batch_size], whole.load)
-    objects.data = replace(objects.data, batch_size=len(few), augment=None)
-    objects.engine = replace(objects.engine, epochs=OVERFIT_EPOCHS, patience=None)
-    objects.evaluation = replace(objects.evaluation, every=OVERFIT_EPOCHS / 4, band_errors=False)
-    return {"train": few, "val": few}

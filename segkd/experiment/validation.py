@@ -66,7 +66,7 @@ class Validation:
         """
         engine = self.engine
         if self.bands is not None and engine.micro == 0:
-            for batch, logits, _ in predicted(engine.bare.kept, self.dataset, engine.accelerator, self.data.batch_size):
+            for batch, logits, _ in predicted(engine.bare.kept, self.dataset, engine.accelerator, self.data.batch):
                 self.bands(batch, logits)
             self._record_bands(self.bands)
 
@@ -88,7 +88,7 @@ class Validation:
             self.dataset,
             self.data.classes,
             engine.accelerator,
-            batch_size=self.data.batch_size,
+            batch_size=self.data.batch,
             threshold=self.settings.threshold,
             advance=lambda _: pause(),
             look=self.bands or nothing,
@@ -105,7 +105,7 @@ class Validation:
         if bare.average is None or select not in self.scores:
             return ""
         data, accelerator = self.data, self.engine.accelerator
-        plain = evaluate(bare.student, self.dataset, data.classes, accelerator, batch_size=data.batch_size)
+        plain = evaluate(bare.student, self.dataset, data.classes, accelerator, batch_size=data.batch)
         now, averaged = plain.scores()[select], self.scores[select]
         if not now > averaged + WORTH:
             return ""

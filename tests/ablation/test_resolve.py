@@ -58,7 +58,8 @@ def test_data_sets_are_found_by_name_below_a_folder(resolved, make_folder, tmp_p
     _, cells = resolved(data_root=str(tmp_path), base={"set": plain}, datasets={"mine": {}})
     assert config(cells[0])["data"]["root"] == str(root)
     assert cells[0].identity["data"]["test"]["pairs"] == 2
-    assert cells[0].steps == 30 * (len(cells[0].identity["data"]) and (12 - 2 - 2) // 2)
+    # 8 images for training, 4 steps an epoch: nobody says how many epochs, so they are planned, and the cell says them
+    assert cells[0].steps == 1000 and config(cells[0])["engine"]["epochs"] == 250
 
 
 @pytest.mark.parametrize(

@@ -22,12 +22,12 @@ VIA = {"a.jpg1": {"regions": [{"shape_attributes": {"name": "polygon"}}]}}
 @pytest.mark.parametrize(
     ("name", "content", "kind", "cure"),
     [
-        ("instances.json", json.dumps(COCO), "COCO", "pycocotools"),
-        ("a.json", json.dumps({"shapes": [{"points": [[1, 2]]}], "imagePath": "a.jpg"}), "LabelMe", "labelme2voc"),
+        ("instances.json", json.dumps(COCO), "COCO", "segkd prepare"),
+        ("a.json", json.dumps({"shapes": [{"points": [[1, 2]]}], "imagePath": "a.jpg"}), "LabelMe", "segkd prepare"),
         ("via.json", json.dumps(VIA), "VIA", "fillPoly"),
-        ("a.txt", "0 .1 .1 .5 .1 .5 .6\n1 0.1 0.1 0.5 1 0.5 1e-3\n", "YOLO polygon", "fillPoly"),
+        ("a.txt", "0 .1 .1 .5 .1 .5 .6\n1 0.1 0.1 0.5 1 0.5 1e-3\n", "YOLO polygon", "segkd prepare"),
         ("b.txt", "0 .1 .1 .5 .1\n", "YOLO box", "no outline"),
-        ("annotations.xml", CVAT, "CVAT", "Segmentation mask 1.1"),
+        ("annotations.xml", CVAT, "CVAT", "segkd prepare"),
         ("a.xml", VOC, "Pascal VOC box", "no outline"),
     ],
 )

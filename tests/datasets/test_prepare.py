@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -9,8 +10,10 @@ from segkd.datasets.pairing import Pair, pair_files
 from segkd.datasets.prepare.layouts import find_layout
 from segkd.datasets.prepare.objects import find_objects, joined
 from segkd.datasets.prepare.proposal import lost_share, propose_size, propose_turns
-from segkd.datasets.prepare.splitting import split_lists
+from segkd.datasets.prepare.splitting import fold_lists, keep_apart, split_lists
+from segkd.datasets.prepare.twins import print_of, twins
 from segkd.datasets.prepare.values import meaning_of
+from segkd.datasets.splits import Splits
 from segkd.types import InputError
 
 
@@ -86,6 +89,46 @@ def test_masks_in_folders_named_like_their_images_are_objects(tmp_path):
     for name, mask in (("a", first), ("b", second)):
         Image.fromarray(mask).save(tmp_path / f"{name}.png")
     np.testing.assert_array_equal(joined([tmp_path / "a.png", tmp_path / "b.png"]), (first > 0) | (second > 0))
+
+
+def test_pictures_of_one_thing_have_one_print():
+    draw = np.random.default_rng(0)
+    photos = [cv2.resize(draw.uniform(0, 255, (7, 9, 3)).astype(np.uint8), (90, 70)) for _ in range(30)]
+    prints = {str(i): print_of(photo) for i, photo in enumerate(photos)}
+    copies = {"small": print_of(cv2.resize(photos[3], (60, 50), interpolation=cv2.INTER_AREA))}
+    copies["dark"] = print_of((photos[5] * 0.7).astype(np.uint8))
+    copies["other"] = print_of(cv2.resize(draw.uniform(0, 255, (7, 9, 3)).astype(np.uint8), (90, 70)))
+    assert twins(prints, copies) == [("small", "3"), ("dark", "5")]
+    assert print_of(np.full((50, 50, 3), 90, np.uint8)) is None
+
+
+def splits_with(train, val, carved):
+    pair = {stem: Pair(stem, Path(f"{stem}.jpg"), Path(f"{stem}.png")) for stem in (*train, *val)}
+    return Splits({"train": [pair[s] for s in train], "val": [pair[s] for s in val]}, carved=carved)
+
+
+@pytest.mark.parametrize("carved", [True, False])
+def test_twins_leave_a_val_that_was_carved_and_are_named_in_one_that_was_given(tmp_path, carved):
+    prints = {stem: np.arange(128) % (2 + i) == 0 for i, stem in enumerate("abcde")}
+    prints["d"] = prints["a"]
+    lists, said = keep_apart(tmp_path, splits_with("ab", "cde", carved), prints, tmp_path / "made")
+    assert "1 images of val look like images of train (d = a)" in said[0]
+    if carved:
+        assert lists["train"].read_text().split() == ["a", "b", "d"] and lists["val"].read_text().split() == ["c", "e"]
+    else:
+        assert not lists and "--group" in said[0]
+
+
+def test_folds_take_whole_groups_and_every_image_once(tmp_path):
+    stems = [f"p{patient}_{i}" for patient in range(7) for i in range(3)]
+    folds = fold_lists(stems, 3, r"p(\d)", tmp_path)
+    vals = [fold["val"].read_text().split() for fold in folds]
+    assert sorted(stem for val in vals for stem in val) == sorted(stems) and all(len(val) in (6, 9) for val in vals)
+    for fold, val in zip(folds, vals):
+        train = fold["train"].read_text().split()
+        assert not {s[:2] for s in train} & {s[:2] for s in val} and len(train) + len(val) == len(stems)
+    with pytest.raises(InputError, match="as many groups"):
+        fold_lists(stems, 8, r"p(\d)", tmp_path)
 
 
 def audit_of(*masks):

@@ -48,8 +48,11 @@ class Draft:
         place: dict[str, Any] = {self.source: LayerPath(str(self.root))}
         return Data(**{**place, **self.settings, **self._paths(absolute=True)})
 
-    def write(self, head: str) -> None:
-        """Writes the layer. Paths inside its folder are relative to it, so that both can be moved together."""
+    def write(self, head: str, path: Path | None = None) -> None:
+        """Writes the layer (to `path`, beside it, when given).
+
+        Paths inside its folder are relative to it, so that both can be moved together.
+        """
         settings = {self.source: self._root(), **self.settings, **self._paths(absolute=False)}
         lines = [f"# {head}", "data:"]
         for name, value in settings.items():
@@ -58,7 +61,7 @@ class Draft:
             text = text.removesuffix("\n").removesuffix("...").strip()
             why = f"  # {self.why[name]}" if self.why.get(name) else ""
             lines.append(f"  {name}: {text}{why}".replace("\n", " "))
-        write_whole(self.path, "\n".join(lines) + "\n")
+        write_whole(path or self.path, "\n".join(lines) + "\n")
 
     def _root(self) -> str:
         home, root = self.path.parent.resolve(), self.root.resolve()

@@ -1,14 +1,18 @@
 """Which pairs are for training: lists that come with the data, names of splits within folders' names, folds."""
 
+import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from segkd.datasets.lists import choose, entries_of
 from segkd.datasets.pairing import Paired
+from segkd.datasets.prepare.twins import of, twins
 from segkd.datasets.prepare.written import write_list
 from segkd.datasets.split_folders import split_of
-from segkd.datasets.splits import SPLITS
+from segkd.datasets.splits import SPLITS, Splits, group_of
 from segkd.datasets.walk import walk
 from segkd.types import InputError
 
@@ -34,6 +38,61 @@ def split_lists(root: Path, paired: Paired, folder: Path) -> tuple[dict[str, Pat
         write_list(folder / "train.txt", [pair.stem for pair in paired.pairs])
         return {"train": folder / "train.txt"}, f"{len(paired.lone_images)} images without a mask are left out"
     return {}, ""
+
+
+def keep_apart(
+    root: Path, splits: Splits, prints: Mapping[str, np.ndarray | None], folder: Path
+) -> tuple[dict[str, Path], list[str]]:
+    """What is done about images of val and test that look like one for training.
+
+    Where val was carved out by segkd, they go to train, as lists that are written into `folder`; where the data set
+    itself says what is for what, it is only said.
+
+    Returns:
+        the lists by split, {} where all stays; and a sentence on each split.
+    """
+    names = {name: [pair.stem for pair in members] for name, members in splits.members.items()}
+    lists: dict[str, Path] = {}
+    said = []
+    for name in ("val", "test"):
+        alike = twins(of(prints, names["train"]), of(prints, names.get(name, [])))
+        if not alike:
+            continue
+        where = f"{len(alike)} images of {name} look like images of train ({' = '.join(alike[0])}"
+        where += ", ...)" if len(alike) > 1 else ")"
+        moved = {stem for stem, _ in alike}
+        if name == "val" and splits.carved and 2 * len(moved) <= len(names["val"]):
+            kept = [stem for stem in names["val"] if stem not in moved]
+            lists = {"train": folder / "train.txt", "val": folder / "val.txt"}
+            write_list(lists["train"], sorted({*names["train"], *moved}))
+            write_list(lists["val"], kept)
+            said.append(f"{where}: they are for training, too, as {lists['train']} says.")
+        else:
+            said.append(f"{where}, so that scores flatter: keep them together with --group, or with other lists.")
+    return lists, said
+
+
+def fold_lists(stems: Sequence[str], folds: int, group: str | None, folder: Path) -> list[dict[str, Path]]:
+    """Lists of `folds` folds, whole groups each, written into `folder`: in each, another part of `stems` is for val.
+
+    Raises:
+        InputError: there are fewer groups than folds.
+    """
+    of_group = group_of(group, stems, [])
+    groups: dict[str, list[str]] = {}
+    for stem in stems:
+        groups.setdefault(of_group(stem), []).append(stem)
+    if len(groups) < folds:
+        raise InputError(f"--folds {folds}: expected as many groups of images, found {len(groups)}.")
+    parts: list[list[str]] = [[] for _ in range(folds)]
+    for name in sorted(groups, key=lambda name: hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()):
+        min(parts, key=len).extend(groups[name])
+    lists = []
+    for number, part in enumerate(parts):
+        lists.append({name: folder / f"fold{number}-{name}.txt" for name in ("train", "val")})
+        write_list(lists[-1]["val"], sorted(part))
+        write_list(lists[-1]["train"], sorted(set(stems) - set(part)))
+    return lists
 
 
 def _told_by_folders(root: Path, paired: Paired) -> bool:

@@ -128,13 +128,15 @@ def _of_classes(values: Sequence[int], sets: Sequence[Sequence[int]], named: Seq
         some = "some masks hold 1, others 255"
         return Meaning(names, f"{some}: both are {names[1]}", label_map={0: 0, 1: 1, 255: 1})
     gaps = max(raw) < len(raw) + max(2, len(raw) // 4)  # a class that no mask holds leaves a gap
-    number = max(raw) + 1 if gaps or (named is not None and max(raw) < len(named)) else len(raw)
+    number = max(raw) + 1 if gaps else len(raw)
+    if named is not None and max(raw) < len(named):  # a class that is named may occur nowhere: that is warned of
+        number = len(named)
     if max(raw) < 21 and 255 in ignore and number == 21 and named is None:
         named = VOC
     names = _names(number, named, f"values: {', '.join(map(str, raw[:12]))}")
     left = f"; {', '.join(map(str, ignore))} is left out" if ignore else ""
-    if number == max(raw) + 1:
-        return Meaning(names, f"values 0 to {max(raw)} are the classes{left}", ignore=ignore)
+    if number > max(raw):
+        return Meaning(names, f"values 0 to {number - 1} are the classes{left}", ignore=ignore)
     label_map = {value: number for number, value in enumerate(raw)}
     words = ", ".join(f"{value} -> {names[target]}" for value, target in label_map.items())
     return Meaning(names, f"values are classes: {words}{left}", label_map=label_map, ignore=ignore)

@@ -1,0 +1,125 @@
+"""Outlines and run lengths to masks of class numbers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+from segkd.types import InputError
+
+Polygon = Float[np.ndarray, "n 2"]
+"""Corners (x, y) in pixels: 0 is the left (upper) edge of the first pixel."""
+
+FRACTION = 4
+"""Bits of a pixel's fraction that OpenCV fills to."""
+
+FAR = 100_000
+"""Coordinates are cut to this: nothing beyond lies in a picture."""
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Lengths of runs, zeros first, in a window (top, left, height, width) of the image; by columns, or by rows."""
+
+    counts: tuple[int, ...]
+    window: tuple[int, int, int, int]
+    by_columns: bool
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One object: the name of its class, and its parts, all of which belong to it."""
+
+    name: str
+    parts: tuple[Polygon | Runs, ...]
+
+
+@dataclass
+class Drawing:
+    """What annotations say of one image: its file as they write it, its shapes, and what of them was not read."""
+
+    file: str
+    shapes: list[Shape] = field(default_factory=list)
+    shares: bool = False
+    left_out: list[str] = field(default_factory=list)
+
+
+def draw(drawing: Drawing, size: tuple[int, int], numbers: Mapping[str, int]) -> UInt8[np.ndarray, "h w"]:
+    """The mask of a drawing at an image's (height, width), 0 where nothing is drawn.
+
+    Large objects are drawn first, so that a small one before a large one is seen. A drawing with `shares` has
+    coordinates in shares of the image's sides. Names that `numbers` lacks are left out.
+
+    Raises:
+        InputError: run lengths do not fill their window, or it lies beyond the image.
+    """
+    mask = np.zeros(size, np.uint8)
+    drawn = [
+        (inside_of(shape, size, drawing.shares), numbers[shape.name])
+        for shape in drawing.shapes
+        if shape.name in numbers
+    ]
+    for inside, number in sorted(drawn, key=lambda one: -int(one[0].sum())):
+        mask[inside] = number
+    return mask
+
+
+def inside_of(shape: Shape, size: tuple[int, int], shares: bool = False) -> Bool[np.ndarray, "h w"]:
+    """Which pixels of an image of (height, width) a shape covers."""
+    mask = np.zeros(size, np.uint8)
+    scale = np.array([size[1], size[0]]) if shares else 1
+    for part in shape.parts:
+        if isinstance(part, Runs):
+            top, left, height, width = part.window
+            if top < 0 or left < 0 or top + height > size[0] or left + width > size[1]:
+                raise InputError(f"a mask of {width}x{height} pixels at {left}, {top} lies beyond its image of "
+                                 f"{size[1]}x{size[0]}. Correct the annotation, or the image's size.")  # fmt: skip
+            mask[top : top + height, left : left + width] |= filled(part)
+        else:  # OpenCV's 0 is the middle of the first pixel
+            corners = np.clip(part * scale - 0.5, -FAR, FAR) * 2**FRACTION
+            cv2.fillPoly(mask, [np.rint(corners).astype(np.int32)], 1, shift=FRACTION)
+    return mask > 0
+
+
+def filled(runs: Runs) -> UInt8[np.ndarray, "h w"]:
+    """The window of run lengths, 0 and 1."""
+    _, _, height, width = runs.window
+    if min(runs.counts, default=0) < 0 or sum(runs.counts) != height * width:
+        raise InputError(f"run lengths: expected {height * width} pixels in all ({width}x{height}), found "
+                         f"{sum(runs.counts)}. Export the annotations once more.")  # fmt: skip
+    values = np.repeat(np.arange(len(runs.counts)) % 2, runs.counts).astype(np.uint8)
+    return values.reshape(width, height).T if runs.by_columns else values.reshape(height, width)
+
+
+def counts_of(text: str) -> tuple[int, ...]:
+    """The run lengths of COCO's compressed form: five bits a letter from "0" on, the sixth says that more follow; from
+    the third number on, the difference to the last but one is written (rleFrString in maskApi.c of cocoapi)."""
+    counts: list[int] = []
+    value = shift = 0
+    for letter in text:
+        bits = ord(letter) - 48
+        if not 0 <= bits < 64 or shift > 40:
+            raise InputError(f"run lengths: expected COCO's letters 0 to o, found {letter!r}. Export them once more.")
+        value |= (bits & 31) << shift
+        shift += 5
+        if bits & 32:
+            continue
+        if bits & 16:
+            value -= 1 << shift
+        counts.append(value + (counts[-2] if len(counts) > 2 else 0))
+        value = shift = 0
+    return tuple(counts)
+
+
+def polygon(numbers: Sequence[float | int]) -> Polygon:
+    """Corners of a flat list x, y, x, y, ...
+
+    Raises:
+        InputError: it is odd, shorter than three corners, or holds what is no number.
+    """
+    corners = np.asarray(numbers, float)
+    if corners.ndim != 1 or len(corners) < 6 or len(corners) % 2 or not np.isfinite(corners).all():
+        raise InputError(f"a polygon: expected x, y of three corners or more, found {len(corners)} numbers.")
+    return corners.reshape(-1, 2)

@@ -1,0 +1,90 @@
+"""What reading every pair of a draft tells: values of masks, sizes, and how images look."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+
+from segkd.datasets.audit import Audit, Reading, read_all, read_pair
+from segkd.datasets.data import Data, Records, label_code, splits_of
+from segkd.datasets.faults import refuse_faults
+from segkd.datasets.labels import LabelCode, resize_label
+from segkd.datasets.pairing import Pair
+from segkd.datasets.pictures import How
+from segkd.datasets.prepare.twins import print_of
+from segkd.datasets.splits import Splits
+from segkd.types import InputError
+
+KEPT = 400
+"""Masks that are kept, small, to try sizes on."""
+
+SIDE = 1024
+"""Pixels a side that these masks have at most."""
+
+
+@dataclass
+class Seen:
+    """What reading all pairs told.
+
+    Attributes:
+        splits: the pairs of each split.
+        audit: values of the masks and faults of the files.
+        shapes: (height, width) of the images.
+        masks: the raw values of some masks, at `SIDE` pixels at most, by stem.
+        prints: how each image looks (`twins.print_of`), by stem.
+    """
+
+    splits: Splits
+    audit: Audit = field(default_factory=Audit)
+    shapes: list[tuple[int, int]] = field(default_factory=list)
+    masks: dict[str, np.ndarray] = field(default_factory=dict)
+    prints: dict[str, np.ndarray | None] = field(default_factory=dict)
+
+    @property
+    def pairs(self) -> list[Pair]:
+        """The pairs of all splits."""
+        return [pair for members in self.splits.members.values() for pair in members]
+
+    def keep(self, reading: Reading) -> None:
+        """Notes one pair."""
+        assert reading.image is not None and reading.raw is not None
+        self.shapes.append(reading.image.shape[:2])
+        self.prints[reading.pair.stem] = print_of(reading.image)
+        if len(self.masks) < KEPT:
+            self.masks[reading.pair.stem] = _shrunk(reading.raw)
+
+    def code(self, data: Data) -> LabelCode:
+        """How the masks are read. Raises InputError naming every fault of a file."""
+        code = label_code(data, np.flatnonzero(self.audit.total).tolist())
+        refuse_faults(self.audit, self.pairs, code, data.classes)
+        return code
+
+    def look_at(self, size: tuple[int, int]) -> None:
+        """Notes what is left of the masks at (height, width)."""
+        self.audit.small = {stem: np.unique(resize_label(mask, size)) for stem, mask in self.masks.items()}
+
+    def records(self, code: LabelCode, how: How) -> Records:
+        """All pairs, read anew."""
+        pairs = self.pairs
+        return Records("all", tuple(pair.stem for pair in pairs), partial(_loaded, pairs, code, how))
+
+
+def look(data: Data, advance: Callable[[int], None]) -> Seen:
+    """Reads every pair of every split; `advance` is told their number once, then 0 for each."""
+    seen = Seen(splits_of(data))
+    advance(len(seen.pairs))
+    read_all(seen.pairs, seen.keep, seen.audit, partial(advance, 0), data.how)
+    return seen
+
+
+def _shrunk(raw: np.ndarray) -> np.ndarray:
+    scale = min(1.0, SIDE / max(raw.shape))
+    return resize_label(raw, (max(1, round(raw.shape[0] * scale)), max(1, round(raw.shape[1] * scale))))
+
+
+def _loaded(pairs: list[Pair], code: LabelCode, how: How, i: int) -> tuple[np.ndarray, np.ndarray]:
+    reading = read_pair(pairs[i], how)
+    if reading.image is None or reading.raw is None:
+        raise InputError(f"the data changed since this command began: {reading.fault}")
+    return reading.image, code(reading.raw)

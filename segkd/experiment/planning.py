@@ -1,0 +1,109 @@
+"""How long a training is where nobody says it: steps, not epochs, decide whether a network has learned."""
+
+from dataclasses import dataclass, replace
+
+from jsonargparse import Namespace
+
+from segkd.datasets.checks import refuse_settings
+from segkd.datasets.data import Data, Records, splits_of
+from segkd.datasets.sampler import EpochBatches
+
+STEPS = 1000
+"""Optimiser steps that a first training should have at least."""
+
+FEW = 500
+"""Optimiser steps below which a training is said to be short."""
+
+EPOCHS = 30
+"""Epochs of a data set that is large enough."""
+
+OVERFIT_EPOCHS = 120
+"""Epochs in which a batch is to be known by heart."""
+
+BATCHES = (16, 8, 4)
+"""Images per step: the first that leaves `STEPS` is taken, the last where none does."""
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long a training is: images per process and micro-batch, epochs, epochs between two validations, optimiser
+    steps; `said`, the line on it."""
+
+    batch_size: int
+    epochs: int
+    every: float
+    steps: int
+    said: str = ""
+
+
+def plan_length(n: int, batch_size: int | None, epochs: int | None, *, accumulate: int = 1, world: int = 1) -> Length:
+    """The length of a training on `n` images; what is None is planned so that it has `STEPS` steps or more.
+
+    What is said is kept. A smaller batch comes before more epochs, as it looks at no more images.
+    """
+    size = batch_size or next((b for b in BATCHES if _steps(n, b, epochs or EPOCHS, accumulate, world) >= STEPS), 4)
+    each = _steps(n, size, 1, accumulate, world)
+    rounds = epochs or max(EPOCHS, -(-STEPS // each))
+    planned = [f"data.batch_size {size}"] if batch_size is None else []
+    planned += [f"engine.epochs {rounds}"] if epochs is None else []
+    said = f"planned: {' and '.join(planned)}, so {rounds * each} steps on {n} images" if planned else ""
+    # many short epochs would pass in validating
+    every = float(rounds // EPOCHS) if epochs is None and rounds > 2 * EPOCHS else 1.0
+    return Length(size, rounds, every, rounds * each, said)
+
+
+def settle_length(config: Namespace, objects: Namespace, world: int) -> str:
+    """Puts numbers in place of a batch size, epochs and epochs between validations that are to be planned, for the
+    run's own file to keep.
+
+    Returns:
+        the line on what was planned; "" where all was said, and then no name was read.
+
+    Raises:
+        InputError: the data's names or settings are at fault.
+    """
+    told = objects.data.batch_size, objects.engine.epochs
+    refuse_settings(objects.data)
+    n = _images_of(objects.data) if None in told else 1
+    length = plan_length(n, *told, accumulate=objects.engine.accumulate, world=world)
+    settle(config, length)
+    objects.data = replace(objects.data, batch_size=length.batch_size)
+    objects.engine = replace(objects.engine, epochs=length.epochs)
+    objects.evaluation = replace(objects.evaluation, every=config.evaluation.every)
+    return length.said
+
+
+def settle(config: Namespace, length: Length) -> None:
+    """Puts the numbers of a length into a configuration, where it has none."""
+    config.data.batch_size, config.engine.epochs = length.batch_size, length.epochs
+    if config.evaluation.every is None:
+        config.evaluation.every = length.every
+
+
+def too_short(steps: int, batch_size: int, epochs: int) -> str:
+    """The sentence on a training of too few optimiser steps to be judged, or ""."""
+    if steps >= FEW:
+        return ""
+    return (
+        f"{steps} steps in all are few: networks hardly learn before {STEPS} or so. Lower data.batch_size "
+        f"({batch_size}), or raise engine.epochs (to {-(-STEPS * epochs // steps)})."
+    )
+
+
+def one_batch(objects: Namespace, records: dict[str, Records]) -> dict[str, Records]:
+    """The first images of the training split to train and to validate on, and settings that suit: no augmentation."""
+    whole = records["train"]
+    few = Records("one batch", whole.ids[: objects.data.batch_size], whole.load)
+    objects.data = replace(objects.data, batch_size=len(few), augment=None)
+    objects.engine = replace(objects.engine, epochs=OVERFIT_EPOCHS, patience=None)
+    objects.evaluation = replace(objects.evaluation, every=OVERFIT_EPOCHS / 4, band_errors=False)
+    return {"train": few, "val": few}
+
+
+def _images_of(data: Data) -> int:
+    """How many images the training split has, by their names alone."""
+    return data.embedded.train if data.embedded is not None else len(splits_of(data).members["train"])
+
+
+def _steps(n: int, batch: int, epochs: int, accumulate: int, world: int) -> int:
+    return epochs * EpochBatches(n, batch, 0, accumulate=accumulate, world=world).per_epoch // accumulate

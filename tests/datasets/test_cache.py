@@ -1,0 +1,91 @@
+import cv2
+import numpy as np
+import pytest
+
+from segkd.datasets.audit import read_pair
+from segkd.datasets.cache import Cache, Fit, fit_of
+from segkd.datasets.data import Data, open_data
+from segkd.datasets.pairing import Pair
+from segkd.datasets.transforms import Augment, Transform
+
+
+def smooth_pair(height, width):
+    """An image without fine detail, uint8 [h w 3], and a mask of its bright parts."""
+    draw = np.random.default_rng(0)
+    image = cv2.resize(
+        draw.uniform(0, 255, (9, 12, 3)).astype(np.uint8), (width, height), interpolation=cv2.INTER_CUBIC
+    )
+    return image, (image[..., 0] > 128).astype(np.uint8)
+
+
+@pytest.mark.parametrize("shape", [(900, 1200), (300, 2000), (1500, 200)])
+def test_the_smallest_crop_of_a_kept_image_has_all_pixels_that_are_seen(shape):
+    augment = Augment(scale=(0.4, 1.0), ratio=(0.8, 1.25))
+    size = (64, 96)
+    image, label = fit_of(size, augment)(*smooth_pair(*shape))
+    assert image.shape[:2] == label.shape and label.size < shape[0] * shape[1]
+    assert image.shape[0] / image.shape[1] == pytest.approx(shape[0] / shape[1], rel=0.03)
+    height, width = label.shape
+    for ratio in np.array([0.8, 1.0, 1.25]) * size[1] / size[0]:
+        crop = np.sqrt(0.4 * label.size / ratio), np.sqrt(0.4 * label.size * ratio)
+        # where such a crop does not fit in, the image's own side is what there is
+        assert crop[0] >= size[0] - 1 or (height >= size[0] and crop[1] > width)
+        assert crop[1] >= size[1] - 1 or (width >= size[1] and crop[0] > height)
+
+
+def test_a_crop_looks_the_same_from_the_smaller_image():
+    augment, size = Augment(colour=0.0), (64, 64)
+    large = smooth_pair(900, 1200)
+    small = fit_of(size, augment)(*large)
+    transform = Transform(size, augment, 2, soft=True)
+    for seed in range(4):
+        a, b = (transform(*pair, np.random.default_rng(seed)) for pair in (large, small))
+        assert np.abs(a.image.astype(int) - b.image).mean() < 8 and (a.label != b.label).mean() < 0.05
+        np.testing.assert_allclose(a.warp, b.warp, atol=0.02)
+
+
+def test_small_images_and_the_labels_of_whole_ones_stay_as_they_are():
+    image, label = smooth_pair(120, 100)
+    kept = fit_of((64, 64), Augment())(image, label)
+    assert kept[0] is image and kept[1] is label
+    image, label = smooth_pair(50, 900)  # one side is enlarged: that is not done twice
+    assert Fit((64, 64))(image, label)[0] is image
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_a_whole_image_is_seen_as_it_was_to_the_last_bit(soft):
+    image, label = smooth_pair(300, 400)
+    small, same = Fit((64, 96))(image, label)
+    assert small.shape == (64, 96, 3) and same is label
+    transform = Transform((64, 96), None, 2, soft)
+    a, b = (transform(one, label, np.random.default_rng(0)) for one in (image, small))
+    np.testing.assert_array_equal(a.image, b.image)
+    np.testing.assert_array_equal(a.label, b.label)
+    if soft:
+        np.testing.assert_allclose(a.soft, b.soft, atol=1e-6)
+
+
+def test_what_is_read_from_disk_each_time_is_what_is_kept(make_folder):
+    root = make_folder(4, size=(400, 300))
+    kept, read = (
+        open_data(Data(root=str(root), size=32, cache_gb=gigabytes), ["train", "val"], lambda _: None, training=True)
+        for gigabytes in (1.0, 0.0)
+    )
+    assert "cached" in kept[1].about and "each time" in read[1].about
+    for split in ("train", "val"):
+        for ours, theirs in zip(kept[0][split].load(0), read[0][split].load(0)):
+            np.testing.assert_array_equal(ours, theirs)
+    assert kept[0]["val"].load(0)[1].shape == (400, 300) and kept[0]["val"].load(0)[0].shape == (32, 32, 3)
+    whole = open_data(Data(root=str(root), size=32), ["val"], lambda _: None)[0]
+    assert whole["val"].load(0)[0].shape == (400, 300, 3), "what is scored may be looked at in other sizes"
+
+
+def test_a_full_cache_keeps_nothing(make_folder):
+    root = make_folder(2)
+    readings = [read_pair(Pair(f"{i}", root / f"images/photo{i}.jpg", root / f"masks/photo{i}.png")) for i in range(2)]
+    cache = Cache(1.5 * (readings[0].image.nbytes + readings[0].raw.nbytes), {})
+    cache.keep(readings[0])
+    assert list(cache.kept) == ["0"]
+    cache.keep(readings[1])
+    cache.keep(readings[0])
+    assert not cache.kept
