@@ -1,4 +1,4 @@
-"""Annotations that are no masks (COCO, LabelMe, YOLO, CVAT, boxes, a mask per object), recognised by content."""
+"""Annotations that are no masks (COCO, LabelMe, YOLO, CVAT, Supervisely, boxes, ...), recognised by content."""
 
 import re
 from collections import Counter
@@ -21,6 +21,8 @@ CURES = {
     "CVAT": DRAWN,
     "Pascal VOC box": "a box has no outline to learn: segmentation needs masks (VOC's own lie in SegmentationClass)",
     "VIA": "fill each region's points with `cv2.fillPoly(mask, [points], number)` and save as PNG",
+    "Supervisely": "export the project once more with its app `Export as masks`, or fill the exterior points of each "
+    "object with `cv2.fillPoly(mask, [points], number)` and save as PNG",
 }
 """What to do with each kind."""
 
@@ -60,6 +62,8 @@ def _json(said: str) -> str:
         return "LabelMe"
     if len(keys & {"images", "annotations", "categories"}) >= 2 and keys & {"image_id", "file_name", "categories"}:
         return "COCO"
+    if {"objects", "size"} <= keys and keys & {"classTitle", "tags"}:
+        return "Supervisely"
     return "VIA" if "regions" in keys and "shape_attributes" in keys else ""
 
 

@@ -12,6 +12,9 @@ from segkd.types import InputError
 NAMED = re.compile(r"(train|val|test)(ing|id|idation)?([-_ ]?(set|data|dataset))?([-_ ]?\d{4})?", re.IGNORECASE)
 """The name of a folder that is a split: train, valid, Testing, train2017, TrainDataset, val_set."""
 
+CODED = re.compile(r"(?:.+[-_])?(TR|TE)")
+"""Likewise of DUTS-TR and DUTS-TE."""
+
 
 @dataclass(frozen=True)
 class Where:
@@ -27,6 +30,8 @@ class Where:
 
 def split_of(folder: str) -> str | None:
     """The split that a folder of this name is, None if it is none."""
+    if (coded := CODED.fullmatch(folder)) is not None:
+        return {"TR": "train", "TE": "test"}[coded[1]]
     match = NAMED.fullmatch(folder)
     return match[1].lower() if match is not None else None
 

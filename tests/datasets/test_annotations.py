@@ -16,6 +16,7 @@ CVAT = (
     "<?xml version='1.0'?><annotations><image name='a.jpg'><polygon label='x' points='1,2;3,4'/></image></annotations>"
 )
 VOC = "<annotation><object><bndbox><xmin>1</xmin></bndbox></object></annotation>"
+SUPERVISELY = {"description": "", "tags": [], "size": {"height": 4, "width": 4}, "objects": [{"classTitle": "cat"}]}
 VIA = {"a.jpg1": {"regions": [{"shape_attributes": {"name": "polygon"}}]}}
 
 
@@ -25,6 +26,8 @@ VIA = {"a.jpg1": {"regions": [{"shape_attributes": {"name": "polygon"}}]}}
         ("instances.json", json.dumps(COCO), "COCO", "segkd prepare"),
         ("a.json", json.dumps({"shapes": [{"points": [[1, 2]]}], "imagePath": "a.jpg"}), "LabelMe", "segkd prepare"),
         ("via.json", json.dumps(VIA), "VIA", "fillPoly"),
+        ("ann/a.jpg.json", json.dumps(SUPERVISELY), "Supervisely", "Export as masks"),
+        ("ann/bare.jpg.json", json.dumps({**SUPERVISELY, "objects": []}), "Supervisely", "Export as masks"),
         ("a.txt", "0 .1 .1 .5 .1 .5 .6\n1 0.1 0.1 0.5 1 0.5 1e-3\n", "YOLO polygon", "segkd prepare"),
         ("b.txt", "0 .1 .1 .5 .1\n", "YOLO box", "no outline"),
         ("annotations.xml", CVAT, "CVAT", "segkd prepare"),
@@ -32,6 +35,7 @@ VIA = {"a.jpg1": {"regions": [{"shape_attributes": {"name": "polygon"}}]}}
     ],
 )
 def test_annotations_are_named_with_what_to_do(tmp_path, name, content, kind, cure):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text(content)
     for place in (tmp_path, tmp_path / name):
         told = recognise(place)

@@ -13,7 +13,8 @@ from segkd.datasets.prepare.proposal import lost_share, propose_size, propose_tu
 from segkd.datasets.prepare.splitting import fold_lists, keep_apart, split_lists
 from segkd.datasets.prepare.twins import print_of, twins
 from segkd.datasets.prepare.values import meaning_of
-from segkd.datasets.splits import Splits
+from segkd.datasets.split_folders import Where
+from segkd.datasets.splits import Splits, find_splits
 from segkd.types import InputError
 
 
@@ -45,6 +46,19 @@ def test_patterns_are_found(tmp_path, image, mask, images, masks):
     found = find_layout(tmp_path)
     assert found is not None and len(found.paired.pairs) == 4
     assert (found.images, found.masks) == (images, masks)
+
+
+def test_splits_within_the_names_of_folders_are_stars_and_splits(tmp_path):
+    """The folders of DUTS."""
+    for split, number in (("TR", 5), ("TE", 4)):
+        for i in range(number):
+            write(tmp_path / f"DUTS-{split}/DUTS-{split}-Image/{split}_{i}.jpg", seed=i)
+            write(tmp_path / f"DUTS-{split}/DUTS-{split}-Mask/{split}_{i}.png", mask=True)
+    found = find_layout(tmp_path)
+    assert found is not None and (found.images, found.masks) == ("DUTS-*/DUTS-*-Image/{}", "DUTS-*/DUTS-*-Mask/{}")
+    assert split_lists(tmp_path, found.paired, tmp_path / "made") == ({}, "")  # the folders tell it by themselves
+    splits = find_splits(Where(tmp_path, found.images, found.masks)).members
+    assert {name: len(pairs) for name, pairs in splits.items()} == {"train": 4, "val": 1, "test": 4}
 
 
 def test_two_folders_of_photos_are_no_layout(tmp_path):

@@ -148,7 +148,8 @@ def test_names_without_a_group_stand_alone_and_are_counted(root):
     ("folder", "split"),
     [("train", "train"), ("Training", "train"), ("train2017", "train"), ("TrainDataset", "train"), ("val_set", "val"),
      ("valid", "val"), ("validation", "val"), ("TEST", "test"), ("testing", "test"), ("test_2012", "test"),
-     ("trained", None), ("valley", None), ("contest", None), ("train1", None), ("", None), ("training wheels", None)],
+     ("trained", None), ("valley", None), ("contest", None), ("train1", None), ("", None), ("training wheels", None),
+     ("DUTS-TR", "train"), ("DUTS-TE", "test"), ("TE", "test"), ("te", None), ("STR", None)],
 )  # fmt: skip
 def test_names_of_folders_that_are_splits(folder, split):
     assert split_of(folder) == split

@@ -151,18 +151,18 @@ def _over_splits(found: dict[tuple[str, str], tuple[str, str]]) -> Iterator[tupl
 
 
 def _joined(a: str, b: str) -> str:
-    """What two folders or patterns have in common but for the name of a split in one part: "*_img/{}"; or ""."""
+    """What two folders or patterns have in common but for the names of splits: "*_img/{}", "DUTS-*/DUTS-*-Image/{}"; or
+    ""."""
     one, two = PurePosixPath(a).parts, PurePosixPath(b).parts
     differ = [at for at, (x, y) in enumerate(zip(one, two)) if x != y]
-    if len(one) != len(two) or len(differ) != 1:
+    if len(one) != len(two) or not differ:
         return ""
-    x, y = one[differ[0]], two[differ[0]]
-    if split_of(x) and split_of(y):
-        return "/".join([*one[: differ[0]], *one[differ[0] + 1 :]]) if differ[0] == 0 else ""
-    star = _star(x)
-    if star != _star(y) or star == x:
+    if len(differ) == 1 and split_of(one[differ[0]]) and split_of(two[differ[0]]):
+        return "/".join(one[1:]) if differ[0] == 0 else ""
+    stars = {at: _star(one[at]) for at in differ}
+    if any(star in (one[at], "*") or star != _star(two[at]) for at, star in stars.items()):
         return ""
-    text = "/".join([*one[: differ[0]], star, *one[differ[0] + 1 :]])
+    text = "/".join(stars.get(at, part) for at, part in enumerate(one))
     return text if "{}" in text else f"{text}/{{}}"
 
 
