@@ -107,8 +107,9 @@ def _help() -> str:
         "segkd: self-distillation of segmentation networks\n\n"
         "usage: segkd COMMAND [options]     (segkd COMMAND --help teaches its options)\n\n"
         + "\n".join(lines)
-        + "\n\nA first run, on your own images (images/*.jpg and masks/*.png with the same names):\n"
-        "  segkd train --config methods/virtual_teacher.yaml --data.root FOLDER --out runs/first\n"
+        + "\n\nA first run, on your own images and masks as they lie in a folder:\n"
+        "  segkd prepare FOLDER --out data.yaml\n"
+        "  segkd train --config methods/virtual_teacher.yaml --config data.yaml --out runs/first\n"
         "  segkd evaluate --run runs/first --split val --out scores.json"
     )
 
