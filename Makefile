@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export NO_ALBUMENTATIONS_UPDATE = 1
 
-.PHONY: help install train test check sheet bench siege clean
+.PHONY: help install train test check sheet bench cluster siege clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -37,6 +37,9 @@ check: .venv/installed  ## format, lint, types, tests
 bench: .venv/installed  ## the speed figures
 	$(BIN)/python benchmarks/step.py
 	$(BIN)/python benchmarks/frequency.py
+
+cluster: .venv/installed  ## a grid on a local ray cluster of two nodes (about a minute)
+	$(BIN)/python benchmarks/cluster.py
 
 siege: .venv/installed  ## kills, power cuts, full disks, hostile and damaged files: twenty minutes (MORE=5: five times as many)
 	$(BIN)/python -m benchmarks.siege $(if $(MORE),--more $(MORE))

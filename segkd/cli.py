@@ -84,6 +84,12 @@ def _run(name: str, rest: list[str]) -> int:
             f"{place}{error.strerror or error}. Make room, or see that the folder still exists and may be written to; "
             "what was complete before is not lost.",
         )
+    except RuntimeError as error:
+        from segkd.experiment.processes import lost_process
+
+        if sentence := lost_process(error):
+            return _said(name, sentence)
+        raise
     except MemoryError as error:
         return _said(
             name, f"the memory does not suffice: {error or 'no more could be had'}. Free some, or ask for less."

@@ -23,6 +23,9 @@ SMALLEST = 4
 AHEAD = 100e6
 """Pixels that are decoded ahead at most: threads must not fill the memory with large pictures."""
 
+PAIRS_AHEAD = 256
+"""Pairs that are read ahead at most, however small."""
+
 
 @dataclass
 class Reading:
@@ -154,12 +157,12 @@ def count(raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _ahead(
     pool: ThreadPoolExecutor, pairs: Sequence[Pair], how: How, size: tuple[int, int] | None
 ) -> Iterator[Reading]:
-    """The readings in order, at most `AHEAD` pixels before the one that is asked for."""
+    """The readings in order, at most `AHEAD` pixels and `PAIRS_AHEAD` before the one that is asked for."""
     waiting: deque[tuple[Future[Reading], int]] = deque()
     pixels = 0
     for pair in pairs:
         more = _pixels(pair.image) + _pixels(pair.mask)
-        while waiting and pixels + more > AHEAD:
+        while waiting and (pixels + more > AHEAD or len(waiting) == PAIRS_AHEAD):
             future, fewer = waiting.popleft()
             pixels -= fewer
             yield future.result()

@@ -59,7 +59,7 @@ DEEP = (0.0, 65535.0)
 """The values that become 0 and 255 in images of more than 8 bits, unless `How.range` says others."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Seen:
     """What a file tells besides its pixels.
 

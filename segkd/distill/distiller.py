@@ -249,7 +249,9 @@ class Distiller(nn.Module):
 
     def _refuse_silent(self, name: str, compare: Knowledge, teacher: str, target: Prediction) -> None:
         """What a teacher could give, but does not of this network."""
-        silent = [field for field in sorted(compare.needs) if not len(getattr(target, field))]
+        mutual = "student" in self._teachers[teacher].learns  # then it is compared the other way round as well
+        wanted = compare.needs | (compare.reads if mutual else frozenset())
+        silent = [field for field in sorted(wanted) if not len(getattr(target, field))]
         if silent:
             raise InputError(
                 f"distiller.terms.{name} ({named(compare)}) compares {silent[0]}, and distiller.teachers.{teacher} "

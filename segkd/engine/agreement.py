@@ -1,8 +1,9 @@
 """Processes that train together must hold the same numbers: a teacher whose state drifts apart is noticed at once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
+import torch.distributed as dist
 from jaxtyping import Int64
 from torch import Tensor, nn
 
@@ -29,6 +30,16 @@ def checksums(module: nn.Module) -> dict[str, Tensor]:
 def apart(found: Int64[Tensor, "processes tensors"], names: Sequence[str]) -> list[str]:
     """The names of the tensors whose checksums are not the same on all processes."""
     return [name for name, column in zip(names, found.T) if not bool((column == column[0]).all())]
+
+
+def averaged(numbers: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Each number as its mean over all processes, which all call this: a loss over the pixels of all of them is the
+    mean of what each adds to it."""
+    if not numbers or not (dist.is_available() and dist.is_initialized()):
+        return dict(numbers)
+    together = torch.stack([number.float() for number in numbers.values()])
+    dist.all_reduce(together)
+    return dict(zip(numbers, together / dist.get_world_size()))
 
 
 def refuse_apart(engine: Engine) -> None:

@@ -15,6 +15,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from segkd.disk import dump_json, flush_folder, parse_json, write_whole, writing
+from segkd.engine.agreement import averaged
 from segkd.engine.board import Board
 from segkd.types import InputError, printable
 
@@ -61,8 +62,8 @@ class Recorder:
         self.micros, self.images = self.micros + 1, self.images + images
 
     def train(self, step: int, epoch: float, rates: list[float], processes: int) -> float:
-        """Writes the means since the last call; returns the mean loss."""
-        terms = {name: float(value) / self.micros for name, value in self.sums.items()}
+        """Writes the means since the last call, over all processes, which all call this; returns the mean loss."""
+        terms = {name: float(value) / self.micros for name, value in averaged(self.sums).items()}
         loss = sum(terms.values())
         speed = processes * self.images / max(time.perf_counter() - self.since, 1e-9)
         self.sums, self.micros, self.images, self.since = {}, 0, 0, time.perf_counter()

@@ -4,12 +4,19 @@ import os
 import signal
 
 import torch
+import torch.distributed as dist
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState
 from jsonargparse import Namespace
 
 from segkd.datasets.feed import end_with_parent
 from segkd.types import InputError
+
+OF_CONNECTIONS = ("gloo/transport", "Connection closed by peer", "Connection reset by peer")
+"""What gloo's errors say, which have no class of their own."""
+
+IN_PARTS = ("FSDP", "DEEPSPEED", "MEGATRON_LM", "PARALLELISM_CONFIG")
+"""What spreads one network over processes, as accelerate's launcher names it in the environment."""
 
 
 def make_accelerator(settings: Namespace) -> Accelerator:
@@ -28,12 +35,36 @@ def make_accelerator(settings: Namespace) -> Accelerator:
     )
 
 
+def lost_process(error: RuntimeError) -> str:
+    """The sentence for an error that says that another process of this command is gone; "" for any other error.
+
+    When a process dies the system closes its connections, which those that wait for it learn at once.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return ""
+    reason = " ".join(str(error).split())
+    if not isinstance(error, dist.DistError) and not any(sign in reason for sign in OF_CONNECTIONS):
+        return ""
+    return (
+        f"process {os.environ.get('RANK', '?')} waited for another one of this command, which ended or does not answer "
+        f"({reason[:200]}): what that one said last is the cause. What was saved is kept; start all of them again, a "
+        "training with --resume."
+    )
+
+
 def join_processes(cpu: bool, **settings: object) -> Accelerator:
     """An `Accelerator` that has found the other processes of the launcher, if there is one; `cpu` leaves GPUs alone.
 
     Raises:
-        InputError: the launcher spoke of more processes than there are.
+        InputError: the launcher spoke of more processes than there are, or of weights in parts.
     """
+    sharded = [name for name in IN_PARTS if os.environ.get(f"ACCELERATE_USE_{name}", "").lower() == "true"]
+    if sharded:
+        raise InputError(
+            f"accelerate was told to use {sharded[0]}, but each process needs the whole network: its averages, "
+            "checkpoints and norms read whole tensors. Choose plain multi-GPU in `accelerate config`; docs/scale.md "
+            "says what else makes room."
+        )
     # Accelerate keeps its state for the life of the process, which may train more than once
     AcceleratorState._reset_state()
     GradientState._reset_state()

@@ -7,6 +7,12 @@ from segkd.distill.knowledge.response import response
 from segkd.distill.knowledge.universal import universal
 from segkd.losses import cross_entropy, focal, one_hot, soft_iou
 from segkd.types import IGNORE
+from tests.conftest import REPOSITORY
+from tests.contract.pairs import learner_of, pairs, trained
+from tests.contract.pairs import union as union_of_pairs
+
+WITHIN_A_BATCH = ("SameClass",)
+"""Teachers that look for a partner among the images of their own process: two processes have other pairs than one."""
 
 TWO_PROCESSES = """
 import sys
@@ -84,3 +90,26 @@ def test_a_mean_of_the_processes_own_means_would_descend_elsewhere():
     own = [gradients(*(part[rank : rank + 1] for part in parts)) for rank in range(2)]
     for name, expected in gradients(*parts).items():
         assert relative(torch.cat([own[0][name], own[1][name]]) / 2, expected) > 0.01, name
+
+
+def test_whatever_holds_parameters_or_state_ends_as_in_one_process(tmp_path):
+    """Teacher by teacher and knowledge by knowledge: what is held is equal on both processes after every step, and at
+    the end what one process with all images holds. A parameter without a gradient would stop DDP."""
+    command = [sys.executable, "-m", "tests.contract.pairs"]
+    workers = [
+        subprocess.Popen([*command, str(rank), str(tmp_path)], stderr=subprocess.PIPE, text=True, cwd=REPOSITORY)
+        for rank in range(2)
+    ]
+    alone = {name: trained(learner_of(*pair, union_of_pairs()), None)[0] for name, pair in pairs().items()}
+    errors = [worker.communicate(timeout=240)[1] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0], errors
+    one, two = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
+    taught = {name.split()[0] for name in alone}
+    assert len(alone) > 40 and {"MeanTeacher", "Snapshot", "Guided", "LastBatch", "OnlineLabels", "Peer"} <= taught
+    assert {name: differing for name, (_, differing) in one.items() if differing} == {}
+    for name, expected in alone.items():
+        (state, _), (other, _) = one[name], two[name]
+        assert state.keys() == other.keys() == expected.keys()
+        for key, tensor in expected.items() if name.split()[0] not in WITHIN_A_BATCH else ():
+            apart = float((state[key].float() - tensor.float()).norm())
+            assert apart < 1e-4 * max(1.0, float(tensor.float().norm())), (name, key)

@@ -9,8 +9,10 @@ from torch import nn
 from segkd.distill.base import Knowledge, Look, Scene, Teacher, Term
 from segkd.distill.distiller import Distiller
 from segkd.distill.exits import Exits
+from segkd.distill.knowledge.exits import AtExits
 from segkd.distill.knowledge.response import Response
 from segkd.distill.teachers.label import LabelTeacher
+from segkd.distill.teachers.peer import Peer
 from segkd.losses import CrossEntropy, SoftIoU
 from segkd.models.fusion import FusionNet
 from segkd.models.network import Network
@@ -313,3 +315,10 @@ def test_who_remembers_is_asked_in_every_step_and_not_for_a_look(make_batch):
     assert len(teacher.kept) == 1
     distiller.arrive(0.75)
     assert teacher.progress == [0.75] and distiller.weight("kl") == 0.5
+
+
+def test_a_teacher_that_learns_of_the_student_must_give_what_is_read_of_it(make_batch):
+    batch, network = make_batch(3, size=(32, 32)), Fixed(levels=2)
+    distiller = Distiller(teachers={"peer": Peer()}, terms={"pair": Term(AtExits(Response()))}, exits=Exits(weight=1.0))
+    with pytest.raises(InputError, match=r"compares exits, and distiller\.teachers\.peer \(Peer\) gives none here"):
+        distiller.meet(Scene(network, batch, network(batch.clean), 1, lambda: Fixed(levels=2)))

@@ -2,8 +2,11 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import time
+from subprocess import DEVNULL
 
 import pytest
 import torch
@@ -49,6 +52,8 @@ def test_two_processes_take_the_steps_of_one(tmp_path):
         [json.loads(line) for line in (tmp_path / r / "metrics.jsonl").read_text().splitlines()] for r in ("one", "two")
     )
     assert one[-1]["miou_image"] == pytest.approx(two[-1]["miou_image"], abs=1e-3)
+    losses = [[line["loss"] for line in lines if line["kind"] == "train"] for lines in (one, two)]
+    assert len(losses[0]) == 4 and losses[0] == pytest.approx(losses[1], rel=1e-4), "means over both, not one's share"
     spectra = [[line for line in lines if line["kind"] == "spectrum"] for lines in (one, two)]
     assert [line["step"] for line in spectra[0]] == [line["step"] for line in spectra[1]] == [0, 2, 4]
     for alone, together in zip(*spectra):  # three images: an unequal share for each process
@@ -92,3 +97,32 @@ def test_every_teacher_that_learns_or_remembers_trains_on_two_processes(tmp_path
     assert (tmp_path / "run" / "student.safetensors").is_file()
     state = torch.load(tmp_path / "run" / "checkpoints" / "last.pt", weights_only=True)
     assert state["step"] == 4 and len(state["learner"]["distiller.teachers.last.logits"]) == 4
+
+
+def test_one_process_killed_ends_the_other_with_a_sentence(tmp_path):
+    """No launcher that would end it: the connection that the system closes is enough."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    arguments = ["--config", "quickstart.yaml", "--data.embedded.train", 8, "--data.embedded.val", 2,
+                 "--data.embedded.side", 48, "--data.size", 32, "--data.batch_size", 2, "--model.encoder", TINY,
+                 "--model.weights", "null", "--model.width", 16, "--engine.epochs", 100000, "--engine.log_every", 1,
+                 "--data.workers", 0, "--engine.device", "cpu", "--out", tmp_path / "run"]  # fmt: skip
+    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+    ranks = []
+    for rank in range(2):
+        environment = {**os.environ, **shared, "OMP_NUM_THREADS": "1", "RANK": str(rank), "LOCAL_RANK": str(rank)}
+        command = [sys.executable, "-m", "segkd.cli", "train", *map(str, arguments)]
+        ranks.append(subprocess.Popen(command, env=environment, stdout=DEVNULL, stderr=subprocess.PIPE, text=True))
+    try:
+        while not (tmp_path / "run" / "checkpoints" / "last.pt").is_file():
+            assert ranks[0].poll() is None and ranks[1].poll() is None, [one.communicate() for one in ranks]
+            time.sleep(0.1)
+        ranks[1].kill()
+        _, said = ranks[0].communicate(timeout=240)  # a minute, on a machine that does nothing else
+    finally:
+        for one in ranks:
+            one.kill()
+            one.communicate()
+    assert ranks[0].returncode == 2 and "Traceback" not in said, said
+    assert "segkd train: process 0 waited for another one" in said and "--resume" in said
