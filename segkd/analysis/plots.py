@@ -121,7 +121,8 @@ def plot_spectra(groups: Sequence[Group]) -> Figure:
     left.set(title="Where the energy lies", ylabel="share of the energy without the mean")
     for curve, text, drop in ((first["image"], "image", 7), (first["label"], "label", -13)):
         if np.isfinite(curve.mean[-1]):
-            left.annotate(text, (x[-1], curve.mean[-1]), (-2, drop), textcoords="offset points", ha="right", size=9)
+            left.annotate(text, (x[-1], curve.mean[-1]), (-2, drop), textcoords="offset points", ha="right", size=9,
+                          bbox={"fc": "white", "ec": "none", "pad": 0.4}, zorder=6)  # fmt: skip
     right.axhline(1, **CONSTANT | {"lw": 0.7, "ls": "-"})
     from_zero(right, 1.12)
     right.set(title="Relative error of the output", ylabel="error / label (root of energies)")

@@ -35,20 +35,20 @@ def sentences(groups: Sequence[Group]) -> list[Sentence]:
 
 def learned(group: Group) -> Sentence:
     """OUTPUT: did low frequencies come before high ones? Each seed has one rank correlation; they are the sample."""
-    claim = f"OUTPUT, {group.name}: learned low before high"
+    claim = f"OUTPUT, {group.name}: were low frequencies learned before high ones"
     if "seen" not in group.curves:
-        return Sentence(f"{claim}: not every run recorded band errors while it trained.", "cannot be told")
+        return Sentence(f"{claim}? Not every run recorded band errors while it trained.", "cannot be told")
     half, seen = group.curves["half"], group.curves["seen"]
     usable = group.representable & ~np.isnan(seen.mean)
     bands = np.flatnonzero(usable)
     if len(bands) < FEWEST:
         why = f"{len(bands)} bands were learned in every run that the decoder can represent; an order needs {FEWEST}"
-        return Sentence(f"{claim}: {why}.", "cannot be told")
+        return Sentence(f"{claim}? {why}.", "cannot be told")
     rhos = np.array([spearman(bands.astype(float), row[usable]) for row in seen.seeds])
     mean = float(np.nanmean(rhos)) if np.isfinite(rhos).any() else 0.0
     each = ", ".join("-" if np.isnan(rho) else f"{rho:.2f}" for rho in rhos)
     text = (
-        f"{claim}: Spearman of band and epoch at half error = {mean:.2f} over {len(bands)} bands (by seed: {each}); "
+        f"{claim}? Spearman of band and epoch at half error = {mean:.2f} over {len(bands)} bands (by seed: {each}); "
         f"half error at epoch {half.mean[bands[0]]:.2f} in {_band(bands[0])} and {half.mean[bands[-1]]:.2f} in "
         f"{_band(bands[-1])} cycles per pixel."
     )
@@ -77,8 +77,9 @@ def relies(group: Group) -> list[Sentence]:
     lean, removal = _lean(noise), _lean(stop)
     peak = f"{_band(int(np.nanargmax(group.curves['sensitivity'].mean)))} cycles per pixel"
     text = (
-        f"INPUT, {group.name}: relies on frequencies below {EDGES[SPLIT]:g} cycles per pixel more than on those above: "
-        f"noise of equal energy costs {lean[0]:+.4f} {score}{_ends(lean[1], lean[2], '+.4f')} more per band below; "
+        f"INPUT, {group.name}: does it rely on frequencies below {EDGES[SPLIT]:g} cycles per pixel more than on those "
+        f"above? Noise of equal energy costs {abs(lean[0]):.4f} {score} {'more' if lean[0] > 0 else 'less'} in a band "
+        f"below than in one above (difference {lean[0]:+.4f}{_ends(lean[1], lean[2], '+.4f')}); "
         f"most harmful by noise: {_peak(noise)}; by removal: {_peak(stop)}; the gradient is largest in {peak}."
     )
     found = [Sentence(text, _verdict(lean[1], lean[2]))]

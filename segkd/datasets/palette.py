@@ -2,7 +2,7 @@
 
 import cv2
 import numpy as np
-from jaxtyping import Integer, UInt8
+from jaxtyping import Bool, Integer, UInt8
 
 from segkd.types import IGNORE
 
@@ -47,7 +47,8 @@ def overlay(
     """The image with each class but 0 tinted and outlined, and ignored pixels hatched in grey."""
     colours = tints(classes)[label]
     painted = np.where((label == 0)[..., None], image, cv2.addWeighted(image, 0.6, colours, 0.4, 0))
-    edge = outlines(label) & (label != 0)
+    # wide enough to be seen at any size, and on the object's side
+    edge = outlines(label, 1 + max(label.shape) // 500) & (label != 0)
     painted[edge] = colours[edge]
     rows, columns = np.ogrid[: label.shape[0], : label.shape[1]]
     ignored = label == IGNORE
@@ -56,8 +57,7 @@ def overlay(
     return painted
 
 
-def outlines(label: UInt8[np.ndarray, "h w"]) -> np.ndarray:
-    """True where a class ends, on its inner side, wide enough to be seen at any size."""
-    reach = 1 + max(label.shape) // 500
-    window = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
-    return (cv2.dilate(label, window) != label) | (cv2.erode(label, window) != label)
+def outlines(label: UInt8[np.ndarray, "h w"], reach: int) -> Bool[np.ndarray, "h w"]:
+    """True within `reach` pixels on either side of where two classes meet; 0: on one side alone."""
+    near = np.ones((2 * reach + 1, 2 * reach + 1) if reach else (2, 2), np.uint8)
+    return cv2.dilate(label, near) != cv2.erode(label, near)

@@ -3,7 +3,7 @@
 import base64
 import io
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from segkd.datasets.palette import paint_label
+from segkd.datasets.palette import outlines, paint_label, tints
 from segkd.engine.memory import out_of_memory
 from segkd.report.judging import Exhibit
 from segkd.types import IGNORE, InputError
@@ -25,7 +25,7 @@ MISSED, ALARM = np.array([40, 120, 255]), np.array([255, 140, 0])
 
 @dataclass(frozen=True)
 class Piece:
-    """One image of the gallery: its name, its score, and its layers as (caption, data URL)."""
+    """One image of the gallery: its name, its score, and its layers as (caption, data URL), the answer first."""
 
     id: str
     score: float
@@ -34,38 +34,46 @@ class Piece:
     height: int
 
 
-def chosen(rows: Mapping[str, Mapping[str, float]], name: str, number: int) -> dict[str, list[str]]:
-    """The ids of the `number` worst, median and best images by a score; an image is in one group only."""
+def chosen(
+    rows: Mapping[str, Mapping[str, float]], name: str, number: int, empty: Collection[str] = ()
+) -> dict[str, list[str]]:
+    """The ids of the `number` worst, median and best images by a score; an image is in one group only, and those that
+    are `empty` (no foreground in the label) among the worst alone."""
     ranked = sorted((row[name], id) for id, row in rows.items() if not math.isnan(row.get(name, math.nan)))
     ids = [id for _, id in ranked]
     number = min(number, max(1, len(ids) // 3)) if ids else 0
-    middle = max(number, (len(ids) - number) // 2)
+    worst = ids[:number]
+    rest = [id for id in ids[number:] if id not in empty]
+    number = min(number, max(1, len(rest) // 2))
+    middle = max(0, min((len(ids) - number) // 2 - len(worst), len(rest) - 2 * number))
     groups = {
-        "worst": ids[:number],
-        "median": ids[middle : middle + number],
-        "best": ids[max(middle + number, len(ids) - number) :][::-1],
+        "worst": worst,
+        "median": rest[middle : middle + number],
+        "best": rest[max(middle + number, len(rest) - number) :][::-1],
     }
     return {group: members for group, members in groups.items() if members}
 
 
-def pieces(ids: list[str], scores: Mapping[str, float], show: Callable[[str], Exhibit], classes: int) -> list[Piece]:
+def pieces(
+    ids: list[str], scores: Mapping[str, float], show: Callable[[str], Exhibit], classes: int, threshold: float = 0.5
+) -> list[Piece]:
     """The pieces of some images; one that cannot be read any more, or not held in memory, is left out."""
     found = []
     for id in ids:
         try:
-            found.append(piece(id, scores[id], show(id), classes))
+            found.append(piece(id, scores[id], show(id), classes, threshold))
         except Exception as error:
             if not isinstance(error, InputError) and not out_of_memory(error):
                 raise
     return found
 
 
-def piece(id: str, score: float, exhibit: Exhibit, classes: int) -> Piece:
-    """The layers of one exhibit: image (if any), label, prediction, error."""
+def piece(id: str, score: float, exhibit: Exhibit, classes: int, threshold: float = 0.5) -> Piece:
+    """The layers of one exhibit: answer, image (if any), label, prediction, error."""
     height, width = exhibit.label.shape
     scale = min(1.0, SIDE / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    layers = []
+    layers = [("answer", _url(paint_answer(exhibit, size, classes, threshold), "JPEG"))]
     if exhibit.image is not None:
         layers.append(("image", _url(_small(exhibit.image, size), "JPEG")))
     layers.append(("label", _url(_small(paint_label(exhibit.label, classes), size), "PNG")))
@@ -78,19 +86,41 @@ def piece(id: str, score: float, exhibit: Exhibit, classes: int) -> Piece:
     return Piece(id, score, tuple(layers), *size)
 
 
-def paint_error(exhibit: Exhibit) -> UInt8[np.ndarray, "h w 3"]:
-    """Black where right; blue where the object was missed, orange where it is not, as bright as the error is large.
+def paint_answer(exhibit: Exhibit, size: tuple[int, int], classes: int, threshold: float) -> UInt8[np.ndarray, "h w 3"]:
+    """The image at `size` (w, h), or grey without one, with what is right and what is found.
 
-    Of more than two classes, orange where the class is wrong. Ignored pixels are grey.
+    Of two classes, the outline of the label in blue and that of the prediction, a probability cut at `threshold`, in
+    orange. Of more, the predicted classes as tints and the label's outlines in white.
+    """
+    shown = np.full((size[1], size[0], 3), 110, np.uint8) if exhibit.image is None else _small(exhibit.image, size)
+    decided = exhibit.prediction
+    if decided.dtype != np.uint8:
+        decided = (decided >= threshold).astype(np.uint8)
+    label, found = (cv2.resize(one, size, interpolation=cv2.INTER_NEAREST_EXACT) for one in (exhibit.label, decided))
+    if classes > 2:
+        painted = cv2.addWeighted(shown, 0.5, tints(classes)[found], 0.5, 0)
+        painted[outlines(label, 0)] = 255
+        return painted
+    painted = shown.copy()
+    painted[outlines(label, 2)] = MISSED  # the thinner lies on the wider: both show
+    painted[outlines(found, 1)] = ALARM
+    return painted
+
+
+def paint_error(exhibit: Exhibit) -> UInt8[np.ndarray, "h w 3"]:
+    """Blue where the object was missed, orange where it is not, as bright as the error is large; of more than two
+    classes, orange where the class is wrong. What is right shows the image faintly in grey, what is ignored is grey.
     """
     label, prediction = exhibit.label, exhibit.prediction
+    ground = np.zeros((*label.shape, 3))
+    if exhibit.image is not None:
+        ground += 0.35 * exhibit.image.mean(axis=2, keepdims=True)
     if prediction.dtype == np.uint8:
-        painted = (prediction != label)[..., None] * ALARM
+        wrong, colour = (prediction != label).astype(float), ALARM
     else:
-        object_ = label == 1
-        missed, alarm = np.where(object_, 1 - prediction, 0), np.where(object_, 0, prediction)
-        painted = missed[..., None] * MISSED + alarm[..., None] * ALARM
-    painted = painted.round().astype(np.uint8)
+        object_ = (label == 1)[..., None]
+        wrong, colour = np.abs(prediction - (label == 1)), np.where(object_, MISSED, ALARM)
+    painted = (ground + wrong[..., None] * (colour - ground)).round().astype(np.uint8)
     painted[label == IGNORE] = 110
     return painted
 

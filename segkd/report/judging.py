@@ -147,6 +147,12 @@ def said_of(judged: Judged, console: Console) -> None:
     """Says what was left out, and what makes scores of little worth."""
     for sentence in emptiness(judged.meter):
         warn(console, sentence)
+    empty, number = judged.meter.n_without_foreground, len(judged.meter.rows)
+    if len(judged.meter.classes) == 2 and 0 < empty < number:
+        console.print(
+            f"{empty} of {number} labels hold no foreground: by image their IoU is 1 where nothing is predicted, which "
+            "raises iou_fg_image and miou_image; iou_fg_dataset counts pixels"
+        )
     for what, lines in (("not scored", list(judged.skipped.values())), ("surplus", judged.surplus)):
         for line in lines[:5]:
             warn(console, line, what)

@@ -61,6 +61,10 @@
       slider.setAttribute("aria-valuetext", stops[Math.round(at)].textContent);
     };
     slider.addEventListener("input", show);
+    document.querySelectorAll(".all button").forEach(button => button.addEventListener("click", () => {
+      slider.value = Number(button.dataset.layer);
+      show();
+    }));
     stops.forEach((stop, i) => stop.addEventListener("click", () => { slider.value = i; show(); }));
     show();
   });

@@ -11,12 +11,15 @@ import numpy as np
 
 from segkd.engine.record import read_lines
 from segkd.experiment.folder import surroundings
-from segkd.metrics.meter import LOWER_IS_BETTER, Meter, score_names
+from segkd.metrics.meter import Meter, score_names
 from segkd.report.charts import Axis, line_chart
 from segkd.report.gallery import Piece, chosen, pieces
 from segkd.report.judging import Judged
+from segkd.report.tables import MEANINGS, class_key, confusions, headline, scores, without_foreground
 from segkd.report.text import escape
 from segkd.types import printable
+
+GROUPS = {"worst": "Worst", "median": "In the middle", "best": "Best"}
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 """The browser itself refuses to fetch anything for the page."""
@@ -30,10 +33,13 @@ def page(judged: Judged, command: Sequence[str], number: int = 4) -> str:
         f"<h1>{escape(judged.title)}</h1>",
         f"<p>{escape(', '.join(f'{key} {value}' for key, value in judged.result['fingerprint'].items()))}</p>",
         _warnings(judged),
-        "<h2>Scores</h2>",
-        _tiles(meter),
-        _charts(meter),
+        headline(meter),
+        class_key(meter),
         _gallery(judged, number),
+        confusions(meter),
+        "<h2>Scores</h2>",
+        scores(meter),
+        _charts(meter),
         _table(meter),
         _learning(judged.run),
         _settings(judged, command),
@@ -63,17 +69,6 @@ def _warnings(judged: Judged) -> str:
     return f'<details class="warning"{shown}><summary>{counts}</summary><ul>{items}{rest}</ul></details>'
 
 
-def _tiles(meter: Meter) -> str:
-    tiles = []
-    for name, value in meter.scores().items():
-        arrow = "lower is better" if name in LOWER_IS_BETTER else "higher is better"
-        tiles.append(f'<div class="tile" title="{arrow}"><dt>{escape(name)}</dt><dd>{_number(name, value)}</dd></div>')
-    for name, value in meter.per_class().items():
-        text = f'<div class="tile"><dt>IoU {escape(name)}</dt><dd>{_number("iou", value)}</dd></div>'
-        tiles.append(text)
-    return f'<dl class="tiles">{"".join(tiles)}</dl>'
-
-
 def _charts(meter: Meter) -> str:
     if len(meter.classes) != 2:
         return ""
@@ -93,28 +88,43 @@ def _charts(meter: Meter) -> str:
 def _gallery(judged: Judged, number: int) -> str:
     rows, classes = judged.meter.rows, len(judged.meter.classes)
     name = "iou_fg_image" if classes == 2 else "miou_image"
-    scores = {id: row[name] for id, row in rows.items()}
-    text = []
-    for group, ids in chosen(rows, name, number).items():
-        cards = "".join(_card(piece, name) for piece in pieces(ids, scores, judged.show, classes))
-        if cards:
-            text.append(f'<h2>{group.capitalize()} by {name}</h2><div class="gallery">{cards}</div>')
-    legend = "<p>Error: blue is missed, orange is a false alarm.</p>" if classes == 2 else ""
-    return "".join(text) + (legend if text else "")
+    by_image = {id: row[name] for id, row in rows.items()}
+    text, layers = [], []
+    for group, ids in chosen(rows, name, number, without_foreground(judged.meter)).items():
+        shown = pieces(ids, by_image, judged.show, classes, judged.result.get("threshold", 0.5))
+        if shown:
+            cards = "".join(_card(piece) for piece in shown)
+            text.append(f'<h3>{GROUPS[group]}</h3><div class="gallery">{cards}</div>')
+            layers = [caption for caption, _ in shown[0].layers]
+    if not text:
+        return ""
+    switch = "".join(f'<button type="button" data-layer="{n}">{caption}</button>' for n, caption in enumerate(layers))
+    if classes == 2:
+        colours = (
+            'Outlines: <span class="key missed">label</span> <span class="key alarm">prediction</span>. Error: blue is '
+            "missed, orange a false alarm."
+        )
+    else:
+        colours = "Tints: prediction; white lines: label. Error: orange where the class is wrong."
+    return (
+        f"<section><h2>Images, by {MEANINGS[name][0]}</h2><p>{colours}</p>"
+        f'<div class="all" role="group" aria-label="Layer of all images">All show {switch}</div>'
+        f"{''.join(text)}</section>"
+    )
 
 
-def _card(piece: Piece, name: str) -> str:
+def _card(piece: Piece) -> str:
     last = len(piece.layers) - 1
     images = "".join(
         f'<img src="{url}" width="{piece.width}" height="{piece.height}" alt="{caption} of {escape(piece.id)}">'
         for caption, url in piece.layers
     )
     stops = "".join(f'<button type="button" aria-pressed="false">{caption}</button>' for caption, _ in piece.layers)
-    said = escape(f"{piece.id}  {name} {piece.score:.4f}")
     return (
-        f'<figure class="piece"><figcaption>{said}</figcaption><div class="stack">{images}</div>'
+        f'<figure class="piece"><figcaption><b>{piece.score:.3f}</b> <span>{escape(piece.id)}</span></figcaption>'
+        f'<div class="stack">{images}</div>'
         f'<input class="slider" type="range" min="0" max="{last}" step="0.02" value="0" '
-        f'aria-label="from image to error, {escape(piece.id)}"><div class="stops">{stops}</div></figure>'
+        f'aria-label="from answer to error, {escape(piece.id)}"><div class="stops">{stops}</div></figure>'
     )
 
 
@@ -130,7 +140,7 @@ def _table(meter: Meter) -> str:
         for name in ["id", *names]
     )
     return (
-        '<h2>Images</h2><div class="tools"><label>Name <input type="search" id="filter"></label>'
+        '<h2>All images</h2><div class="tools"><label>Name <input type="search" id="filter"></label>'
         '<span id="count" class="faint" aria-live="polite"></span></div>'
         '<div class="scroll" tabindex="0" role="region" aria-label="Scores of the images">'
         f'<table id="images"><thead><tr>{heads}</tr></thead><tbody></tbody></table></div>'
@@ -181,10 +191,6 @@ def _settings(judged: Judged, command: Sequence[str]) -> str:
         f"<details><summary>{escape(k)}</summary><pre>{escape(v)}</pre></details>" for k, v in texts.items()
     )
     return f"<h2>Configuration and environment</h2>{blocks}"
-
-
-def _number(name: str, value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:.2f}" if name == "hd95" else f"{value:.4f}"
 
 
 def _rounded(value: float) -> float | None:

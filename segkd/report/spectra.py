@@ -140,10 +140,11 @@ def _figure(name: str, figures: Mapping[str, Path]) -> str:
         return ""
     heading, text = CAPTIONS[name]
     data = base64.b64encode(figures[name].read_bytes()).decode()
+    shades = " shades" if name in ("dct", "maps") else ""  # brightness is what they tell: not turned round in the dark
     return (
-        f'<figure class="plate"><figcaption>{heading}</figcaption><div class="paper" tabindex="0" role="region" '
-        f'aria-label="{heading}"><img id="{name}" src="data:image/png;base64,{data}" '
-        f'alt="{heading}: {escape(text)}"></div><p>{text}</p></figure>'
+        f'<figure class="plate"><figcaption>{heading} <span class="faint tap">tap to enlarge</span></figcaption>'
+        f'<label class="paper{shades}"><input type="checkbox" class="zoom" aria-label="{heading}: larger"><img '
+        f'id="{name}" src="data:image/png;base64,{data}" alt="{heading}: {escape(text)}"></label><p>{text}</p></figure>'
     )
 
 

@@ -58,7 +58,7 @@ def test_low_before_high_is_supported_and_high_before_low_is_not(make_evidence):
 
 
 def test_an_order_needs_bands_records_and_validations(make_evidence):
-    assert "not every run recorded" in learned(one_group(make_evidence)).text
+    assert "Not every run recorded" in learned(one_group(make_evidence)).text
     few = learned(one_group(make_evidence, [1, 2, 3, *[np.nan] * 5]))
     assert few.verdict == "cannot be told" and "3 bands were learned" in few.text
     early = learned(one_group(make_evidence, np.linspace(0.01, 0.2, 8)))
@@ -81,6 +81,7 @@ def test_reliance_is_asked_of_equal_noise(make_evidence, low, verdict):
     run = drops(make_evidence(), noise, stop=noise[::-1])
     first, second = relies(group([run])[0])
     assert first.verdict == verdict and f"by noise: {'0-.01562' if low else '.375-.5'}; by removal" in first.text
+    assert f" {'more' if low else 'less'} in a band below" in first.text  # no sign that reads as the verdict's opposite
     assert second.verdict == "measured" and "opposite" in second.text
     same = relies(group([drops(make_evidence(), noise)])[0])
     assert len(same) == 1

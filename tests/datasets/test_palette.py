@@ -29,8 +29,9 @@ def test_an_outline_is_seen_at_any_size():
     for side, wide in ((40, 1), (1200, 3)):
         label = np.zeros((side, side), np.uint8)
         label[side // 4 : side // 2] = 1
-        edge = outlines(label) & (label == 1)
-        assert edge[:, 0].sum() == 2 * wide
+        painted = overlay(np.zeros((side, side, 3), np.uint8), label, 2)
+        assert (painted[:, 0] == OBJECT).all(axis=-1).sum() == 2 * wide
+    assert [int(outlines(label, reach)[:, 0].sum()) for reach in (0, 1, 2)] == [2, 4, 8]
 
 
 def test_colours_are_distinct_and_ignored_pixels_grey():

@@ -2,7 +2,9 @@ import math
 import re
 from xml.etree import ElementTree
 
-from segkd.report.charts import Axis, line_chart
+import pytest
+
+from segkd.report.charts import WIDTH, Axis, Scale, line_chart
 
 
 def test_a_chart_is_well_formed_and_within_its_box():
@@ -23,3 +25,18 @@ def test_what_is_not_finite_breaks_the_line():
 
 def test_a_constant_line_has_a_place():
     assert "NaN" not in line_chart("t", Axis("x"), Axis("y"), {"a": ([1.0, 1.0], [2.0, 2.0])})
+
+
+def test_ticks_are_round_numbers_within_the_picture():
+    lr = [0.000942, 0.00188, 0.0011]
+    assert Scale.of(lr, Axis("")).ticks == pytest.approx((0.00075, 0.001, 0.00125, 0.0015, 0.00175, 0.002))
+    assert Scale.of([3.0, 138.0], Axis("step")).ticks == pytest.approx((0, 50, 100, 150))
+    assert Scale.of([0.2], Axis("t", 0.0, 1.0)).ticks == pytest.approx((0, 0.25, 0.5, 0.75, 1))
+    for values in (lr, [1e-7, 3e-6], [12345.0, 99999.0], [-0.5, 0.5], [2.0, 2.0]):
+        root = ElementTree.fromstring(
+            line_chart("t", Axis("x"), Axis(""), {"a": ([float(n) for n in range(len(values))], values)})
+        )
+        for text in root.iter("text"):
+            wide, at = 6 * len(text.text), float(text.get("x"))
+            left = at - {"end": wide, "middle": wide / 2}.get(text.get("text-anchor"), 0)
+            assert left >= 0 and left + wide <= WIDTH + 8, text.text

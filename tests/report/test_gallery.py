@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segkd.report.gallery import ALARM, MISSED, chosen, paint_error, piece, pieces
+from segkd.datasets.palette import tints
+from segkd.report.gallery import ALARM, MISSED, chosen, paint_answer, paint_error, piece, pieces
 from segkd.report.judging import Exhibit
 from segkd.types import IGNORE, InputError
 
@@ -20,6 +21,8 @@ def test_groups_are_apart_and_in_order():
     assert groups == {"worst": ["i0", "i1", "i2"], "median": ["i3", "i4", "i5"], "best": ["i9", "i8", "i7"]}
     few = chosen(rows(0.3, 0.1), "iou", 4)
     assert [id for ids in few.values() for id in ids] == ["i1", "i0"]
+    empty = chosen(rows(*[n / 10 for n in range(7)], 1.0, 1.0, 1.0), "iou", 2, {"i0", "i7", "i8", "i9"})
+    assert empty == {"worst": ["i0", "i1"], "median": ["i3", "i4"], "best": ["i6", "i5"]}
     assert chosen(rows(math.nan), "iou", 4) == {} and chosen({}, "iou", 4) == {}
 
 
@@ -31,14 +34,39 @@ def test_errors_are_blue_where_missed_and_orange_where_wrong():
     np.testing.assert_array_equal(painted[0], [ALARM, [0] * 3])
 
 
+def test_an_error_lies_on_the_faint_image():
+    image = np.full((1, 2, 3), 200, np.uint8)
+    painted = paint_error(Exhibit(image, np.array([[1, 0]], np.uint8), np.array([[0, 0]], np.float32)))
+    np.testing.assert_array_equal(painted[0], [MISSED, [70] * 3])
+
+
+def test_the_answer_is_the_image_with_both_outlines():
+    image = np.full((60, 60, 3), 50, np.uint8)
+    label, prediction = np.zeros((2, 60, 60), np.uint8)
+    label[10:30, 10:30], prediction[10:30, 35:50] = 1, 1
+    given = prediction * np.float32(0.4)
+    painted = paint_answer(Exhibit(image, label, given), (60, 60), 2, 0.3)
+    assert (painted[20, 20] == 50).all() and (painted[50, 50] == 50).all()
+    assert (painted[10, 15] == MISSED).all() and (painted[10, 40] == ALARM).all()
+    assert (paint_answer(Exhibit(None, label, given), (60, 60), 2, 0.3)[20, 20] == 110).all()
+
+
+def test_the_answer_of_more_classes_is_tinted_with_what_was_predicted():
+    label, prediction = np.zeros((2, 60, 60), np.uint8)
+    label[10:30, 10:30], prediction[10:30, 35:50] = 1, 2
+    painted = paint_answer(Exhibit(None, label, prediction), (60, 60), 3, 0.5)
+    np.testing.assert_allclose(painted[20, 40], 55 + 0.5 * tints(3)[2], atol=1)
+    assert (painted[10, 15] == 255).all() and (painted[20, 20] == 55).all()
+
+
 def test_layers_are_pictures_of_one_size():
     image = np.zeros((900, 600, 3), np.uint8)
     found = piece("a", 0.5, Exhibit(image, image[..., 0], np.zeros((900, 600), np.float32)), 2)
-    assert [caption for caption, _ in found.layers] == ["image", "label", "prediction", "error"]
+    assert [caption for caption, _ in found.layers] == ["answer", "image", "label", "prediction", "error"]
     for _, url in found.layers:
         picture = Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2])))
         assert picture.size == (found.width, found.height) == (267, 400)
-    assert len(piece("a", 0.5, Exhibit(None, image[..., 0], image[..., 0]), 3).layers) == 3
+    assert len(piece("a", 0.5, Exhibit(None, image[..., 0], image[..., 0]), 3).layers) == 4
 
 
 @pytest.mark.parametrize("error", [InputError("gone"), MemoryError(), RuntimeError("can't allocate memory")])

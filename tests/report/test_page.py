@@ -50,6 +50,7 @@ def test_names_and_settings_are_escaped_and_no_address_is_written(judged):
     assert NASTY not in text and text.count("</script>") == 2 and text.count("<script") == 2
     assert not re.search(r"https?://|//[a-z]+\.|url\(|@import", text)
     assert "config.yaml" in text and "Learning rate" in text
+    assert "1 of 15 labels hold no foreground" in text
 
 
 def shown(browser, column):
@@ -78,13 +79,20 @@ def test_the_page_works_in_a_browser(judged, browser, tmp_path):
     assert shown(browser, 0) == [NASTY]
 
     layers = "[...document.querySelector('.piece').querySelectorAll('img')].map(i => i.style.clipPath)"
-    assert browser.js(layers)[1:] == ["inset(0px 100% 0px 0px)"] * 3
+    assert browser.js(layers)[1:] == ["inset(0px 100% 0px 0px)"] * 4
+    alts = "[...document.querySelectorAll('.piece')].map(p => p.querySelector('img').alt.split(' ')[0])"
+    assert set(browser.js(alts)) == {"answer"}  # what is seen first
     browser.js("document.querySelector('.slider').focus()")
     for _ in range(10):
         browser.type(Keys.ARROW_RIGHT)
     assert browser.js(layers)[1] == "inset(0px 80% 0px 0px)"
-    browser.click(".piece .stops button:nth-child(4)")
-    assert browser.js(layers) == ["none"] * 4
+    browser.click(".piece .stops button:nth-child(5)")
+    assert browser.js(layers) == ["none"] * 5
+    browser.click(".all button:nth-child(3)")
+    values = "[...document.querySelectorAll('.slider')].map(s => s.value)"
+    assert set(browser.js(values)) == {"2"} and len(browser.js(values)) > 5
+    heights = "[...new Set([...document.querySelectorAll('.stack')].map(s => Math.round(s.offsetHeight)))]"
+    assert len(browser.js(heights)) == 1
     assert browser.js("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
 
     assert browser.js("window.broken") is None

@@ -109,14 +109,20 @@ def test_the_page_works_in_a_browser(page, browser):
     assert [url for url in browser.fetched() if not url.startswith("data:")] == [path.as_uri()]
 
 
-def test_the_page_fits_a_phone_and_its_figures_stay_on_white_in_the_dark(page, browser):
+def test_the_page_and_its_figures_fit_a_phone_and_darken(page, browser):
     _, path = page
     browser.call("Emulation.setDeviceMetricsOverride", PHONE)
     browser.open(path)
     assert browser.js("document.documentElement.scrollWidth <= innerWidth")
-    assert browser.js("document.querySelector('#overview').clientWidth") > 700  # to be read, it scrolls in its frame
+    assert browser.js("[...document.querySelectorAll('.paper img')].every(i => i.clientWidth < innerWidth)")
+    browser.click("#overview")  # a tap makes it large; it scrolls in its frame
+    assert browser.js("document.querySelector('#overview').clientWidth") > 700
+    assert browser.js("document.documentElement.scrollWidth <= innerWidth")
     light = browser.js("getComputedStyle(document.body).backgroundColor")
     browser.call("Emulation.setEmulatedMedia", DARK)
     assert browser.js("getComputedStyle(document.body).backgroundColor") != light
-    assert browser.js("getComputedStyle(document.querySelector('.paper')).backgroundColor") == "rgb(255, 255, 255)"
+    assert "invert" in browser.js("getComputedStyle(document.querySelector('#overview')).filter")
+    assert (
+        browser.js("getComputedStyle(document.querySelector('#maps')).filter") == "none"
+    )  # brightness is what it tells
     assert browser.said() == []

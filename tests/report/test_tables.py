@@ -1,0 +1,47 @@
+import numpy as np
+
+from segkd.metrics.counts import count_binary, count_classes
+from segkd.metrics.meter import BINARY, MANY, Meter
+from segkd.report.tables import MEANINGS, MOST_CLASSES, class_key, confusions, headline, scores, without_foreground
+
+
+def binary(*labels):
+    meter = Meter(["background", "object"])
+    for number, label in enumerate(labels):
+        full = np.full((4, 4), label, np.uint8)
+        full[0] = 0
+        meter.add(f"i{number}", count_binary(full.astype(np.float32), full, 0.5))
+    return meter
+
+
+def many(classes=3, seed=0):
+    draw = np.random.default_rng(seed)
+    meter = Meter([f"<c{n}>" for n in range(classes)])
+    label = draw.integers(0, classes, (40, 40)).astype(np.uint8)
+    wrong = np.where(label == 1, 2, label).astype(np.uint8)
+    meter.add("a", count_classes(wrong, label, classes))
+    return meter
+
+
+def test_every_score_has_a_name_and_a_meaning():
+    assert set(BINARY) | set(MANY) == set(MEANINGS) and all(all(pair) for pair in MEANINGS.values())
+    text = scores(binary(1))
+    assert all(f"<code>{name}</code>" in text and MEANINGS[name][0] in text for name in BINARY)
+    assert text.count("<td>lower</td>") == 4
+
+
+def test_images_without_foreground_are_counted_aloud():
+    meter = binary(1, 0, 0)
+    assert without_foreground(meter) == {"i1", "i2"}
+    assert "2 of 3 labels hold no foreground" in headline(meter) and "3 images" in headline(meter)
+    assert "no foreground" not in headline(binary(1)) and "1 image<" in headline(binary(1))
+    assert "Mean IoU" in headline(many()) and without_foreground(many()) == set()
+
+
+def test_classes_have_their_colours_and_what_they_are_taken_for():
+    text = class_key(many())
+    assert text.count("background:rgb") == 3 and "&lt;c1&gt;" in text and "<c1>" not in text
+    text = confusions(many())
+    assert "100.0 % of <b>&lt;c1&gt;</b> is taken for <b>&lt;c2&gt;</b>" in text and text.count("<tr>") == 4
+    assert "<table" not in confusions(many(MOST_CLASSES + 1)) and confusions(many(MOST_CLASSES + 1)).count("<li>") == 1
+    assert class_key(binary(1)) == confusions(binary(1)) == ""
