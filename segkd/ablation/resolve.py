@@ -68,16 +68,17 @@ def resolve(grid: Grid, place: Place) -> list[Cell]:
         InputError: a layer, a setting, a class or a data list is at fault, or the budgets of the arms differ.
     """
     parser, code = training_parser(), code_digests()
-    splits: dict[str, dict[str, Any]] = {}
+    splits: dict[tuple[str, Any], dict[str, Any]] = {}
     built: set[tuple[str, int]] = set()
     cells = []
     for arm, dataset, seed, option in _combinations(grid):
         try:
             config = parse(parser, _arguments(grid, place, (arm, dataset, seed, option)))
             _refuse_named_in_layers(grid, plain_config(resolved_text(parser, config)))
-            if dataset not in splits:
-                splits[dataset] = data_digests(instantiate(parser, Namespace(data=config.data)).data)
-                _refuse_missing(grid, splits[dataset])
+            part = (dataset, str(config.data.fold))
+            if part not in splits:
+                splits[part] = data_digests(instantiate(parser, Namespace(data=config.data)).data)
+                _refuse_missing(grid, splits[part])
             if (arm, len(config.data.classes)) not in built:
                 objects = instantiate(parser, config)  # a misfit of teacher and knowledge speaks now, not after a day
                 if not needed(grid, arm, dataset):  # whose runs are still to come
@@ -85,11 +86,11 @@ def resolve(grid: Grid, place: Place) -> list[Cell]:
                 built.add((arm, len(config.data.classes)))
         except InputError as error:
             raise InputError(f"arm {arm}, data set {dataset}: {error}") from error
-        _plan(config, splits[dataset]["train"]["pairs"])
+        _plan(config, splits[part]["train"]["pairs"])
         text = resolved_text(parser, config)
         plain = plain_config(text)
-        steps, images = _budget(config, splits[dataset]["train"]["pairs"])
-        identity = {"config": plain, "data": splits[dataset], "code": code | user_code(plain)}
+        steps, images = _budget(config, splits[part]["train"]["pairs"])
+        identity = {"config": plain, "data": splits[part], "code": code | user_code(plain)}
         needs = tuple(f"{dataset}/{other}/seed-{seed}" for other in needed(grid, arm, dataset))
         cells.append(Cell(arm, dataset, seed, option, text, steps, images, identity, needs))
     cells = [_with_needs(cell, {one.name: one for one in cells}, place) for cell in cells]

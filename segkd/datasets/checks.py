@@ -31,6 +31,8 @@ def refuse_settings(data: "Data") -> None:
         faults.append(f"data.classes names a class twice: {', '.join(data.classes)}")
     if not 0 < data.val_share < 1:
         faults.append(f"data.val_share is {data.val_share}; it is a share, between 0 and 1")
+    if data.fold is not None and not 0 <= data.fold[0] < data.fold[1] >= 2:
+        faults.append(f"data.fold is {list(data.fold)}; give [i, k]: fold i, 0..k-1, of k folds, 2 or more")
     if data.threshold is not None and not 0 <= data.threshold < 65535:
         faults.append(f"data.threshold is {data.threshold}; it is a raw mask value, 0..65534 (128 is usual)")
     if data.threshold is not None and (len(data.classes) != 2 or data.label_map is not None):

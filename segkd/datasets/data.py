@@ -13,13 +13,14 @@ from segkd.datasets.checks import refuse_settings
 from segkd.datasets.colours import NAMED, parse_colours
 from segkd.datasets.embedded import Embedded, draw_sample
 from segkd.datasets.faults import forgive_faults, refuse_faults
+from segkd.datasets.folds import left_out
 from segkd.datasets.labels import LabelCode, code_from_colours, code_from_map, code_from_threshold, guess_code
 from segkd.datasets.notes import notes_on, values_in_use
 from segkd.datasets.pairing import Pair
 from segkd.datasets.pictures import How
 from segkd.datasets.shards import find_shards
 from segkd.datasets.split_folders import Where
-from segkd.datasets.splits import SPLITS, Splits, find_splits
+from segkd.datasets.splits import SPLITS, Splits, find_splits, group_of
 from segkd.datasets.transforms import Augment
 from segkd.types import InputError, LayerPath
 
@@ -50,6 +51,9 @@ class Data:
         val_share: share of the training split to validate on when nothing else says which images are for that.
         group: regular expression; what its first group (or all of it) finds in a stem is the patient, video or
             sequence: the carved validation split takes whole groups, and groups that lists tear apart are warned of.
+        fold: [i, k], i = 0..k-1, leaves fold i of k of the training split out of it, by the hash of the names (of whole
+            groups, where `group` is given): k such runs make an ensemble of which one never saw an image
+            (`Frozen(unseen: true)`).
         label_map: raw mask value -> class number; without one, 0/255 and 0/1 are understood for two classes,
             and a raw value is its class for more.
         ignore: raw mask values whose pixels count in no loss and no score.
@@ -78,6 +82,7 @@ class Data:
     test: str | None = None
     val_share: float = 0.15
     group: str | None = None
+    fold: tuple[int, int] | None = None
     label_map: dict[int, int] | None = None
     ignore: list[int] = field(default_factory=list)
     threshold: int | None = None
@@ -151,7 +156,7 @@ def open_data(
     """
     refuse_settings(data)
     if data.embedded is not None:
-        return _open_embedded(data.embedded, len(data.classes), wanted)
+        return _open_embedded(data.embedded, len(data.classes), wanted, data.fold)
     splits = splits_of(data, wanted)
     absent = [name for name in wanted if name not in splits.members]
     if absent:
@@ -167,12 +172,24 @@ def open_data(
 def splits_of(data: Data, wanted: Sequence[str] = ("train", "val")) -> Splits:
     """The splits of the data, those that are `wanted` without a gap; nothing but names is read."""
     if data.parquet is not None:
-        return find_shards(str(data.parquet), data.images, data.masks, data.val_share, data.group)
+        return _without_fold(data, find_shards(str(data.parquet), data.images, data.masks, data.val_share, data.group))
     root = Path(str(data.root)).expanduser()
     if not root.is_dir():
         raise InputError(f"data.root: expected a folder, found none at {root}. Put the data there or set --data.root.")
     lists = {"train": data.train, "val": data.val, "test": data.test}
-    return find_splits(Where(root, data.images, data.masks, lists, data.val_share, data.group), wanted)
+    where = Where(root, data.images, data.masks, lists, data.val_share, data.group)
+    return _without_fold(data, find_splits(where, wanted))
+
+
+def _without_fold(data: Data, splits: Splits) -> Splits:
+    """The splits, the fold that `data.fold` names left out of the training split."""
+    whole = splits.members.get("train")
+    if data.fold is None or not whole:
+        return splits
+    stems = [pair.stem for pair in whole]
+    out = left_out(stems, data.fold, group_of(data.group, stems, []))
+    said = f"{splits.said} (fold {data.fold[0]} of {data.fold[1]}, {len(out)} images, left out of train)"
+    return replace(splits, members=splits.members | {"train": [p for p in whole if p.stem not in out]}, said=said)
 
 
 def _open_folder(
@@ -256,15 +273,24 @@ def _load(
     return (reading.image, code(reading.raw)) if fit is None else fit(reading.image, code(reading.raw))
 
 
-def _open_embedded(embedded: Embedded, classes: int, wanted: Sequence[str]) -> tuple[dict[str, Records], Findings]:
-    sizes = dict(zip(SPLITS, (embedded.train, embedded.val, embedded.test)))
+def embedded_ids(embedded: Embedded, name: str, fold: tuple[int, int] | None) -> list[int]:
+    """The numbers of the generated images of a split."""
+    numbers = range({"train": embedded.train, "val": embedded.val, "test": embedded.test}[name])
+    out = left_out(list(map(str, numbers)), fold) if fold is not None and name == "train" else set()
+    return [i for i in numbers if str(i) not in out]
+
+
+def _open_embedded(
+    embedded: Embedded, classes: int, wanted: Sequence[str], fold: tuple[int, int] | None
+) -> tuple[dict[str, Records], Findings]:
+    numbers = {name: embedded_ids(embedded, name, fold) for name in SPLITS}
     first = dict(zip(SPLITS, np.cumsum([0, embedded.train, embedded.val]).tolist()))
     records = {}
     for name in wanted:
-        samples = [draw_sample(embedded, first[name] + i, classes) for i in range(sizes[name])]
-        records[name] = Records(name, tuple(f"{name}{i:04d}" for i in range(sizes[name])), samples.__getitem__)
+        samples = [draw_sample(embedded, first[name] + i, classes) for i in numbers[name]]
+        records[name] = Records(name, tuple(f"{name}{i:04d}" for i in numbers[name]), samples.__getitem__)
     about = f"generated, {embedded.side} px, cue {embedded.cue} at contrast {embedded.contrast}"
-    return records, Findings(", ".join(f"{sizes[n]} {n}" for n in SPLITS) + f" images; {about}")
+    return records, Findings(", ".join(f"{len(numbers[n])} {n}" for n in SPLITS) + f" images; {about}")
 
 
 def label_code(data: Data, values: Sequence[int]) -> LabelCode:

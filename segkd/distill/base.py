@@ -29,6 +29,7 @@ class Scene:
         another: one more network of the student's kind, with a random start of its own.
         names: of the classes, in order; None where they are not known.
         features: layer paths whose outputs are the student's features, and those of its copies; its own when None.
+        ids: of all training images; () where they are not known yet.
     """
 
     student: Network
@@ -38,6 +39,7 @@ class Scene:
     another: Callable[[], Network]
     names: Sequence[str] | None = None
     features: Sequence[str] | None = None
+    ids: tuple[str, ...] = ()
 
     @property
     def classes(self) -> int:
@@ -83,6 +85,10 @@ class Teacher(nn.Module, ABC):
 
     def follow(self, student: Network, step: int) -> None:
         """Called after optimiser step number `step`; a label stands still, a slow copy moves."""
+
+    def alone(self) -> Network | None:
+        """The teacher as a network, where it needs neither student nor label, so that it can be scored; else None."""
+        return None
 
     def arrive(self, progress: float) -> None:
         """Called before that, and when a run is resumed, with how much of the training is behind, 0..1."""

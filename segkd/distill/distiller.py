@@ -59,7 +59,7 @@ class Distiller(nn.Module):
     @property
     def needs_soft(self) -> bool:
         """Whether the loader has to compute `Batch.soft`."""
-        return self.task.needs_soft or any(teacher.needs_soft for teacher in self._teachers.values())
+        return self.task.needs_soft or any(teacher.needs_soft for teacher in self.asked.values())
 
     @property
     def meets(self) -> bool:
@@ -83,7 +83,7 @@ class Distiller(nn.Module):
                 self.exits.meet(seen.features, seen.logits.shape[1])
                 self.exits.eval()
             scene = replace(scene, seen=self.see(student, batch.clean), features=self.features)
-            for teacher in self._teachers.values():
+            for teacher in self.asked.values():
                 teacher.meet(scene)
                 teacher.eval()
             lessons = self._lessons(batch, scene.seen, lambda image: self.see(student, image))
@@ -112,7 +112,7 @@ class Distiller(nn.Module):
         """For a look at them: what `network` predicts, and the lesson of every teacher that gives logits."""
         student = self.see(network, batch.image)
         lessons = self._lessons(batch, student, lambda image: self.see(network, image))
-        return student, {name: lesson for name, lesson in lessons.items() if "logits" in self._teachers[name].gives}
+        return student, {name: lesson for name, lesson in lessons.items() if "logits" in self.asked[name].gives}
 
     def forward(self, batch: Batch, network: Network) -> dict[str, Float[Tensor, ""]]:
         """Named, weighted terms whose sum is the loss of `network` on `batch`."""
@@ -125,23 +125,24 @@ class Distiller(nn.Module):
         for name, weight in counts.items():
             terms |= self._compared(name, weight, student, lessons, batch)
         for name, lesson in lessons.items():
-            if "label" in self._teachers[name].learns:
+            if "label" in self.asked[name].learns:
                 terms[f"{name}.task"] = self.task(lesson.target.logits, batch)
         return terms
 
     def follow(self, student: Network, step: int) -> None:
         """Lets the teachers follow the student after optimiser step `step`."""
-        for teacher in self._teachers.values():
+        for teacher in self.asked.values():
             teacher.follow(student, step)
 
     def arrive(self, progress: float) -> None:
         """Takes all schedules, those of the teachers too, to `progress` 0..1 of the training."""
         self.progress = progress
-        for teacher in self._teachers.values():
+        for teacher in self.asked.values():
             teacher.arrive(progress)
 
     @property
-    def _teachers(self) -> dict[str, Teacher]:
+    def asked(self) -> dict[str, Teacher]:
+        """The teachers, by name."""
         return {name: teacher for name, teacher in self.teachers.items() if isinstance(teacher, Teacher)}
 
     @property
@@ -156,7 +157,7 @@ class Distiller(nn.Module):
     def _counts(self, name: str) -> bool:
         """A term of weight 0 is computed only where something in it learns: other processes wait for its gradient."""
         teacher = self.teacher_of[name]
-        mutual = teacher is not None and "student" in self._teachers[teacher].learns
+        mutual = teacher is not None and "student" in self.asked[teacher].learns
         return self.weight(name) != 0 or mutual or learning(self.knowledge[name])
 
     def _lessons(
@@ -171,7 +172,7 @@ class Distiller(nn.Module):
         heard = {self.teacher_of[name] for name in (self.knowledge if terms is None else terms)}
         wanted = {
             name: teacher
-            for name, teacher in self._teachers.items()
+            for name, teacher in self.asked.items()
             if terms is None or name in heard or teacher.learns or (self.training and teacher.remembers)
         }
         return {name: teacher(batch, student, look) for name, teacher in wanted.items()}
@@ -186,7 +187,7 @@ class Distiller(nn.Module):
         lesson = lessons[teacher]
         taught = batch if lesson.mask is None else only(batch, lesson.mask)
         terms = {name: weight * compare(student, lesson.target.detached(), taught)}
-        if "student" in self._teachers[teacher].learns:
+        if "student" in self.asked[teacher].learns:
             terms[f"{name}.{teacher}"] = weight * compare(lesson.target, student.detached(), taught)
         return terms
 
@@ -229,11 +230,11 @@ class Distiller(nn.Module):
                     "itself. Name one in distiller.teachers."
                 )
             return
-        missing = compare.needs - self._teachers[teacher].gives
+        missing = compare.needs - self.asked[teacher].gives
         if missing:
             raise InputError(
                 f"distiller.terms.{name} ({named(compare)}) compares {sorted(compare.needs)}, but "
-                f"{named(self.teachers[teacher])} gives only {sorted(self._teachers[teacher].gives)}. Choose a teacher "
+                f"{named(self.teachers[teacher])} gives only {sorted(self.asked[teacher].gives)}. Choose a teacher "
                 f"that gives {sorted(missing)}, or another knowledge."
             )
 

@@ -26,7 +26,8 @@ PACKAGES = (
 
 
 NOT_BEGUN = (
-    "config.yaml", "config.yaml.part", "environment.json", "data.json", "metrics.jsonl", "tensorboard", LOCK,
+    "config.yaml", "config.yaml.part", "environment.json", "data.json", "metrics.jsonl", "tensorboard",
+    "trained_on.txt", LOCK,
 )  # fmt: skip
 """What a run folder may hold when there was no checkpoint yet: nothing that starting over would lose."""
 

@@ -77,5 +77,6 @@ def introduce(
     with torch.no_grad():
         seen = objects.model.eval()(batch.clean)
     objects.model.train()
-    objects.distiller.meet(Scene(objects.model, batch, seen, per_epoch, another, objects.data.classes))
+    names, ids = objects.data.classes, tuple(dataset.records.ids)
+    objects.distiller.meet(Scene(objects.model, batch, seen, per_epoch, another, names, ids=ids))
     return [f"teacher {name}: {line}" for name, one in objects.distiller.teachers.items() for line in one.said]

@@ -39,12 +39,14 @@ from segkd.experiment.processes import make_accelerator
 from segkd.experiment.readiness import in_words
 from segkd.experiment.same_data import digests_of, keep_digests, refuse_changes
 from segkd.experiment.settings import EngineSettings, instantiate
-from segkd.experiment.validation import Validation, lost_student
-from segkd.metrics.meter import LOWER_IS_BETTER, score_names
+from segkd.experiment.sources import refuse_other_sources, source_digests
+from segkd.experiment.teachers import compare_with_teachers, score_teachers
+from segkd.experiment.validation import Validation, lost_student, selected
 from segkd.models.complexity import complexity
 from segkd.models.network import Network
 from segkd.models.start import start_from
 from segkd.models.store import ModelCard, restore_card
+from segkd.models.trained_on import note_trained_on
 from segkd.types import InputError
 
 
@@ -79,7 +81,7 @@ def run_training(
     console, main = make_console(accelerator.is_main_process), accelerator.is_main_process
     torch.manual_seed(config.seed)
     objects = instantiate(parser, config)
-    select = _select(objects)
+    select = selected(objects)
     with in_words(objects.data):
         if doubt := rehearse(objects):
             warn(console, doubt)
@@ -92,9 +94,11 @@ def run_training(
             warn(console, said)
         changed = claim_folder(folder, parser, config, resume) if main else {}
         accelerator.wait_for_everyone()
-        session = _Session(
-            accelerator, console, folder, parser, config, resume, resolved_text(parser, config), changed, data_changed
-        )
+        text = resolved_text(parser, config)
+        sources = source_digests(text)
+        if resume:
+            refuse_other_sources(folder, sources)
+        session = _Session(accelerator, console, folder, parser, config, resume, text, changed, data_changed, sources)
         with in_words(objects.data):
             how, best = _train(session, objects, overfit, select)
         seconds = time.perf_counter() - start
@@ -106,7 +110,7 @@ def run_training(
 @dataclass(frozen=True)
 class _Session:
     """This start or resumption of a run: `text` is its configuration, `changed` what a resumed one has changed,
-    `data_changed` whether its data may have, too."""
+    `data_changed` whether its data may have, too, `sources` the digests of what it reads beside its data."""
 
     accelerator: Accelerator
     console: Console
@@ -117,6 +121,7 @@ class _Session:
     text: str
     changed: dict[str, list[Any]]
     data_changed: bool
+    sources: dict[str, str]
 
 
 def _train(session: _Session, objects: Namespace, overfit: bool, select: str) -> tuple[str, float | None]:
@@ -135,15 +140,11 @@ def _train(session: _Session, objects: Namespace, overfit: bool, select: str) ->
     engine = _engine(accelerator, objects, objects.engine.epochs * batches.per_epoch, seed)
     progress = _resumed(engine, session, objects.engine.epochs * batches.per_epoch)
     _same_data(session, digests, progress)
+    if accelerator.is_main_process:
+        note_trained_on(folder, dataset.records.ids)
     _describe(engine, objects.data, findings.about, session)
-    recorder = Recorder(
-        folder,
-        engine.step if engine.micro else -1,
-        accelerator.is_main_process,
-        owed=progress.owed,
-        promised=progress.promises.get("lines") if engine.micro else None,
-    )
-    card, plan = _card(session.config, objects.data), _plan(objects, batches.per_epoch, select)
+    recorder = _recorder(session, engine, progress)
+    card, plan = _card(session.config, objects.data, engine.bare.student), _plan(objects, batches.per_epoch, select)
     _warn_of_shortness(session, objects, plan)
     validation = Validation(
         engine, objects.data, records["val"], recorder, folder, card, objects.evaluation, plan.per_epoch
@@ -156,7 +157,9 @@ def _train(session: _Session, objects: Namespace, overfit: bool, select: str) ->
         for sentence in recorder.faults():
             reporter.warn(sentence)
         validation.begin()
+        score_teachers(validation, progress, select, console)
         how = train(engine, loader, plan, progress, Outputs(folder, recorder, reporter, validation, validation.keep))
+    compare_with_teachers(progress, select, console)
     if how in ("done", "stopped early") and (doubt := validation.doubt_average(select)):
         warn(console, doubt)
     return how, progress.best
@@ -166,6 +169,16 @@ def _warn_of_shortness(session: _Session, objects: Namespace, plan: Plan) -> Non
     doubt = too_short(plan.total // objects.engine.accumulate, objects.data.batch, plan.epochs)
     if doubt and not session.resume and not session.config.overfit_one_batch:
         warn(session.console, doubt)
+
+
+def _recorder(session: _Session, engine: Engine, progress: Progress) -> Recorder:
+    return Recorder(
+        session.folder,
+        engine.step if engine.micro else -1,
+        session.accelerator.is_main_process,
+        owed=progress.owed,
+        promised=progress.promises.get("lines") if engine.micro else None,
+    )
 
 
 def _introduce(session: _Session, objects: Namespace, dataset: SegmentationDataset, steps: int) -> None:
@@ -263,7 +276,9 @@ def _describe(engine: Engine, data: Data, about: str, session: _Session) -> None
         changed = {"changed": session.changed} if session.changed else {}
         if changed:
             write_whole(session.folder / "config.yaml", session.text)
-        save_environment(session.folder, engine, {"data": about, "complexity": vars(cost), **changed})
+        save_environment(
+            session.folder, engine, {"data": about, "complexity": vars(cost), "sources": session.sources, **changed}
+        )
 
 
 def _plan(objects: Namespace, per_epoch: int, select: str) -> Plan:
@@ -280,15 +295,6 @@ def _plan(objects: Namespace, per_epoch: int, select: str) -> Plan:
     )
 
 
-def _card(config: Namespace, data: Data) -> ModelCard:
-    arguments = config.model.init_args.as_dict() | {"classes": len(data.classes)}
+def _card(config: Namespace, data: Data, student: Network) -> ModelCard:
+    arguments = student.rebuilt_by(config.model.init_args.as_dict() | {"classes": len(data.classes)})
     return ModelCard(config.model.class_path, arguments, list(data.classes), data.shape)
-
-
-def _select(objects: Namespace) -> str:
-    classes = len(objects.data.classes)
-    names = [name for name in score_names(classes) if name not in LOWER_IS_BETTER]
-    chosen = objects.evaluation.select or ("miou_image" if classes == 2 else "miou_dataset")
-    if chosen not in names:
-        raise InputError(f"evaluation.select: expected one of {', '.join(names)}, found {chosen!r}.")
-    return chosen

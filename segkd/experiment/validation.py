@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, final
 
 import torch
+from jsonargparse import Namespace
 
 from segkd.datasets.data import Data, Records
 from segkd.datasets.loader import SegmentationDataset, collate
@@ -19,7 +20,7 @@ from segkd.engine.record import Recorder, number
 from segkd.engine.step import Engine
 from segkd.experiment.settings import Evaluation
 from segkd.frequency.rings import EDGES
-from segkd.metrics.meter import Meter
+from segkd.metrics.meter import LOWER_IS_BETTER, Meter, score_names
 from segkd.models.store import ModelCard, read_card, save_student
 from segkd.types import Disturbance, InputError
 
@@ -172,3 +173,13 @@ def lost_student(folder: Path, progress: Progress) -> str:
         "its weights are nowhere else. The next validation's student is kept, whatever its score, and is the best "
         "from there on."
     )
+
+
+def selected(objects: Namespace) -> str:
+    """The score on val that decides which weights are kept. Raises InputError for one that there is not."""
+    classes = len(objects.data.classes)
+    names = [name for name in score_names(classes) if name not in LOWER_IS_BETTER]
+    chosen = objects.evaluation.select or ("miou_image" if classes == 2 else "miou_dataset")
+    if chosen not in names:
+        raise InputError(f"evaluation.select: expected one of {', '.join(names)}, found {chosen!r}.")
+    return chosen

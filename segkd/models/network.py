@@ -34,6 +34,11 @@ class Network(nn.Module, ABC):
         """The constructor arguments that build the same network without fetching pretrained weights."""
         return arguments
 
+    def rebuilt_by(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """The constructor arguments that build this very network again, from `arguments` that built it: written into
+        its card when it is saved, so that loading it fetches nothing and reads no other run."""
+        return self.without_weights(arguments)
+
     said: str = ""
     """How it is fed and read, in words, where that was found out; "" for a network of one's own."""
 

@@ -30,19 +30,8 @@ def start_from(network: nn.Module, source: str | Path) -> str:
         InputError: it cannot be read, or nothing in it fits.
     """
     given, own = tensors_of(Path(source)), network.state_dict()
-    names = [("", ""), ("module.", ""), ("", "network."), ("module.", "network."), ("student.", ""), ("network.", "")]
-    renamed = [{new + name.removeprefix(old): part for name, part in given.items()} for old, new in names]
-    fitting = [{n: t for n, t in some.items() if n in own and own[n].shape == t.shape} for some in renamed]
-    taken = max(fitting, key=len)
-    learned = [name for name, part in taken.items() if part.is_floating_point()]
-    if not learned:
-        raise InputError(
-            f"--init {source}: expected weights of {type(network).__name__}, found none of its {len(own)} tensors "
-            f"there by name and shape: it has {_few(list(own))}; the file has {_few(list(given))}. Train the same "
-            "--model with the same settings as the weights come from."
-        )
+    taken, named = _fitting(network, given, f"--init {source}", "--model")
     network.load_state_dict(taken, strict=False)
-    named = renamed[fitting.index(taken)]
     other = [f"{n} {tuple(named[n].shape)} for {tuple(own[n].shape)}" for n in own if n in named and n not in taken]
     missing, surplus = [n for n in own if n not in named], [n for n in named if n not in own]
     rest = [(other, "new, of another shape"), (missing, "new, not there"), (surplus, "not used")]
@@ -50,7 +39,42 @@ def start_from(network: nn.Module, source: str | Path) -> str:
     return f"starts from {source}: {len(taken)} of {len(own)} tensors taken{f'; {left}' if left else ''}"
 
 
-def tensors_of(path: Path) -> dict[str, Tensor]:
+def filled_from(network: nn.Module, source: str | Path, owner: str) -> None:
+    """As `start_from`, for a network that is used as it is: every tensor of it must be there.
+
+    Raises:
+        InputError: the file cannot be read, or a tensor is missing or of another shape; `owner` names the setting.
+    """
+    own = network.state_dict()
+    taken, _ = _fitting(network, tensors_of(Path(source), owner), f"{owner}: {source}", "network")
+    lost = [name for name in own if name not in taken and not name.endswith("num_batches_tracked")]
+    if lost:
+        raise InputError(
+            f"{owner}: expected all {len(own)} tensors of {type(network).__name__} in {source}, missed {_few(lost)}. "
+            "Describe the network with the settings that the weights come from."
+        )
+    network.load_state_dict(taken, strict=False)
+
+
+def _fitting(
+    network: nn.Module, given: Mapping[str, Tensor], where: str, cure: str
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The given tensors that fit by name and shape, under the network's names, and all that are given, renamed."""
+    own = network.state_dict()
+    names = [("", ""), ("module.", ""), ("", "network."), ("module.", "network."), ("student.", ""), ("network.", "")]
+    renamed = [{new + name.removeprefix(old): part for name, part in given.items()} for old, new in names]
+    fitting = [{n: t for n, t in some.items() if n in own and own[n].shape == t.shape} for some in renamed]
+    taken = max(fitting, key=len)
+    if not any(part.is_floating_point() for part in taken.values()):
+        raise InputError(
+            f"{where}: expected weights of {type(network).__name__}, found none of its {len(own)} tensors "
+            f"there by name and shape: it has {_few(list(own))}; the file has {_few(list(given))}. Train the same "
+            f"{cure} with the same settings as the weights come from."
+        )
+    return taken, renamed[fitting.index(taken)]
+
+
+def tensors_of(path: Path, owner: str = "--init") -> dict[str, Tensor]:
     """Tensors by name of a run folder, a .safetensors file or a torch file; never unpickles code.
 
     Raises:
@@ -59,7 +83,7 @@ def tensors_of(path: Path) -> dict[str, Tensor]:
     if path.is_dir():
         path = path / "student.safetensors"
     if not path.is_file():
-        raise InputError(f"--init: expected a run folder with a student, or a file of weights, found none at {path}.")
+        raise InputError(f"{owner}: expected a run folder with a student, or a file of weights, found none at {path}.")
     if path.suffix == ".safetensors":
         return unpacked(path)[0]
     try:
@@ -69,12 +93,12 @@ def tensors_of(path: Path) -> dict[str, Tensor]:
         if isinstance(error, UnpicklingError) and "Weights only load failed" in reason:
             reason = "Python objects (a whole network, or settings), which are not opened since they can run code"
         raise InputError(
-            f"--init {path}: expected a torch file of plain tensors, found: {reason}. Save the state_dict alone: "
+            f"{owner} {path}: expected a torch file of plain tensors, found: {reason}. Save the state_dict alone: "
             "torch.save(network.state_dict(), FILE)."
         ) from error
     found = next((part for part in _inside(state) if part), {})
     if not found:
-        raise InputError(f"--init {path}: expected tensors by name, found {type(state).__name__} without any.")
+        raise InputError(f"{owner} {path}: expected tensors by name, found {type(state).__name__} without any.")
     return found
 
 

@@ -12,16 +12,22 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, GradientState
 from torch import Tensor, nn
 
 from segkd.distill.base import Scene, learning
 from segkd.distill.distiller import Distiller
+from segkd.engine.checkpoint import Progress, load_checkpoint, save_checkpoint
 from segkd.engine.learner import Learner
+from segkd.engine.optim import Optim, build_optimizer, build_schedule
+from segkd.engine.step import Engine, train_step
 from segkd.experiment.settings import instantiate, parse, training_parser
 from segkd.models.fusion import FusionNet
 from segkd.models.network import Network
 from segkd.models.store import ModelCard, save_student
 from segkd.models.taps import tapped
+from segkd.models.trained_on import note_trained_on
 from segkd.types import Batch, Prediction
 from tests.conftest import REPOSITORY, TINY
 
@@ -47,6 +53,7 @@ def finished_run() -> str:
     arguments = {"classes": 2, "encoder": TINY, "weights": None, "width": 16}
     card = ModelCard("segkd.models.network.FusionNet", arguments, ["background", "foreground"], SIZE)
     save_student(folder, FusionNet(**arguments), card)
+    note_trained_on(folder, ["of another fold"])
     return str(folder)
 
 
@@ -221,20 +228,35 @@ def test_ignored_pixels_have_no_gradient_in_the_logits(recipe, make_batch):
             assert (grad[hidden] == 0).all(), name
 
 
+@functools.cache
+def accelerator() -> Accelerator:
+    AcceleratorState._reset_state()
+    GradientState._reset_state()
+    return Accelerator(cpu=True, step_scheduler_with_optimizer=False)
+
+
+def engine_of(recipe: Path, batch: Batch, seed: int) -> Engine:
+    """All of a run that a checkpoint holds."""
+    learner, optim = built(recipe, batch, seed), Optim(lr=0.01, warmup=0.0)
+    optimizer = build_optimizer(optim, learner)
+    wrapped, prepared_ = accelerator().prepare(learner, optimizer)
+    return Engine(accelerator(), wrapped, learner, prepared_, build_schedule(optim, optimizer, TOTAL), clip=1.0, seed=7)
+
+
 @every_recipe
-def test_a_learner_s_state_round_trips(recipe, make_batch):
-    batches = [batch_of(recipe, make_batch, seed=seed) for seed in range(4)]
-    learner, another = prepared(recipe)
-    introduce(learner, batches[0], another)
-    descend(learner, batches)
-    twin, another = prepared(recipe, seed=5)  # other draws: all that matters must be in the state
-    introduce(twin, batches[0], another)
-    twin.load_state_dict(learner.state_dict())
-    twin.arrive(learner.distiller.progress)
-    for one in (learner, twin):
-        one.step_losses = descend(one, batches[:2], first=5)
-    assert learner.step_losses == twin.step_losses
-    assert all(torch.equal(a, b) for a, b in zip(learner.state_dict().values(), twin.state_dict().values()))
+def test_a_run_that_stops_within_an_epoch_goes_on_from_its_file_bit_for_bit(recipe, make_batch, tmp_path):
+    batches = [batch_of(recipe, make_batch, seed=seed) for seed in range(3)]
+    engine = engine_of(recipe, batches[0], seed=3)
+    for batch in batches:
+        train_step(engine, batch)
+    assert engine.step % EPOCH  # what is counted or copied at the end of an epoch is under way
+    save_checkpoint(tmp_path / "last.pt", engine, Progress())
+    twin = engine_of(recipe, batches[0], seed=5)  # other draws: all that matters must be in the file
+    load_checkpoint(tmp_path / "last.pt", twin)
+    for batch in batches[:2]:
+        terms, same = train_step(engine, batch), train_step(twin, batch)
+        assert all(torch.equal(terms[name], same[name]) for name in terms) and len(terms) == len(same)
+    assert all(torch.equal(a, b) for a, b in zip(engine.bare.state_dict().values(), twin.bare.state_dict().values()))
 
 
 @every_recipe
@@ -248,12 +270,25 @@ def test_teaching_changes_no_batch(recipe, make_batch):
 
 
 @every_recipe
-def test_terms_are_finite_under_bfloat16(recipe, make_batch):
+def test_bfloat16_changes_no_more_than_its_rounding(recipe, make_batch):
+    """The terms of a whole step, and what they ask of logits that are given, where all states are the same."""
     learner, batch = far(recipe, make_batch)
-    with torch.autocast("cpu", torch.bfloat16):
-        terms = learner(batch)
-    torch.stack([term.float() for term in terms.values()]).sum().backward()
-    assert all(term.isfinite() for term in terms.values())
+    with torch.no_grad():
+        seen = tapped(copy.deepcopy(learner.student).eval(), batch.image, learner.distiller.features)
+    terms, asked = [], []
+    for one, half in ((copy.deepcopy(learner), False), (learner, True)):
+        given = copy.deepcopy(one.distiller)
+        given.features, logits = None, seen.logits.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            torch.manual_seed(1)
+            terms.append({name: term.float() for name, term in one(batch).items()})
+            torch.manual_seed(1)
+            lone = given(batch, Given(copy.deepcopy(one.student), Prediction(logits, seen.features)))
+        asked.append(torch.autograd.grad(torch.stack([term.float() for term in lone.values()]).sum(), logits)[0])
+    for name, term in terms[0].items():
+        torch.testing.assert_close(terms[1][name], term, rtol=0.05, atol=2e-3, msg=lambda said, name=name: name + said)
+    assert (asked[1] - asked[0]).norm() < 0.02 * asked[0].norm()
+    torch.stack(list(terms[1].values())).sum().backward()
     grads = [p.grad for p in learner.parameters() if p.grad is not None]
     assert grads and all(grad.isfinite().all() for grad in grads)
 

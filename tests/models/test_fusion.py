@@ -49,3 +49,5 @@ def test_fewer_than_two_classes_are_refused(classes):
 
 def test_without_weights_nothing_is_fetched():
     assert FusionNet.without_weights({"classes": 2, "weights": "hub"}) == {"classes": 2, "weights": None}
+    network = FusionNet(2, ENCODER, None, 16)
+    assert network.rebuilt_by({"classes": 2, "weights": "hub"}) == {"classes": 2, "weights": None}

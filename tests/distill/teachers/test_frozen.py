@@ -1,5 +1,7 @@
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -7,9 +9,11 @@ from segkd.distill.base import Scene
 from segkd.distill.teachers.frozen import Frozen
 from segkd.models.fusion import FusionNet
 from segkd.models.store import ModelCard, load_model, save_student
+from segkd.models.trained_on import note_trained_on
 from segkd.types import InputError, LayerPath
 from tests.conftest import TINY
 from tests.distill.teachers.stage import Tiny, met
+from tests.models.graphs import node, save
 
 
 @pytest.fixture
@@ -70,3 +74,91 @@ def test_a_teacher_that_knows_the_classes_in_another_order_is_refused(run, make_
     with pytest.raises(InputError, match=r"another order \(c0, c1, c2\) than the student \(c0, c2, c1\)"):
         Frozen([run("a")]).meet(scene)
     Frozen([run("b")]).meet(replace(scene, names=["x", "y", "z"]))  # other names may mean the same
+
+
+def scene_of(student, batch, **more) -> Scene:
+    with torch.no_grad():
+        return Scene(student, batch, student.eval()(batch.clean), 4, Tiny, **more)
+
+
+def test_a_teacher_of_other_classes_is_translated_by_a_map(run, make_batch):
+    batch, student, source = make_batch(3), Tiny(), run("five", 5)
+    given = {"c0": "x", "c3": "x", "c1": "y", "c4": "z"}  # nothing stands for c2
+    teacher = Frozen([source], classes=given)
+    teacher.meet(scene_of(student, batch, names=["x", "y", "z"]))
+    target = teacher(batch, student(batch.image), student).target.logits.exp()
+    theirs = load_model(source).network(batch.clean).logits.softmax(dim=1)
+    whole = theirs[:, [0, 1, 3, 4]].sum(dim=1)
+    torch.testing.assert_close(target[:, 0], (theirs[:, 0] + theirs[:, 3]) / whole)
+    torch.testing.assert_close(target[:, 2], theirs[:, 4] / whole)
+    for wrong, said in (
+        ({"c0": "x", "c1": "y"}, "nothing stands for z"),
+        (given | {"c9": "x"}, "'c9' is none of them"),
+    ):
+        with pytest.raises(InputError, match=said):
+            Frozen([source], classes=wrong).meet(scene_of(student, batch, names=["x", "y", "z"]))
+
+
+def test_a_teacher_of_another_size_sees_the_images_at_its_own(run, make_batch):
+    """Classes of a network are those of the scale that it was trained at."""
+    batch, student, source = make_batch(3, size=(64, 48)), Tiny(), run("a")
+    target = met(Frozen([source]), student, batch)(batch, student(batch.image), student).target
+    small = torch.nn.functional.interpolate(batch.clean, (32, 32), mode="bilinear", antialias=True)
+    expected = torch.nn.functional.interpolate(load_model(source).network(small).logits, (64, 48), mode="bilinear")
+    torch.testing.assert_close(target.logits, expected)
+
+
+def test_an_onnx_file_teaches_logits_beside_a_run(run, tmp_path, make_batch):
+    values = {
+        "w": np.array([[4, 0, 0], [0, 4, 0], [0, 0, 4]], np.float32).reshape(3, 3, 1, 1),
+        "c": np.zeros(3, np.float32),
+    }
+    path = save(tmp_path / "net.onnx", [node("Conv", ["image", "w", "c"], "out")], constants=values,
+                metadata={"segkd.input": "rgb01"})  # fmt: skip
+    batch, student, source = make_batch(3), Tiny(), run("a")
+    teacher = met(Frozen([LayerPath(path), source]), student, batch)
+    target = teacher(batch, student(batch.image), student).target
+    shares = [(4 * batch.clean).softmax(dim=1), load_model(source).network(batch.clean).logits.softmax(dim=1)]
+    torch.testing.assert_close(target.logits.exp(), (shares[0] + shares[1]) / 2, atol=1e-5, rtol=1e-4)
+    assert Frozen([LayerPath(path)]).gives == {"logits"} and "ONNX" in teacher.said[0]
+    with pytest.raises(InputError, match="expected an ONNX file"):
+        met(Frozen([LayerPath(str(tmp_path / "none.onnx"))]), student, batch)
+
+
+def test_a_network_of_any_kind_with_a_file_of_weights(tmp_path, make_batch):
+    batch, student, other = make_batch(3), Tiny(), Tiny()
+    torch.save({"state_dict": other.state_dict()}, tmp_path / "w.pth")
+    teacher = met(Frozen(network=Tiny, weights=LayerPath(str(tmp_path / "w.pth"))), student, batch)
+    target = teacher(batch, student(batch.image), student).target
+    assert torch.equal(target.logits, other.eval()(batch.clean).logits) and len(target.features) == 2
+    assert not list(teacher.parameters())
+    torch.save({"first.0.weight": other.state_dict()["first.0.weight"]}, tmp_path / "few.pth")
+    with pytest.raises(InputError, match=r"expected all .* tensors of Tiny"):
+        met(Frozen(network=Tiny, weights=LayerPath(str(tmp_path / "few.pth"))), student, batch)
+    with pytest.raises(InputError, match="Write network, or sources"):
+        Frozen([LayerPath("run")], weights=LayerPath("file"))
+
+
+def test_an_image_is_taught_by_those_that_never_saw_it(run, make_batch):
+    batch, student, sources = make_batch(3, b=3), Tiny(), [run("a"), run("b")]
+    with pytest.raises(InputError, match="does not say what it was trained on"):
+        met(Frozen(sources, unseen=True), student, batch)
+    note_trained_on(Path(sources[0]), ["image0", "image1"])
+    note_trained_on(Path(sources[1]), ["image1", "image2"])
+    teacher = met(Frozen(sources, unseen=True), student, batch)
+    batch = replace(batch, ids=("image0", "new", "image2"))
+    target = teacher(batch, student(batch.image), student).target.logits.exp()
+    shares = [load_model(source).network(batch.clean).logits.softmax(dim=1) for source in sources]
+    torch.testing.assert_close(target[0], shares[1][0])
+    torch.testing.assert_close(target[1], (shares[0][1] + shares[1][1]) / 2)
+    torch.testing.assert_close(target[2], shares[0][2])
+    with pytest.raises(InputError, match=r"1 of 3 training images were seen by every teacher, image1 .*data\.fold"):
+        Frozen(sources, unseen=True).meet(scene_of(student, batch, ids=("image0", "image1", "image2")))
+
+
+def test_a_teacher_alone_is_a_network_to_be_scored(run, make_batch):
+    batch, student = make_batch(3), Tiny()
+    teacher = met(Frozen([run("a"), run("b")]), student, batch)
+    alone = teacher.alone()
+    assert torch.equal(alone(batch.clean).logits, teacher(batch, student(batch.image), student).target.logits)
+    assert not list(alone.parameters())

@@ -1,0 +1,53 @@
+"""What finished teachers know: scored on val before the training begins, and compared with the student at its end."""
+
+from rich.console import Console
+
+from segkd.engine.checkpoint import Progress
+from segkd.engine.evaluate import evaluate
+from segkd.engine.record import number
+from segkd.experiment.console import warn
+from segkd.experiment.validation import Validation
+
+PROMISE = "teacher "
+"""Scores of teachers among what a checkpoint promises begin so."""
+
+
+def score_teachers(validation: Validation, progress: Progress, select: str, console: Console) -> None:
+    """Scores each teacher that needs neither student nor label; says it, notes it in metrics.jsonl, and keeps it in the
+    checkpoint. Does nothing in a run that goes on."""
+    engine = validation.engine
+    if engine.micro:
+        return
+    for name, teacher in engine.bare.distiller.asked.items():
+        network = teacher.alone()
+        if network is None:
+            continue
+        settings, data = validation.settings, validation.data
+        meter = evaluate(
+            network,
+            validation.dataset,
+            data.classes,
+            engine.accelerator,
+            batch_size=data.batch,
+            threshold=settings.threshold,
+        )
+        scores = {key: number(value) for key, value in meter.scores().items()}
+        validation.recorder.note("teacher", 0, {"teacher": name, **scores})
+        console.print(f"teacher {name} on val: {select} {_shown(scores.get(select))}, {len(validation.dataset)} images")
+        if (score := scores.get(select)) is not None:
+            progress.promises[f"{PROMISE}{name}"] = score
+
+
+def compare_with_teachers(progress: Progress, select: str, console: Console) -> None:
+    """Warns of every teacher whose score on val is below the student's best."""
+    for name, score in progress.promises.items():
+        if name.startswith(PROMISE) and progress.best is not None and score < progress.best:
+            warn(
+                console,
+                f"{name} is worse on val than its student: {select} {score:.4f} against {progress.best:.4f}. What the "
+                "student gained is not its knowledge; a control without it (methods/baseline.yaml) tells what it is.",
+            )
+
+
+def _shown(score: float | None) -> str:
+    return "not defined" if score is None else f"{score:.4f}"

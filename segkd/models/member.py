@@ -1,0 +1,123 @@
+"""A finished network of any kind that says the class of every pixel: a teacher, or a part of an ensemble."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import final
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from segkd.models.network import Network
+from segkd.models.onnx import OnnxNetwork
+from segkd.models.store import load_model
+from segkd.models.taps import tapped
+from segkd.models.trained_on import read_trained_on
+from segkd.types import InputError, Prediction
+
+
+@final
+@dataclass(frozen=True)
+class Member:
+    """A network that does not learn, with what is known of it.
+
+    Attributes:
+        name: what the user called it.
+        network: in evaluation mode, without gradient.
+        classes: the names of its classes in order; numbers as texts where it has no names.
+        size: height and width that it is shown images at; None for their own.
+        trained_on: the images that it was trained on; None where nobody noted them.
+        about: its kind, and its scores where they are known.
+    """
+
+    name: str
+    network: Network
+    classes: tuple[str, ...]
+    size: tuple[int, int] | None = None
+    trained_on: frozenset[str] | None = None
+    about: str = ""
+
+    def __call__(self, image: Float[Tensor, "b 3 h w"], features: Sequence[str] | None = None) -> Prediction:
+        """What it says of images in 0..1: logits at their size, whatever the size it looks at."""
+        network, shown = self.network.to(image.device), image
+        if self.size is not None and image.shape[2:] != self.size:
+            shown = F.interpolate(image, self.size, mode="bilinear", align_corners=False, antialias=True)
+        seen = tapped(network, shown, features)
+        logits = seen.logits.to(image.device)
+        if logits.shape[2:] != image.shape[2:]:
+            logits = F.interpolate(logits, image.shape[2:], mode="bilinear", align_corners=False)
+        return replace(seen, logits=logits)
+
+
+def opened(source: str, classes: int, shape: tuple[int, int], trust: bool = False) -> Member:
+    """The student of a run folder, or an ONNX file.
+
+    Args:
+        source: the folder, or the file, whose name ends in .onnx.
+        classes: classes of an ONNX file, which does not say them.
+        shape: height and width of the images it will see, where an ONNX file takes any.
+        trust: whether a run may name a class that is not segkd's own.
+
+    Raises:
+        InputError: it is neither, it is damaged, or does not give maps of so many classes.
+    """
+    if source.endswith(".onnx"):
+        network = OnnxNetwork(source, classes, shape=shape)
+        names = tuple(map(str, range(classes)))
+        return Member(source, network.eval(), names, network.size_for(shape), about=f"ONNX, {network.said}")
+    model = load_model(source, trust=trust)
+    model.network.requires_grad_(False)
+    scores = [f"{name} {value:.4f}" for name, value in model.card.scores.items() if value is not None]
+    known = f"val {', '.join(scores[:3])} at step {model.card.step}" if scores else "no scores of its own"
+    about = f"{type(model.network).__name__}, {known}"
+    seen = read_trained_on(Path(source))
+    return Member(source, model.network, tuple(model.card.classes), model.card.size, seen, about)
+
+
+def table_of(
+    member: Member, ours: Sequence[str], given: Mapping[str, str] | None, owner: str
+) -> Float[Tensor, "t k"] | None:
+    """Which class of the member (rows) is which of `ours` (columns); None where they are the same, in order.
+
+    Raises:
+        InputError: their classes differ and no map is given, or the map names a class that there is not, or leaves one
+            of ours out.
+    """
+    theirs = member.classes
+    if given is None:
+        if len(theirs) != len(ours):
+            raise InputError(
+                f"{owner}: {member.name} knows {len(theirs)} classes ({', '.join(theirs)}), the student {len(ours)}. "
+                "Choose a teacher with the same classes, or say which is which: classes: {its class: class of the "
+                "student}."
+            )
+        if list(theirs) != list(ours) and sorted(theirs) == sorted(ours):
+            raise InputError(
+                f"{owner}: {member.name} knows the classes in another order ({', '.join(theirs)}) than the student "
+                f"({', '.join(ours)}), and would teach one for the other. Write data.classes in the teacher's order, "
+                f"or classes: {{{theirs[0]}: {theirs[0]}, ...}}."
+            )
+        return None
+    wrong = [name for name in given if name not in theirs] + [name for name in given.values() if name not in ours]
+    missing = [name for name in ours if name not in given.values()]
+    if wrong or missing:
+        fault = f"{wrong[0]!r} is none of them" if wrong else f"nothing stands for {', '.join(missing)}"
+        raise InputError(
+            f"{owner}: classes: expected {{class of {member.name}: class of the student}}, of {', '.join(theirs)} and "
+            f"of {', '.join(ours)}; {fault}."
+        )
+    table = torch.zeros(len(theirs), len(ours))
+    for its, of_ours in given.items():
+        table[theirs.index(its), list(ours).index(of_ours)] = 1.0
+    return table
+
+
+def translated(logits: Float[Tensor, "b t h w"], table: Float[Tensor, "t k"] | None) -> Float[Tensor, "b _k h w"]:
+    """Class probabilities in the classes of the columns, their sum 1: classes that nothing stands for do not count."""
+    shares = logits.float().softmax(dim=1)
+    if table is None:
+        return shares
+    shares = torch.einsum("bthw,tk->bkhw", shares, table.to(shares.device))
+    return shares / shares.sum(dim=1, keepdim=True).clamp_min(1e-12)
