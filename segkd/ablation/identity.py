@@ -6,7 +6,8 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-from segkd.datasets.data import Data, embedded_ids, splits_of
+from segkd.datasets.data import Data, splits_of
+from segkd.datasets.folds import numbers_of
 from segkd.datasets.packed import size_on_disk
 from segkd.datasets.splits import SPLITS
 from segkd.disk import load_yaml
@@ -34,7 +35,7 @@ def plain_config(text: str) -> dict[str, Any]:
 def data_digests(data: Data) -> dict[str, dict[str, Any]]:
     """Split -> number of pairs and a digest of their names and file sizes, in order."""
     if data.embedded is not None:
-        sizes = {name: len(embedded_ids(data.embedded, name, data.fold)) for name in SPLITS}
+        sizes = {name: len(numbers_of(data.embedded, name, data.fold)) for name in SPLITS}
         return {split: {"pairs": pairs, "digest": "generated"} for split, pairs in sizes.items()}
     found = {}
     for split, pairs in splits_of(data).members.items():

@@ -13,14 +13,14 @@ from segkd.datasets.checks import refuse_settings
 from segkd.datasets.colours import NAMED, parse_colours
 from segkd.datasets.embedded import Embedded, draw_sample
 from segkd.datasets.faults import forgive_faults, refuse_faults
-from segkd.datasets.folds import left_out
+from segkd.datasets.folds import numbers_of, without_fold
 from segkd.datasets.labels import LabelCode, code_from_colours, code_from_map, code_from_threshold, guess_code
 from segkd.datasets.notes import notes_on, values_in_use
 from segkd.datasets.pairing import Pair
 from segkd.datasets.pictures import How
 from segkd.datasets.shards import find_shards
 from segkd.datasets.split_folders import Where
-from segkd.datasets.splits import SPLITS, Splits, find_splits, group_of
+from segkd.datasets.splits import SPLITS, Splits, find_splits
 from segkd.datasets.transforms import Augment
 from segkd.types import InputError, LayerPath
 
@@ -172,24 +172,15 @@ def open_data(
 def splits_of(data: Data, wanted: Sequence[str] = ("train", "val")) -> Splits:
     """The splits of the data, those that are `wanted` without a gap; nothing but names is read."""
     if data.parquet is not None:
-        return _without_fold(data, find_shards(str(data.parquet), data.images, data.masks, data.val_share, data.group))
+        return without_fold(
+            data.fold, data.group, find_shards(str(data.parquet), data.images, data.masks, data.val_share, data.group)
+        )
     root = Path(str(data.root)).expanduser()
     if not root.is_dir():
         raise InputError(f"data.root: expected a folder, found none at {root}. Put the data there or set --data.root.")
     lists = {"train": data.train, "val": data.val, "test": data.test}
     where = Where(root, data.images, data.masks, lists, data.val_share, data.group)
-    return _without_fold(data, find_splits(where, wanted))
-
-
-def _without_fold(data: Data, splits: Splits) -> Splits:
-    """The splits, the fold that `data.fold` names left out of the training split."""
-    whole = splits.members.get("train")
-    if data.fold is None or not whole:
-        return splits
-    stems = [pair.stem for pair in whole]
-    out = left_out(stems, data.fold, group_of(data.group, stems, []))
-    said = f"{splits.said} (fold {data.fold[0]} of {data.fold[1]}, {len(out)} images, left out of train)"
-    return replace(splits, members=splits.members | {"train": [p for p in whole if p.stem not in out]}, said=said)
+    return without_fold(data.fold, data.group, find_splits(where, wanted))
 
 
 def _open_folder(
@@ -273,17 +264,10 @@ def _load(
     return (reading.image, code(reading.raw)) if fit is None else fit(reading.image, code(reading.raw))
 
 
-def embedded_ids(embedded: Embedded, name: str, fold: tuple[int, int] | None) -> list[int]:
-    """The numbers of the generated images of a split."""
-    numbers = range({"train": embedded.train, "val": embedded.val, "test": embedded.test}[name])
-    out = left_out(list(map(str, numbers)), fold) if fold is not None and name == "train" else set()
-    return [i for i in numbers if str(i) not in out]
-
-
 def _open_embedded(
     embedded: Embedded, classes: int, wanted: Sequence[str], fold: tuple[int, int] | None
 ) -> tuple[dict[str, Records], Findings]:
-    numbers = {name: embedded_ids(embedded, name, fold) for name in SPLITS}
+    numbers = {name: numbers_of(embedded, name, fold) for name in SPLITS}
     first = dict(zip(SPLITS, np.cumsum([0, embedded.train, embedded.val]).tolist()))
     records = {}
     for name in wanted:

@@ -2,7 +2,10 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+from segkd.datasets.embedded import Embedded
+from segkd.datasets.splits import Splits, group_of
 from segkd.types import InputError
 
 
@@ -27,3 +30,21 @@ def left_out(names: Sequence[str], fold: tuple[int, int], group: Callable[[str],
     for one in sorted(members, key=lambda name: hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()):
         min(folds, key=len).extend(members[one])
     return set(folds[i])
+
+
+def without_fold(fold: tuple[int, int] | None, group: str | None, splits: Splits) -> Splits:
+    """The splits, a fold left out of the training split; `group` is `data.group`."""
+    whole = splits.members.get("train")
+    if fold is None or not whole:
+        return splits
+    stems = [pair.stem for pair in whole]
+    out = left_out(stems, fold, group_of(group, stems, []))
+    said = f"{splits.said} (fold {fold[0]} of {fold[1]}, {len(out)} images, left out of train)"
+    return replace(splits, members=splits.members | {"train": [p for p in whole if p.stem not in out]}, said=said)
+
+
+def numbers_of(embedded: Embedded, name: str, fold: tuple[int, int] | None) -> list[int]:
+    """The numbers of the generated images of a split."""
+    numbers = range({"train": embedded.train, "val": embedded.val, "test": embedded.test}[name])
+    out = left_out(list(map(str, numbers)), fold) if fold is not None and name == "train" else set()
+    return [i for i in numbers if str(i) not in out]
