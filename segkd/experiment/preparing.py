@@ -3,13 +3,11 @@
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from jsonargparse import ArgumentParser, Namespace
 from PIL import Image
 from rich.console import Console
 
-from segkd.datasets.data import label_code
 from segkd.datasets.labels import LabelCode
 from segkd.datasets.notes import notes_on
 from segkd.datasets.packing import write_shards
@@ -19,7 +17,7 @@ from segkd.datasets.prepare.proposal import SIDE_ACCELERATOR, SIDE_CPU, lost_sha
 from segkd.datasets.prepare.seen import Seen, look
 from segkd.datasets.prepare.sources import Told, lay_out
 from segkd.datasets.prepare.splitting import fold_lists, keep_apart
-from segkd.datasets.prepare.values import meaning_of
+from segkd.datasets.prepare.values import Meaning, in_colours, meaning_of
 from segkd.datasets.prepare.written import at_size, smaller, write_masks
 from segkd.datasets.sheet import contact_sheet
 from segkd.disk import write_whole
@@ -96,17 +94,27 @@ def _read(draft: Draft, config: Namespace, console: Console) -> Seen:
     if config.group is not None:
         draft.take("group", config.group)
     seen = _look(draft, console)
-    meaning = meaning_of(seen.audit, classes or config.classes, "classes" if classes else config["as"])
-    console.print(f"masks: {meaning.said}")
-    for name in ("classes", "label_map", "ignore", "threshold", "colours"):
-        if getattr(meaning, name) not in (None, []):
-            draft.take(name, getattr(meaning, name))
-    if meaning.colours is not None:
+    mean = partial(meaning_of, named=classes or config.classes, told="classes" if classes else config["as"])
+    coloured = in_colours(seen.audit)
+    if coloured:
+        _mean(draft, mean(seen.audit), console)
         seen = _look(draft, console)
     if few := smaller(seen.audit, lambda path: open_picture(path).size[::-1], seen.pairs):
         _enlarge(draft, seen, len(few), console)
         seen = _look(draft, console)
+    if not seen.audit.counts:
+        seen.code(draft.data())  # names what is wrong with every file
+    if not coloured:
+        _mean(draft, mean(seen.audit), console)
     return seen
+
+
+def _mean(draft: Draft, meaning: Meaning, console: Console) -> None:
+    """Takes the settings that say how masks are read."""
+    console.print(f"masks: {meaning.said}")
+    for name in ("classes", "label_map", "ignore", "threshold", "colours"):
+        if getattr(meaning, name) not in (None, []):
+            draft.take(name, getattr(meaning, name))
 
 
 def _look(draft: Draft, console: Console) -> Seen:
@@ -115,23 +123,21 @@ def _look(draft: Draft, console: Console) -> Seen:
 
 
 def _enlarge(draft: Draft, seen: Seen, number: int, console: Console) -> None:
-    """Writes all masks as class numbers at their images' sizes, where some are smaller."""
-    data = draft.data()
-    code = label_code(data, np.flatnonzero(seen.audit.total).tolist())
+    """Writes all masks at their images' sizes, where some are smaller: with their values, of colours class numbers."""
+    how = draft.data().how
     names = names_of(draft, [pair.paths[0] for pair in seen.pairs])
     made = (
-        (names[pair.paths[0]], at_size(code(read_mask(pair.mask, data.how)), open_picture(pair.image).size[::-1]))
+        (names[pair.paths[0]], at_size(read_mask(pair.mask, how), open_picture(pair.image).size[::-1]))
         for pair in seen.pairs
     )
     write_masks(draft.beside / "masks", made)
     console.print(
         f"{number} masks have another size than their images, but the same proportions: all are written at the images' "
-        f"sizes, as class numbers, to {draft.beside / 'masks'}"
+        f"sizes to {draft.beside / 'masks'}"
     )
     draft.take("masks", draft.beside / "masks")
-    for name in ("label_map", "threshold", "colours"):
-        draft.settings.pop(name, None)
-    draft.take("ignore", [IGNORE])
+    if draft.settings.pop("colours", None) is not None:
+        draft.take("ignore", [IGNORE])
 
 
 def _fit(draft: Draft, seen: Seen, code: LabelCode, console: Console) -> None:

@@ -151,3 +151,37 @@ def test_annotations_become_a_data_layer(tmp_path, run_cli):
     np.testing.assert_array_equal(mask, the_square())
     status, _, err = run_cli("prepare", root, "--out", tmp_path / "cats.yaml")
     assert status == 2 and "exists already" in err
+
+
+def test_images_of_one_name_are_told_apart_by_the_folder_of_their_file(tmp_path, run_cli):
+    root = tmp_path / "cats"
+    for number, split in enumerate(("train", "valid")):
+        (root / split).mkdir(parents=True)
+        for i in range(2):
+            noise = np.random.default_rng(i).integers(0, 255, (20, 16, 3)).astype(np.uint8)
+            Image.fromarray(noise).save(root / split / f"{i}.jpg")
+        outline = [float(n) for x, y in SQUARE for n in (x + 3 * number, y)]
+        annotations = [{"image_id": i, "category_id": 1, "segmentation": [outline]} for i in range(2)]
+        images = [{"id": i, "file_name": f"{i}.jpg"} for i in range(2)]
+        content = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "cat"}]}
+        (root / split / "_annotations.coco.json").write_text(json.dumps(content))
+    status, out, err = run_cli("prepare", root, "--out", tmp_path / "cats.yaml")
+    assert status == 0 and "split by the folders train, valid" in out, out + err
+    masks = [np.asarray(Image.open(tmp_path / "cats.prepared" / "masks" / s / "0.png")) for s in ("train", "valid")]
+    assert masks[0][5, 2] == 1 and masks[1][5, 2] == 0 and masks[1][5, 12] == 1
+    assert "2 images of val look like images of train" in out
+
+
+def test_masks_that_are_all_smaller_keep_their_values(tmp_path, run_cli):
+    root = tmp_path / "things"
+    for split in ("train", "val"):
+        for i in range(2):
+            for part in ("images", "masks"):
+                (root / split / part).mkdir(parents=True, exist_ok=True)
+            noise = np.random.default_rng(i).integers(0, 255, (40, 32, 3)).astype(np.uint8)
+            Image.fromarray(noise).save(root / split / "images" / f"{i}.jpg")
+            Image.fromarray(the_square() * np.uint8(128 + 127 * i)).save(root / split / "masks" / f"{i}.png")
+    status, out, err = run_cli("prepare", root, "--out", tmp_path / "things.yaml", "--classes", "ground", "a", "b")
+    assert status == 0 and "4 masks have another size" in out and "128 -> a, 255 -> b" in out, out + err
+    mask = np.asarray(Image.open(tmp_path / "things.prepared" / "masks" / "val" / "1.png"))
+    assert mask.shape == (40, 32) and set(np.unique(mask)) == {0, 255}

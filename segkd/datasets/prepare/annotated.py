@@ -76,7 +76,10 @@ def read_coco(paths: Sequence[Path], root: Path) -> Read:
         if not any(one.segmentation for one in content.annotations):
             continue
         names |= {category.id: category.name for category in content.categories}
-        by_id = {image.id: drawings.setdefault(image.file_name, Drawing(image.file_name)) for image in content.images}
+        by_id = {}
+        for image in content.images:
+            file = _beside(path, image.file_name, root)
+            by_id[image.id] = drawings.setdefault(file, Drawing(file))
         for one in content.annotations:
             if one.image_id not in by_id:
                 raise InputError(f"{path}: expected annotations of images in the file, found image_id {one.image_id}.")
@@ -89,6 +92,11 @@ def read_coco(paths: Sequence[Path], root: Path) -> Read:
                 drawing.shapes.append(Shape(name, _coco_parts(one.segmentation)))
     classes = [names[key] for key in sorted(names, key=lambda key: (not isinstance(key, int), key))]
     return list(drawings.values()), list(dict.fromkeys(classes))
+
+
+def _beside(path: Path, name: str, root: Path) -> str:
+    """An image's name as the file at `path` writes it, below that file's folder: of several of one name, that one."""
+    return (path.parent.relative_to(root) / name).as_posix()
 
 
 def _coco_parts(segmentation: Any) -> tuple[Polygon | Runs, ...]:
@@ -106,7 +114,7 @@ def read_labelme(paths: Sequence[Path], root: Path) -> Read:
     for path in paths:
         content: _LabelMe = read_json(path, _LabelMe, "a LabelMe file with imagePath and shapes")
         # the image lies beside its file, whatever path it had where it was drawn
-        drawing = Drawing((path.parent / Path(content.imagePath.replace("\\", "/")).name).relative_to(root).as_posix())
+        drawing = Drawing(_beside(path, Path(content.imagePath.replace("\\", "/")).name, root))
         for one in content.shapes:
             with _of(path, one.label):
                 corners = _outlined(one)
@@ -174,7 +182,7 @@ def read_cvat(paths: Sequence[Path], root: Path) -> Read:
         except ElementTree.ParseError as error:
             raise InputError(f"{path}: expected XML as CVAT writes it, found: {error}. Export it once more.") from error
         for image in tree.iter("image"):
-            drawing = Drawing(image.get("name", ""))
+            drawing = Drawing(_beside(path, image.get("name", ""), root))
             for one in image:
                 with _of(path, drawing.file):
                     part = _cvat_part(one)

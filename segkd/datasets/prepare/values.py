@@ -78,6 +78,11 @@ def meaning_of(audit: Audit, named: Sequence[str] | None, told: As = "auto") -> 
     return _of_classes(values, sets, named)
 
 
+def in_colours(audit: Audit) -> bool:
+    """Whether masks are in colours that nobody named."""
+    return any(_coloured(fault) for fault in audit.faults.values())
+
+
 def _coloured(fault: InputError) -> Unfit | None:
     return fault if isinstance(fault, Unfit) and fault.kind == IN_COLOURS else None
 

@@ -22,7 +22,7 @@ PROPORTION = 0.03
 
 
 def write_masks(folder: Path, masks: Iterable[tuple[str, np.ndarray]]) -> None:
-    """Writes masks (names, uint8 [h w]) as PNG files below a folder."""
+    """Writes masks (names, uint8 or uint16 [h w]) as PNG files below a folder."""
     for name, mask in masks:
         path = folder / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
