@@ -15,9 +15,12 @@ def settings_of(run: Path) -> dict[str, Any]:
     return read_layer(path) if path.is_file() else {}
 
 
-def facts_of(run: Path, card: ModelCard) -> dict[str, str]:
-    """What a run is, a line each: classes, training, data, recipe, task, select, and what it was made with."""
-    settings = settings_of(run)
+def facts_of(run: Path, card: ModelCard, settings: Mapping[str, Any] | None = None) -> dict[str, str]:
+    """What a run is, a line each: classes, training, data, recipe, threshold, and what it was made with.
+
+    `settings` are its own, but for what a publisher would rather not say.
+    """
+    settings = settings_of(run) if settings is None else settings
     data, session = at(settings, "data"), (read_environment(run) or [{}])[-1]
     names = ", ".join(f"{number} {name}" for number, name in enumerate(card.classes))
     batch, epochs = at(data, "batch_size"), at(settings, "engine", "epochs")

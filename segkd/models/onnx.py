@@ -9,7 +9,7 @@ from torch import Tensor
 
 from segkd.models.network import Network
 from segkd.models.readout import logits_of, meaning_of, planes_of
-from segkd.models.signature import Port, entry_of, listed_ports
+from segkd.models.signature import Port, entry_of, listed_ports, stated
 from segkd.types import InputError, Prediction
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ class OnnxNetwork(Network):
     Args:
         path: the file; its one input takes images [n 3 h w] or [n h w 3], real numbers or uint8.
         classes: number of classes. For two, one map is the foreground.
-        output: "probability", "logits", or "auto": probabilities if all values of the made images lie in 0..1.
+        output: "probability", "logits", or "auto": what the file states, else probabilities if all values of the made
+            images lie in 0..1.
         mean: subtracted from RGB in 0..1; ImageNet's by default, none if the file says that it normalises inside.
         std: divides after `mean`; likewise.
         name: the output to judge. By default the finest that can be a map; if that is not one, the user must say.
@@ -40,6 +41,7 @@ class OnnxNetwork(Network):
         threads: of onnxruntime.
 
     Attributes:
+        statement: what segkd noted in the file, if it exported it.
         said: what goes in and how the output is read, in words.
 
     Raises:
@@ -58,11 +60,14 @@ class OnnxNetwork(Network):
         threads: int = 1,
     ) -> None:
         super().__init__()
-        self.where, self.classes, self.declared = f"--onnx {path}", classes, output
+        self.where, self.classes = f"--onnx {path}", classes
         self.session = _session(path, threads)
         self.outputs = [Port.of(node) for node in self.session.get_outputs()]
         inputs = [Port.of(node) for node in self.session.get_inputs()]
-        self.entry = entry_of(inputs, self.session.get_modelmeta().custom_metadata_map, mean, std, self.where)
+        metadata = self.session.get_modelmeta().custom_metadata_map
+        self.statement = stated(metadata, self.where)
+        self._refuse_other_classes()
+        self.entry = entry_of(inputs, metadata, mean, std, self.where)
         self.portion = self.entry.batch
         made = _made(self.size_for(shape))
         try:
@@ -70,6 +75,8 @@ class OnnxNetwork(Network):
         except MemoryError as error:
             raise InputError(f"{error}. Give it a smaller --data.size, or a machine with more memory.") from error
         self.chosen, planes, why = self._choose(raw, made, name)
+        if output == "auto" and self.statement is not None and self.statement.output != "classes":
+            output = self.statement.output
         self.meaning = meaning_of(planes, classes, output, f"{self.where}: output {self.chosen}")
         self.lowest, self.highest, self.single = float(planes.min()), float(planes.max()), planes.shape[1] == 1
         foreground = " of the foreground" if classes == 2 and self.single and self.meaning != "classes" else ""
@@ -78,9 +85,17 @@ class OnnxNetwork(Network):
             f"{foreground}"
         )
 
+    def _refuse_other_classes(self) -> None:
+        if self.statement is not None and len(self.statement.classes) != self.classes:
+            raise InputError(
+                f"{self.where}: was exported for {len(self.statement.classes)} classes "
+                f"({', '.join(self.statement.classes)}), but data.classes names {self.classes}. Name the same ones."
+            )
+
     def size_for(self, shape: tuple[int, int]) -> tuple[int, int]:
-        """Height and width to show images at: the file's own, `shape` for a side that may be any."""
+        """Height and width to show images at: the file's own, or as it states; else `shape`."""
         height, width = self.entry.sides
+        shape = self.statement.size if self.statement is not None else shape
         return height or shape[0], width or shape[1]
 
     def forward(self, image: Tensor) -> Prediction:

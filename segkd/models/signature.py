@@ -1,11 +1,13 @@
-"""What an ONNX file says of itself: the tensors it takes and gives, and how its input wants images."""
+"""What an ONNX file says of itself: the tensors it takes and gives, how its input wants images, what segkd noted."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from segkd.disk import parse_json
 from segkd.models.encoders import IMAGENET_MEAN, IMAGENET_STD
 from segkd.types import InputError
 
@@ -20,6 +22,54 @@ FED = ("float32", "float16", "float64", "uint8")
 
 INPUT_KEY, INPUT_RGB = "segkd.input", "rgb01"
 """The metadata by which a file says that it takes RGB in 0..1 and normalises inside."""
+
+
+STATED_KEY = "segkd.network"
+"""The metadata that holds a `Statement` as JSON."""
+
+INPUT, OUTPUT = "image", "map"
+"""Names of the tensors of a file that segkd writes."""
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What a file that segkd exported says of its network.
+
+    Attributes:
+        output: "logits", "probability" or "classes".
+        classes: their names.
+        size: height and width it was trained at; it takes any.
+        threshold: of two classes, the foreground's threshold with the best IoU on val.
+        step: the optimiser step of its weights.
+        version: of segkd.
+    """
+
+    output: Literal["logits", "probability", "classes"]
+    classes: list[str]
+    size: tuple[int, int]
+    threshold: float
+    step: int
+    version: str
+
+    def metadata(self) -> dict[str, str]:
+        """As the metadata of a file, with how its input wants images."""
+        return {INPUT_KEY: INPUT_RGB, STATED_KEY: json.dumps(asdict(self))}
+
+
+def stated(metadata: Mapping[str, str], where: str) -> Statement | None:
+    """What segkd noted in a file's metadata; None if it did not write the file.
+
+    Raises:
+        InputError: it is damaged; `where` begins the sentence.
+    """
+    if STATED_KEY not in metadata:
+        return None
+    expected = f"{where}: expected {STATED_KEY} in the metadata as segkd writes it"
+    found: Statement = parse_json(metadata[STATED_KEY], Statement, expected)
+    sizes, names = all(1 <= side <= 1 << 15 for side in found.size), len(set(found.classes)) == len(found.classes)
+    if not sizes or not names or len(found.classes) < 2 or not 0 < found.threshold < 1:
+        raise InputError(f"{expected}, found {found}. Export the network again.")
+    return found
 
 
 @dataclass(frozen=True)
@@ -139,6 +189,8 @@ def entry_of(
             f"{where}: expected {INPUT_RGB} for {INPUT_KEY} in the file's metadata, found {inside!r}. A newer segkd "
             "may know it."
         )
+    if inside and (mean is not None or std is not None):
+        raise InputError(f"{where}: the network normalises inside, as the file says: leave out --mean and --std.")
     mean = tuple(mean) if mean is not None else (0.0, 0.0, 0.0) if inside else IMAGENET_MEAN
     std = tuple(std) if std is not None else (1.0, 1.0, 1.0) if inside else IMAGENET_STD
     if not np.isfinite(mean).all() or not np.isfinite(std).all() or min(std) <= 0:

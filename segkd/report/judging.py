@@ -112,7 +112,10 @@ def _network(config: Namespace, data: Data, device: str, console: Console) -> tu
         threads=torch.get_num_threads(),
     )
     console.print(f"onnx: {network.said}")
-    card = ModelCard("segkd.models.onnx.OnnxNetwork", {}, list(data.classes), network.size_for(data.shape))
+    size, told = network.size_for(data.shape), network.statement
+    card = ModelCard("segkd.models.onnx.OnnxNetwork", {}, list(data.classes), size)
+    if told is not None:
+        card = replace(card, classes=told.classes, threshold=told.threshold, step=told.step)
     return network.eval(), card
 
 
