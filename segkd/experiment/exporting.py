@@ -19,9 +19,10 @@ from segkd.datasets.data import Data, Records
 from segkd.datasets.transforms import Transform
 from segkd.disk import write_whole
 from segkd.experiment.about import at, settings_of
-from segkd.experiment.arguments import ExampleHelp, data_layer, value_of, without
+from segkd.experiment.arguments import ExampleHelp, data_layer
 from segkd.experiment.commands import TRUST
 from segkd.experiment.console import make_console, warn
+from segkd.experiment.layers import apart
 from segkd.experiment.processes import join_processes
 from segkd.experiment.scoring import Sight, open_split, opened, score_network
 from segkd.experiment.settings import data_parser, instantiate, parse
@@ -123,7 +124,8 @@ def export(arguments: list[str]) -> int:
         raise InputError("expected the run folder first: segkd export RUN --format onnx.")
     if run is not None:
         read_card(run)
-    config = parse(parser, data_layer(without(arguments, "--data"), value_of(arguments, "--data"), run))
+    sets, rest = apart(arguments, "--data")
+    config = parse(parser, data_layer(rest, sets[-1] if sets else None, run))
     out = _refused(config)
     console = make_console(True)
     bench, calibration = _bench(config, instantiate(parser, config).data, console)

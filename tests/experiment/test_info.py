@@ -68,7 +68,7 @@ def test_layers_are_the_paths_that_a_network_finds_with_what_they_give():
     rows = {path: (kind, parameters, gave) for path, kind, parameters, gave in layers_of(network, (32, 48), 2)}
     assert all(network.layer(path) is not None for path in rows)
     assert max(path.count(".") for path in rows) == 1
-    assert rows["head"][0] == "Conv2d" and re.fullmatch(r"2 x \d+x\d+", rows["head"][2])
+    assert rows["head"][0] == type(network.head).__name__ and re.fullmatch(r"2 x \d+x\d+", rows["head"][2])
     assert rows["encoder"][1] == sum(p.numel() for p in network.encoder.parameters())
     assert rows["encoder"][2].count(" x ") == len(network.encoder.channels)
     assert not any(module._forward_hooks for module in network.modules())
