@@ -250,7 +250,7 @@ class Distiller(nn.Module):
 
     def _refuse_silent(self, name: str, compare: Knowledge, teacher: str, target: Prediction) -> None:
         """What a teacher could give, but does not of this network."""
-        mutual = "student" in self._teachers[teacher].learns  # then it is compared the other way round as well
+        mutual = "student" in self.asked[teacher].learns  # then it is compared the other way round as well
         wanted = compare.needs | (compare.reads if mutual else frozenset())
         silent = [field for field in sorted(wanted) if not len(getattr(target, field))]
         if silent:
