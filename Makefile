@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export NO_ALBUMENTATIONS_UPDATE = 1
 
-.PHONY: help install train test check sheet docs bench cluster siege clean
+.PHONY: help install train test check sheet docs bench cluster gpu siege clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -44,6 +44,10 @@ bench: .venv/installed  ## the speed figures
 
 cluster: .venv/installed  ## a grid on a local ray cluster of two nodes (about a minute)
 	$(BIN)/python benchmarks/cluster.py
+
+gpu:  ## every recipe and the speed on a GPU, at most eight minutes, with the torch that is there; on a CPU all is skipped
+	@python=$(PYTHON); $$python -c 'import torch, timm, accelerate, jsonargparse' 2>/dev/null || \
+	{ $(MAKE) install && python=$(BIN)/python; }; $$python -m benchmarks.gpu
 
 siege: .venv/installed  ## kills, power cuts, full disks, hostile and damaged files: twenty minutes (MORE=5: five times as many)
 	$(BIN)/python -m benchmarks.siege $(if $(MORE),--more $(MORE))

@@ -1,6 +1,7 @@
-"""What the virtual teacher costs, whether the loader keeps up, how quick the command starts.
+"""What a step costs beside plain loops, and the virtual teacher in it; whether the loader keeps up; how quick the
+command starts.
 
-    python benchmarks/step.py [--rounds 15]
+    python benchmarks/step.py [--rounds 15] [--only rivals teachers loader start]
 
 Ratios are medians over rounds in which all arms run side by side in one process (CPU time, so that another
 program on the machine matters little). The last line is one JSON object.
@@ -20,6 +21,7 @@ import torch
 from interleave import interleaved
 from rich.console import Console
 from rich.table import Table
+from rivals import rivals
 
 from segkd.datasets.data import Data, open_data
 from segkd.datasets.embedded import Embedded
@@ -34,6 +36,10 @@ from segkd.engine.learner import Learner
 from segkd.losses import one_hot
 from segkd.models.fusion import FusionNet
 from segkd.types import Batch, Lesson, Prediction
+
+PARTS = ("rivals", "teachers", "loader", "start")
+Found = tuple[list[tuple[str, str]], dict[str, float]]
+"""Rows of the table, and figures."""
 
 
 class NaiveOneHot(Teacher):
@@ -51,29 +57,48 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     arguments.add_argument("--rounds", type=int, default=15, help="measurements of each arm")
     arguments.add_argument("--size", type=int, default=224, help="image side in pixels")
+    arguments.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="parts to measure")
     options = arguments.parse_args()
     table = Table("what", "ratio", title=f"{os.cpu_count()} cores, {options.size} px, torch {torch.__version__}")
-    figures = {}
     torch.set_num_threads(1)  # CPU time of one thread is the steadiest figure
-    for k in (2, 11):
-        ratios = teacher_ratios(k, options.size, options.rounds)
-        for name, ratio in ratios.items():
-            table.add_row(f"step with {name} teacher / without, K={k}", f"{ratio:.3f}")
-        figures[k] = ratios["constant"]
-    torch.set_num_threads(os.cpu_count() or 1)
-    loader, step, waiting = loader_and_step(options.size, options.rounds)
-    table.add_row("images per second, loader with 2 workers", f"{loader:.0f}")
-    table.add_row("images per second, step", f"{step:.1f}")
-    table.add_row("share of the time a step waits for the loader", f"{waiting:.3f}")
-    start = help_over_import(max(3, options.rounds // 3))
-    table.add_row("segkd train --help / import torch, CPU time", f"{start:.2f}")
+    parts = {"rivals": rivals, "teachers": teachers, "loader": loader, "start": start}
+    result = {}
+    for name in options.only:
+        rows, figures = parts[name](options.size, options.rounds)
+        for row in rows:
+            table.add_row(*row)
+        result |= figures
     Console().print(table)
-    result = {
-        "virtual_teacher_step": round(max(figures.values()), 4),
-        "loader_over_network": round(loader / step, 2),
-        "train_help_over_import_torch": round(start, 3),
-    }
-    print(json.dumps(result))
+    print(json.dumps({name: round(value, 4) for name, value in result.items()}))
+
+
+def teachers(size: int, rounds: int) -> Found:
+    """The virtual teacher beside others and none."""
+    rows, figures = [], {}
+    for k in (2, 11):
+        ratios = teacher_ratios(k, size, rounds)
+        rows += [(f"step with {name} teacher / without, K={k}", f"{ratio:.3f}") for name, ratio in ratios.items()]
+        figures[k] = ratios["constant"]
+    return rows, {"virtual_teacher_step": max(figures.values())}
+
+
+def loader(size: int, rounds: int) -> Found:
+    """Whether a step ever waits for its batch, with all threads at work."""
+    torch.set_num_threads(os.cpu_count() or 1)
+    loading, step, waiting = loader_and_step(size, rounds)
+    torch.set_num_threads(1)
+    rows = [
+        ("images per second, loader with 2 workers", f"{loading:.0f}"),
+        ("images per second, step", f"{step:.1f}"),
+        ("share of the time a step waits for the loader", f"{waiting:.3f}"),
+    ]
+    return rows, {"loader_over_network": loading / step, "waiting_for_the_loader": waiting}
+
+
+def start(size: int, rounds: int) -> Found:
+    """The command's start beside that of torch."""
+    ratio = help_over_import(max(3, rounds // 3))
+    return [("segkd train --help / import torch, CPU time", f"{ratio:.2f}")], {"train_help_over_import_torch": ratio}
 
 
 def teacher_ratios(k: int, size: int, rounds: int) -> dict[str, float]:

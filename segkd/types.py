@@ -122,6 +122,14 @@ class Batch:
         label = self.label.to(device, non_blocking=True)
         return replace(self, image=image, clean=clean, label=label, soft=soft, warp=warp)
 
+    def pin_memory(self) -> "Batch":
+        """The same batch in memory from which a GPU fetches without making the host wait; the loader calls it."""
+        image = self.image.pin_memory()
+        clean = image if self.clean is self.image else self.clean.pin_memory()
+        soft = None if self.soft is None else self.soft.pin_memory()
+        warp = None if self.warp is None else self.warp.pin_memory()
+        return replace(self, image=image, clean=clean, label=self.label.pin_memory(), soft=soft, warp=warp)
+
     def moved(self, maps: Float[Tensor, "b c _h _w"]) -> Float[Tensor, "b c _h _w"]:
         """Maps of the batch as loaded, of any size, with their pixels where `source` says that they are now."""
         if self.source is None:

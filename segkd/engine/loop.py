@@ -200,7 +200,8 @@ def _validate(engine: Engine, plan: Plan, progress: Progress, outputs: Outputs, 
 
 
 def _save(engine: Engine, progress: Progress, outputs: Outputs) -> None:
-    """The checkpoint; what it promises is on the disk before it is named."""
+    """The checkpoint; what it promises is on the disk before it is named, and its numbers are numbers."""
+    engine.verdicts.settle()
     refuse_apart(engine)
     if engine.accelerator.is_main_process:
         _refuse_gone(outputs.folder)

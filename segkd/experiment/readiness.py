@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import torch
 
 from segkd.datasets.data import Data
+from segkd.engine.compiling import failed_to_compile
 from segkd.engine.memory import out_of_memory
 from segkd.models.network import Network
 from segkd.models.taps import evaluating
@@ -81,6 +82,11 @@ def in_words(data: Data) -> Iterator[None]:
                 f"out of memory: {data.batch} images of {height} x {width} pixels at a time do not fit "
                 f"({reason or type(error).__name__}). Lower data.batch_size (engine.accumulate makes up for it), "
                 "data.size or data.cache_gb. What was saved is kept."
+            ) from error
+        if failed_to_compile(error):
+            raise InputError(
+                f"engine.compile: torch could not compile the network ({reason}). It needs a C++ compiler, and Triton "
+                "for a GPU. Go on without: engine.compile: false."
             ) from error
         if not isinstance(error, OSError):
             raise

@@ -9,6 +9,7 @@ from jsonargparse.typing import register_type
 from segkd.datasets.data import Data, height_and_width
 from segkd.datasets.sampler import Draw
 from segkd.distill.distiller import Distiller
+from segkd.engine.compiling import Compile
 from segkd.engine.optim import Optim
 from segkd.experiment.classes import BRANCHES, named_in, seek_classes
 from segkd.experiment.layers import check_keys, layers_of, place_of
@@ -29,6 +30,8 @@ class EngineSettings:
         precision: "bf16" or "fp16" autocast where the device has it; "no" is float32.
         accumulate: micro-batches per optimiser step.
         device: "auto" takes an accelerator if there is one.
+        compile: compile the student (torch.compile) in the first step: true, or max-autotune, which tries more kernels
+            for longer. For GPUs: on a CPU it took minutes and the steps were slower.
         threads: CPU threads of torch; null leaves torch's choice. The last bits of a result depend on it. Where other
             programs keep a core busy, give one less than there are cores: threads wait for each other at every layer.
         log_every: optimiser steps between two lines of metrics.jsonl.
@@ -41,6 +44,7 @@ class EngineSettings:
     precision: Literal["no", "bf16", "fp16"] = "no"
     accumulate: int = 1
     device: Literal["auto", "cpu"] = "auto"
+    compile: Compile = False
     threads: int | None = None
     log_every: int = 10
     save_every: int = 500

@@ -18,6 +18,7 @@ from segkd.datasets.sampler import EpochBatches
 from segkd.datasets.transforms import Transform
 from segkd.disk import write_whole
 from segkd.engine.checkpoint import Progress, load_checkpoint
+from segkd.engine.compiling import compile_student
 from segkd.engine.learner import Learner
 from segkd.engine.loop import Outputs, Plan, train
 from segkd.engine.optim import build_optimizer, build_schedule
@@ -130,9 +131,7 @@ def _train(session: _Session, objects: Namespace, overfit: bool, select: str) ->
     with ticking(console, "checking the data") as ticker:
         records, findings = open_data(objects.data, ["train", "val"], ticker, training=True)
     say_findings(console, findings)
-    digests = digests_of(records)
-    if overfit:
-        records = one_batch(objects, records)
+    digests, records = digests_of(records), one_batch(objects, records) if overfit else records
     dataset = _train_set(objects, records["train"], seed)
     batches = _batches(accelerator, objects, len(dataset), seed)
     _start(session, objects.model)
@@ -143,6 +142,7 @@ def _train(session: _Session, objects: Namespace, overfit: bool, select: str) ->
     if accelerator.is_main_process:
         note_trained_on(folder, dataset.records.ids)
     _describe(engine, objects.data, findings.about, session)
+    compile_student(engine.bare, objects.engine.compile)
     recorder = _recorder(session, engine, progress)
     card, plan = _card(session.config, objects.data, engine.bare.student), _plan(objects, batches.per_epoch, select)
     _warn_of_shortness(session, objects, plan)

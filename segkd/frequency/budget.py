@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from segkd.device import at_once
 from segkd.types import InputError
 
 NEWTON = 6
@@ -100,14 +101,16 @@ def _shifted(
     for _ in range(NEWTON):  # a step of training leaves little to put back: one or two of these do
         moved = (theta + shift).clamp(low, high)
         value, slope = measure(moved)
-        if (value - target).abs().max() <= near:
+        there = (value - target).abs() <= near
+        if at_once(theta.device) and bool(there.all()):  # an accelerator goes all the way sooner than it is asked
             return moved
         free = (slope * ((moved > low) & (moved < high))).mean(dim=-1, keepdim=True)
-        shift = shift + (target - value) / free.clamp_min(1e-12)
+        shift = torch.where(there, shift, shift + (target - value) / free.clamp_min(1e-12))
     least = (low - theta).amin(dim=-1, keepdim=True)  # with this shift every entry is at its lower bound
     most = (high - theta).amax(dim=-1, keepdim=True)
     for _ in range(HALVINGS):
         middle = (least + most) / 2
         above = measure((theta + middle).clamp(low, high))[0] > target
         least, most = torch.where(above, least, middle), torch.where(above, middle, most)
-    return (theta + (least + most) / 2).clamp(low, high)
+    found = (measure((theta + shift).clamp(low, high))[0] - target).abs() <= near
+    return (theta + torch.where(found, shift, (least + most) / 2)).clamp(low, high)

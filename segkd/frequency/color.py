@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from segkd.device import constant
+
 Color = Literal["rgb", "ycbcr444", "ycbcr420"]
 
 TO_YCBCR = (
@@ -42,6 +44,29 @@ def doubled(chroma: Float[Tensor, "b c h w"], bilinear: bool) -> Float[Tensor, "
     return _Copies.apply(chroma)
 
 
+def doubled_back(grad: Float[Tensor, "b c h w"], bilinear: bool) -> Float[Tensor, "b c h/2 w/2"]:
+    """The transpose of `doubled`: the gradient of chroma, from that of chroma at twice its size."""
+    if not bilinear:
+        return halved(grad).mul_(4)
+    b, c, h, w = grad.shape
+    return torch.ops.aten.upsample_bilinear2d_backward(grad, [h, w], [b, c, h // 2, w // 2], False, 2.0, 2.0)
+
+
+def halved_back(grad: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c 2*h 2*w"]:
+    """The transpose of `halved`: a quarter to each of four."""
+    return doubled(grad * 0.25, bilinear=False)
+
+
+def ycbcr_to_rgb_back(grad: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+    """The transpose of `ycbcr_to_rgb`: gradients of Y, Cb and Cr from those of R, G and B."""
+    return _mixed(grad, ((1.0, 1.0, 1.0), *zip(*CHROMA_TO_RGB)))
+
+
+def rgb_to_ycbcr_back(grad: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+    """The transpose of `rgb_to_ycbcr`."""
+    return _mixed(grad, tuple(zip(*TO_YCBCR)))
+
+
 def eight_bit(planes: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
     """The nearest multiples of 1/255, with the gradient of `planes`: a JPEG encoder's planes are bytes, and what that
     rounding flips in the coefficients is most of what would still tell us from libjpeg (2 to 4 dB)."""
@@ -75,7 +100,7 @@ class _Means(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         """A quarter to each of four."""
-        return _Copies.apply(grads[0] * 0.25)
+        return halved_back(grads[0])
 
 
 class _Copies(torch.autograd.Function):
@@ -89,10 +114,10 @@ class _Copies(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         """Sums of 2 x 2."""
-        return _Means.apply(grads[0]).mul(4)
+        return doubled_back(grads[0], bilinear=False)
 
 
 def _mixed(image: Tensor, rows: tuple[tuple[float, ...], ...]) -> Tensor:
-    matrix = torch.tensor(rows, dtype=image.dtype, device=image.device)
+    matrix = constant(rows, image.dtype, image.device)
     with torch.autocast(image.device.type, enabled=False):
         return (matrix @ image.flatten(2)).unflatten(2, image.shape[2:])

@@ -5,12 +5,14 @@ a broadcast. Letters: n block side, u v frequency in a block (u down, v across; 
 """
 
 import math
+from functools import cache
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from segkd.device import constant
 from segkd.types import InputError
 
 BLOCKS = (4, 8, 16, 32)
@@ -22,10 +24,15 @@ def dct_matrix(n: int, like: Tensor) -> Float[Tensor, "n n"]:
 
     Computed in float64, then rounded to the dtype of `like`, on its device.
     """
+    return constant(_cosines(n), like.dtype, like.device)
+
+
+@cache
+def _cosines(n: int) -> tuple[tuple[float, ...], ...]:
     k = torch.arange(n, dtype=torch.float64)
     matrix = torch.cos(math.pi * (2 * k + 1) * k.unsqueeze(1) / (2 * n)) * math.sqrt(2 / n)
     matrix[0] = math.sqrt(1 / n)
-    return matrix.to(like)
+    return tuple(map(tuple, matrix.tolist()))
 
 
 def block_dct(planes: Float[Tensor, "*c h w"], n: int = 8) -> Float[Tensor, "*c h w"]:

@@ -94,6 +94,8 @@ class DctQuantization(Disturbance):
         self.layout = lay_out(table or AnnexK(), color, block, granularity, size)
         for name, values in zip(("low", "high", "power"), self.layout.limits(bounds)):
             self.register_buffer(name, values, persistent=False)
+        for number, group in enumerate(self.layout.groups):
+            self.register_buffer(f"start{number}", group.start, persistent=False)
         self.start_distortion = float(self.power.mean())
         self._refuse_start()
         self.theta: nn.Parameter | None = None
@@ -136,7 +138,7 @@ class DctQuantization(Disturbance):
     def tables(self) -> list[Tensor]:
         """The steps of each group of planes now, as `quantize` takes them, without gradient."""
         with torch.no_grad():
-            return self.layout.tables(self.octaves(1))
+            return self._tables(self.octaves(1))
 
     def seek(self, batch: Batch, loss: Callable[[Batch], Float[Tensor, ""]]) -> Batch:
         """As `forward`; with granularity "image", after `inner_steps` sign steps along the gradient of `loss`."""
@@ -171,7 +173,7 @@ class DctQuantization(Disturbance):
         log2(step) per ring (`rings`) is that of the first plane (luma, or red): halved chroma has other frequencies.
         """
         octaves = self._undrawn() if self.objective == "random" else self.octaves(1)
-        tables = self.layout.tables(octaves)
+        tables = self._tables(octaves)
         levels = psnr(self._quantized(batch, octaves, 1.0).image, batch.image)
         quality = {"psnr": float(levels.mean())} if levels.isfinite().all() else {}
         bits = bits_per_band(planes_of(batch.image, self.color, self.block), tables, self.block)
@@ -197,7 +199,7 @@ class DctQuantization(Disturbance):
         def change(image: Tensor, rows: Tensor) -> Tensor:
             return quantize_image(
                 image,
-                self.layout.tables(octaves if len(octaves) == 1 else octaves[rows]),
+                self._tables(octaves if len(octaves) == 1 else octaves[rows]),
                 lambda u: self.rounding(u, self.progress),
                 color=self.color,
                 block=self.block,
@@ -205,6 +207,10 @@ class DctQuantization(Disturbance):
             )
 
         return changed(batch, probability, change)
+
+    def _tables(self, octaves: Tensor) -> list[Tensor]:
+        starts = [self.get_buffer(f"start{number}") for number in range(len(self.layout.groups))]
+        return self.layout.tables(octaves, starts)
 
     def _undrawn(self) -> Tensor:
         return torch.full((1, self.layout.entries), self._level(), device=self.low.device)

@@ -8,10 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from segkd.frequency.color import Color, doubled, eight_bit, halved, rgb_to_ycbcr, ycbcr_to_rgb
+from segkd.device import VALUES, sent
+from segkd.frequency.color import Color, eight_bit, halved, rgb_to_ycbcr, ycbcr_to_rgb
 from segkd.frequency.dct import cropped, padded, work_type
 from segkd.frequency.quantize import Table, quantize
 from segkd.frequency.rounding import Rounded
+from segkd.frequency.subsampled import quantize_subsampled
 from segkd.types import Batch, InputError
 
 SLACK = 1e-3
@@ -21,33 +23,37 @@ SLACK = 1e-3
 def changed(batch: Batch, probability: float, change: Callable[[Tensor, Tensor], Tensor]) -> Batch:
     """The batch with each image changed with this probability, cut to 0..1 and in its memory order; the rest stays.
 
-    `change` gets the images that are changed and their rows in the batch; the others cost nothing. The cut is what a
-    decoder or a camera does; its gradient is its own (none where a pixel is saturated).
+    `change` gets the images that are changed and their rows in the batch, on the same device; the others cost nothing.
+    The cut is what a decoder or a camera does; its gradient is its own (none where a pixel is saturated).
     """
     image = batch.image
     refuse_image(image)
-    rows = torch.arange(len(image))
     with torch.autocast(image.device.type, enabled=False):  # colours in half precision are not those of the bytes
         if probability == 1:
-            disturbed = change(image, rows).clamp(0, 1).to(image.dtype)
+            disturbed = change(image, torch.arange(len(image), device=image.device)).clamp(0, 1).to(image.dtype)
         else:
-            chosen = rows[torch.rand(len(image)) < probability]
-            few = chosen if len(chosen) else rows[:1]
+            chosen = (torch.rand(len(image)) < probability).nonzero()[:, 0]
+            few = sent(chosen if len(chosen) else torch.zeros(1, dtype=torch.int64), image.device)
             out = change(image[few], few).clamp(0, 1).to(image.dtype)
             # nobody is chosen: what learns stays in the graph all the same, as DDP waits for every gradient
             out = out if len(chosen) else image[few] + 0 * out
-            disturbed = image.index_copy(0, few.to(image.device), out)
+            disturbed = image.index_copy(0, few, out)
     if not image.is_contiguous() and image.is_contiguous(memory_format=torch.channels_last):
         disturbed = disturbed.contiguous(memory_format=torch.channels_last)
     return replace(batch, image=disturbed)
 
 
 def refuse_image(image: Tensor) -> None:
-    """Raises InputError unless the image is RGB in 0..1 (one pass over it; on an accelerator it waits for it)."""
+    """Raises InputError unless the image is RGB in 0..1 (one pass over it); on an accelerator that is told a call later
+    (see `Verdicts`)."""
     if image.ndim != 4 or image.shape[1] != 3 or not image.is_floating_point() or not image.numel():
         found = f"{image.dtype} {tuple(image.shape)}"
         raise InputError(f"a disturbance takes floating-point RGB images [b 3 h w] in 0..1, found {found}.")
-    low, high = torch.stack(image.detach().aminmax()).tolist()
+    VALUES.judge(torch.stack(image.detach().aminmax()), _refuse_values)
+
+
+def _refuse_values(extremes: list[float]) -> None:
+    low, high = extremes
     if math.isnan(low):
         raise InputError("a disturbance takes images in 0..1, found NaN.")
     if low < -SLACK or high > 1 + SLACK:
@@ -120,14 +126,11 @@ def quantize_image(
     image = image.to(work_type(image))
     if color == "rgb":
         return cropped(quantize(padded(image, n), tables[0], rounding, n), size).to(given)
-    if color == "ycbcr444":
-        tables = [_channels(tables[0], 0, 1), _channels(tables[0], 1, 3)]
-    # names are taken over, so that what they held is freed: peak memory is a figure of this stage
-    luma, chroma = _luma_and_chroma(image, color, n, faithful)
-    luma = quantize(luma, tables[0], rounding, n)
-    chroma = quantize(chroma, tables[1], rounding, n, centre=0.0)
     if color == "ycbcr420":
-        chroma = doubled(chroma, bilinear=faithful)
+        return cropped(quantize_subsampled(padded(image, 2 * n), tables, rounding, n, faithful), size).to(given)
+    luma, chroma = planes_of(image, color, n, faithful)[0].split((1, 2), dim=1)
+    luma = quantize(luma, _channels(tables[0], 0, 1), rounding, n)
+    chroma = quantize(chroma, _channels(tables[0], 1, 3), rounding, n, centre=0.0)
     return cropped(ycbcr_to_rgb(luma, chroma), size).to(given)
 
 
@@ -139,12 +142,6 @@ def _refuse_tables(tables: Sequence[Table], color: Color) -> None:
             f"{color} takes {len(wanted)} table(s) [image, channel, block row, u, block column, v] of "
             f"{' and '.join(map(str, wanted))} channels (or 1), found {found}. See per_coefficient and its like."
         )
-
-
-def _luma_and_chroma(image: Tensor, color: Color, n: int, faithful: bool) -> tuple[Tensor, Tensor]:
-    planes = planes_of(image, color, n, faithful)
-    luma, chroma = planes if color == "ycbcr420" else planes[0].split((1, 2), dim=1)
-    return luma, chroma
 
 
 def _channels(table: Tensor, start: int, stop: int) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from segkd.device import sent
 from segkd.frequency.image import changed, refuse_range, refuse_share
 from segkd.types import Batch, Disturbance
 
@@ -56,10 +57,10 @@ class RandomJpeg(Disturbance):
 
         def change(image: Tensor, rows: Tensor) -> Tensor:
             if self.codec == "cv2":
-                return libjpeg(image, drawn[rows].tolist())
+                return libjpeg(image, drawn[rows.cpu()].tolist())
             from kornia.enhance import jpeg_codec_differentiable  # slow to import
 
             with torch.no_grad():  # its gradients are of no use: see docs/frequency.md
-                return jpeg_codec_differentiable(image.clamp(0, 1), drawn[rows].to(image))
+                return jpeg_codec_differentiable(image.clamp(0, 1), sent(drawn, rows.device)[rows].to(image))
 
         return changed(batch, self.probability, change)

@@ -1,5 +1,6 @@
 """How the entries of a learnable table lie over the image: one flat vector of octaves, and tables made of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -52,12 +53,15 @@ class Layout:
         """Length of theta."""
         return sum(group.entries for group in self.groups)
 
-    def tables(self, theta: Float[Tensor, "b p"]) -> list[Table]:
-        """start * 2^theta per group; b is 1 for all images, or the number of images."""
+    def tables(self, theta: Float[Tensor, "b p"], starts: Sequence[Tensor] | None = None) -> list[Table]:
+        """start * 2^theta per group; b is 1 for all images, or the number of images. `starts` are the groups' start
+        tables where theta lies, if they are there already."""
+        if starts is None:
+            starts = [group.start.to(theta) for group in self.groups]
         parts = theta.split([group.entries for group in self.groups], dim=1)
         return [
-            per_image(group.start.unsqueeze(0).to(theta)) * torch.exp2(part).view(len(theta), *group.shape)
-            for group, part in zip(self.groups, parts)
+            per_image(start.unsqueeze(0)) * torch.exp2(part).view(len(theta), *group.shape)
+            for group, start, part in zip(self.groups, starts, parts)
         ]
 
     def limits(self, bounds: tuple[float, float]) -> tuple[Tensor, Tensor, Tensor]:

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Int64
 from torch import Tensor
 
+from segkd.device import sent
 from segkd.frequency.amplitude import partners
 from segkd.frequency.image import refuse_image, refuse_share
 from segkd.types import Batch, Disturbance, InputError
@@ -58,8 +59,6 @@ class CutMix(Disturbance):
         """The batch with boxes exchanged."""
         refuse_image(batch.image)
         b, _, h, w = batch.image.shape
-        other = partners(b)
+        other = partners(b, batch.image.device)
         box = boxes(b, h, w, self.alpha) & (torch.rand(b, 1, 1) < self.probability)
-        box = box.to(batch.label.device)
-
-        return exchanged(batch, other, box)
+        return exchanged(batch, other, sent(box, batch.label.device))

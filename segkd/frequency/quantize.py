@@ -5,7 +5,7 @@ core's cache, works in place, and keeps for the backward pass only what it needs
 table learns, the slope R' where it is not 1. It needs no compiler; on an accelerator the whole batch is one piece.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from segkd.device import VALUES
 from segkd.frequency.dct import block_dct, block_idct, dct_matrix, refuse_block, work_type
 from segkd.frequency.rounding import Rounded
 from segkd.types import InputError
@@ -70,7 +71,7 @@ def quantize(
     refuse_table(table)
     with torch.autocast(planes.device.type, enabled=False):
         x = planes.to(work_type(planes)).contiguous()
-        rows = _rows(table.to(x.dtype), x, block)
+        rows = whole_rows(table.to(x.dtype), x.shape, block)
         return _Quantize.apply(x, rows, rounding, block, centre).to(planes.dtype)
 
 
@@ -92,20 +93,28 @@ def quantize_plain(
 
 
 def refuse_table(table: Tensor) -> None:
-    """Raises InputError unless every step is above 0 and finite."""
-    low, high = torch.stack(table.detach().aminmax()).tolist()
+    """Raises InputError unless every step is above 0 and finite; of an accelerator, a call later (see `Verdicts`)."""
+    VALUES.judge(torch.stack(table.detach().aminmax()), _refuse_steps)
+
+
+def _refuse_steps(extremes: list[float]) -> None:
+    low, high = extremes
     if not (low > 0 and high < float("inf")):  # NaN fails both
         raise InputError(f"a table holds steps above 0, in image units 0..1; found {high if low > 0 else low}.")
 
 
-def _rows(table: Tensor, x: Tensor, n: int) -> Float[Tensor, "_b _c _n n w"]:
-    """The table with whole rows of steps, so that the innermost loop runs along the width."""
-    b, c, h, w = x.shape
+def whole_rows(table: Tensor, shape: Sequence[int], n: int) -> Float[Tensor, "_b _c _n n w"]:
+    """The table for planes of this shape, with whole rows of steps, so that the innermost loop runs along the width.
+
+    Raises:
+        InputError: the table does not fit the planes.
+    """
+    b, c, h, w = shape
     full = (b, c, h // n, n, w // n, n)
     fits = all(have in (1, want) for have, want in zip(table.shape, full))
     if table.ndim != 6 or not fits:
         raise InputError(
-            f"a table for planes {tuple(x.shape)} in blocks of {n} broadcasts to (image, channel, block row, u, block "
+            f"a table for planes {tuple(shape)} in blocks of {n} broadcasts to (image, channel, block row, u, block "
             f"column, v) = {full}; found {tuple(table.shape)}. See per_coefficient, per_pixel, per_block, per_image."
         )
     wide = table.expand(-1, -1, -1, n, w // n, n)
@@ -119,27 +128,8 @@ class _Quantize(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, rows: Tensor, rounding: Callable[[Tensor], Rounded], n: int, centre: float
     ) -> Tensor:
-        """Transforms, rounds and transforms back, piece by piece."""
-        y = torch.empty_like(x)
-        inverse = rows.reciprocal()
-        shift = x.new_zeros(n, x.shape[-1])
-        shift[0, ::n] = n * centre
-        offset = -shift * inverse
-        residual = torch.empty_like(x) if ctx.needs_input_grad[1] else None
-        slopes: Tensor | None = None
-        work = _Work(x, n)
-        for here in work.pieces:
-            u = work.there(_blocks(x, n, here))
-            torch.addcmul(_part(offset, here), u, _part(inverse, here), out=u)
-            value, slope = rounding(u)
-            if slope is not None:
-                slopes = torch.empty_like(x) if slopes is None else slopes
-                _blocks(slopes, n, here).copy_(slope)
-                u = u * slope  # not in place: a rounding may hand u back as its value
-            if residual is not None:
-                torch.sub(value, u, out=_blocks(residual, n, here))
-            torch.addcmul(shift, value, _part(rows, here), out=value)
-            work.back(value, _blocks(y, n, here))
+        """`there_and_back`."""
+        y, residual, slopes = there_and_back(x, rows, rounding, n, centre, ctx.needs_input_grad[1])
         ctx.save_for_backward(residual, slopes)
         ctx.n, ctx.rows = n, rows.shape
         return y
@@ -147,23 +137,72 @@ class _Quantize(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
-        """dx = IDCT(R' DCT(dy)); dT = e DCT(dy), summed over what shares an entry."""
+        """`gradients`."""
         residual, slopes = ctx.saved_tensors
-        n, grad = ctx.n, grads[0].contiguous()
-        wants_x, wants_table = ctx.needs_input_grad[:2]
-        # slope 1: the DCT is orthonormal, so the gradient of the image passes unchanged
-        dx = None if not wants_x else grad if slopes is None else torch.empty_like(grad)
-        dtable = torch.zeros(ctx.rows, dtype=grad.dtype, device=grad.device) if wants_table else None
-        work = _Work(grad, n)
-        for here in work.pieces if wants_table or (wants_x and slopes is not None) else ():
-            g = work.there(_blocks(grad, n, here))
-            if dtable is not None:
-                share = torch.mul(g, _blocks(residual, n, here))
-                entry = _part(dtable, here)
-                entry += share.sum_to_size(entry.shape)
-            if dx is not None and slopes is not None:
-                work.back(g.mul_(_blocks(slopes, n, here)), _blocks(dx, n, here))
+        grad = grads[0].contiguous()
+        dtable = grad.new_zeros(ctx.rows) if ctx.needs_input_grad[1] else None
+        dx = gradients(grad, residual, slopes, ctx.n, dtable, ctx.needs_input_grad[0])
         return dx, dtable, None, None, None
+
+
+def there_and_back(
+    x: Float[Tensor, "b c h w"],
+    rows: Float[Tensor, "_b _c _n n w"],
+    rounding: Callable[[Tensor], Rounded],
+    n: int,
+    centre: float,
+    learns: bool,
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Transforms, rounds and transforms back, piece by piece: y, what a table that `learns` needs for its gradient
+    (the residual e = R - u R'), and the slope R' where it is not 1."""
+    y = torch.empty_like(x)
+    inverse = rows.reciprocal()
+    shift = x.new_zeros(n, x.shape[-1])
+    shift[0, ::n] = n * centre
+    offset = -shift * inverse
+    residual = torch.empty_like(x) if learns else None
+    slopes: Tensor | None = None
+    work = _Work(x, n)
+    for here in work.pieces:
+        u = work.there(_blocks(x, n, here))
+        torch.addcmul(_part(offset, here), u, _part(inverse, here), out=u)
+        value, slope = rounding(u)
+        if slope is not None:
+            slopes = torch.empty_like(x) if slopes is None else slopes
+            _blocks(slopes, n, here).copy_(slope)
+            u = u * slope  # not in place: a rounding may hand u back as its value
+        if residual is not None:
+            torch.sub(value, u, out=_blocks(residual, n, here))
+        torch.addcmul(shift, value, _part(rows, here), out=value)
+        work.back(value, _blocks(y, n, here))
+    return y, residual, slopes
+
+
+def gradients(
+    grad: Float[Tensor, "b c h w"],
+    residual: Tensor | None,
+    slopes: Tensor | None,
+    n: int,
+    dtable: Float[Tensor, "_b _c _n n w"] | None,
+    wants_x: bool,
+) -> Tensor | None:
+    """dx = IDCT(R' DCT(dy)), None where nobody wants it; adds to `dtable` e DCT(dy), summed over what shares an
+    entry."""
+    # slope 1: the DCT is orthonormal, so the gradient of the image passes unchanged
+    dx = None if not wants_x else grad if slopes is None else torch.empty_like(grad)
+    if dtable is None and (slopes is None or not wants_x):
+        return dx
+    work = _Work(grad, n)
+    for here in work.pieces:
+        g = work.there(_blocks(grad, n, here))
+        if dtable is not None:
+            assert residual is not None
+            share = torch.mul(g, _blocks(residual, n, here))
+            entry = _part(dtable, here)
+            entry += share.sum_to_size(entry.shape)
+        if dx is not None and slopes is not None:
+            work.back(g.mul_(_blocks(slopes, n, here)), _blocks(dx, n, here))
+    return dx
 
 
 class _Work:

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from segkd.device import sent
 from segkd.frequency.amplitude import partners
 from segkd.frequency.image import refuse_image, refuse_share
 from segkd.frequency.mix import exchanged
@@ -49,9 +50,9 @@ class SwapPatches(Disturbance):
         """The batch with cells exchanged."""
         refuse_image(batch.image)
         b, _, h, w = batch.image.shape
-        other = partners(b)
+        other = partners(b, batch.image.device)
         rows, columns = -(-h // self.cell), -(-w // self.cell)
-        drawn = (torch.rand(b, rows, columns) < self.share).to(batch.label.device)
+        drawn = sent(torch.rand(b, rows, columns) < self.share, batch.label.device)
         chosen = drawn.repeat_interleave(self.cell, 1).repeat_interleave(self.cell, 2)[:, :h, :w]
         here = same_class_cells(batch, other, self.cell) & chosen
         return exchanged(batch, other, here)

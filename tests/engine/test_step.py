@@ -44,7 +44,11 @@ def make_engine(accumulate=1, clip=1e9, disturbance=None, lr=0.1) -> Engine:
         schedule="constant",
         average=None,
     )
-    learner = Learner(Linear(2), Distiller(), disturbance, total=10)
+    return engine_of(Learner(Linear(2), Distiller(), disturbance, total=10), optim, accumulate, clip)
+
+
+def engine_of(learner: Learner, optim: Optim | None = None, accumulate=1, clip=1e9) -> Engine:
+    optim = optim or Optim()
     optimizer = build_optimizer(optim, learner)
     AcceleratorState._reset_state()
     GradientState._reset_state()

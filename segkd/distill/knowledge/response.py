@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from segkd.device import at_once
 from segkd.distill.base import Knowledge
 from segkd.losses import global_mean
 from segkd.types import Batch, InputError, Prediction
@@ -64,17 +65,17 @@ class DivergencePerPixel(torch.autograd.Function):
     def forward(ctx: Any, student: Tensor, valid: Tensor, compare: MapDivergence) -> Float[Tensor, "b h w"]:
         """Values [b h w]."""
         # half precision is widened, and double stays
-        s, cpu = student.detach(), student.device.type == "cpu"
+        s, host = student.detach(), at_once(student.device)
         dtype = torch.promote_types(s.dtype, torch.float32)
         # torch's softmax over dimension 1 is fast on contiguous planes only
         gradient = torch.empty(s.shape, dtype=dtype, device=s.device)
         values = torch.empty(valid.shape, dtype=dtype, device=s.device)
-        for part in [slice(i, i + 1) for i in range(len(s))] if cpu else [slice(None)]:
+        for part in [slice(i, i + 1) for i in range(len(s))] if host else [slice(None)]:
             x = s[part].to(dtype).contiguous() / compare.temperature_s
             gradient[part] = compare(part, x, values[part])
         # masked after the softmax, so that a pixel without a label has a gradient of 0 even where it is inf
         values.masked_fill_(~valid, 0.0)
-        if not cpu or not bool(valid.all()):  # on an accelerator, looking would wait for it
+        if not host or not bool(valid.all()):  # on an accelerator, looking would wait for it
             gradient.masked_fill_(~valid.unsqueeze(1), 0.0)
         ctx.save_for_backward(gradient)
         ctx.temperature = compare.temperature_s

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from segkd.device import sent
 from segkd.distill.base import Look, Scene, Teacher
 from segkd.types import Batch, InputError, Lesson, Prediction
 
@@ -20,7 +21,7 @@ def carried(
 
     `then` and `now` are the two views' `Batch.warp`. Bilinear; positions are float32 whatever the maps are.
     """
-    bottom = torch.tensor([[[0.0, 0.0, 1.0]]], device=then.device).expand(len(then), -1, -1)
+    bottom = torch.eye(3, device=then.device)[2:].expand(len(then), -1, -1)
     with torch.autocast(then.device.type, enabled=False):
         back = torch.linalg.inv(torch.cat([then.float(), bottom], dim=1))
         across = (back @ torch.cat([now.float(), bottom], dim=1))[:, :2]
@@ -72,7 +73,7 @@ class LastBatch(Teacher):
     @torch.no_grad()
     def forward(self, batch: Batch, student: Prediction, look: Look) -> Lesson:
         """What was said in the last step, where it was seen; then remembers this step."""
-        names = names_as_numbers(batch.ids).to(self.names.device)
+        names = sent(names_as_numbers(batch.ids), self.names.device)
         same = names.unsqueeze(1) == self.names
         known, at = same.any(dim=1), same.int().argmax(dim=1)
         assert batch.warp is not None

@@ -63,7 +63,8 @@ class OnlineLabels(Teacher):
         """At the end of an epoch, what was counted becomes what is taught."""
         if step % self.every == 0:
             seen = self.counts > 0
-            self.rows[seen] = (self.sums / self.counts.clamp_min(1.0).unsqueeze(1))[seen]
+            means = self.sums / self.counts.clamp_min(1.0).unsqueeze(1)
+            self.rows.copy_(torch.where(seen.unsqueeze(1), means, self.rows))
             self.known |= seen
             self.sums.zero_()
             self.counts.zero_()
