@@ -39,8 +39,10 @@ def without_fold(fold: tuple[int, int] | None, group: str | None, splits: Splits
         return splits
     stems = [pair.stem for pair in whole]
     out = left_out(stems, fold, group_of(group, stems, []))
-    said = f"{splits.said} (fold {fold[0]} of {fold[1]}, {len(out)} images, left out of train)"
-    return replace(splits, members=splits.members | {"train": [p for p in whole if p.stem not in out]}, said=said)
+    kept = [pair for pair in whole if pair.stem not in out]
+    now = f"{len(kept)} train (of {len(whole)}, without fold {fold[0]} of {fold[1]})"
+    said = splits.said.replace(f"{len(whole)} train", now, 1)
+    return replace(splits, members=splits.members | {"train": kept}, said=said)
 
 
 def numbers_of(embedded: Embedded, name: str, fold: tuple[int, int] | None) -> list[int]:

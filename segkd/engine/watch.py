@@ -35,12 +35,13 @@ class Watch:
         return warnings
 
 
-def _sentence(name: str, number: int, classes: int, patience: int, share: float) -> str:
+def _sentence(name: str, number: int, classes: int, lasted: int, share: float) -> str:
     what = (
         "nothing is predicted as foreground" if classes == 2 and number == 1 else f"class {number} is never predicted"
     )
+    when = "the last validation" if lasted == 1 else f"{lasted} validations running"
     return (
-        f"{what} ({name}, {100 * share:.2f} % of the labels) in {patience} validations running. Try "
+        f"{what} ({name}, {100 * share:.2f} % of the labels) in {when}. Try "
         "--overfit-one-batch: if that fails, look at the labels (segkd sheet) and the learning rate; if it "
         "succeeds, give the class more weight (distiller.task: CrossEntropy with class_weights, or SoftIoU)."
     )

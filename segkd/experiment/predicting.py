@@ -53,8 +53,9 @@ def _parser() -> ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("places", nargs="*", metavar="RUN PATH", help="a run folder (or its student.safetensors), then image files, "
-        "folders, patterns in quotes, or - for a list of them on standard input")  # fmt: skip
+    add("places", nargs="*", metavar="RUN PATH", help="a run folder (or its student.safetensors, or a file of segkd "
+        "export --format onnx), then image files, folders, patterns in quotes, or - for a list of them on standard "
+        "input")  # fmt: skip
     add("--run", metavar="RUN", help="the run folder, where it is not named first")
     add("--images", nargs="+", metavar="PATH", help="folders of images, or image files")
     add("--out", default="predictions", metavar="DIR", help="where the results go (predictions)")
@@ -137,7 +138,7 @@ def predict_images(config: Namespace, given: Sequence[str], how: How) -> int:
     console = make_console(True)
     if config.batch_size < 1 or not 0 < (config.stride or 1.0) <= 1:
         raise InputError("expected a --batch-size of 1 or more, and a --stride above 0 and up to 1.")
-    model = opened(config.run, "cuda" if torch.cuda.is_available() else "cpu", config.trust, console)
+    model = _opened(config, console)
     painter = Painter(model.card.classes, threshold_of(config.threshold, model.card), config.kind)
     out = Path(config.out)
     gathered = gather(given, out, console)
@@ -160,6 +161,15 @@ def predict_images(config: Namespace, given: Sequence[str], how: How) -> int:
             f"{len(faults)} of {done + len(faults)} images have no prediction; the others are done:\n{listed(faults)}"
         )
     return 0
+
+
+def _opened(config: Namespace, console: Console) -> Model:
+    """The student of a run, or an exported file."""
+    if Path(config.run).suffix.lower() == ".onnx":
+        from segkd.models.onnx import load_exported
+
+        return load_exported(config.run, torch.get_num_threads())
+    return opened(config.run, "cuda" if torch.cuda.is_available() else "cpu", config.trust, console)
 
 
 def _overlays(targets: Mapping[Path, Path], out: Path, given: str | None) -> tuple[dict[Path, Path], str]:

@@ -21,11 +21,19 @@ from segkd.datasets.prepare.values import Meaning, in_colours, meaning_of
 from segkd.datasets.prepare.written import at_size, smaller, write_masks
 from segkd.datasets.sheet import contact_sheet
 from segkd.disk import write_whole
+from segkd.experiment.arguments import ExampleHelp
 from segkd.experiment.console import make_console, ticking, warn
 from segkd.experiment.measuring import measure_batch
 from segkd.experiment.planning import plan_length
 from segkd.experiment.settings import parse
 from segkd.types import IGNORE, InputError
+
+ABOUT = """Find out how a folder as it was downloaded holds images and masks, and write the data layer that
+`segkd train --config` takes. The folder is never changed. For example:
+
+  segkd prepare my_data --out data.yaml
+  segkd prepare my_data --out data.yaml --images 'photos/{}.jpg' --masks 'labels/{}_mask.png'
+  segkd prepare my_data --out data.yaml --annotations my_data/coco.json --folds 5"""
 
 SHOWN = 24
 """Pairs on the contact sheet."""
@@ -58,8 +66,8 @@ def prepare(arguments: list[str]) -> int:
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="segkd prepare",
-        description="Find out how a folder as it was downloaded holds images and masks, and write the data layer that "
-        "`segkd train --config` takes. The folder is never changed.",
+        description=ABOUT,
+        formatter_class=ExampleHelp,
         exit_on_error=False,
     )
     add = parser.add_argument

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
@@ -152,12 +153,13 @@ def write_network(network: Network, form: str, path: Path, output: str, metadata
     """
     exported = Exported(network, output).eval()
     try:
-        with warnings.catch_warnings(), torch.no_grad():
+        # torch prints the whole graph of what it cannot write, even where nobody asked for it
+        with warnings.catch_warnings(), torch.no_grad(), patch.object(torch._C, "_jit_onnx_log", create=True):
             warnings.simplefilter("ignore")  # of what a trace cannot know: parity is measured afterwards
             WRITERS[form](exported, path, metadata)
     except Exception as error:  # exporters raise anything
         reason = " ".join(str(error).split())[:400] or type(error).__name__
         others = " or ".join(name for name in WRITERS if name != form)
         raise InputError(
-            f"{type(network).__name__} cannot be written as {form}: {reason} Try --format {others}."
+            f"{type(network).__name__} cannot be written as {form}: {reason.rstrip('.')}. Try --format {others}."
         ) from error

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -78,6 +79,11 @@ class Network(nn.Module, ABC):
                 raise InputError(f"no layer {path!r}: {place} has no {name!r}, it has: {', '.join(children) or '-'}.")
             module = children[name]
         return module
+
+
+def device_of(network: nn.Module) -> torch.device:
+    """Where a network is; one without parameters, such as an ONNX file, is on the CPU."""
+    return next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
 
 
 def padding(image: Float[Tensor, "b 3 _h _w"], divisor: int) -> Float[Tensor, "b 3 h w"]:

@@ -10,6 +10,7 @@ from torch import Tensor
 from segkd.models.network import Network
 from segkd.models.readout import logits_of, meaning_of, planes_of
 from segkd.models.signature import Port, entry_of, listed_ports, stated
+from segkd.models.store import Model, ModelCard
 from segkd.types import InputError, Prediction
 
 if TYPE_CHECKING:
@@ -195,6 +196,22 @@ class OnnxNetwork(Network):
             )
         why = "" if len(raw) == 1 else f", as asked, {of}," if name else f", the finest {of},"
         return best[0], fit[best[0]], why
+
+
+def load_exported(path: str, threads: int = 1) -> Model:
+    """A file that `segkd export` wrote, ready to predict: its own notes say classes, size and threshold.
+
+    Raises:
+        InputError: it is no ONNX file, or nobody noted in it what its classes are.
+    """
+    told = stated(_session(path, threads).get_modelmeta().custom_metadata_map, path)
+    if told is None:
+        raise InputError(
+            f"{path}: expected an ONNX file that segkd export wrote, which says its classes, size and threshold; found "
+            "another one. Use the run folder, or score it: segkd evaluate --onnx FILE --data LAYER."
+        )
+    card = ModelCard("segkd.models.onnx.OnnxNetwork", {}, told.classes, told.size, told.threshold, step=told.step)
+    return Model(OnnxNetwork(path, len(told.classes), threads=threads), card)
 
 
 def _shape(array: np.ndarray) -> str:

@@ -11,7 +11,7 @@ from jaxtyping import Float32, UInt8
 
 from segkd.disk import dump_json, parse_json, read_text, write_whole
 from segkd.models.enlarge import bands, decided
-from segkd.models.network import Network
+from segkd.models.network import Network, device_of
 from segkd.models.pixels import Picture, as_rgb, shrunk
 from segkd.models.trust import imported, refuse_foreign_network
 from segkd.models.weights import packed, unpacked
@@ -79,7 +79,7 @@ class Model:
         if stride is not None:
             return [slide(self.network, image, size, stride) for image in images]
         pixels = torch.from_numpy(np.stack([shrunk(image, size) for image in images]))
-        pixels = pixels.to(next(self.network.parameters()).device).permute(0, 3, 1, 2).float() / 255
+        pixels = pixels.to(device_of(self.network)).permute(0, 3, 1, 2).float() / 255
         logits = self.network(pixels).logits.float()
         return [bands(one, (image.shape[0], image.shape[1])) for one, image in zip(logits, images)]
 

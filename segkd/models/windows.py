@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from segkd.models.network import Network
+from segkd.models.network import Network, device_of
 from segkd.types import InputError
 
 AT_ONCE = 4
@@ -30,7 +30,7 @@ def slide(
     missing = [max(0, inner - outer) for inner, outer in zip(window, (height, width))]
     padded = np.pad(image, [(0, missing[0]), (0, missing[1]), (0, 0)], mode="edge") if any(missing) else image
     tops, lefts = (starts(outer, inner, stride) for outer, inner in zip(padded.shape, window))
-    device = next(network.parameters()).device
+    device = device_of(network)
     weight = hill(window).to(device)
     total = times = weight.new_zeros(0)
     for top, following in zip(tops, [*tops[1:], padded.shape[0]]):

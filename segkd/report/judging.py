@@ -19,7 +19,7 @@ from segkd.experiment.scoring import Sight, describe, open_split, opened, score_
 from segkd.metrics.meter import Meter
 from segkd.metrics.protocol import find_protocol, fingerprint
 from segkd.models.enlarge import enlarge
-from segkd.models.network import Network
+from segkd.models.network import Network, device_of
 from segkd.models.store import ModelCard
 from segkd.types import InputError
 
@@ -141,8 +141,7 @@ def _seen(network: Network, records: Records, sight: Sight, id: str) -> Exhibit:
     """The exhibit of an image that a network looks at once more."""
     image, label = records.load(records.ids.index(id))
     view = sight.transform(image, label, np.random.default_rng(0))
-    device = next((p.device for p in network.parameters()), torch.device("cpu"))
-    pixels = torch.tensor(view.image).to(device).permute(2, 0, 1)[None].float() / 255
+    pixels = torch.tensor(view.image).to(device_of(network)).permute(2, 0, 1)[None].float() / 255
     return Exhibit(image, label, enlarge(network.eval()(pixels).logits.float()[0], label.shape))
 
 

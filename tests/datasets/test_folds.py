@@ -31,7 +31,10 @@ def test_a_fold_leaves_the_training_split_and_no_other(make_folder):
     for i in range(2):
         data = Data(root=str(root), size=32, fold=(i, 2))
         records, findings = open_data(data, ["train", "val"], lambda n: None)
-        assert records["val"].ids == whole["val"].ids and f"fold {i} of 2" in findings.about
+        assert (
+            records["val"].ids == whole["val"].ids
+            and f"{len(records['train'])} train (of {len(whole['train'])}, without fold {i} of 2)" in findings.about
+        )
         assert data_digests(data)["train"]["pairs"] == len(records["train"])
         image, label = records["train"].load(0)
         assert image.shape[:2] == label.shape

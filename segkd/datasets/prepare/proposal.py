@@ -42,7 +42,7 @@ def propose_size(
     aspect = 1.0 if 0.8 <= aspect <= 1.25 else aspect
     area = min(side**2, height * width)
     size = _rounded(area, aspect)
-    why = f"images are {width}x{height} (median)"
+    why = f"images are {height}x{width} (median)"
     share = lost(size)
     while share > LOST and area < min(height * width, LARGEST**2):
         area = min(2 * area, height * width, LARGEST**2)

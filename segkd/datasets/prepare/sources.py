@@ -47,7 +47,7 @@ def lay_out(draft: Draft, told: Told, say: Callable[[str], None]) -> list[str] |
     paired = pair_all(Where(draft.root, data.images, data.masks))
     lists, said = split_lists(draft.root, paired, draft.beside)
     if said:
-        say(f"splits by {said}")
+        say(said)
     for name, path in lists.items():
         draft.take(name, path)
     return classes

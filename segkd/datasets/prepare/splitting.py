@@ -13,6 +13,7 @@ from segkd.datasets.prepare.twins import of, twins
 from segkd.datasets.prepare.written import write_list
 from segkd.datasets.split_folders import split_of
 from segkd.datasets.splits import SPLITS, Splits, group_of
+from segkd.datasets.unfit import some
 from segkd.datasets.walk import walk
 from segkd.types import InputError
 
@@ -25,7 +26,7 @@ def split_lists(root: Path, paired: Paired, folder: Path) -> tuple[dict[str, Pat
     """
     found = _listed(root, paired)
     if found:
-        return found, f"lists below {next(iter(found.values())).parent}"
+        return found, f"splits by lists below {next(iter(found.values())).parent}"
     by_words: dict[str, list[str]] = {}
     for pair in paired.pairs:
         words = [word for part in pair.paths[0].relative_to(root).parts[:-1] for word in re.split("[-_. ]", part)]
@@ -33,10 +34,11 @@ def split_lists(root: Path, paired: Paired, folder: Path) -> tuple[dict[str, Pat
     if len(by_words) > 1 and "" not in by_words and not _told_by_folders(root, paired):
         for name, stems in by_words.items():
             write_list(folder / f"{name}.txt", stems)
-        return {name: folder / f"{name}.txt" for name in by_words}, "words in the folders' names"
+        return {name: folder / f"{name}.txt" for name in by_words}, "splits by words in the folders' names"
     if paired.lone_images and paired.pairs and len(by_words) == 1:
         write_list(folder / "train.txt", [pair.stem for pair in paired.pairs])
-        return {"train": folder / "train.txt"}, f"{len(paired.lone_images)} images without a mask are left out"
+        alone = sorted(path.name for path in paired.lone_images.values())
+        return {"train": folder / "train.txt"}, f"left out, as they have no mask: {some(alone)}"
     return {}, ""
 
 
