@@ -176,5 +176,7 @@ def _leave_with_parent() -> None:
 
 
 if __name__ == "__main__":
+    # before the training listens, and after it: nothing is lost that is not done again
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(STOPPED))
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     sys.exit(run_cell(Path(sys.argv[1])))

@@ -60,8 +60,11 @@ def subclasses(base: type) -> list[type]:
 
 
 def choices(base: type) -> list[str]:
-    """The names of segkd's own subclasses of a base."""
-    return sorted(c.__name__ for c in subclasses(base) if c.__module__.startswith("segkd.")) or ["none yet"]
+    """The names of segkd's own subclasses of a base; of networks, those that a configuration can build."""
+    own = [c for c in subclasses(base) if c.__module__.startswith("segkd.")]
+    if base is Network:
+        own = [c for c in own if "classes" in inspect.signature(c).parameters]
+    return sorted(c.__name__ for c in own) or ["none yet"]
 
 
 def seek_classes(texts: Iterable[str]) -> None:

@@ -105,12 +105,17 @@ def holds(module: nn.Module) -> bool:
     return next(module.parameters(), None) is not None or next(module.buffers(), None) is not None
 
 
+def own(base: type) -> list[type]:
+    """The package's own classes, in an order that does not depend on what was imported first."""
+    return sorted((c for c in subclasses(base) if c.__module__.startswith("segkd.")), key=lambda c: c.__name__)
+
+
 def pairs() -> dict[str, tuple[type[Teacher] | None, type[Knowledge]]]:
     """All that fit and hold something: a knowledge that holds something with every teacher, one that holds nothing at
     least once, and with every teacher one for each set of fields that are read."""
     found, seen = {}, set()
-    teachers = [one for one in subclasses(Teacher) if one.__module__.startswith("segkd.") and one not in HOLDS_NONE]
-    knowledges = [one for one in subclasses(Knowledge) if one.__module__.startswith("segkd.")]
+    teachers = [one for one in own(Teacher) if one not in HOLDS_NONE]
+    knowledges = own(Knowledge)
     for teacher in (None, *teachers):
         for knowledge in knowledges:
             try:
