@@ -29,6 +29,13 @@ LEFT_OUT = "ignore"
 LABELMAP = "labelmap.txt"
 """How CVAT calls the file that names the colours."""
 
+LINES = (
+    r"(?P<name>[^:]+):\s*(?P<colour>\d+\s*,\s*\d+\s*,\s*\d+)\s*(:.*)?",
+    r"(?P<colour>\d+\s+\d+\s+\d+)\s+(?P<name>.+)",
+    r"(?P<name>[^,]+),\s*(?P<colour>\d+\s*,\s*\d+\s*,\s*\d+)",
+)
+"""Lines that name a colour: of CVAT's labelmap.txt, of CamVid's label_colors.txt, of a class_dict.csv."""
+
 UNKNOWN = 65535
 """Stands for a colour that is not listed."""
 
@@ -40,7 +47,7 @@ def parse_colours(setting: NAMED | str, classes: Sequence[str], root: Path) -> C
     """The class number of each colour that `data.colours` names; `IGNORE` for the name "ignore".
 
     Args:
-        setting: the names and their colours, or the path below `root` of a label map as CVAT writes it.
+        setting: the names and their colours, or the path below `root` of a label map (`read_labelmap`).
         classes: names of the classes, in the order of their numbers.
         root: where the path of a label map begins.
 
@@ -68,7 +75,7 @@ def parse_colours(setting: NAMED | str, classes: Sequence[str], root: Path) -> C
 
 
 def read_labelmap(path: Path) -> NAMED:
-    """The names and colours of a label map: lines `name:r,g,b:parts:actions`, as CVAT writes them.
+    """The names and colours of a label map: one of `LINES` each, below a heading or none.
 
     Raises:
         InputError: the file cannot be read, or a line is none of these.
@@ -76,12 +83,15 @@ def read_labelmap(path: Path) -> NAMED:
     lines = [line.strip() for line in read_text(path, "a label map with lines `name:r,g,b::`").splitlines()]
     named: NAMED = {}
     for line in lines:
-        if not line or line.startswith("#"):
+        if not line or line.startswith("#") or re.fullmatch(r"name,\s*r,\s*g,\s*b", line):
             continue
-        parts = line.split(":")
-        if len(parts) < 2 or not re.fullmatch(r"\s*\d+\s*,\s*\d+\s*,\s*\d+\s*", parts[1]) or parts[0] in named:
-            raise InputError(f"{path}: expected lines `name:r,g,b::`, each name once, found {line[:80]!r}.")
-        named[parts[0].strip()] = [int(part) for part in parts[1].split(",")]
+        match = next((match for pattern in LINES if (match := re.fullmatch(pattern, line))), None)
+        if match is None or match["name"].strip() in named:
+            raise InputError(
+                f"{path}: expected lines `name:r,g,b::` (or `r g b name`, or `name,r,g,b`), each name once, found "
+                f"{line[:80]!r}."
+            )
+        named[match["name"].strip()] = [int(part) for part in re.findall(r"\d+", match["colour"])]
     return named
 
 

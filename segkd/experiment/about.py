@@ -29,10 +29,11 @@ def facts_of(run: Path, card: ModelCard, settings: Mapping[str, Any] | None = No
     packages = at(session, "packages")
     versions = ", ".join(f"{name} {at(packages, name)}" for name in ("segkd", "torch", "timm") if at(packages, name))
     commit = at(session, "commit")
+    seen = str(at(session, "data") or "").partition("; cached in memory")[0]  # of that machine, and no fact of the run
     facts = {
         "classes": names,
         "trained": f"{sizes}{plan}",
-        "data": " ".join(str(part) for part in (at(data, "root"), at(session, "data")) if part),
+        "data": " ".join(str(part) for part in (at(data, "root"), seen) if part),
         "recipe": recipe_of(settings) if settings else "",
         "threshold": f"foreground is p >= {card.threshold:.3f} (the best on val)" if len(card.classes) == 2 else "",
         "made with": f"{versions}{f' (commit {commit})' if commit else ''}" if versions else "",

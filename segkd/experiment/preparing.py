@@ -102,7 +102,9 @@ def _read(draft: Draft, config: Namespace, console: Console) -> Seen:
     if config.group is not None:
         draft.take("group", config.group)
     seen = _look(draft, console)
-    mean = partial(meaning_of, named=classes or config.classes, told="classes" if classes else config["as"])
+    mean = partial(
+        meaning_of, named=classes or config.classes, told="classes" if classes else config["as"], root=draft.root
+    )
     coloured = in_colours(seen.audit)
     if coloured:
         _mean(draft, mean(seen.audit), console)

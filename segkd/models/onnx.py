@@ -244,7 +244,7 @@ def _session(path: str, threads: int) -> "onnxruntime.InferenceSession":
     except ImportError as error:
         raise InputError("--onnx needs onnxruntime: pip install 'segkd[onnx]'.") from error
     if not Path(path).is_file():
-        raise InputError(f"--onnx {path}: expected an ONNX file, found none there.")
+        raise InputError(f"{path}: expected an ONNX file, found none there.")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = threads, 3
     try:
@@ -252,6 +252,4 @@ def _session(path: str, threads: int) -> "onnxruntime.InferenceSession":
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
         cure = " Export it in float32." if "NOT_IMPLEMENTED" in reason or "double" in reason else ""
-        raise InputError(
-            f"--onnx {path}: expected an ONNX file that onnxruntime can run, found: {reason}{cure}"
-        ) from error
+        raise InputError(f"{path}: expected an ONNX file that onnxruntime can run, found: {reason}{cure}") from error

@@ -31,6 +31,15 @@ def test_a_label_map_of_cvat_is_read_below_the_root(tmp_path):
     assert parse_colours("labelmap.txt", CLASSES, tmp_path) == COLOURS
 
 
+@pytest.mark.parametrize("text", [
+    "0 0 0\t\tground\n48 112 32\t\tcat\n176 112 32 dog\n",
+    "name,r,g,b\nground,0,0,0\ncat,48, 112, 32\ndog,176,112,32\n",
+])  # fmt: skip
+def test_legends_of_other_origins_are_read_too(tmp_path, text):
+    (tmp_path / "legend").write_text(text)
+    assert parse_colours("legend", CLASSES, tmp_path) == COLOURS
+
+
 @pytest.mark.parametrize("line", ["cat 1 2 3", "cat:1,2::", "cat:a,b,c::", "ground:1,2,3::"])
 def test_a_label_map_with_another_line_is_refused_by_it(tmp_path, line):
     (tmp_path / "map.txt").write_text(f"ground:0,0,0::\n{line}\n")

@@ -59,5 +59,7 @@ def test_from_a_download_to_a_network_that_is_read_back(name, run_cli, tmp_path)
     status, out, err = run_cli("train", "--config", layer, *TINY_MODEL, *SHORT, *size, "--out", run)
     assert status == 0, out + err
     image = next(p for p in before if p.suffix in (".jpg", ".bmp") or p.parent.name in ("PNGImages", "images"))
+    status, out, err = run_cli("export", run, "--data.workers", 0)
+    assert status == 0 and "parity: " in out and (run / "student.onnx").is_file(), out + err
     shares = load_model(run).predict(np.asarray(Image.open(image).convert("RGB")))
     assert shares.shape[0] == len(written["classes"]) and np.isfinite(shares).all()

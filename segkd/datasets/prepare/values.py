@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from segkd.datasets.audit import Audit
 from segkd.datasets.colours import hexed, listed_colours
 from segkd.datasets.masks import IN_COLOURS, MOST_COLOURS
+from segkd.datasets.prepare.legend import find_legend
 from segkd.datasets.unfit import Unfit
 from segkd.types import InputError
 
@@ -41,23 +43,24 @@ class Meaning:
     label_map: dict[int, int] | None = None
     ignore: list[int] = field(default_factory=list)
     threshold: int | None = None
-    colours: dict[str, str] | None = None
+    colours: Mapping[str, str | list[str]] | None = None
 
 
-def meaning_of(audit: Audit, named: Sequence[str] | None, told: As = "auto") -> Meaning:
+def meaning_of(audit: Audit, named: Sequence[str] | None, told: As = "auto", root: Path | None = None) -> Meaning:
     """What the masks' values mean.
 
     Args:
         audit: what reading all masks told.
         named: the names of the classes, when the user says them.
         told: what the user says that the values are.
+        root: the folder where a legend of colours may lie.
 
     Raises:
         InputError: the number of names is another than that of the classes, or the masks are smeared colours.
     """
     coloured = sum((f.colours for f in map(_coloured, audit.faults.values()) if f), start=Counter[int]())
     if coloured:
-        return _of_colours(coloured, named)
+        return _of_colours(coloured, named, root)
     total = audit.total
     values = np.flatnonzero(total).tolist()
     sets = [found.tolist() for found, _ in audit.counts.values()]
@@ -87,18 +90,22 @@ def _coloured(fault: InputError) -> Unfit | None:
     return fault if isinstance(fault, Unfit) and fault.kind == IN_COLOURS else None
 
 
-def _of_colours(counts: Mapping[int, int], named: Sequence[str] | None) -> Meaning:
+def _of_colours(counts: Mapping[int, int], named: Sequence[str] | None, root: Path | None) -> Meaning:
     if len(counts) > MOST_COLOURS:
         raise InputError(
             f"the masks are colour images of more than {MOST_COLOURS} colours ({listed_colours(counts, 6)}): smoothing "
             "or JPEG has mixed them, so none can be named. Get the masks as PNG, or save them as class numbers."
         )
+    legend = find_legend(root, counts.keys()) if root is not None and named is None else None
+    said = f"masks are in {len(counts)} colours: {listed_colours(counts)}"
+    if legend is not None and len(legend.classes) > 1:
+        return Meaning(legend.classes, f"{said}; {legend.said}", colours=legend.colours)
     ranked = [code for code, _ in Counter(counts).most_common()]
     darkest = min(ranked, key=lambda code: sum(code.to_bytes(3, "big")))
     ordered = [darkest, *(code for code in ranked if code != darkest)]
     names = _names(len(ordered), named, f"colours: {listed_colours(counts)}")
     colours = {name: hexed(code) for name, code in zip(names, ordered)}
-    return Meaning(names, f"masks are in {len(ordered)} colours: {listed_colours(counts)}", colours=colours)
+    return Meaning(names, said, colours=colours)
 
 
 def _are_objects(sets: Sequence[Sequence[int]]) -> bool:
