@@ -132,7 +132,12 @@ def _built(target: str, settings: list[str]) -> tuple[Network, tuple[int, int]]:
         raise InputError(f"expected a run folder, a network's name or a layer (.yaml), found {target}.")
     else:
         given = ["--model", target]
-    config = parse(training_parser(), [*given, *settings])
+    try:
+        config = parse(training_parser(), [*given, *settings])
+    except InputError as error:
+        if not str(error).startswith("model: "):
+            raise
+        raise InputError(f"{target}: there is no such run folder or layer; taken for a network, {error}") from error
     kind: type[Network] = imported(config.model.class_path)
     built = kind.without_weights(config.model.init_args.as_dict() | {"classes": len(config.data.classes)})
     height, width = (config.data.size,) * 2 if isinstance(config.data.size, int) else config.data.size

@@ -83,7 +83,7 @@ def methods(arguments: list[str]) -> int:
     if name not in found:
         near = difflib.get_close_matches(name, found, n=3)
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
-        raise InputError(f"segkd methods: expected one of {', '.join(found)}, found {config.name!r}.{hint}")
+        raise InputError(f"expected one of {', '.join(found)}, found {config.name!r}.{hint}")
     print(card(found[name]))
     return 0
 

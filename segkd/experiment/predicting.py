@@ -165,7 +165,10 @@ def predict_images(config: Namespace, given: Sequence[str], how: How) -> int:
 
 def _opened(config: Namespace, console: Console) -> Model:
     """The student of a run, or an exported file."""
-    if Path(config.run).suffix.lower() == ".onnx":
+    path = Path(config.run)
+    if path.is_file() and path.suffix.lower() not in (".onnx", ".safetensors"):
+        raise InputError(f"{path}: expected a run folder, its student.safetensors, or a file of segkd export (.onnx).")
+    if path.suffix.lower() == ".onnx":
         from segkd.models.onnx import load_exported
 
         return load_exported(config.run, torch.get_num_threads())

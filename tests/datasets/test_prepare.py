@@ -48,6 +48,16 @@ def test_patterns_are_found(tmp_path, image, mask, images, masks):
     assert (found.images, found.masks) == (images, masks)
 
 
+def test_where_images_or_masks_are_told_the_others_are_found(tmp_path):
+    for i in range(4):
+        write(tmp_path / f"images/{i}.jpg", seed=i)
+        write(tmp_path / f"ground_truth_mask/{i}.png", mask=True)
+    for told in ({"images": "images"}, {"masks": "ground_truth_mask"}):
+        found = find_layout(tmp_path, **told)
+        assert found is not None and (found.images, found.masks) == ("images", "ground_truth_mask")
+    assert find_layout(tmp_path, masks="images") is None  # pictures are no masks
+
+
 def test_splits_within_the_names_of_folders_are_stars_and_splits(tmp_path):
     """The folders of DUTS."""
     for split, number in (("TR", 5), ("TE", 4)):

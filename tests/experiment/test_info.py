@@ -83,3 +83,4 @@ def test_a_network_by_name_and_a_layer_are_built_without_weights(run_cli):
     for wrong in ("FusionNot", "runs/none", "methods/none.yaml"):
         status, _, err = run_cli("info", wrong)
         assert status == 2 and "Traceback" not in err and wrong in err
+    assert "no such run folder or layer" in run_cli("info", "nosuch")[2]

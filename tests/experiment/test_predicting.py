@@ -306,6 +306,7 @@ def test_a_window_sees_details_that_shrinking_loses(run_of, folder, run_cli):
     ("arguments", "said"),
     [
         ([], "RUN PATH"),
+        (["a.pt2", "b.png"], "a file of segkd export (.onnx)"),
         (["run"], "expected images"),
         (["run", "a", "--stride", "2"], "--stride"),
         (["run", "a", "--batch-size", "0"], "--batch-size"),
@@ -316,5 +317,6 @@ def test_a_window_sees_details_that_shrinking_loses(run_of, folder, run_cli):
 )
 def test_a_command_line_that_is_not_clear_is_refused(run_of, folder, run_cli, arguments, said):
     run_of(4)
+    (folder / "a.pt2").touch()
     status, _, err = run_cli("predict", *arguments)
     assert status == 2 and said in err and "Traceback" not in err

@@ -52,8 +52,9 @@ def find_layout(root: Path, images: str | None = None, masks: str | None = None)
     if images is not None and masks is not None:
         return Layout(root, images, masks, pair_all(Where(root, images, masks)), "as told")
     stems = _Stems.of(root)
-    told = [pair for pair in _candidates(stems) if images in (None, pair[0]) and masks in (None, pair[1])]
-    found = [layout for pair in list(dict.fromkeys(told))[:TRIED] if (layout := _tried(root, *pair)) is not None]
+    told = [pair for pair in _candidates(stems) if {images, masks} <= {None, *pair}]
+    tried = [layout for pair in list(dict.fromkeys(told))[:TRIED] if (layout := _tried(root, *pair)) is not None]
+    found = [layout for layout in tried if images in (None, layout.images) and masks in (None, layout.masks)]
     if not found:
         return None
     found.sort(key=_rank)

@@ -140,6 +140,7 @@ def _nothing(root: Path, found: Mapping[str, Sequence[Path]]) -> InputError:
         kind, paths = next(iter(found.items()))
         return InputError(f"{paths[0]} holds {kind} annotations, and there are no masks; {CURES[kind]}.")
     return InputError(
-        f"{root}: found no images with masks whose names belong together, no annotations (COCO, CVAT, LabelMe, YOLO). "
+        f"{root}: found no images with masks whose names belong together, and no annotations (COCO, CVAT, LabelMe, "
+        "YOLO). "
         "Say where they are: --images 'photos/{}.jpg' --masks 'masks/{}_mask.png', where {} is the name they share."
     )
