@@ -59,7 +59,8 @@ def push(arguments: list[str]) -> int:
         refuse_in_use(Path(config.repo), config.repo)
         _stage(run, card, Path(config.repo), config)
         where = config.repo
-    console.print(f"pushed: {where}. Others fetch it with: segkd pull {config.repo}")
+    to = " --out DIR" if where == config.repo else ""
+    console.print(f"pushed: {where}. Others fetch it with: segkd pull {config.repo}{to}")
     if config.license is None:
         warn(console, "the card names no license: choose one, in its README.md or with --license ID.", "note")
     return 0
@@ -108,11 +109,14 @@ def is_folder(repo: str) -> bool:
 
 
 def refuse_in_use(folder: Path, named: str) -> None:
-    """Raises InputError unless a folder is new or empty, and can be made."""
+    """Raises InputError unless a folder is new or empty, and can be made; leaves no new one behind."""
+    new = not folder.exists()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{named}: expected a folder that is new or empty, found one in use. Give another.")
     write_whole(folder / ".segkd", b"")
     (folder / ".segkd").unlink()
+    if new:
+        folder.rmdir()
 
 
 def contents_of(source: Path) -> dict[str, bytes]:

@@ -210,7 +210,8 @@ def load_exported(path: str, threads: int = 1) -> Model:
             f"{path}: expected an ONNX file that segkd export wrote, which says its classes, size and threshold; found "
             "another one. Use the run folder, or score it: segkd evaluate --onnx FILE --data LAYER."
         )
-    card = ModelCard("segkd.models.onnx.OnnxNetwork", {}, told.classes, told.size, told.threshold, step=told.step)
+    threshold = 0.5 if told.output == "classes" else told.threshold  # where class numbers are, it is decided already
+    card = ModelCard("segkd.models.onnx.OnnxNetwork", {}, told.classes, told.size, threshold, step=told.step)
     return Model(OnnxNetwork(path, len(told.classes), threads=threads), card)
 
 

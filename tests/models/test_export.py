@@ -16,7 +16,7 @@ from segkd.models.export import ENDINGS, Exported, FlippedSame, write_network
 from segkd.models.exported import compared, macs_of, opened_file
 from segkd.models.fusion import FusionNet
 from segkd.models.network import Network
-from segkd.models.onnx import OnnxNetwork
+from segkd.models.onnx import OnnxNetwork, load_exported
 from segkd.models.signature import STATED_KEY, Statement, stated
 from segkd.models.smp import SmpNet
 from segkd.models.wrapped import WrappedNet
@@ -98,6 +98,12 @@ def test_the_file_says_what_it_gives_and_is_read_so(tmp_path, batches):
         assert "fed RGB in 0..1;" in file.said
         close = (logits.topk(2, dim=1).values.diff(dim=1).abs() < 1e-4).squeeze(1)
         assert bool(((file(batches[1]).logits.argmax(dim=1) == logits.argmax(dim=1)) | close).all())
+        card = load_exported(str(path)).card
+        assert (card.classes, card.size, card.threshold) == (
+            ["a", "b", "c"],
+            (48, 40),
+            {"classes": 0.5}.get(output, 0.4),
+        )
     with pytest.raises(InputError, match=r"exported for 3 classes \(a, b, c\), but data.classes names 2"):
         OnnxNetwork(str(path), 2)
     with pytest.raises(InputError, match=r"normalises inside.*leave out --mean"):
