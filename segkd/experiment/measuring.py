@@ -29,7 +29,9 @@ def measure_batch(wanted: int, size: tuple[int, int], classes: int) -> tuple[int
                 raise
             batch //= 2
             continue
-        where = torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} threads"
+        where = (
+            torch.cuda.get_device_name() if device.type == "cuda" else f"the CPU, threads: {torch.get_num_threads()}"
+        )
         memory = f", {torch.cuda.max_memory_allocated() / 1e9:.1f} GB" if device.type == "cuda" else ""
         smaller = f" ({wanted} do not fit)" if batch < wanted else ""
         return batch, f"batch: {batch}{smaller}, {1000 * seconds:.0f} ms a step of FusionNet on {where}{memory}"

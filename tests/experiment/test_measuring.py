@@ -24,4 +24,4 @@ def test_the_batch_is_halved_until_it_fits(monkeypatch):
 
 def test_steps_are_taken():
     batch, said = measuring.measure_batch(2, (32, 32), 3)
-    assert batch == 2 and "ms a step of FusionNet" in said
+    assert batch == 2 and "ms a step of FusionNet on " in said
