@@ -45,15 +45,14 @@ def overlay(
     image: UInt8[np.ndarray, "h w 3"], label: UInt8[np.ndarray, "h w"], classes: int
 ) -> UInt8[np.ndarray, "h w 3"]:
     """The image with each class but 0 tinted and outlined, and ignored pixels hatched in grey."""
-    colours = tints(classes)[label]
+    # by OpenCV: NumPy would widen the label to eight bytes a pixel, and so would a hatching of the whole plane
+    colours = cv2.LUT(cv2.merge((label, label, label)), tints(classes)[None])
     painted = np.where((label == 0)[..., None], image, cv2.addWeighted(image, 0.6, colours, 0.4, 0))
     # wide enough to be seen at any size, and on the object's side
     edge = outlines(label, 1 + max(label.shape) // 500) & (label != 0)
     painted[edge] = colours[edge]
-    rows, columns = np.ogrid[: label.shape[0], : label.shape[1]]
-    ignored = label == IGNORE
-    painted[ignored] = image[ignored]
-    painted[ignored & ((rows + columns) % 6 < 3)] = 128
+    rows, columns = np.nonzero(label == IGNORE)
+    painted[rows, columns] = np.where(((rows + columns) % 6 < 3)[:, None], 128, image[rows, columns])
     return painted
 
 

@@ -84,9 +84,10 @@ def too_short(steps: int, batch_size: int, epochs: int) -> str:
     """The sentence on a training of too few optimiser steps to be judged, or ""."""
     if steps >= FEW:
         return ""
+    lower = f"Lower data.batch_size ({batch_size}), or raise" if batch_size > 1 else "Raise"
     return (
-        f"{steps} steps in all are few: networks hardly learn before {STEPS} or so. Lower data.batch_size "
-        f"({batch_size}), or raise engine.epochs (to {-(-STEPS * epochs // steps)})."
+        f"{steps} step{'s' * (steps != 1)} in all are few: networks hardly learn before {STEPS} or so. {lower} "
+        f"engine.epochs (to {-(-STEPS * epochs // steps)})."
     )
 
 
