@@ -42,6 +42,7 @@ class FusionNet(Network):
 
     __module__ = "segkd.models.network"  # the name of it in runs, cards and layers, wherever it stands
     encoder_path = "encoder"
+    head_path = "head"
 
     def __init__(
         self,

@@ -23,6 +23,9 @@ class Network(nn.Module, ABC):
     encoder_path: str | None = None
     """Layer path of the pretrained part, which learns at a rate of its own; None if there is none."""
 
+    head_path: str | None = None
+    """Layer path of what makes logits of the last features; None where it is not known."""
+
     frozen: Sequence[nn.Module] = ()
     """Layers that do not learn; a plain list, so that nothing is registered twice."""
 
@@ -68,10 +71,16 @@ class Network(nn.Module, ABC):
     def layer(self, path: str) -> nn.Module:
         """The module at a dotted layer path, such as `encoder.body.blocks.0`.
 
+        A network without a layer of that name takes `encoder` for its `encoder_path` and `head` for its `head_path`.
+
         Raises:
             InputError: there is none; names the choices at the place where the path goes wrong.
         """
         module: nn.Module = self
+        first, dot, rest = path.partition(".")
+        known = {"encoder": self.encoder_path, "head": self.head_path}.get(first)
+        if known and first not in dict(self.named_children()):
+            path = f"{known}{dot}{rest}"
         for depth, name in enumerate(path.split(".")):
             children = dict(module.named_children())
             if name not in children:

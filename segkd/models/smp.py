@@ -27,6 +27,7 @@ class SmpNet(Network):
     """
 
     encoder_path = "network.encoder"
+    head_path = "network.segmentation_head"
     mean: Tensor
     std: Tensor
 

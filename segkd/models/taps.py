@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from segkd.models.network import Network
 from segkd.types import InputError, Prediction
 
+READS = ":in"
+"""Ends the path of a layer of which not the output is meant, but what it reads."""
+
 
 @contextmanager
 def evaluating(*modules: nn.Module) -> Iterator[None]:
@@ -28,7 +31,8 @@ def evaluating(*modules: nn.Module) -> Iterator[None]:
 def tapped(network: Network, image: Float[Tensor, "b 3 h w"], paths: Sequence[str] | None) -> Prediction:
     """The prediction of a network with the outputs of the layers `paths` as its features; its own where None.
 
-    A layer that gives a list of maps, such as an encoder, gives all of them.
+    `PATH:in` is what a layer reads. A layer that gives a list of maps, such as an encoder, gives all of them, but for
+    the image itself and maps without channels, which smp's encoders hand on.
 
     Raises:
         InputError: there is no such layer, or its output is no map [b c h w].
@@ -38,7 +42,9 @@ def tapped(network: Network, image: Float[Tensor, "b 3 h w"], paths: Sequence[st
     seen: dict[str, Any] = {}
     # hooks live for one call: a copy of the network would otherwise report to the original
     hooks = [
-        network.layer(path).register_forward_hook(lambda _m, _i, output, path=path: seen.update({path: output}))
+        network.layer(path.removesuffix(READS)).register_forward_hook(
+            lambda _m, given, output, path=path: seen.update({path: given[0] if path.endswith(READS) else output})
+        )
         for path in paths
     ]
     try:
@@ -46,12 +52,21 @@ def tapped(network: Network, image: Float[Tensor, "b 3 h w"], paths: Sequence[st
     finally:
         for hook in hooks:
             hook.remove()
-    return replace(prediction, features=tuple(level for path in paths for level in _maps(path, seen.get(path))))
+    levels = [level for path in paths for level in _maps(path, seen.get(path), prediction.logits)]
+    return replace(prediction, features=tuple(levels))
 
 
-def _maps(path: str, output: Any) -> list[Tensor]:
+def _maps(path: str, output: Any, logits: Tensor) -> list[Tensor]:
     maps = list(output) if isinstance(output, list | tuple) else [output]
+    if len(maps) > 1 and all(isinstance(one, Tensor) and one.ndim == 4 for one in maps):
+        full = logits.shape[-2:]
+        maps = [one for one in maps if one.shape[1] and not (one.shape[1] == 3 and _covers(one, full))]
     if not maps or not all(isinstance(one, Tensor) and one.ndim == 4 for one in maps):
         found = [tuple(one.shape) if isinstance(one, Tensor) else type(one).__name__ for one in maps]
         raise InputError(f"distiller.features: expected layer {path!r} to give maps [b c h w], found {found}.")
     return maps
+
+
+def _covers(level: Tensor, size: Sequence[int]) -> bool:
+    """Whether a map is as large as the image, or larger, as a padded one is."""
+    return level.shape[-2] >= size[0] and level.shape[-1] >= size[1]

@@ -25,6 +25,7 @@ class WrappedNet(Network):
         mean: subtracted from RGB in 0..1 before the network; ImageNet's by default.
         std: divides after `mean`; ImageNet's by default.
         divisor: images are padded on the right and below to a multiple of it, and the logits cropped.
+        head_layer: layer path of what makes logits of its last features; smp's `segmentation_head` is known.
     """
 
     __module__ = "segkd.models.network"  # the name of it in runs, cards and layers, wherever it stands
@@ -40,11 +41,14 @@ class WrappedNet(Network):
         mean: tuple[float, float, float] = IMAGENET_MEAN,
         std: tuple[float, float, float] = IMAGENET_STD,
         divisor: int = 32,
+        head_layer: str | None = None,
     ) -> None:
         super().__init__()
         refuse_few_classes(classes)
         self.network = _constructed(network, arguments or {}, classes)
         self.encoder_path = f"network.{encoder_layer}" if encoder_layer else None
+        head_layer = head_layer or ("segmentation_head" if network.startswith(SMP) else None)
+        self.head_path = f"network.{head_layer}" if head_layer else None
         self.classes, self.divisor = classes, divisor
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)

@@ -5,7 +5,10 @@ import torch
 from torch import nn
 
 from segkd.models.fusion import FusionNet
+from segkd.models.network import padding
+from segkd.models.smp import SmpNet
 from segkd.models.taps import evaluating, tapped
+from segkd.models.wrapped import WrappedNet
 from segkd.types import InputError
 from tests.conftest import TINY
 
@@ -53,3 +56,36 @@ def test_a_path_that_is_no_layer_or_gives_no_map_is_refused():
     network.odd = nn.Identity()
     with pytest.raises(InputError, match=r"expected layer 'odd' to give maps \[b c h w\], found \['NoneType'\]"):
         tapped(network, image, ["odd"])
+
+
+def test_what_a_layer_reads_and_the_names_that_any_network_knows():
+    network, image = SmpNet(2, "FPN", TINY, None).eval(), torch.rand(1, 3, 32, 32)
+    own = tapped(network, image, None)
+    for path in ("network.segmentation_head:in", "head:in"):
+        assert torch.equal(tapped(network, image, [path]).features[0], own.features[0])
+    assert network.layer("encoder.model") is network.network.encoder.model
+    plain = WrappedNet(2, "tests.models.test_taps.Plain", {"classes": 2})
+    with pytest.raises(InputError, match="no layer 'head'"):
+        plain.layer("head")
+    named = WrappedNet(2, "tests.models.test_taps.Plain", {"classes": 2}, head_layer="last")
+    assert named.layer("head") is named.network.last
+
+
+def test_the_image_and_empty_levels_of_an_smp_encoder_are_no_features():
+    network, image = SmpNet(2, "FPN", TINY, None).eval(), torch.rand(1, 3, 40, 40)
+    handed = network.network.encoder(padding(image, 32))
+    found = tapped(network, image, ["encoder"]).features
+    assert handed[0].shape[1] == 3 and [one.shape for one in found] == [one.shape for one in handed[1:]]
+    transformer = SmpNet(2, "Segformer", "pvt_v2_b0", None).eval()
+    assert [one.shape[1] for one in tapped(transformer, image, ["encoder"]).features] == [32, 64, 160, 256]
+
+
+class Plain(nn.Module):
+    """A network of another package."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.last = nn.Conv2d(3, classes, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(x)

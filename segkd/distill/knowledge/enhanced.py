@@ -11,6 +11,9 @@ from segkd.distill.base import Knowledge
 from segkd.losses import global_mean, hushed, one_hot
 from segkd.types import Batch, InputError, Prediction
 
+Variant = Literal["paper", "code"]
+"""Of the target-enhanced loss: the formula of the paper, or that of its official code."""
+
 
 def decoupled(
     student: Float[Tensor, "b k h w"],
@@ -54,17 +57,29 @@ def target_enhanced(
     label: Int64[Tensor, "b h w"],
     valid: Bool[Tensor, "b h w"],
     epsilon: float,
-    variant: Literal["paper", "code"],
+    variant: Variant,
 ) -> Float[Tensor, ""]:
-    """OFA-KD's target-enhanced loss (Hao et al., NeurIPS 2023), mean over valid pixels, q the teacher's and p the
-    student's probabilities, y the label's class.
+    """`towards` the probabilities of a teacher's logits."""
+    return towards(student, hushed(teacher, valid).softmax(dim=1), label, valid, epsilon, variant)
+
+
+def towards(
+    student: Float[Tensor, "b k h w"],
+    shares: Float[Tensor, "b k h w"],
+    label: Int64[Tensor, "b h w"],
+    valid: Bool[Tensor, "b h w"],
+    epsilon: float,
+    variant: Variant,
+) -> Float[Tensor, ""]:
+    """OFA-KD's target-enhanced loss (Hao et al., NeurIPS 2023), mean over valid pixels, q = `shares` the teacher's and
+    p the student's probabilities, y the label's class.
 
     "paper": -(1 + q_y)^epsilon log p_y - sum_{i != y} q_i log p_i. "code": -sum_i ((q_i + [i = y])^epsilon - [i = y])
     log p_i, as the official code computes it: the exponent reaches the other classes too, and epsilon = 1 is plain
     distillation, -sum_i q_i log p_i.
     """
     log_p = F.log_softmax(hushed(student, valid), dim=1)
-    q, hit = hushed(teacher, valid).softmax(dim=1), one_hot(label, student.shape[1])
+    q, hit = hushed(shares, valid), one_hot(label, student.shape[1])
     share = torch.where(hit > 0, (1 + q) ** epsilon, q) if variant == "paper" else (q + hit) ** epsilon - hit
     return global_mean(-(share * log_p).sum(dim=1), valid)
 
@@ -119,13 +134,13 @@ class TargetEnhanced(Knowledge):
 
     reads = needs = frozenset({"logits"})
 
-    def __init__(self, epsilon: float = 1.5, variant: Literal["paper", "code"] = "code") -> None:
+    def __init__(self, epsilon: float = 1.5, variant: Variant = "code") -> None:
         super().__init__()
         if epsilon < 1:
             raise InputError(f"TargetEnhanced: epsilon must be 1 or more, found {epsilon}.")
-        self.epsilon, self.variant = epsilon, variant
+        self.epsilon = epsilon
+        self.variant: Variant = variant
 
     def forward(self, student: Prediction, target: Prediction, batch: Batch) -> Float[Tensor, ""]:
         """Mean over the valid pixels of all processes."""
-        form: Literal["paper", "code"] = "paper" if self.variant == "paper" else "code"
-        return target_enhanced(student.logits, target.logits, batch.label, batch.valid, self.epsilon, form)
+        return target_enhanced(student.logits, target.logits, batch.label, batch.valid, self.epsilon, self.variant)
