@@ -99,7 +99,7 @@ class Knowledge(nn.Module, ABC):
 
     Attributes:
         reads: the fields of the student's prediction that are read.
-        needs: the fields of the target that are read.
+        needs: the fields of the target that are read; none where the student alone is read, and then it has no teacher.
         across: whether one level of the student is compared with another, so that the student may be its own teacher.
     """
 

@@ -193,6 +193,13 @@ class Distiller(nn.Module):
 
     def _teacher_of(self, name: str, term: Term) -> str | None:
         names = list(self.teachers)
+        if not term.knowledge.needs:
+            if term.teacher is not None:
+                raise InputError(
+                    f"distiller.terms.{name} ({named(term.knowledge)}) compares the student with itself alone: leave "
+                    f"out its teacher, found {term.teacher!r}."
+                )
+            return None
         if term.teacher is not None:
             if term.teacher not in names:
                 raise InputError(

@@ -14,6 +14,7 @@ from segkd.distill.base import Knowledge, Scene, Teacher, Term
 from segkd.distill.distiller import Distiller
 from segkd.distill.exits import Exits
 from segkd.distill.knowledge.exits import AtExits
+from segkd.distill.knowledge.graph import GraphEdges
 from segkd.distill.knowledge.response import Response
 from segkd.distill.teachers.copies import Snapshot
 from segkd.distill.teachers.frozen import Frozen
@@ -55,6 +56,7 @@ BUILT = {
     AtExits: lambda: AtExits(Response()),
     Snapshot: lambda: Snapshot(1),
     Guided: lambda: Guided(hide=0.0),  # what is hidden is drawn for the images of a process
+    GraphEdges: lambda: GraphEdges(edges=210, negatives="cross_boundary"),  # all there are: nothing is drawn
     Twin: lambda: Twin(Darker()),
 }
 """How classes are built that need to be told something."""
