@@ -1,9 +1,12 @@
-"""Annotations that are no masks (COCO, LabelMe, YOLO, CVAT, Supervisely, boxes, ...), recognised by content."""
+"""Annotations that are no masks (COCO, LabelMe, YOLO, CVAT, VIA, run lengths, boxes, ...), recognised by content."""
 
+import csv
 import re
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
+from segkd.datasets.dicom import find_dicom
 from segkd.datasets.walk import GLANCE, pictures, walk
 
 READ = 100_000
@@ -13,6 +16,11 @@ WANTED = "segkd reads masks: one picture per image, with the image's name, whose
 
 DRAWN = "`segkd prepare FOLDER --out DATA.yaml` draws them as masks beside the data"
 
+KAGGLE = "Kaggle run-length"
+
+RUNS = frozenset({"encodedpixels", "rle_mask", "rle", "encoding", "segmentation", "annotation", "mask_rle"})
+"""Headings (lower case) of the column of run lengths in Kaggle's tables."""
+
 CURES = {
     "COCO": DRAWN,
     "LabelMe": DRAWN,
@@ -20,7 +28,8 @@ CURES = {
     "YOLO box": "a box has no outline to learn: segmentation needs polygons or masks",
     "CVAT": DRAWN,
     "Pascal VOC box": "a box has no outline to learn: segmentation needs masks (VOC's own lie in SegmentationClass)",
-    "VIA": "fill each region's points with `cv2.fillPoly(mask, [points], number)` and save as PNG",
+    "VIA": DRAWN,
+    KAGGLE: DRAWN,
     "Supervisely": "export the project once more with its app `Export as masks`, or fill the exterior points of each "
     "object with `cv2.fillPoly(mask, [points], number)` and save as PNG",
 }
@@ -32,13 +41,14 @@ def recognise(*places: Path) -> str:
     for place in places:
         if not place.exists():
             continue
-        files = walk(place, {".json", ".txt", ".xml"}, GLANCE).files
-        few = [path for kind in (".json", ".xml", ".txt") for path in files if path.suffix.lower() == kind][:20]
+        files = walk(place, {".json", ".txt", ".xml", ".csv"}, GLANCE).files
+        few = [path for kind in (".json", ".xml", ".csv", ".txt") for path in files if path.suffix.lower() == kind][:20]
         for path in few:
             kind = kind_of(path)
             if kind:
                 return f"{path} holds {kind} annotations, but {WANTED}; {CURES[kind]}"
-    return next((told for place in places if place.is_dir() and (told := _instances(place))), "")
+    folders = [place for place in places if place.is_dir()]
+    return next((told for place in folders if (told := _instances(place) or find_dicom(place))), "")
 
 
 def kind_of(path: Path) -> str:
@@ -53,7 +63,7 @@ def kind_of(path: Path) -> str:
     except OSError:
         return ""
     said = text.decode("utf-8", "replace")
-    return {".json": _json, ".xml": _xml}.get(path.suffix.lower(), _lines)(said)
+    return {".json": _json, ".xml": _xml, ".csv": _table}.get(path.suffix.lower(), _lines)(said)
 
 
 def _json(said: str) -> str:
@@ -71,6 +81,19 @@ def _xml(said: str) -> str:
     if re.search(r"<(polygon|mask|polyline)\s", said) and "<annotations" in said:
         return "CVAT"
     return "Pascal VOC box" if "<annotation" in said and "<bndbox" in said else ""
+
+
+def _table(said: str) -> str:
+    lines = said.splitlines()
+    heads = heading(next(csv.reader(lines[:1]), []))
+    if {"region_shape_attributes", "region_attributes"} <= set(heads):
+        return "VIA"
+    return KAGGLE if len(heads) > 1 and heads[0] not in RUNS and RUNS & set(heads) else ""
+
+
+def heading(cells: Sequence[str]) -> list[str]:
+    """The headings of a table, as they are compared."""
+    return [cell.strip().lstrip("#\ufeff").lower() for cell in cells]
 
 
 def _lines(said: str) -> str:

@@ -203,7 +203,10 @@ def _orientations(pair: Pair, image: tuple, seen_image: Seen, mask: tuple, seen_
         )
     if otherwise:
         raise Unfit(pair.mask, kind, "Write data.exif: true: their EXIF orientations make them fit", found)
-    cure = "Save the mask at the image's size (an image with an EXIF orientation counts as it is displayed)"
+    cure = (
+        "Save the mask at the image's size (an image with an EXIF orientation counts as it is displayed), or let "
+        "`segkd prepare FOLDER --out DATA.yaml` enlarge masks that are smaller copies"
+    )
     raise Unfit(pair.mask, kind, cure, found)
 
 

@@ -160,6 +160,11 @@ def _remedy(total: np.ndarray, classes: int, lossy: Sequence[str], number: int) 
         return "If 255 marks pixels to leave out, write `data.ignore: [255]`."
     suggestion = ", ".join(f"{raw}: {target}" for target, raw in enumerate(values[:classes]))
     rest = f", and `ignore: {values[classes:]}`" if len(values) > classes else ""
+    if rest and len(values) < 256:
+        return (
+            f"There are {len(values)} values and {classes} classes: name {len(values)} in data.classes, or leave "
+            f"values out, for example `label_map: {{{suggestion}}}`{rest}."
+        )
     return f"Write the class of each value in the data layer, for example `label_map: {{{suggestion}}}`{rest}."
 
 

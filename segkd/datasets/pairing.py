@@ -11,6 +11,9 @@ from segkd.datasets.patterns import Named, Pattern, find_named, is_pattern, only
 from segkd.datasets.walk import ARRAYS, GLANCE, pictures, stem_of, walk, what_is
 from segkd.types import InputError, listed
 
+LOSSLESS = frozenset({".png", ".gif", ".tif", ".tiff"})
+"""Extensions (lower case) that masks rather than photos have."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pair:
@@ -139,7 +142,7 @@ def _refuse_same(root: Path, images: str, masks: str) -> None:
     both = f"both {images}" if Pattern.of(images) == Pattern.of(masks) else f"one folder ({images}, {masks})"
     message = f"data.images and data.masks are {both}, so that every image would be its own mask. "
     base = root / Pattern.of(images).base
-    proposal = (_within(root, base) or recognise(base)) if base.is_dir() else ""
+    proposal = (_within(root, base) or _endings(root, base) or recognise(base)) if base.is_dir() else ""
     if not proposal:
         example = f"{Pattern.of(images).base}/".removeprefix("./").lstrip("/")
         proposal = (
@@ -163,6 +166,22 @@ def _within(root: Path, folder: Path) -> str:
         for what, affix, side in zip(("images", "masks"), (rule.left, rule.right), sides)
     ]
     return f"{folder} holds {rule.matched} images with their masks ({rule.words()}): write {' and '.join(writes)}"
+
+
+def _endings(root: Path, folder: Path) -> str:
+    """The sentence on patterns for a folder where an image and its mask differ in their extensions alone, or ""."""
+    stems: dict[str, set[str]] = {}
+    for path in walk(folder, most=GLANCE).files:
+        stems.setdefault(path.suffix, set()).add(stem_of(path, folder))
+    both = [(a, b) for a in stems for b in stems if a != b and stems[a] == stems[b]]
+    if len(both) != 2 or not folder.is_relative_to(root):  # two: each way round
+        return ""
+    place = "" if folder == root else f"{folder.relative_to(root).as_posix()}/"
+    one, other = sorted(both[0], key=lambda ending: ending.lower() in LOSSLESS)
+    return (
+        f'{folder} holds {len(stems[one])} files as {one} and as {other}: write data.images: "{place}{{}}{one}" and '
+        f'data.masks: "{place}{{}}{other}", or the other way round'
+    )
 
 
 def _named(root: Path, text: str, what: str, folders: bool = False) -> Named:

@@ -13,6 +13,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from segkd.datasets.arrays import read_array
 from segkd.datasets.colours import Colour, Colours
 from segkd.datasets.deep import describe_tiff, is_deep, read_deep
+from segkd.datasets.dicom import CURE, WHAT, is_dicom
 from segkd.datasets.masks import mask_values, one_plane, whole_numbers
 from segkd.datasets.packed import File
 from segkd.datasets.unfit import Unfit, no_room
@@ -214,6 +215,8 @@ def _unreadable(path: File, error: Exception) -> Unfit:
                 "Export one band as grey or three as RGB, with 8 or 16 bits (gdal_translate -b 1 -b 2 -b 3 IN OUT)",
                 tiff,
             )
+        if is_dicom(path):
+            return Unfit(path, WHAT, CURE)
         error = OSError("nothing that is known as a picture")
     return Unfit(path, "expected a readable image, found", "Replace or remove the file", str(error))
 

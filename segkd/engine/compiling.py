@@ -1,8 +1,9 @@
-"""torch.compile of the student while it trains."""
+"""How the student runs while it trains: torch.compile, or with activations that are computed again."""
 
 from typing import Literal
 
 from segkd.engine.learner import Learner
+from segkd.engine.recomputing import recompute_encoder
 from segkd.types import InputError
 
 Compile = bool | Literal["max-autotune"]
@@ -14,15 +15,17 @@ FAILS = ("torch._dynamo", "torch._inductor")
 """Where the classes of its errors are."""
 
 
-def compile_student(learner: Learner, how: Compile) -> None:
+def compile_student(learner: Learner, how: Compile, recompute: bool = False) -> None:
     """Has the student's forward compiled when it is first called; names of its tensors and copies of it stay plain.
 
     A graph is made for each of its modes (training, a look without gradient) and shapes, each once. What is evaluated
-    is not compiled where it is the average.
+    is not compiled where it is the average. With `recompute`, its encoder is computed again in the backward pass.
 
     Raises:
         InputError: layers are tapped: a graph that is compiled once has no place for hooks that live for one step.
     """
+    if recompute:
+        recompute_encoder(learner.student)
     if not how:
         return
     if learner.distiller.features is not None:

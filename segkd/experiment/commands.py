@@ -47,8 +47,9 @@ def train(arguments: list[str]) -> int:
         overfit=config.overfit_one_batch,
         data_changed=config.data_changed,
     )
-    if config.overfit_one_batch and not outcome.how.startswith("SIG"):
-        return _verdict(outcome.best, outcome.select)
+    if outcome.learned is not None:
+        print(outcome.learned.said)
+        return 0 if outcome.learned.enough else 1
     return _ended(outcome, folder)
 
 
@@ -91,14 +92,3 @@ def sheet(arguments: list[str]) -> int:
     from segkd.experiment.scoring import draw_sheet
 
     return draw_sheet(config, instantiate(parser, config).data)
-
-
-def _verdict(best: float | None, select: str) -> int:
-    if best is not None and best >= 0.9:
-        print(f"the batch is known by heart ({select} {best:.3f}): network, labels and loss work together.")
-        return 0
-    print(
-        f"the batch could not be learned by heart ({select} {best if best is None else round(best, 3)}, expected 0.9): "
-        "look at the labels (segkd sheet), the learning rate (optim.lr) and what is frozen (optim.freeze)."
-    )
-    return 1

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from segkd.datasets.dicom import find_dicom
 from segkd.datasets.walk import walk
 from segkd.experiment.console import warn
 from segkd.types import InputError, listed
@@ -55,7 +56,8 @@ def gather(given: Sequence[str], out: Path, console: Console) -> Gathered:
         if walked.sentence:
             warn(console, f"{text}: {walked.sentence}")
         if not walked.files:
-            found.faults.append(f"{text}: expected a folder with images, found none.")
+            scans = find_dicom(place)
+            found.faults.append(f"{text}: expected a folder with images, found none.{f' {scans}.' if scans else ''}")
         fresh = {os.path.abspath(path): path for path in walked.files if os.path.abspath(path) not in known}
         known |= fresh.keys()
         folders |= dict.fromkeys(fresh.values(), folder)

@@ -1,5 +1,6 @@
 """`segkd info`: what a run, a network or a configuration is and costs: layers, scores, data, recipe."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ from segkd.experiment.about import facts_of
 from segkd.experiment.arguments import ExampleHelp
 from segkd.experiment.commands import TRUST
 from segkd.experiment.console import make_console
+from segkd.experiment.info_onnx import rows_of_onnx
 from segkd.experiment.layers import found_layer
 from segkd.experiment.scoring import opened
 from segkd.experiment.settings import parse, training_parser
@@ -21,12 +23,13 @@ from segkd.models.network import Network
 from segkd.models.trust import imported
 from segkd.types import InputError, printable
 
-ABOUT = """What a run, a network or a configuration is and costs: parameters, MACs, FLOPs, latency, layer paths; of a
-run also its data, classes, scores and recipe. For example:
+ABOUT = """What a run, an ONNX file, a network or a configuration is and costs: parameters, MACs, FLOPs, latency, layer
+paths; of a run also its data, classes, scores and recipe. For example:
 
   segkd info runs/first
   segkd info FusionNet --model.encoder resnet18 --data.size 320
   segkd info SmpNet --model.architecture Unet --depth 3
+  segkd info runs/first/student.onnx
   segkd info methods/mean_teacher.yaml"""
 
 
@@ -35,7 +38,8 @@ def info(arguments: list[str]) -> int:
     own, settings = _split(arguments)
     parser = ArgumentParser(prog="segkd info", description=ABOUT, exit_on_error=False, formatter_class=ExampleHelp)
     add = parser.add_argument
-    add("target", type=str, metavar="RUN|MODEL|CONFIG", help="a run folder, a network's name, or a layer")
+    add("target", type=str, metavar="RUN|FILE.onnx|MODEL|CONFIG", help="a run folder, an ONNX file, a network's name, "
+        "or a layer")  # fmt: skip
     add("--depth", type=int, default=3, help="how deep the layers are listed; 0: none")
     add("--runs", type=int, default=30, help="forward passes that are timed")
     add("--trust", action="store_true", help=TRUST)
@@ -44,9 +48,13 @@ def info(arguments: list[str]) -> int:
         raise InputError(f"--runs: expected at least 1, found {config.runs}.")
     console, target = make_console(True), Path(config.target)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    if target.is_dir():
-        if settings:
-            raise InputError(f"{settings[0]} has no effect on a run, which is as it was trained: leave it out.")
+    finished = target.is_dir() or target.suffix.lower() == ".onnx"
+    if finished and settings:
+        raise InputError(f"{settings[0]} has no effect on a run, which is as it was trained: leave it out.")
+    if target.suffix.lower() == ".onnx" and not target.is_dir():
+        _say(console, rows_of_onnx(target, config.runs))
+        return 0
+    if finished:
         model = opened(target, device, config.trust, console)
         rows, network, size = facts_of(target, model.card), model.network, model.card.size
         rows["scores on val"] = ", ".join(f"{n} {v:.4f}" for n, v in model.card.scores.items() if v is not None)
@@ -54,11 +62,15 @@ def info(arguments: list[str]) -> int:
         network, size = _built(config.target, settings)
         rows, network = {}, network.to(device).eval().to(memory_format=torch.channels_last)
     rows = {"network": type(network).__name__, **costs_of(network, size, config.runs), **rows}
-    for name, text in rows.items():
-        console.print(f"{name:<14} {text}")
+    _say(console, rows)
     if config.depth > 0:
         _say_layers(console, network, size, config.depth)
     return 0
+
+
+def _say(console: Console, rows: Mapping[str, str]) -> None:
+    for name, text in rows.items():
+        console.print(f"{name:<14} {text}")
 
 
 def costs_of(network: Network, size: tuple[int, int], runs: int) -> dict[str, str]:
@@ -76,7 +88,7 @@ def costs_of(network: Network, size: tuple[int, int], runs: int) -> dict[str, st
     spent = latency(look, runs)
     return {
         "cost": str(complexity(network, size)),
-        "latency": f"{spent} of {runs} looks at one image on the {device.type}{threads}",
+        "latency": f"{spent} of {runs} forward passes of one image on the {device.type}{threads}",
     }
 
 

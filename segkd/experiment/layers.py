@@ -1,6 +1,7 @@
 """YAML layers: found, read without being trusted, and checked key by key before they are joined."""
 
 import argparse
+import difflib
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -22,11 +23,22 @@ def packaged_layers() -> Path:
 
 
 def found_layer(name: str) -> str:
-    """The path of a layer that comes with the package, when `name` is one and no file of that name exists."""
+    """The path of a layer that comes with the package, when `name` is one, with or without .yaml, and no file of that
+    name exists."""
     if "\n" in name or os.path.exists(name):
         return name
     inside = packaged_layers() / name.removeprefix("configs/")
-    return str(inside) if inside.is_file() else name
+    return str(next((path for path in (inside, inside.with_name(f"{inside.name}.yaml")) if path.is_file()), name))
+
+
+def _refuse_missing(path: Path) -> None:
+    """Raises InputError, with the layers of segkd that look like it, where there is no such file."""
+    if os.path.exists(path):
+        return
+    ours = [one.relative_to(packaged_layers()).as_posix() for one in sorted(packaged_layers().rglob("*.yaml"))]
+    near = difflib.get_close_matches(f"{path.with_suffix('')}.yaml", ours, n=3, cutoff=0.6)
+    hint = f"Did you mean {' or '.join(near)}?" if near else "segkd methods lists the recipes of segkd."
+    raise InputError(f"{path}: expected a YAML file, found nothing there. {hint}")
 
 
 def read_layer(path: Path) -> dict[str, Any]:
@@ -63,6 +75,8 @@ def layers_of(arguments: Sequence[str]) -> tuple[list[tuple[str, dict[str, Any]]
     for text in map(found_layer, given):
         path = Path(text).expanduser()
         inline = None if os.path.exists(path) or ":" not in text else load_yaml(text, "--config: expected YAML")
+        if not isinstance(inline, dict):
+            _refuse_missing(path)
         layers.append(("--config", inline) if isinstance(inline, dict) else (text, read_layer(path)))
     return layers, [*(word for text in given for word in ("--config", found_layer(text))), *rest]
 

@@ -46,9 +46,14 @@ def explain(error: BaseException, parser: ArgumentParser) -> str:
 
 def _plain(key: str, text: str) -> str:
     """jsonargparse's tree of what does not fit, as one sentence."""
+    loaded = re.search(r"Unable to load config ['\"](.+?)['\"]", text)
+    if loaded:
+        folder = f" A folder of images is --data.root {loaded[1]}." if key == "data" or "data:" in text else ""
+        return f"{key or 'configuration'}: expected keys and values, found {loaded[1]!r}.{folder} Or --config FILE."
     choice = re.search(r"Literal\[(.+?)\]\. Got value: (\S+)", text)
     if choice:
-        return f"{key}: expected one of {choice[1]}, found {choice[2]!r}."
+        card = " To choose a card, write CUDA_VISIBLE_DEVICES=1 before the command." if key == "engine.device" else ""
+        return f"{key}: expected one of {choice[1]}, found {choice[2]!r}.{card}"
     wanted = re.findall(r"Expected an? (?!instantiatable)(?:<class ')?([\w.]+)'?>?", text)
     given = re.findall(r"(?:Given|Got) value: (.+)", text)
     if key and wanted and given:

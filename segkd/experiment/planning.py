@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from jsonargparse import Namespace
 
 from segkd.datasets.checks import refuse_settings
-from segkd.datasets.data import Data, Records, splits_of
+from segkd.datasets.data import Data, splits_of
 from segkd.datasets.sampler import EpochBatches
 
 STEPS = 1000
@@ -16,9 +16,6 @@ FEW = 500
 
 EPOCHS = 30
 """Epochs of a data set that is large enough."""
-
-OVERFIT_EPOCHS = 120
-"""Epochs in which a batch is to be known by heart."""
 
 BATCHES = (16, 8, 4)
 """Images per step: the first that leaves `STEPS` is taken, the last where none does."""
@@ -80,9 +77,10 @@ def settle(config: Namespace, length: Length) -> None:
         config.evaluation.every = length.every
 
 
-def too_short(steps: int, batch_size: int, epochs: int) -> str:
-    """The sentence on a training of too few optimiser steps to be judged, or ""."""
-    if steps >= FEW:
+def too_short(steps: int, batch_size: int, epochs: int, generated: bool = False) -> str:
+    """The sentence on a training of too few optimiser steps to be judged, or ""; `generated` images are learned in
+    fewer."""
+    if steps >= FEW or generated:
         return ""
     lower = f"Lower data.batch_size ({batch_size}), or raise" if batch_size > 1 else "Raise"
     return (
@@ -91,14 +89,10 @@ def too_short(steps: int, batch_size: int, epochs: int) -> str:
     )
 
 
-def one_batch(objects: Namespace, records: dict[str, Records]) -> dict[str, Records]:
-    """The first images of the training split to train and to validate on, and settings that suit: no augmentation."""
-    whole = records["train"]
-    few = Records("one batch", whole.ids[: objects.data.batch_size], whole.load)
-    objects.data = replace(objects.data, batch_size=len(few), augment=None)
-    objects.engine = replace(objects.engine, epochs=OVERFIT_EPOCHS, patience=None)
-    objects.evaluation = replace(objects.evaluation, every=OVERFIT_EPOCHS / 4, band_errors=False)
-    return {"train": few, "val": few}
+def doubt_length(objects: Namespace, micros: int) -> str:
+    """The sentence on a training of so many micro-steps where it is too short to be judged, or ""."""
+    data, steps = objects.data, micros // objects.engine.accumulate
+    return too_short(steps, data.batch, objects.engine.epochs, data.embedded is not None)
 
 
 def _images_of(data: Data) -> int:

@@ -139,6 +139,7 @@ def predict_images(config: Namespace, given: Sequence[str], how: How) -> int:
     if config.batch_size < 1 or not 0 < (config.stride or 1.0) <= 1:
         raise InputError("expected a --batch-size of 1 or more, and a --stride above 0 and up to 1.")
     model = _opened(config, console)
+    _refuse_decided(model, config)
     painter = Painter(model.card.classes, threshold_of(config.threshold, model.card), config.kind)
     out = Path(config.out)
     gathered = gather(given, out, console)
@@ -173,6 +174,18 @@ def _opened(config: Namespace, console: Console) -> Model:
 
         return load_exported(config.run, torch.get_num_threads())
     return opened(config.run, "cuda" if torch.cuda.is_available() else "cpu", config.trust, console)
+
+
+def _refuse_decided(model: Model, config: Namespace) -> None:
+    """Raises InputError where probabilities are asked for and the network gives class numbers."""
+    if getattr(model.network, "meaning", "") != "classes":
+        return
+    asked = f"--threshold {config.threshold}" if config.threshold != "val" else f"--kind {config.kind}"
+    if config.threshold != "val" or config.kind != "mask":
+        raise InputError(
+            f"{asked}: {config.run} gives class numbers, so that it is decided already what is foreground: leave it "
+            "out, or use the run, or a file of segkd export --output probability."
+        )
 
 
 def _overlays(targets: Mapping[Path, Path], out: Path, given: str | None) -> tuple[dict[Path, Path], str]:

@@ -81,7 +81,10 @@ def _parser() -> ArgumentParser:
         default="layer",
         help="parquet: images and masks go into Parquet shards, too, and the layer reads these",
     )
-    add("--annotations", type=str, default=None, metavar="PATH", help="draw these (COCO, CVAT, LabelMe, YOLO) as masks")
+    about = "draw these as masks: COCO, CVAT, LabelMe, YOLO, VIA, Kaggle"
+    add("--annotations", type=str, default=None, metavar="PATH", help=about)
+    about = "how run lengths in a table (ImageId, EncodedPixels) count pixels: down the columns, or along the rows"
+    add("--runs", choices=["auto", "columns", "rows"], default="auto", help=about)
     add("--classes", type=str, nargs="+", default=None, metavar="NAME", help="names of the classes, background first")
     add(
         "--as",
@@ -98,7 +101,8 @@ def _parser() -> ArgumentParser:
 def _read(draft: Draft, config: Namespace, console: Console) -> Seen:
     """Finds images and masks, says what the masks' values mean, and brings masks of another size to their images'."""
     annotations = Path(config.annotations).expanduser() if config.annotations else None
-    classes = lay_out(draft, Told(config.images, config.masks, annotations, config.classes), console.print)
+    told = Told(config.images, config.masks, annotations, config.classes, config.runs)
+    classes = lay_out(draft, told, console.print)
     if config.group is not None:
         draft.take("group", config.group)
     seen = _look(draft, console)

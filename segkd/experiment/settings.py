@@ -29,9 +29,11 @@ class EngineSettings:
         epochs: passes over the training split; when null, planned so that there are about 1000 steps or more.
         precision: "bf16" or "fp16" autocast where the device has it; "no" is float32.
         accumulate: micro-batches per optimiser step.
-        device: "auto" takes an accelerator if there is one.
+        device: "auto" takes an accelerator if there is one; CUDA_VISIBLE_DEVICES=1 before the command chooses a card.
         compile: compile the student (torch.compile) in the first step: true, or max-autotune, which tries more kernels
             for longer. For GPUs: on a CPU it took minutes and the steps were slower.
+        recompute: of each block of the student's encoder keep its input alone, and compute the rest again in the
+            backward pass (activation checkpointing): less memory, the same numbers, slower steps.
         threads: CPU threads of torch; null leaves torch's choice. The last bits of a result depend on it. Where other
             programs keep a core busy, give one less than there are cores: threads wait for each other at every layer.
         log_every: optimiser steps between two lines of metrics.jsonl.
@@ -45,6 +47,7 @@ class EngineSettings:
     accumulate: int = 1
     device: Literal["auto", "cpu"] = "auto"
     compile: Compile = False
+    recompute: bool = False
     threads: int | None = None
     log_every: int = 10
     save_every: int = 500
@@ -55,6 +58,9 @@ class EngineSettings:
             value = getattr(self, name)
             if value is not None and not 1 <= value <= 10**9:
                 raise InputError(f"engine.{name} must be at least 1 (and up to 1e9), found {value}.")
+        if self.recompute and self.compile:
+            raise InputError("engine.recompute and engine.compile: expected one of them. torch.compile plans by itself "
+                             "what it keeps.")  # fmt: skip
         if self.patience is not None and self.patience < 1:
             raise InputError(f"engine.patience must be at least 1, or null to never stop early, found {self.patience}.")
 

@@ -2,7 +2,7 @@
 
 import time
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,8 @@ from segkd.experiment.folder import (
 )
 from segkd.experiment.lock import holding
 from segkd.experiment.meeting import introduce, rehearse
-from segkd.experiment.planning import one_batch, settle_length, too_short
+from segkd.experiment.overfit import Learned, learned, one_batch
+from segkd.experiment.planning import doubt_length, settle_length
 from segkd.experiment.processes import make_accelerator
 from segkd.experiment.readiness import in_words
 from segkd.experiment.same_data import digests_of, keep_digests, refuse_changes
@@ -53,12 +54,14 @@ from segkd.types import InputError
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a training ended: "done", "stopped early" or a signal's name; the best score and its name."""
+    """How a training ended: "done", "stopped early" or a signal's name; the best score and its name; of one batch to
+    be known by heart, what is known."""
 
     how: str
     select: str
     best: float | None
-    seconds: float
+    seconds: float = 0.0
+    learned: Learned | None = None
 
 
 def run_training(
@@ -101,11 +104,11 @@ def run_training(
             refuse_other_sources(folder, sources)
         session = _Session(accelerator, console, folder, parser, config, resume, text, changed, data_changed, sources)
         with in_words(objects.data):
-            how, best = _train(session, objects, overfit, select)
+            outcome = _train(session, objects, overfit, select)
         seconds = time.perf_counter() - start
         if main:
             note_seconds(folder, seconds)
-    return Outcome(how, select, best, seconds)
+    return replace(outcome, seconds=seconds)
 
 
 @dataclass(frozen=True)
@@ -125,8 +128,7 @@ class _Session:
     sources: dict[str, str]
 
 
-def _train(session: _Session, objects: Namespace, overfit: bool, select: str) -> tuple[str, float | None]:
-    """How it ended, and the best score."""
+def _train(session: _Session, objects: Namespace, overfit: bool, select: str) -> Outcome:
     accelerator, console, folder, seed = session.accelerator, session.console, session.folder, session.config.seed
     with ticking(console, "checking the data") as ticker:
         records, findings = open_data(objects.data, ["train", "val"], ticker, training=True)
@@ -142,10 +144,11 @@ def _train(session: _Session, objects: Namespace, overfit: bool, select: str) ->
     if accelerator.is_main_process:
         note_trained_on(folder, dataset.records.ids)
     _describe(engine, objects.data, findings.about, session)
-    compile_student(engine.bare, objects.engine.compile)
+    compile_student(engine.bare, objects.engine.compile, objects.engine.recompute)
     recorder = _recorder(session, engine, progress)
     card, plan = _card(session.config, objects.data, engine.bare.student), _plan(objects, batches.per_epoch, select)
-    _warn_of_shortness(session, objects, plan)
+    if not (session.resume or overfit) and (doubt := doubt_length(objects, plan.total)):
+        warn(console, doubt)
     validation = Validation(
         engine, objects.data, records["val"], recorder, folder, card, objects.evaluation, plan.per_epoch
     )
@@ -160,15 +163,11 @@ def _train(session: _Session, objects: Namespace, overfit: bool, select: str) ->
         score_teachers(validation, progress, select, console)
         how = train(engine, loader, plan, progress, Outputs(folder, recorder, reporter, validation, validation.keep))
     compare_with_teachers(progress, select, console)
-    if how in ("done", "stopped early") and (doubt := validation.doubt_average(select)):
+    whole = how in ("done", "stopped early")
+    if whole and (doubt := validation.doubt_average(select)):
         warn(console, doubt)
-    return how, progress.best
-
-
-def _warn_of_shortness(session: _Session, objects: Namespace, plan: Plan) -> None:
-    doubt = too_short(plan.total // objects.engine.accumulate, objects.data.batch, plan.epochs)
-    if doubt and not session.resume and not session.config.overfit_one_batch:
-        warn(session.console, doubt)
+    known = learned(validation) if overfit and whole else None
+    return Outcome(how, select, progress.best, learned=known)
 
 
 def _recorder(session: _Session, engine: Engine, progress: Progress) -> Recorder:

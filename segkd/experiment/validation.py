@@ -21,6 +21,7 @@ from segkd.engine.step import Engine
 from segkd.experiment.settings import Evaluation
 from segkd.frequency.rings import EDGES
 from segkd.metrics.meter import LOWER_IS_BETTER, Meter, score_names
+from segkd.models.network import Network
 from segkd.models.store import ModelCard, read_card, save_student
 from segkd.types import Disturbance, InputError
 
@@ -105,15 +106,18 @@ class Validation:
         bare = self.engine.bare
         if bare.average is None or select not in self.scores:
             return ""
-        data, accelerator = self.data, self.engine.accelerator
-        plain = evaluate(bare.student, self.dataset, data.classes, accelerator, batch_size=data.batch)
-        now, averaged = plain.scores()[select], self.scores[select]
+        now, averaged = self.judged(bare.student).scores()[select], self.scores[select]
         if not now > averaged + WORTH:
             return ""
         return (
             f"the weights as they are score {select} {now:.4f} on val, their moving average, which is kept, "
             f"{averaged:.4f}: it lags behind so short a training. Train longer, or write optim.average: null."
         )
+
+    def judged(self, network: Network) -> Meter:
+        """The meter of any network on the val split; nothing is written."""
+        accelerator = self.engine.accelerator
+        return evaluate(network, self.dataset, self.data.classes, accelerator, batch_size=self.data.batch)
 
     def _record_bands(self, bands: BandErrors) -> None:
         errors, step = bands.take(self.engine.accelerator), self.engine.step

@@ -53,6 +53,17 @@ def mean_iou(confusion: Int64[np.ndarray, "k k"]) -> float:
     return float(np.nanmean(values)) if not np.isnan(values).all() else float("nan")
 
 
+def kappa(confusion: Int64[np.ndarray, "k k"]) -> float:
+    """Cohen's kappa: the share of right pixels beyond what the classes' shares alone give, 0 for a constant prediction
+    and 1 for a perfect one (J. Cohen, Educational and Psychological Measurement 20, 1960); NaN if no pixel counts."""
+    total = int(confusion.sum())
+    if not total:
+        return float("nan")
+    right = float(np.diag(confusion).sum()) / total
+    chance = float((confusion.sum(axis=0) / total) @ (confusion.sum(axis=1) / total))
+    return (right - chance) / (1 - chance) if chance < 1 else 1.0
+
+
 def pixel_accuracy(confusion: Int64[np.ndarray, "k k"]) -> float:
     """The share of valid pixels predicted right; NaN if no pixel counts."""
     total = int(confusion.sum())

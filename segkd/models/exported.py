@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,14 +122,14 @@ def compared(exported: Exported, file: Network, batches: Iterable[Tensor]) -> Pa
 def macs_of(file: Network, path: Path, size: tuple[int, int]) -> int:
     """Multiply-accumulates of convolutions and matrix products that an exported file does for one image."""
     if isinstance(file, OnnxNetwork):
-        return _onnx_macs(path, size)
+        return onnx_macs(path, {file.entry.port.name: np.zeros((1, 3, *size), np.float32)})
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         raw_of(file, torch.zeros(1, 3, *size))
     return counter.get_total_flops() // 2
 
 
-def _onnx_macs(path: Path, size: tuple[int, int]) -> int:
-    """Counted from the shapes that one run of the unoptimised graph shows."""
+def onnx_macs(path: Path, feed: Mapping[str, np.ndarray]) -> int:
+    """Multiply-accumulates of an ONNX file for a `feed`, from the shapes that a run of the unoptimised graph shows."""
     import onnx
     import onnxruntime
 
@@ -142,11 +142,9 @@ def _onnx_macs(path: Path, size: tuple[int, int]) -> int:
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    (entry,) = session.get_inputs()
-    image = np.zeros((1, 3, *size), np.float32)
     names = [one.name for one in session.get_outputs()]
-    shapes |= {entry.name: image.shape}
-    shapes |= {name: value.shape for name, value in zip(names, session.run(None, {entry.name: image}))}
+    shapes |= {name: value.shape for name, value in feed.items()}
+    shapes |= {name: np.shape(value) for name, value in zip(names, session.run(None, dict(feed)))}
     total = 0
     for node in nodes:
         first, second, out = shapes[node.input[0]], shapes[node.input[1]], shapes[node.output[0]]

@@ -62,7 +62,7 @@ class OnnxNetwork(Network):
     ) -> None:
         super().__init__()
         self.where, self.classes = f"--onnx {path}", classes
-        self.session = _session(path, threads)
+        self.session = open_session(path, threads)
         self.outputs = [Port.of(node) for node in self.session.get_outputs()]
         inputs = [Port.of(node) for node in self.session.get_inputs()]
         metadata = self.session.get_modelmeta().custom_metadata_map
@@ -204,7 +204,7 @@ def load_exported(path: str, threads: int = 1) -> Model:
     Raises:
         InputError: it is no ONNX file, or nobody noted in it what its classes are.
     """
-    told = stated(_session(path, threads).get_modelmeta().custom_metadata_map, path)
+    told = stated(open_session(path, threads).get_modelmeta().custom_metadata_map, path)
     if told is None:
         raise InputError(
             f"{path}: expected an ONNX file that segkd export wrote, which says its classes, size and threshold; found "
@@ -239,7 +239,8 @@ def _made(size: tuple[int, int]) -> np.ndarray:
     return np.stack([np.zeros_like(noise), np.ones_like(noise), noise])
 
 
-def _session(path: str, threads: int) -> "onnxruntime.InferenceSession":
+def open_session(path: str, threads: int) -> "onnxruntime.InferenceSession":
+    """An ONNX file, ready to run. Raises InputError where there is none, or onnxruntime cannot run it."""
     try:
         import onnxruntime
     except ImportError as error:

@@ -111,6 +111,11 @@ def _network(config: Namespace, data: Data, device: str, console: Console) -> tu
         data.shape,
         threads=torch.get_num_threads(),
     )
+    if network.meaning == "classes" and config.threshold not in ("0.5", "val"):
+        raise InputError(
+            f"--threshold {config.threshold}: {config.onnx} gives class numbers, so that it is decided already what is "
+            "foreground: leave it out, or score the run, or a file of segkd export --output probability."
+        )
     console.print(f"onnx: {network.said}")
     size, told = network.size_for(data.shape), network.statement
     card = ModelCard("segkd.models.onnx.OnnxNetwork", {}, list(data.classes), size)

@@ -17,6 +17,7 @@ CVAT = (
 )
 VOC = "<annotation><object><bndbox><xmin>1</xmin></bndbox></object></annotation>"
 SUPERVISELY = {"description": "", "tags": [], "size": {"height": 4, "width": 4}, "objects": [{"classTitle": "cat"}]}
+VIA_HEAD = "#filename,file_size,file_attributes,region_count,region_id,region_shape_attributes,region_attributes"
 VIA = {"a.jpg1": {"regions": [{"shape_attributes": {"name": "polygon"}}]}}
 
 
@@ -25,7 +26,9 @@ VIA = {"a.jpg1": {"regions": [{"shape_attributes": {"name": "polygon"}}]}}
     [
         ("instances.json", json.dumps(COCO), "COCO", "segkd prepare"),
         ("a.json", json.dumps({"shapes": [{"points": [[1, 2]]}], "imagePath": "a.jpg"}), "LabelMe", "segkd prepare"),
-        ("via.json", json.dumps(VIA), "VIA", "fillPoly"),
+        ("via.json", json.dumps(VIA), "VIA", "segkd prepare"),
+        ("via.csv", f"{VIA_HEAD}\na.jpg,1,{{}},0,0,{{}},{{}}\n", "VIA", "segkd prepare"),
+        ("train.csv", "\ufeffImageId,EncodedPixels\na,1 2\n", "Kaggle run-length", "segkd prepare"),
         ("ann/a.jpg.json", json.dumps(SUPERVISELY), "Supervisely", "Export as masks"),
         ("ann/bare.jpg.json", json.dumps({**SUPERVISELY, "objects": []}), "Supervisely", "Export as masks"),
         ("a.txt", "0 .1 .1 .5 .1 .5 .6\n1 0.1 0.1 0.5 1 0.5 1e-3\n", "YOLO polygon", "segkd prepare"),
@@ -36,7 +39,7 @@ VIA = {"a.jpg1": {"regions": [{"shape_attributes": {"name": "polygon"}}]}}
 )
 def test_annotations_are_named_with_what_to_do(tmp_path, name, content, kind, cure):
     (tmp_path / name).parent.mkdir(exist_ok=True)
-    (tmp_path / name).write_text(content)
+    (tmp_path / name).write_text(content, encoding="utf-8")
     for place in (tmp_path, tmp_path / name):
         told = recognise(place)
         assert f"{name} holds {kind} annotations" in told and "segkd reads masks" in told and cure in told
@@ -57,6 +60,8 @@ def test_the_keys_of_a_large_file_may_lie_at_its_end(tmp_path):
         ("torn.json", '{"images'),
         ("empty.txt", ""),
         ("numbers.txt", "1 2 3 4 5 6 7\n"),
+        ("table.csv", "image,width\na.jpg,3\n"),
+        ("bare.csv", ""),
     ],
 )
 def test_other_files_are_no_annotations(tmp_path, name, content):

@@ -75,6 +75,11 @@ def test_more_values_than_classes_are_offered_to_ignore(make_pair):
     assert "`label_map: {0: 0, 1: 1, 7: 2}`, and `ignore: [9]`" in text
 
 
+def test_three_values_of_two_classes_may_be_three_classes(make_pair):
+    text = report([make_pair("a", plane(0, 128, 255))], 2)
+    assert "There are 3 values and 2 classes: name 3 in data.classes, or leave values out" in text
+
+
 def test_16_bit_values_are_named(make_pair):
     text = report([make_pair("a", plane(0, 1000, dtype=np.uint16))], 3)
     assert "no class (1000)" in text and "1000 (50.0 %)" in text and "`label_map: {0: 0, 1000: 1}`" in text

@@ -225,3 +225,9 @@ def test_missing_and_empty_folders_say_what_to_set(tmp_path):
     assert "masks: expected the folder of masks" in text and "data.root" in text and "data.masks" in text
     (tmp_path / "masks").mkdir()
     assert "masks: expected image files (.jpg .png .tif ...), found none. Is data.masks the right" in refused(tmp_path)
+
+
+def test_photos_and_masks_of_one_name_in_one_folder_are_told_apart_by_their_endings(tmp_path):
+    touch(tmp_path, "a.jpg", "a.png", "b.jpg", "b.png")
+    with pytest.raises(InputError, match=r'2 files as \.jpg and as \.png: write data.images: "\{\}\.jpg" and'):
+        pair_files(tmp_path, ".", ".")

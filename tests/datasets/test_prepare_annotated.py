@@ -1,3 +1,4 @@
+import csv
 import json
 
 import numpy as np
@@ -6,7 +7,10 @@ from PIL import Image
 
 from segkd.datasets.prepare.annotated import READERS, find_annotations, left_out, read_coco
 from segkd.datasets.prepare.drawing import Drawing, Runs, Shape, counts_of, draw, filled, polygon
+from segkd.datasets.prepare.kaggle import read_kaggle, settle_order
+from segkd.datasets.prepare.via import read_via
 from segkd.types import InputError
+from tests.datasets.test_annotations import VIA_HEAD
 
 SQUARE = [[2, 3], [10, 3], [10, 12], [2, 12]]
 """Corners of x 2..10, y 3..12."""
@@ -81,7 +85,45 @@ def cvat(root):
     (root / "annotations.xml").write_text(f"<annotations>{images}</annotations>")
 
 
-@pytest.mark.parametrize(("kind", "write"), list(zip(READERS, (coco, cvat, labelme, yolo))))
+def via(root):
+    """What version 2 exports as JSON, of two images; a project of version 2; and what version 1 exported as CSV."""
+    polygons = {"name": "polygon", "all_points_x": [x for x, _ in SQUARE], "all_points_y": [y for _, y in SQUARE]}
+    ticked = {"shape_attributes": polygons, "region_attributes": {"note": "a", "class": {"dog": False, "cat": True}}}
+    point = {"shape_attributes": {"name": "point", "cx": 1, "cy": 1}, "region_attributes": {}}
+    (root / "via_region_data.json").write_text(json.dumps({"0.jpg77": via_image("0.jpg", [ticked, point])}))
+    rect = {"name": "rect", "x": 2, "y": 3, "width": 8, "height": 9}
+    regions = {"0": {"shape_attributes": rect, "region_attributes": {"name": "cat"}}}
+    metadata = {"1.jpg88": via_image("1.jpg", regions)}
+    (root / "project.json").write_text(json.dumps({"_via_settings": {}, "_via_img_metadata": metadata}))
+    cells = ["2.jpg", 99, "{}", 1, 0, json.dumps(polygons), json.dumps({"label": "cat"})]
+    with (root / "via_region_data.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([VIA_HEAD.split(","), cells])
+
+
+def via_image(name, regions):
+    return {"filename": name, "size": 77, "regions": regions, "file_attributes": {}}
+
+
+def kaggle(root):
+    """Of Severstal: the class after the image's name, a row for each class, most of them empty; and a submission."""
+    runs = encoded(the_square().T)
+    rows = [f"{i}.jpg_{name},{runs if name == 'cat' else ''}" for i in range(3) for name in ("cat", "dog")]
+    (root / "train.csv").write_text("\n".join(["ImageId_ClassId,EncodedPixels", *rows]) + "\n")
+    (root / "sample_submission.csv").write_text("ImageId_ClassId,EncodedPixels\n9.jpg_cat,1 1\n")
+
+
+def encoded(mask):
+    """Kaggle's pairs of start and length, counted from 1 along the rows, pixel by pixel."""
+    words, flat = [], mask.ravel().tolist()
+    for at, value in enumerate(flat):
+        if value and (at == 0 or not flat[at - 1]):
+            words += [at + 1, 0]
+        if value:
+            words[-1] += 1
+    return " ".join(map(str, words))
+
+
+@pytest.mark.parametrize(("kind", "write"), list(zip(READERS, (coco, cvat, labelme, yolo, via, kaggle))))
 def test_each_kind_draws_the_same_square(tmp_path, kind, write):
     write(tmp_path)
     found = find_annotations(tmp_path)
@@ -93,7 +135,7 @@ def test_each_kind_draws_the_same_square(tmp_path, kind, write):
         wrong = np.argwhere(mask != the_square())
         # OpenCV fills the pixels that an outline runs through: half a pixel too many at most
         assert all(2 <= y <= 12 and 1 <= x <= 10 for y, x in wrong) and (mask >= the_square()).all(), mask
-    if kind in ("LabelMe", "CVAT"):
+    if kind in ("LabelMe", "CVAT", "VIA"):
         assert any("a point" in one or "a box" in one for one in left_out(drawings))
 
 
@@ -185,3 +227,90 @@ def test_masks_that_are_all_smaller_keep_their_values(tmp_path, run_cli):
     assert status == 0 and "4 masks have another size" in out and "128 -> a, 255 -> b" in out, out + err
     mask = np.asarray(Image.open(tmp_path / "things.prepared" / "masks" / "val" / "1.png"))
     assert mask.shape == (40, 32) and set(np.unique(mask)) == {0, 255}
+
+
+def photos(root, n=3, size=(20, 16)):
+    root.mkdir(parents=True)
+    for i in range(n):
+        noise = np.random.default_rng(i).integers(0, 255, (*size, 3)).astype(np.uint8)
+        Image.fromarray(noise).save(root / f"{i}.png")
+
+
+@pytest.mark.parametrize("way", ["columns", "rows"])
+def test_runs_are_counted_as_the_outlines_say(tmp_path, run_cli, way):
+    """Of images that are not square: both ways give the mask that was encoded, and nobody says which it was."""
+    photos(tmp_path / "cells" / "train")
+    mask = the_square()
+    runs = encoded(mask.T if way == "columns" else mask)
+    (tmp_path / "cells" / "train.csv").write_text(f"id,annotation\n0,{runs}\n1,{runs}\n2,\n")
+    status, out, err = run_cli("prepare", tmp_path / "cells", "--out", tmp_path / "cells.yaml")
+    said = " ".join(out.split())
+    words = {"columns": "down the columns (outlines are", "rows": "along the rows (outlines are"}
+    assert status == 0 and words[way] in said and "2 objects of foreground on 3 images" in said, out + err
+    made = [np.asarray(Image.open(tmp_path / "cells.prepared" / "masks" / f"{i}.png")) for i in range(3)]
+    np.testing.assert_array_equal(made[1], mask)
+    assert made[2].max() == 0
+
+
+def test_runs_of_square_images_go_down_the_columns_unless_it_is_said(tmp_path):
+    mask = the_square((20, 20))
+    (tmp_path / "train.csv").write_text(f"ImageId,ClassId,EncodedPixels\na.jpg,4,{encoded(mask.T)}\nb.jpg,2,-1\n")
+    for told, wanted, words in (("auto", mask, "say --runs rows"), ("rows", mask.T, "as told")):
+        drawings, names = read_kaggle([tmp_path / "train.csv"], tmp_path)
+        assert names == ["class2", "class4"]
+        images = {tmp_path / one.file: one for one in drawings}
+        said = settle_order(images, dict.fromkeys(images, (20, 20)), told)
+        assert words in said
+        np.testing.assert_array_equal(draw(drawings[0], (20, 20), {"class4": 1}), wanted)
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ("a,1 2 3", "line 2: run lengths: expected pairs"),
+        ("a,1 x", "line 2: invalid literal"),
+        ("a", "line 2: expected 2 columns"),
+    ],
+)
+def test_a_torn_table_is_named_with_its_line(tmp_path, rows, words):
+    (tmp_path / "train.csv").write_text(f"ImageId,EncodedPixels\n{rows}\n")
+    with pytest.raises(InputError, match=r"train\.csv: " + words):
+        read_kaggle([tmp_path / "train.csv"], tmp_path)
+    for runs in ("0 2", "399 3"):
+        (tmp_path / "train.csv").write_text(f"ImageId,EncodedPixels\na,{runs}\n")
+        with pytest.raises(InputError, match="expected pixels 1 to 400"):
+            draw(read_kaggle([tmp_path / "train.csv"], tmp_path)[0][0], (20, 20), {"foreground": 1})
+
+
+def test_round_regions_of_via_and_faults_with_their_image(tmp_path):
+    circle = {"shape_attributes": {"name": "circle", "cx": 20, "cy": 30, "r": 10}, "region_attributes": {}}
+    turned = {"name": "ellipse", "cx": 20, "cy": 30, "rx": 16, "ry": 6, "theta": np.pi / 2}
+    regions = [circle, {"shape_attributes": turned, "region_attributes": {"type": "b"}}]
+    (tmp_path / "via.json").write_text(json.dumps({"a": via_image("C:\\x\\a.jpg", regions)}))
+    drawings, names = read_via([tmp_path / "via.json"], tmp_path)
+    assert drawings[0].file == "a.jpg" and names == ["b", "foreground"]
+    y, x = np.mgrid[:60, :40] + 0.5
+    for name, inside in (
+        ("foreground", np.hypot(x - 20, y - 30) < 10), ("b", np.hypot((x - 20) / 6, (y - 30) / 16) < 1)
+    ):  # fmt: skip
+        mask = draw(drawings[0], (60, 40), {name: 1}) > 0
+        assert (mask & inside).sum() >= 0.98 * inside.sum() and mask.sum() <= 1.25 * inside.sum()
+    regions[0]["shape_attributes"].pop("r")
+    (tmp_path / "via.json").write_text(json.dumps({"a": via_image("a.jpg", regions)}))
+    with pytest.raises(InputError, match=r"via\.json: a\.jpg: 'r'"):
+        read_via([tmp_path / "via.json"], tmp_path)
+
+
+def test_dicom_is_refused_with_what_converts_it(tmp_path, run_cli):
+    for i in range(2):
+        (tmp_path / "scans" / f"{i}").mkdir(parents=True)
+        for name in ("slice.dcm", "IM0"):
+            (tmp_path / "scans" / f"{i}" / name).write_bytes(bytes(128) + b"DICM" + bytes(100))
+    status, _, err = run_cli("prepare", tmp_path / "scans", "--out", tmp_path / "scans.yaml")
+    assert status == 2 and "is a DICOM file, which segkd does not read" in err and "dcmj2pnm" in err, err
+    status, _, err = run_cli("train", "--data.root", tmp_path / "scans", "--data.images", "0", "--data.masks", "1",
+                             "--out", tmp_path / "run")  # fmt: skip
+    assert status == 2 and "dcmj2pnm" in err, err
+    (tmp_path / "scans" / "train.csv").write_text("ImageId,EncodedPixels\nslice,1 2\n")
+    status, _, err = run_cli("prepare", tmp_path / "scans", "--out", tmp_path / "scans.yaml")
+    assert status == 2 and "expected the images that they name" in err and "dcmj2pnm" in err, err

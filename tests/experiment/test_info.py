@@ -85,3 +85,37 @@ def test_a_network_by_name_and_a_layer_are_built_without_weights(run_cli):
         status, _, err = run_cli("info", wrong)
         assert status == 2 and "Traceback" not in err and wrong in err
     assert "no such run folder or layer" in run_cli("info", "nosuch")[2]
+
+
+def test_an_onnx_file_of_segkd_says_what_it_states_and_costs(tmp_path, run_cli):
+    pytest.importorskip("onnxruntime")
+    from segkd.models.signature import Statement
+    from tests.models.graphs import TWO, node, save
+
+    told = Statement("logits", ["ground", "leaf"], (32, 48), 0.37, 40, "0.1.0")
+    path = save(tmp_path / "n.onnx", [node("Conv", ["image", "w", "c"], "out")], constants=TWO,
+                metadata=told.metadata())  # fmt: skip
+    status, out, err = run_cli("info", path, "--runs", 1)
+    assert status == 0, err
+    for said in ("by segkd export", "image float32 [b 3 h w]: fed RGB in 0..1\n", "0 ground, 1 leaf", "logits", "p50",
+                 "8 parameters", "9,216 MACs", "at 32x48, step 40", "p >= 0.370", "segkd 0.1.0"):  # fmt: skip
+        assert said in out, (said, out)  # a 1 x 1 convolution of 3 channels to 2, at 32 x 48: 9216
+    status, _, err = run_cli("info", path, "--data.size", 8)
+    assert status == 2 and "has no effect" in err
+    assert run_cli("info", tmp_path / "none.onnx")[0] == 2
+
+
+def test_a_foreign_onnx_file_says_its_tensors_and_what_it_does_not_state(tmp_path, run_cli):
+    pytest.importorskip("onnxruntime")
+    from tests.models.graphs import CONV, KERNEL, node, save
+
+    nodes = [CONV, node("Sigmoid", "z", "out")]
+    path = save(tmp_path / "fixed.onnx", nodes, axes=(2, 3, 16, 24), constants=KERNEL)
+    status, out, err = run_cli("info", path, "--runs", 1)
+    assert status == 0, err
+    for said in ("not by segkd", "image float32 [2 3 16 24]: fed RGB in 0..1 normalised by mean 0.485", "not stated",
+                 "1,152 MACs at 16x24", "forward passes of 2 images"):  # fmt: skip
+        assert said in out, (said, out)
+    path = save(tmp_path / "two.onnx", [*nodes, node("Identity", "more", "x")], constants=KERNEL, more=("more",))
+    status, out, err = run_cli("info", path)
+    assert status == 0 and "expected one input, the image; found 2" in out and "p50" not in out, out + err

@@ -44,6 +44,18 @@ def test_a_mistake_names_file_key_and_the_wrong_value_alone(content, said, parse
     assert "layer.yaml" in text or "evaluation.every" in text
 
 
+def test_a_layer_is_found_without_its_extension_and_one_that_is_not_there_gets_what_looks_like_it(parser, tmp_path):
+    assert parse(parser, ["--config", "methods/virtual_teacher"]) == parse(
+        parser, ["--config", "methods/virtual_teacher.yaml"]
+    )
+    with pytest.raises(InputError, match=r"methods/virtual_techer: .* Did you mean methods/virtual_teacher\.yaml"):
+        parse(parser, ["--config", "methods/virtual_techer"])
+    with pytest.raises(InputError, match=r"data: expected keys and values, found '.*'. A folder of images is --data"):
+        parse(parser, ["--data", str(tmp_path)])
+    with pytest.raises(InputError, match=r"engine\.device: .* CUDA_VISIBLE_DEVICES=1"):
+        parse(parser, ["--engine.device", "cuda:1"])
+
+
 def test_the_last_layer_that_has_the_key_is_named(parser, tmp_path):
     for name, value in (("a", "0.1"), ("b", "fast"), ("c", "null")):
         key = "lr" if name != "c" else "clip"

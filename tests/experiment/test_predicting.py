@@ -320,3 +320,12 @@ def test_a_command_line_that_is_not_clear_is_refused(run_of, folder, run_cli, ar
     (folder / "a.pt2").touch()
     status, _, err = run_cli("predict", *arguments)
     assert status == 2 and said in err and "Traceback" not in err
+
+
+def test_what_is_decided_already_takes_no_threshold(run_of, folder, run_cli, monkeypatch):
+    run = run_of(2)
+    monkeypatch.setattr(Bands, "meaning", "classes", raising=False)
+    for asked in (["--threshold", "0.3"], ["--kind", "probability"]):
+        status, _, err = run_cli("predict", run, "a/1.png", *asked)
+        assert status == 2 and " ".join(asked) in err and "gives class numbers" in err
+    assert run_cli("predict", run, "a/1.png")[0] == 0

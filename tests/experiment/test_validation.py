@@ -75,7 +75,7 @@ def test_a_run_that_goes_on_has_one_line_before_the_first_step(trained, run_cli)
 
 
 def test_one_batch_to_know_by_heart_has_no_spectrum(trained, monkeypatch):
-    monkeypatch.setattr("segkd.experiment.planning.OVERFIT_EPOCHS", 4)
+    monkeypatch.setattr("segkd.experiment.overfit.EPOCHS", 4)
     run = trained("run", "--overfit-one-batch")
     assert not lines_of(run, "spectrum") and [line["step"] for line in lines_of(run, "val")] == [1, 2, 3, 4]
 

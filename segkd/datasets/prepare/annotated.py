@@ -1,7 +1,6 @@
-"""Annotation files (COCO, LabelMe, YOLO, CVAT) read as drawings."""
+"""Annotation files (COCO, LabelMe, YOLO, CVAT) read as drawings, and the readers of all kinds."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,23 @@ from xml.etree import ElementTree
 import numpy as np
 
 from segkd.datasets.annotations import kind_of
-from segkd.datasets.prepare.drawing import Drawing, Polygon, Runs, Shape, counts_of, polygon
+from segkd.datasets.prepare.drawing import (
+    Drawing,
+    Polygon,
+    Read,
+    Runs,
+    Shape,
+    beside,
+    counts_of,
+    ellipse,
+    faults_of,
+    polygon,
+)
+from segkd.datasets.prepare.kaggle import KAGGLE, read_kaggle
+from segkd.datasets.prepare.via import read_via
 from segkd.datasets.walk import walk
 from segkd.disk import load_yaml, read_json, read_text
 from segkd.types import InputError
-
-Read = tuple[list[Drawing], list[str]]
-"""Drawings, and the names of the classes in the order of their numbers, the background left out."""
 
 
 @dataclass
@@ -61,7 +70,7 @@ class _LabelMe:
 def find_annotations(place: Path) -> dict[str, list[Path]]:
     """Kind -> the annotation files at a place (a file or a folder) that can be drawn, or that hold boxes."""
     found: dict[str, list[Path]] = {}
-    for path in walk(place, {".json", ".xml", ".txt"}).files:
+    for path in walk(place, {".json", ".xml", ".txt", ".csv"}).files:
         if kind := kind_of(path):
             found.setdefault(kind, []).append(path)
     return found
@@ -78,7 +87,7 @@ def read_coco(paths: Sequence[Path], root: Path) -> Read:
         names |= {category.id: category.name for category in content.categories}
         by_id = {}
         for image in content.images:
-            file = _beside(path, image.file_name, root)
+            file = beside(path, image.file_name, root)
             by_id[image.id] = drawings.setdefault(file, Drawing(file))
         for one in content.annotations:
             if one.image_id not in by_id:
@@ -88,15 +97,10 @@ def read_coco(paths: Sequence[Path], root: Path) -> Read:
                 drawing.left_out.append("a box without outline")
                 continue
             name = names.get(one.category_id, f"class{one.category_id}")
-            with _of(path, drawing.file):
+            with faults_of(path, drawing.file):
                 drawing.shapes.append(Shape(name, _coco_parts(one.segmentation)))
     classes = [names[key] for key in sorted(names, key=lambda key: (not isinstance(key, int), key))]
     return list(drawings.values()), list(dict.fromkeys(classes))
-
-
-def _beside(path: Path, name: str, root: Path) -> str:
-    """An image's name as the file at `path` writes it, below that file's folder: of several of one name, that one."""
-    return (path.parent.relative_to(root) / name).as_posix()
 
 
 def _coco_parts(segmentation: Any) -> tuple[Polygon | Runs, ...]:
@@ -114,9 +118,9 @@ def read_labelme(paths: Sequence[Path], root: Path) -> Read:
     for path in paths:
         content: _LabelMe = read_json(path, _LabelMe, "a LabelMe file with imagePath and shapes")
         # the image lies beside its file, whatever path it had where it was drawn
-        drawing = Drawing(_beside(path, Path(content.imagePath.replace("\\", "/")).name, root))
+        drawing = Drawing(beside(path, Path(content.imagePath.replace("\\", "/")).name, root))
         for one in content.shapes:
-            with _of(path, one.label):
+            with faults_of(path, one.label):
                 corners = _outlined(one)
             if corners is None:
                 drawing.left_out.append(f"a {one.shape_type}")
@@ -134,8 +138,7 @@ def _outlined(one: _Outline) -> Polygon | None:
         (x, y), (x2, y2) = points
         return np.array([(x, y), (x2, y), (x2, y2), (x, y2)])
     if one.shape_type == "circle" and points.shape == (2, 2):
-        angles = np.linspace(0, 2 * np.pi, 64, endpoint=False)
-        return points[0] + np.hypot(*(points[1] - points[0])) * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        return ellipse(points[0], np.hypot(*(points[1] - points[0])))
     return None
 
 
@@ -147,7 +150,7 @@ def read_yolo(paths: Sequence[Path], root: Path) -> Read:
         for number, line in enumerate(read_text(path, "YOLO polygons").splitlines(), 1):
             cells = line.split()
             if cells:
-                with _of(path, f"line {number}"):
+                with faults_of(path, f"line {number}"):
                     most = max(most, int(cells[0]))
                     drawing.shapes.append(Shape(cells[0], (polygon([float(cell) for cell in cells[1:]]),)))
         drawings.append(drawing)
@@ -182,9 +185,9 @@ def read_cvat(paths: Sequence[Path], root: Path) -> Read:
         except ElementTree.ParseError as error:
             raise InputError(f"{path}: expected XML as CVAT writes it, found: {error}. Export it once more.") from error
         for image in tree.iter("image"):
-            drawing = Drawing(_beside(path, image.get("name", ""), root))
+            drawing = Drawing(beside(path, image.get("name", ""), root))
             for one in image:
-                with _of(path, drawing.file):
+                with faults_of(path, drawing.file):
                     part = _cvat_part(one)
                 if part is None:
                     drawing.left_out.append(f"a {one.tag}")
@@ -204,20 +207,13 @@ def _cvat_part(one: ElementTree.Element) -> Polygon | Runs | None:
     return None
 
 
-@contextmanager
-def _of(path: Path, place: str) -> Iterator[None]:
-    """Turns what is wrong within a file into a sentence that names the file and the place."""
-    try:
-        yield
-    except (ValueError, TypeError, KeyError, IndexError) as error:
-        raise InputError(f"{path}: {place}: {error or 'not as expected'}") from error
-
-
 READERS: dict[str, Callable[[Sequence[Path], Path], Read]] = {
     "COCO": read_coco,
     "CVAT": read_cvat,
     "LabelMe": read_labelme,
     "YOLO polygon": read_yolo,
+    "VIA": read_via,
+    KAGGLE: read_kaggle,
 }
 """What reads each kind, in the order in which they are looked for."""
 

@@ -1,7 +1,9 @@
 """Outlines and run lengths to masks of class numbers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -29,11 +31,20 @@ class Runs:
 
 
 @dataclass(frozen=True)
+class Starts:
+    """Run lengths as Kaggle writes them: (start, length) of each run of ones, the image's first pixel is 1; pixels are
+    counted down the columns, or along the rows."""
+
+    runs: tuple[tuple[int, int], ...]
+    by_columns: bool = True
+
+
+@dataclass(frozen=True)
 class Shape:
     """One object: the name of its class, and its parts, all of which belong to it."""
 
     name: str
-    parts: tuple[Polygon | Runs, ...]
+    parts: tuple[Polygon | Runs | Starts, ...]
 
 
 @dataclass
@@ -44,6 +55,24 @@ class Drawing:
     shapes: list[Shape] = field(default_factory=list)
     shares: bool = False
     left_out: list[str] = field(default_factory=list)
+
+
+Read = tuple[list[Drawing], list[str]]
+"""Drawings, and the names of the classes in the order of their numbers, the background left out."""
+
+
+def beside(path: Path, name: str, root: Path) -> str:
+    """An image's name as the file at `path` writes it, below that file's folder: of several of one name, that one."""
+    return (path.parent.relative_to(root) / name).as_posix()
+
+
+@contextmanager
+def faults_of(path: Path, place: str) -> Iterator[None]:
+    """Turns what is wrong within a file into a sentence that names the file and the place."""
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        raise InputError(f"{path}: {place}: {error or 'not as expected'}") from error
 
 
 def draw(drawing: Drawing, size: tuple[int, int], numbers: Mapping[str, int]) -> UInt8[np.ndarray, "h w"]:
@@ -77,6 +106,8 @@ def inside_of(shape: Shape, size: tuple[int, int], shares: bool = False) -> Bool
                 raise InputError(f"a mask of {width}x{height} pixels at {left}, {top} lies beyond its image of "
                                  f"{size[1]}x{size[0]}. Correct the annotation, or the image's size.")  # fmt: skip
             mask[top : top + height, left : left + width] |= filled(part)
+        elif isinstance(part, Starts):
+            mask |= started(part, size)
         else:  # OpenCV's 0 is the middle of the first pixel
             corners = np.clip(part * scale - 0.5, -FAR, FAR) * 2**FRACTION
             cv2.fillPoly(mask, [np.rint(corners).astype(np.int32)], 1, shift=FRACTION)
@@ -91,6 +122,17 @@ def filled(runs: Runs) -> UInt8[np.ndarray, "h w"]:
                          f"{sum(runs.counts)}. Export the annotations once more.")  # fmt: skip
     values = np.repeat(np.arange(len(runs.counts)) % 2, runs.counts).astype(np.uint8)
     return values.reshape(width, height).T if runs.by_columns else values.reshape(height, width)
+
+
+def started(part: Starts, size: tuple[int, int]) -> UInt8[np.ndarray, "h w"]:
+    """An image of (height, width), 1 in the runs."""
+    flat = np.zeros(size[0] * size[1], np.uint8)
+    for start, length in part.runs:
+        if start < 1 or length < 0 or start - 1 + length > len(flat):
+            raise InputError(f"run lengths: expected pixels 1 to {len(flat)} ({size[1]}x{size[0]}), found {length} "
+                             f"from {start} on. They are of an image of another size.")  # fmt: skip
+        flat[start - 1 : start - 1 + length] = 1
+    return flat.reshape(size[::-1]).T if part.by_columns else flat.reshape(size)
 
 
 def counts_of(text: str) -> tuple[int, ...]:
@@ -123,3 +165,13 @@ def polygon(numbers: Sequence[float | int]) -> Polygon:
     if corners.ndim != 1 or len(corners) < 6 or len(corners) % 2 or not np.isfinite(corners).all():
         raise InputError(f"a polygon: expected x, y of three corners or more, found {len(corners)} numbers.")
     return corners.reshape(-1, 2)
+
+
+def ellipse(
+    centre: Sequence[float | int] | np.ndarray, radii: float | int | Sequence[float | int], turned: float = 0.0
+) -> Polygon:
+    """The outline of a circle or an ellipse of half axes `radii` (x, y), turned by an angle in radians."""
+    angles = np.linspace(0, 2 * np.pi, 64, endpoint=False)
+    upright = np.asarray(radii) * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    cos, sin = np.cos(turned), np.sin(turned)
+    return np.asarray(centre, float) + upright @ np.array([[cos, sin], [-sin, cos]])

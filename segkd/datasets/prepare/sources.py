@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from segkd.datasets.annotations import CURES
+from segkd.datasets.dicom import find_dicom
 from segkd.datasets.lists import Entry, Names
 from segkd.datasets.pictures import open_picture
 from segkd.datasets.prepare.annotated import READERS, find_annotations, left_out
 from segkd.datasets.prepare.draft import Draft, names_of
 from segkd.datasets.prepare.drawing import Drawing, draw
+from segkd.datasets.prepare.kaggle import KAGGLE, Order, settle_order
 from segkd.datasets.prepare.layouts import find_layout
 from segkd.datasets.prepare.objects import find_objects, joined
 from segkd.datasets.prepare.splitting import split_lists
@@ -25,12 +27,14 @@ from segkd.types import InputError
 
 @dataclass(frozen=True)
 class Told:
-    """What the user says: patterns of images and masks, where the annotations are, the classes' names."""
+    """What the user says: patterns of images and masks, where the annotations are, the classes' names, and which way
+    run lengths are counted."""
 
     images: str | None = None
     masks: str | None = None
     annotations: Path | None = None
     classes: Sequence[str] | None = None
+    runs: Order = "auto"
 
 
 def lay_out(draft: Draft, told: Told, say: Callable[[str], None]) -> list[str] | None:
@@ -92,6 +96,9 @@ def _drawn(draft: Draft, told: Told, kind: str, paths: Sequence[Path], say: Call
     draft.take("images", pattern if home == "." else f"{home}/{pattern}")
     named = names_of(draft, list(images))
     folder = draft.beside / "masks"
+    order = ""
+    if kind == KAGGLE:
+        order = settle_order(images, {path: open_picture(path).size[::-1] for path in images}, told.runs)
     write_masks(folder, ((named[path], _mask(path, drawing, numbers)) for path, drawing in images.items()))
     draft.take("masks", folder)
     shapes = sum(len(drawing.shapes) for drawing in drawings)
@@ -99,6 +106,8 @@ def _drawn(draft: Draft, told: Told, kind: str, paths: Sequence[Path], say: Call
         f"found: {kind} annotations in {len(paths)} {'file' if len(paths) == 1 else 'files'}: {shapes} objects of "
         f"{some(names, 8)} on {len(images)} images; they are drawn, small before large, in {folder}"
     )
+    if order:
+        say(order)
     for sentence in left_out(drawings):
         say(f"not drawn, as it has no area: {sentence}")
     strange = {shape.name for drawing in drawings for shape in drawing.shapes} - numbers.keys()
@@ -122,7 +131,9 @@ def _images_of(draft: Draft, drawings: Sequence[Drawing], what: str) -> dict[Pat
     if missing:
         raise InputError(
             f"{what}: expected the images that they name below {draft.root}, found none or several of these names for "
-            f"{len(missing)} of {len(drawings)}: {some(missing)}. Add them, or give the folder that holds both."
+            f"{len(missing)} of {len(drawings)}: {some(missing)}. "
+            + (find_dicom(draft.root) or "Add them, or give the folder that holds both")
+            + "."
         )
     return found
 
@@ -139,8 +150,10 @@ def _nothing(root: Path, found: Mapping[str, Sequence[Path]]) -> InputError:
     if found:
         kind, paths = next(iter(found.items()))
         return InputError(f"{paths[0]} holds {kind} annotations, and there are no masks; {CURES[kind]}.")
+    if scans := find_dicom(root):
+        return InputError(f"{scans}.")
     return InputError(
         f"{root}: found no images with masks whose names belong together, and no annotations (COCO, CVAT, LabelMe, "
-        "YOLO). "
+        "YOLO, VIA, run lengths). "
         "Say where they are: --images 'photos/{}.jpg' --masks 'masks/{}_mask.png', where {} is the name they share."
     )

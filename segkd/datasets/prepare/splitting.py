@@ -13,7 +13,6 @@ from segkd.datasets.prepare.twins import of, twins
 from segkd.datasets.prepare.written import write_list
 from segkd.datasets.split_folders import split_of
 from segkd.datasets.splits import SPLITS, Splits, group_of
-from segkd.datasets.unfit import some
 from segkd.datasets.walk import walk
 from segkd.types import InputError
 
@@ -37,8 +36,7 @@ def split_lists(root: Path, paired: Paired, folder: Path) -> tuple[dict[str, Pat
         return {name: folder / f"{name}.txt" for name in by_words}, "splits by words in the folders' names"
     if paired.lone_images and paired.pairs and len(by_words) == 1:
         write_list(folder / "train.txt", [pair.stem for pair in paired.pairs])
-        alone = sorted(path.name for path in paired.lone_images.values())
-        return {"train": folder / "train.txt"}, f"left out, as they have no mask: {some(alone)}"
+        return {"train": folder / "train.txt"}, ""  # which are left out is said with the splits
     return {}, ""
 
 

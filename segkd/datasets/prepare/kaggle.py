@@ -1,0 +1,119 @@
+"""Run lengths in tables, as Kaggle's competitions give them: ImageId, EncodedPixels."""
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from segkd.datasets.annotations import KAGGLE, RUNS, heading
+from segkd.datasets.prepare.drawing import Drawing, Read, Shape, Starts, faults_of, inside_of
+from segkd.disk import read_text
+from segkd.types import InputError
+
+__all__ = ["KAGGLE", "Order", "read_kaggle", "settle_order"]
+
+CLASSES = ("classid", "class_id", "class", "label", "category", "cell_type")
+"""Headings (lower case) of the column of classes."""
+
+NONE = ("", "-1", "nan")
+"""What stands for no object."""
+
+Order = Literal["auto", "columns", "rows"]
+"""How pixels are counted: down the columns, along the rows, or as the outlines say."""
+
+TRIED = 20
+"""Images whose outlines are measured."""
+
+CLEAR = 1.2
+"""How much longer outlines are where pixels are counted the wrong way, at least."""
+
+
+def read_kaggle(paths: Sequence[Path], root: Path) -> Read:
+    """A row per object: the image in the first column, its runs (pairs of start and length, pixels counted from 1),
+    its class in a column of its own, or after the image's name (`ImageId_ClassId`); none: all are "foreground".
+
+    An image without runs has an empty mask. Tables with "submission" in their names are of others' predictions, and
+    are passed over. Pixels are counted down the columns until `settle_order` knows better.
+    """
+    drawings: dict[str, Drawing] = {}
+    names: dict[str, str] = {}
+    for path in paths:
+        if "submission" in path.stem.lower():
+            continue
+        for number, image, name, text in _rows(path):
+            drawing = drawings.setdefault(image, Drawing(image))
+            names[name] = f"class{name}" if name.isdigit() else name
+            if text.strip().lower() not in NONE:
+                with faults_of(path, f"line {number}"):
+                    drawing.shapes.append(Shape(names[name], (Starts(_pairs(text)),)))
+    order = sorted(names, key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name))
+    return list(drawings.values()), [names[name] for name in order]
+
+
+def _rows(path: Path) -> Iterator[tuple[int, str, str, str]]:
+    """Line, image, class and runs of each row."""
+    text = read_text(path, "a table of run lengths")
+    csv.field_size_limit(2**27)  # one cell holds a whole mask
+    rows = csv.reader(io.StringIO(text))
+    heads = heading(next(rows, []))
+    runs = next(at for at, head in enumerate(heads) if head in RUNS)
+    own = next((at for at, head in enumerate(heads) if head in CLASSES), None)
+    joined = own is None and heads[0] in ("imageid_classid", "image_label")
+    for number, row in enumerate(rows, 2):
+        if len(row) <= max(runs, own or 0):
+            raise InputError(f"{path}: line {number}: expected {len(heads)} columns, found {len(row)}.")
+        image, _, after = row[0].rpartition("_") if joined else (row[0], "", "foreground")
+        yield number, image, after if own is None else row[own], row[runs]
+
+
+def _pairs(text: str) -> tuple[tuple[int, int], ...]:
+    numbers = [int(word) for word in text.split()]
+    if len(numbers) % 2:
+        raise InputError(f"run lengths: expected pairs of start and length, found {len(numbers)} numbers.")
+    return tuple(zip(numbers[::2], numbers[1::2], strict=True))
+
+
+def settle_order(drawings: Mapping[Path, Drawing], sizes: Mapping[Path, tuple[int, int]], told: Order) -> str:
+    """Has all runs counted down the columns or along the rows, and says which.
+
+    Counted the wrong way, runs of an image that is not square fall apart, and outlines get longer. In a square one they
+    give the mask mirrored at its diagonal, which no outline tells.
+
+    Args:
+        drawings: by image; their shapes are replaced.
+        sizes: (height, width) of these images.
+        told: what the user says.
+    """
+    if told == "auto":
+        oblong = [path for path, one in drawings.items() if one.shapes and sizes[path][0] != sizes[path][1]][:TRIED]
+        lengths = {
+            way: sum(_outlines(_counted(drawings[path], way == "columns"), sizes[path]) for path in oblong)
+            for way in ("columns", "rows")
+        }
+        way = "rows" if lengths["columns"] > CLEAR * lengths["rows"] else "columns"
+        longer = max(lengths.values()) / max(1, min(lengths.values()))
+        why = f"outlines are {longer:.1f} times longer the other way" if longer > CLEAR else "as is usual"
+        if longer <= CLEAR:
+            why += "; if masks on the sheet are mirrored at their diagonal, say --runs rows"
+    else:
+        way, why = told, "as told"
+    for one in drawings.values():
+        one.shapes = _counted(one, way == "columns")
+    return f"run lengths are counted {'down the columns' if way == 'columns' else 'along the rows'} ({why})"
+
+
+def _counted(drawing: Drawing, by_columns: bool) -> list[Shape]:
+    return [
+        replace(shape, parts=tuple(replace(part, by_columns=by_columns) for part in shape.parts))  # type: ignore[type-var]
+        for shape in drawing.shapes
+    ]
+
+
+def _outlines(shapes: Sequence[Shape], size: tuple[int, int]) -> int:
+    """Edges between pixels inside and outside, of all shapes."""
+    masks = [inside_of(shape, size) for shape in shapes]
+    return sum(int(np.diff(mask, axis=axis).sum()) for mask in masks for axis in (0, 1))

@@ -1,0 +1,36 @@
+import numpy as np
+import pytest
+
+from segkd.experiment.overfit import Learned
+from segkd.metrics.meter import Meter
+
+
+def learned(confusion):
+    meter = Meter([f"c{i}" for i in range(len(confusion))])
+    meter.confusion[:] = confusion
+    return Learned.of(meter)
+
+
+def test_a_rare_class_does_not_decide_and_is_named():
+    """Ten pixels of 10,000 are missed, and one never occurs: the mean of IoU is .66, and says nothing of the rest."""
+    found = learned([[7000, 0, 0, 0], [0, 2990, 0, 0], [5, 5, 0, 0], [0, 0, 0, 0]])
+    assert found.enough and found.kappa > 0.99
+    assert "known by heart" in found.said and "Not learned: c2 (0.1 % of the pixels, IoU 0.000)" in found.said
+
+
+def test_a_constant_prediction_is_not_enough_however_large_the_background_is():
+    found = learned([[9900, 0], [100, 0]])
+    assert not found.enough and found.kappa == 0
+    assert "could not be learned" in found.said and "c1 (1 % of the pixels" in found.said
+    assert learned([[9900, 0], [0, 100]]).kappa == 1
+    assert learned([[100, 0], [0, 0]]).kappa == 1  # nothing but background, and that is what is said
+
+
+def test_kappa_is_what_drawing_labels_at_random_leaves_over():
+    draw = np.random.default_rng(0)
+    label = draw.integers(0, 3, 400)
+    guess = np.where(draw.random(400) < 0.7, label, draw.integers(0, 3, 400))
+    confusion = np.zeros((3, 3), np.int64)
+    np.add.at(confusion, (label, guess), 1)
+    chance = np.mean([[a == b for a in label] for b in guess])  # every label with every guess
+    assert learned(confusion).kappa == pytest.approx(((label == guess).mean() - chance) / (1 - chance))
