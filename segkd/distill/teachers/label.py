@@ -11,7 +11,7 @@ from torch import Tensor
 from segkd.distill.base import Look, Teacher
 from segkd.distill.exits import shrunk
 from segkd.losses import one_hot
-from segkd.types import Batch, InputError, Lesson, Prediction
+from segkd.types import Batch, InputError, Lesson, Prediction, Schedule, schedule_values, scheduled
 
 Kind = Literal["constant", "smoothed", "boundary", "window", "antialiased"]
 
@@ -101,7 +101,8 @@ class LabelTeacher(Teacher):
         confidence: a in eq. 8, above 1 / k and below 1. The default is Tf-KD's .99; readings on the
             val list of ECSSD, one seed each, are in docs/results/pipeline.md.
         boundary_confidence: the lowest confidence of "boundary".
-        sigma: width in pixels at the training size, for "boundary" and "window".
+        sigma: width in pixels at the training size, for "boundary" and "window": a number, or {progress 0..1 of the
+            training: width} interpolated linearly. A window that narrows teaches coarse shapes first.
         soften: "power" gives log p, so that a temperature takes p^(1/T); "softmax_prob" gives p itself, as
             the official Tf-KD code, so that it takes softmax(p / T).
         levels: a target for every exit of the student too: the label's class shares by area at the exit's own grid,
@@ -113,7 +114,7 @@ class LabelTeacher(Teacher):
         kind: Kind = "constant",
         confidence: float = 0.99,
         boundary_confidence: float = 0.7,
-        sigma: float = 2.0,
+        sigma: Schedule = 2.0,
         soften: Literal["power", "softmax_prob"] = "power",
         levels: bool = False,
     ) -> None:
@@ -121,12 +122,21 @@ class LabelTeacher(Teacher):
         for name, value in (("confidence", confidence), ("boundary_confidence", boundary_confidence)):
             if not 0 < value < 1:
                 raise InputError(f"LabelTeacher: {name} is a probability below 1 (0.95, say), found {value}.")
-        if sigma <= 0:
+        if min(schedule_values("LabelTeacher: sigma", sigma)) <= 0:
             raise InputError(f"LabelTeacher: sigma is a width in pixels, above 0, found {sigma}.")
         self.kind, self.confidence, self.boundary_confidence = kind, confidence, boundary_confidence
-        self.sigma, self.soften, self.levels = sigma, soften, levels
+        self.sigma, self.soften, self.levels, self.progress = sigma, soften, levels, 0.0
         self.gives = frozenset({"logits", "exits"} if levels else {"logits"})
         self.needs_soft = kind == "antialiased"
+
+    @property
+    def width(self) -> float:
+        """Sigma at the current progress, in pixels."""
+        return scheduled(self.sigma, self.progress)
+
+    def arrive(self, progress: float) -> None:
+        """Moves the schedule of sigma on."""
+        self.progress = progress
 
     def forward(self, batch: Batch, student: Prediction, look: Look) -> Lesson:
         """The lesson: logits [b k h w], finite everywhere; what stands on ignored pixels is without meaning."""
@@ -170,7 +180,7 @@ class LabelTeacher(Teacher):
             on = torch.full_like(batch.label, self.confidence, dtype=torch.float32)
             if self.kind == "boundary":
                 low, high = self.boundary_confidence, self.confidence
-                on = boundary_confidence(batch.label, batch.valid, low, high, self.sigma)
+                on = boundary_confidence(batch.label, batch.valid, low, high, self.width)
             off = (1 - on).unsqueeze(1) / (classes - 1)
             return torch.where(hard > 0, on.unsqueeze(1), off)
         return self.confidence * self._shares(batch, classes) + (1 - self.confidence) / classes
@@ -179,7 +189,7 @@ class LabelTeacher(Teacher):
         if self.kind == "smoothed":
             return one_hot(batch.label.masked_fill(~batch.valid, 0), classes)
         if self.kind == "window":
-            return window_histogram(batch.label, batch.valid, classes, self.sigma)
+            return window_histogram(batch.label, batch.valid, classes, self.width)
         if batch.soft is None:
             raise InputError("LabelTeacher: kind: antialiased reads Batch.soft, but the loader gave none.")
         return batch.soft

@@ -188,6 +188,14 @@ def test_far_from_borders_the_window_is_scipy_s_gaussian_filter():
     np.testing.assert_allclose(shares[0, 1, 7:24, 7:24].numpy(), filtered[7:24, 7:24], atol=1e-5)
 
 
+def test_the_window_narrows_with_the_training():
+    batch, teacher = square(), LabelTeacher("window", confidence=0.9, sigma={0.0: 4.0, 0.5: 1.0})
+    for progress, sigma in [(0.0, 4.0), (0.25, 2.5), (0.5, 1.0), (1.0, 1.0)]:
+        teacher.arrive(progress)
+        still = LabelTeacher("window", confidence=0.9, sigma=sigma)
+        torch.testing.assert_close(teacher.distribution(batch, 2), still.distribution(batch, 2), rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("kind", ["constant", "boundary", "window"])
 def test_an_image_that_is_ignored_whole_leaves_a_finite_lesson(kind):
     batch = replace(square(), label=torch.full((1, 24, 24), IGNORE))
@@ -210,6 +218,8 @@ def test_antialiased_blends_the_shares_of_the_batch_and_is_refused_without(make_
         ({"confidence": 0.0}, "confidence.*found 0.0"),
         ({"boundary_confidence": 1.5}, "boundary_confidence.*found 1.5"),
         ({"sigma": 0.0}, "sigma.*above 0, found 0.0"),
+        ({"sigma": {0.0: 3.0, 1.0: 0.0}}, "sigma.*above 0, found {0.0: 3.0, 1.0: 0.0}"),
+        ({"sigma": {2.0: 3.0}}, "sigma is a number or {progress"),
     ],
 )
 def test_numbers_that_make_no_distribution_are_refused(arguments, said):
