@@ -119,12 +119,14 @@ def objects_optim() -> object:
 def prepared(recipe: Path, classes: int, run: Path) -> tuple[Learner, Batch]:
     """The learner of a recipe that has met its student, at nine tenths of its training, and a batch."""
     names = json.dumps([f"class{i}" for i in range(classes)])
-    data = ["--data.classes", names, "--data.size", "128", "--data.batch_size", "8", "--model.weights", "null"]
+    reuses = "run: null" in recipe.read_text()
+    weights = f"--model.{'arguments.' if reuses else ''}weights"
+    data = ["--data.classes", names, "--data.size", "128", "--data.batch_size", "8", weights, "null"]
     data += ["--data.embedded", '{"train": 16, "val": 1, "test": 1, "side": 160}']
-    if "sources: []" in recipe.read_text():
+    if reuses or "sources: []" in recipe.read_text():
         save_student(run, FusionNet(classes, weights=None), card_of(classes))
         (run / "trained_on.txt").write_text("an image of another set\n", encoding="utf-8")
-        data += ["--distiller.teachers.before.sources", json.dumps([str(run)])]
+        data += ["--model.run", str(run)] if reuses else ["--distiller.teachers.before.sources", json.dumps([str(run)])]
     parser = training_parser()
     config = parse(parser, ["--config", str(recipe), *data])
     torch.manual_seed(0)

@@ -80,8 +80,10 @@ def resolve(grid: Grid, place: Place) -> list[Cell]:
                 splits[part] = data_digests(instantiate(parser, Namespace(data=config.data)).data)
                 _refuse_missing(grid, splits[part])
             if (arm, len(config.data.classes)) not in built:
-                objects = instantiate(parser, config)  # a misfit of teacher and knowledge speaks now, not after a day
-                if not needed(grid, arm, dataset):  # whose runs are still to come
+                waits = needed(grid, arm, dataset)  # for runs that are still to come
+                # a misfit of teacher and knowledge speaks now, not after a day
+                objects = instantiate(parser, _without_reading(grid, arm, config) if waits else config)
+                if not waits:
                     rehearse(objects)
                 built.add((arm, len(config.data.classes)))
         except InputError as error:
@@ -113,6 +115,13 @@ def needed(grid: Grid, arm: str, dataset: str) -> list[str]:
         if grid.tune:
             raise InputError(f"arm {arm}: ${name} cannot be told which of its tuning trials is meant. Leave out tune.")
     return found
+
+
+def _without_reading(grid: Grid, arm: str, config: Namespace) -> Namespace:
+    """A configuration without its network, if that is made of a run of the grid."""
+    settings = grid.base.set | grid.arms[arm].set
+    reads = any(_named(value) for key, value in settings.items() if key.split(".")[0] == "model")
+    return Namespace(**{key: value for key, value in vars(config).items() if not (reads and key == "model")})
 
 
 def _refuse_named_in_layers(grid: Grid, plain: dict[str, Any]) -> None:

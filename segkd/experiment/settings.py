@@ -150,6 +150,7 @@ def parse(parser: ArgumentParser, arguments: list[str]) -> Namespace:
         arguments = ["--model", "FusionNet", *arguments]
     try:
         config = parser.parse_args(arguments)
+        _with_nulls(config)
         refuse_null(parser, config)
         return config
     except (ArgumentError, TypeError, ValueError, OSError, AttributeError, RecursionError) as error:
@@ -162,6 +163,13 @@ def instantiate(parser: ArgumentParser, config: Namespace) -> Namespace:
         return parser.instantiate(config)
     except (ArgumentError, TypeError, ValueError, OverflowError) as error:
         raise InputError(explain(error, parser)) from error
+
+
+def _with_nulls(config: Namespace) -> None:
+    """jsonargparse makes the text "None" of a `--model.arguments.KEY null`."""
+    inner = config.get("model.init_args.arguments")
+    if isinstance(inner, dict):
+        inner.update({key: None for key, value in inner.items() if value == "None"})
 
 
 def _classes_said(arguments: list[str]) -> list[str]:

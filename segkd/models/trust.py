@@ -11,7 +11,12 @@ from typing import Any
 
 from segkd.types import InputError
 
-NETWORKS = ("segkd.models.network.FusionNet", "segkd.models.network.WrappedNet", "segkd.models.smp.SmpNet")
+NETWORKS = (
+    "segkd.models.network.FusionNet",
+    "segkd.models.network.WrappedNet",
+    "segkd.models.smp.SmpNet",
+    "segkd.models.reused.ReusedHead",
+)
 """The networks of segkd, by import path."""
 
 SMP = "segmentation_models_pytorch."
@@ -47,12 +52,29 @@ def refuse_foreign_network(class_path: Any, init_args: Mapping[str, Any], where:
         if network not in WRAPPED:
             raise foreign(str(network), where)
         _refuse_arguments(network, init_args.get("arguments") or {}, where)
+    if name == "ReusedHead":
+        for part in (init_args, init_args.get("donor")):
+            if part is not None:
+                _refuse_inner(part, where)
     if name == "SmpNet":
         architecture = str(init_args.get("architecture")).lower()
         known = [path for path in WRAPPED if path.lower() == f"{SMP}{architecture}"]
         if not known:
             raise foreign(f"the architecture {architecture!r}", where)
         _refuse_arguments(known[0], init_args.get("arguments") or {}, where)
+
+
+def whole_name(name: str) -> str:
+    """The import path of a network of segkd that is named without it; another name as it is."""
+    return next((path for path in NETWORKS if path.rpartition(".")[2] == name), name)
+
+
+def _refuse_inner(part: Any, where: str) -> None:
+    """Raises InputError unless the network inside another is one that may be built."""
+    arguments = (part.get("arguments") or {}) if isinstance(part, Mapping) else None
+    if not isinstance(arguments, Mapping):
+        raise InputError(f"{where}: expected a network and a map of its arguments, found {part!r}.")
+    refuse_foreign_network(whole_name(str(part.get("network", "FusionNet"))), arguments, where)
 
 
 def _refuse_arguments(path: str, arguments: Any, where: str) -> None:

@@ -2,13 +2,14 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
 from segkd.ablation.plan import grid_parser, read_grid
 from segkd.ablation.resolve import Place, resolve
 from tests.conftest import REPOSITORY, TINY
-from tests.contract.test_methods import options
+from tests.contract.test_methods import INSIDE, options
 
 GRIDS = sorted((REPOSITORY / "configs" / "ablations").glob("*.yaml"))
 LAYERS = sorted(set((REPOSITORY / "configs").rglob("*.yaml")) - set(GRIDS))
@@ -30,9 +31,15 @@ SMALL = {
 }
 
 
+def within(small: dict, recipe: str) -> dict:
+    """Settings of a network, for the one inside that of a recipe too."""
+    return {key.replace("model.", f"model.{INSIDE.get(recipe, '')}"): value for key, value in small.items()}
+
+
 @pytest.mark.parametrize("layer", LAYERS, ids=lambda path: str(path.relative_to(REPOSITORY)))
 def test_every_layer_trains_two_steps_and_is_reloaded(layer, run_cli, tmp_path):
-    overrides = [part for key, value in SMALL.items() for part in (f"--{key}", value)]
+    small = within(SMALL, layer.stem)
+    overrides = [part for key, value in small.items() for part in (f"--{key}", value)]
     overrides += options(layer)[2:] if layer.parent.name == "methods" else []
     status, out, err = run_cli("train", "--config", layer, *overrides, "--out", tmp_path / "run")
     assert status == 0, out + err
@@ -54,7 +61,12 @@ def test_every_arm_of_every_grid_trains_two_steps(path, run_cli, tmp_path):
     assert len(grid.seeds) >= 3 or path.stem in ("recipes", "tuning")
     small = {key: None if value == "null" else value for key, value in SMALL.items() if key != "model.width"}
     for part in grid.datasets.values():
-        part.set = part.set | small
+        part.set = part.set | {key: value for key, value in small.items() if not key.startswith("model.")}
+    for part in grid.arms.values():
+        recipes = {Path(layer).stem for layer in part.layers} & INSIDE.keys()
+        network = {key: value for key, value in small.items() if key.startswith("model.")}
+        first = {key: value for key, value in part.set.items() if key == "model"}
+        part.set = first | within(network, next(iter(recipes), "")) | part.set
     cells = resolve(grid, Place(path.parent, 1, out=tmp_path))
     needed, trained = {name for cell in cells for name in cell.needs}, set()
     for arm, part in sorted(grid.arms.items(), key=lambda item: item[0] != grid.baseline):

@@ -38,6 +38,8 @@ SAID = {"snapshot": ["--distiller.teachers.before.epochs", "1"]}
 """What a recipe needs so that all of it happens within three short epochs."""
 QUICK = ["--model.encoder", TINY, "--model.weights", "null", "--model.width", "16", "--data.size", "32",
          "--data.embedded", "{}"]  # fmt: skip
+INSIDE = {"simkd": "arguments."}
+"""Recipes whose student holds the network that `QUICK` describes, and where."""
 TOTAL, EPOCH = 10, 2
 SIZE = (32, 32)
 
@@ -70,7 +72,15 @@ def options(recipe: Path | None) -> list[str]:
         said += ["--data.classes", json.dumps([f"class{i}" for i in range(classes_of(recipe))])]
     if "sources: []" in recipe.read_text():
         said += ["--distiller.teachers.before.sources", json.dumps([finished_run()])]
+    if "run: null" in recipe.read_text():
+        said += ["--model.run", finished_run()]
     return said
+
+
+def quick(recipe: Path | None) -> list[str]:
+    """`QUICK`, for the network inside that of the recipe too."""
+    inside = INSIDE.get(recipe.stem, "") if recipe else ""
+    return [part.replace("--model.", f"--model.{inside}") for part in QUICK]
 
 
 def batch_of(recipe: Path, make_batch, **settings) -> Batch:
@@ -81,7 +91,7 @@ def prepared(recipe: Path | None, seed: int = 3, classes: int = 2) -> tuple[Lear
     """The learner of a recipe before it has met anybody, and what makes one more network."""
     parser = training_parser()
     few = ["--data.classes", json.dumps([f"class{i}" for i in range(classes)])] if recipe is None else []
-    config = parse(parser, [*options(recipe), *few, *QUICK])
+    config = parse(parser, [*options(recipe), *few, *quick(recipe)])
     torch.manual_seed(seed)
     objects = instantiate(parser, config)
     learner = Learner(objects.model, objects.distiller, objects.disturbance, average=0.9, total=TOTAL)
@@ -134,6 +144,11 @@ def test_the_student_starts_with_the_baseline_s_tensors(recipe, make_batch):
     batch = batch_of(recipe, make_batch)
     student = built(recipe, batch).student.state_dict()
     baseline = prepared(None, classes=classes_of(recipe))[0].student.state_dict()
+    if recipe.stem in INSIDE:  # a network of its own holds more, and the rest of the baseline's
+        student = {name.removeprefix("network."): part for name, part in student.items()}
+        baseline = {name: part for name, part in baseline.items() if name in student}
+        assert {name.split(".")[0] for name in student.keys() - baseline.keys()} == {"head"} and len(baseline) > 50
+        student = {name: student[name] for name in baseline}
     assert list(student) == list(baseline)  # and nothing for training alone is in its file
     assert all(torch.equal(student[name], baseline[name]) for name in baseline)
 
@@ -163,7 +178,7 @@ def test_each_term_by_itself_moves_the_student_or_what_it_is_for(recipe, make_ba
         elif name == "exits":
             assert size > 0 or learner.distiller.exits.weight == 0
         elif name == "task":
-            assert size > 0
+            assert size > 0 or learner.distiller.task_weight == 0
         else:  # what a teacher learns may stop short of the student, but not of itself
             assert size > 0 or any(one is not None and one.norm() > 0 for one in own), name
 
@@ -287,7 +302,7 @@ def test_bfloat16_changes_no_more_than_its_rounding(recipe, make_batch):
         asked.append(torch.autograd.grad(torch.stack([term.float() for term in lone.values()]).sum(), logits)[0])
     for name, term in terms[0].items():
         torch.testing.assert_close(terms[1][name], term, rtol=0.05, atol=2e-3, msg=lambda said, name=name: name + said)
-    assert (asked[1] - asked[0]).norm() < 0.02 * asked[0].norm()
+    assert (asked[1] - asked[0]).norm() <= 0.02 * asked[0].norm()  # 0 where features alone are compared
     torch.stack(list(terms[1].values())).sum().backward()
     grads = [p.grad for p in learner.parameters() if p.grad is not None]
     assert grads and all(grad.isfinite().all() for grad in grads)

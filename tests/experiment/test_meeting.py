@@ -46,8 +46,8 @@ def test_every_recipe_fits_a_network_without_features_or_says_what_to_write(reci
         sentence = str(error)
         if "sources: []" in (METHODS / f"{recipe}.yaml").read_text():
             assert "sources: [runs/teacher]" in sentence
-        elif recipe == "rocket":  # whose features are a layer's
-            assert "no layer 'encoder'" in sentence and "mix" in sentence
+        elif recipe in ("rocket", "simkd"):  # whose features are a layer's
+            assert re.search("no layer '(encoder|head)'", sentence) and "mix" in sentence
         else:
             assert "distiller.features: [" in sentence and "\n" not in sentence
 
@@ -71,6 +71,7 @@ MISFITS = [
     ("byot", ["--distiller.features", "[encoder.nothing]"], "no layer 'encoder.nothing'"),
     ("frskd", ["--distiller.features", "[decoder.up.0]"], "Name two or more"),
     ("tf_kd_self", [], "sources: [runs/teacher]"),
+    ("simkd", [], "ReusedHead, model.run: runs/teacher"),
     ("tf_kd_self", ["--distiller.teachers.before.sources", "[nowhere]"], "expected a run folder"),
     ("deep_mutual_learning", ["--distiller.teachers.peer.network", "tests.experiment.test_meeting.Flat",
                               f"{TERM}.response.knowledge", "Attention"], "Frozen: features"),
@@ -88,6 +89,15 @@ MISFITS = [
                                     ("", "kl", "distiller.teachers: expected names of letters"))
     ),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [([], "Give the teacher's: --model.run runs/teacher"), (["--model.run", "nowhere"], "expected a run folder")],
+)
+def test_a_student_without_the_run_that_gives_its_head_is_refused(said, sentence):
+    with pytest.raises(InputError, match=sentence):
+        rehearsed("simkd", *said, "--model.arguments.encoder", TINY, "--model.arguments.weights", "null", network=[])
 
 
 @pytest.mark.parametrize(("recipe", "said", "sentence"), MISFITS, ids=lambda part: str(part)[:40])

@@ -38,6 +38,10 @@ def plain(class_path: object, **arguments: object) -> dict:
     return {"class_path": class_path, "init_args": {"classes": 2, **arguments}}
 
 
+def reused(donor: object = None, **inner: object) -> dict:
+    return plain(NETWORKS[3], donor=donor, **inner)
+
+
 def smp_net(**arguments: object) -> dict:
     return plain(NETWORKS[2], architecture="Unet", encoder="resnet18", arguments=arguments)
 
@@ -69,6 +73,18 @@ HOSTILE = {
     "an architecture that is none": plain(NETWORKS[2], architecture="../planted"),
     "a class inside the arguments": wrapped(f"{SMP}.Unet", aux_params={"class_path": "os.system"}),
     "a class inside a list of the arguments": plain(NETWORKS[0], width=[{"class_path": "planted.Net"}]),
+    "a network inside a network": reused(network="planted.Net"),
+    "a fetched encoder inside a network": reused(network="FusionNet", arguments={"encoder": "hf-hub:a/b"}),
+    "a shell inside a network": reused(network="WrappedNet", arguments={"network": "os.system"}),
+    "arguments of a network inside that are a text": reused(arguments="{marker}"),
+    "a donor of a head": reused({"network": "planted.Net", "arguments": {}, "head": "head"}),
+    "a donor that is a text": reused("planted.Net"),
+    "unpickling through a donor of a donor": reused(
+        {
+            "network": "ReusedHead",
+            "arguments": {"donor": smp_net(checkpoint_path="{pickle}")["init_args"] | {"network": "SmpNet"}},
+        }
+    ),
     "a list for a class": plain(["os", "system"]),
     "a map for a network": wrapped({"class_path": "planted.Net"}),
     "arguments that are a text": plain(WRAP, network=f"{SMP}.Unet", arguments="{marker}"),

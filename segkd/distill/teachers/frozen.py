@@ -99,7 +99,7 @@ class Frozen(Teacher):
 
     def alone(self) -> Network:
         """As a network, to be scored on val."""
-        return Alone(self)
+        return Alone(self.predicted)
 
     def _made(self, classes: int) -> Member:
         assert self.make is not None
@@ -136,9 +136,9 @@ class Frozen(Teacher):
 class Alone(Network):
     """A frozen teacher as a network; it holds none of it."""
 
-    def __init__(self, teacher: Frozen) -> None:
+    def __init__(self, predicted: Callable[[Tensor], Prediction]) -> None:
         super().__init__()
-        self.predicted = teacher.predicted
+        self.predicted = predicted
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Prediction:
         """What all its members say on average."""
