@@ -123,10 +123,12 @@ def prepared(recipe: Path, classes: int, run: Path) -> tuple[Learner, Batch]:
     weights = f"--model.{'arguments.' if reuses else ''}weights"
     data = ["--data.classes", names, "--data.size", "128", "--data.batch_size", "8", weights, "null"]
     data += ["--data.embedded", '{"train": 16, "val": 1, "test": 1, "side": 160}']
-    if reuses or "sources: []" in recipe.read_text():
+    said = recipe.read_text()
+    if reuses or "sources: []" in said or "source: null" in said:
         save_student(run, FusionNet(classes, weights=None), card_of(classes))
         (run / "trained_on.txt").write_text("an image of another set\n", encoding="utf-8")
-        data += ["--model.run", str(run)] if reuses else ["--distiller.teachers.before.sources", json.dumps([str(run)])]
+        one = ["before.sources", json.dumps([str(run)])] if "sources: []" in said else ["neighbours.source", str(run)]
+        data += ["--model.run", str(run)] if reuses else [f"--distiller.teachers.{one[0]}", one[1]]
     parser = training_parser()
     config = parse(parser, ["--config", str(recipe), *data])
     torch.manual_seed(0)
@@ -139,6 +141,7 @@ def prepared(recipe: Path, classes: int, run: Path) -> tuple[Learner, Batch]:
         objects.disturbance,
         average=0.99,
         total=10,
+        resting=objects.optim.resting,
     )
     learner.arrive(0.9)
     from segkd.datasets.loader import collate

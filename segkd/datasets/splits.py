@@ -88,22 +88,28 @@ def carve(pairs: Sequence[Pair], share: float, group: Callable[[str], str]) -> t
     return kept, sorted((pair for name in taken for pair in groups[name]), key=lambda pair: pair.stem)
 
 
-def group_of(expression: str | None, stems: Sequence[str], warnings: list[str]) -> Callable[[str], str]:
-    """A function from a stem to its group: what `expression` finds in it, its first group or all; else the stem."""
+def group_of(
+    expression: str | None, stems: Sequence[str], warnings: list[str], owner: str = "data.group"
+) -> Callable[[str], str]:
+    """A function from a stem to its group: what `expression` finds in it, its first group or all; else the stem.
+
+    Raises:
+        InputError: it is no expression, or finds nothing in any stem; `owner` names the setting.
+    """
     if expression is None:
         return str
     try:
         pattern = re.compile(expression)
     except re.error as error:
-        raise InputError(f"data.group: expected a regular expression, found {expression!r}: {error}.") from error
+        raise InputError(f"{owner}: expected a regular expression, found {expression!r}: {error}.") from error
     found = {stem: match[1 if pattern.groups else 0] for stem in stems if (match := pattern.search(stem)) is not None}
     if not found:
         raise InputError(
-            f"data.group: {expression!r} occurs in none of {len(stems)} names, the first of which are "
+            f"{owner}: {expression!r} occurs in none of {len(stems)} names, the first of which are "
             f"{', '.join(sorted(stems)[:3])}. Its first group in parentheses is the patient, video or sequence."
         )
     if len(found) < len(stems):
-        warnings.append(f"data.group occurs in {len(found)} of {len(stems)} names; each other one is its own group")
+        warnings.append(f"{owner} occurs in {len(found)} of {len(stems)} names; each other one is its own group")
     return lambda stem: found.get(stem) or stem
 
 

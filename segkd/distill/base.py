@@ -1,7 +1,7 @@
 """Who teaches and what is compared: `Teacher`, `Knowledge`, and the `Term` that joins one of each by a weight."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import final
 
@@ -14,6 +14,9 @@ from segkd.types import IGNORE, Batch, Lesson, Prediction, Schedule
 Look = Callable[[Float[Tensor, "b 3 h w"]], Prediction]
 """A look of the student at other images, lent to a teacher and never stored. Without gradient it leaves no trace:
 the student looks in evaluation mode."""
+
+Whole = Callable[[tuple[int, int], Sequence[int]], Iterable[Batch]]
+"""Some of the training images, by number, in batches: whole, as they are, at a size (h, w)."""
 
 
 @final
@@ -30,6 +33,8 @@ class Scene:
         names: of the classes, in order; None where they are not known.
         features: layer paths whose outputs are the student's features, and those of its copies; its own when None.
         ids: of all training images; () where they are not known yet.
+        images: the training images themselves; None where they are not known yet.
+        group: `data.group`, the regular expression for an image's patient, video or sequence.
     """
 
     student: Network
@@ -40,11 +45,20 @@ class Scene:
     names: Sequence[str] | None = None
     features: Sequence[str] | None = None
     ids: tuple[str, ...] = ()
+    images: Whole | None = None
+    group: str | None = None
 
     @property
     def classes(self) -> int:
         """The number of classes k."""
         return self.seen.logits.shape[1]
+
+    def whole(self, size: tuple[int, int], numbers: Sequence[int] | None = None) -> Iterable[Batch]:
+        """Training images, whole and as they are at a size (h, w): all, in order, or those of `numbers`; where they are
+        not known yet, the one batch."""
+        if self.images is None:
+            return [self.batch]
+        return self.images(size, range(len(self.ids)) if numbers is None else numbers)
 
 
 class Teacher(nn.Module, ABC):

@@ -1,5 +1,6 @@
 """`Learner`: student, disturbance and distiller as one module, so that wrapping it synchronises all that learns."""
 
+from collections.abc import Mapping, Sequence
 from typing import final
 
 from jaxtyping import Float
@@ -9,7 +10,7 @@ from segkd.distill.distiller import Distiller
 from segkd.models.average import Average
 from segkd.models.network import Network
 from segkd.models.taps import evaluating
-from segkd.types import Batch, Disturbance
+from segkd.types import Batch, Disturbance, InputError
 
 
 @final
@@ -22,6 +23,10 @@ class Learner(nn.Module):
         disturbance: changes the images of a batch while training; None leaves them.
         average: decay of the exponential moving average of the student that is evaluated and kept; None for none.
         total: optimiser steps of the whole training, which schedules are relative to.
+        resting: progress -> layer paths of the student that do not learn from then on (`Network.rest`).
+
+    Raises:
+        InputError: there is no such layer, or at some time none is left that learns.
     """
 
     def __init__(
@@ -32,11 +37,17 @@ class Learner(nn.Module):
         *,
         average: float | None = None,
         total: int = 1,
+        resting: Mapping[float, Sequence[str]] | None = None,
     ) -> None:
         super().__init__()
         self.student, self.distiller, self.disturbance = student, distiller, disturbance
         self.average = Average(student, average) if average is not None else None
         self.total = total
+        self.resting = sorted((resting or {}).items())
+        for at, paths in self.resting:
+            held = {id(p) for module in student.layers(paths) for p in module.parameters()}
+            if not any(p.requires_grad and id(p) not in held for p in student.parameters()):
+                raise InputError(f"nothing learns from {at} on: optim.freeze holds every parameter. Freeze less.")
         self.train()
 
     def forward(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
@@ -56,6 +67,8 @@ class Learner(nn.Module):
 
     def arrive(self, progress: float) -> None:
         """Sets all schedules to `progress` 0..1 of the training; nothing else moves, so that it serves a resume."""
+        if self.resting:
+            self.student.rest(next((paths for at, paths in self.resting[::-1] if at <= progress), ()))
         self.distiller.arrive(progress)
         if self.disturbance is not None:
             self.disturbance.progress = progress

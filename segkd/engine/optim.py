@@ -34,7 +34,9 @@ class Optim:
         power: of "poly".
         warmup: share of all steps in which the rate rises linearly from 0.
         cycles: how often the rate falls, each time from its peak, in equal parts of all steps; warm-up is in the first.
-        freeze: layer paths of the network that do not learn, e.g. encoder.body.conv_stem.
+        freeze: layer paths of the network that do not learn, e.g. [encoder.body.conv_stem], or [~head] for all but the
+            head; {progress 0..1 of the training: paths} for those that do not from then on until the next, e.g.
+            {0.0: [~head], 0.1: []}.
         average: decay of the moving average of the weights that is evaluated and kept; null for none.
         clip: largest gradient norm; larger gradients are scaled down.
     """
@@ -49,7 +51,7 @@ class Optim:
     power: float = 0.9
     warmup: float = 0.05
     cycles: int = 1
-    freeze: list[str] = field(default_factory=list)
+    freeze: list[str] | dict[float, list[str]] = field(default_factory=list)
     average: float | None = 0.99
     clip: float = 5.0
 
@@ -72,9 +74,23 @@ class Optim:
             (0 <= self.momentum < 1, f"optim.momentum must be in 0 <= momentum < 1, found {self.momentum}"),
             (self.clip > 0, f"optim.clip must be above 0, found {self.clip}"),
         ]
+        faults += [
+            (0 <= at <= 1, f"optim.freeze: expected {{progress in 0..1: layer paths}}, found the progress {at}")
+            for at in self.resting
+        ]
         for fine, fault in faults:
             if not fine:
                 raise InputError(fault)
+
+    @property
+    def frozen(self) -> list[str]:
+        """Paths of the layers that never learn."""
+        return [] if isinstance(self.freeze, dict) else self.freeze
+
+    @property
+    def resting(self) -> dict[float, list[str]]:
+        """Progress -> paths of the layers that do not learn from then on."""
+        return self.freeze if isinstance(self.freeze, dict) else {}
 
 
 def build_optimizer(optim: Optim, learner: Learner, fused: bool = True) -> torch.optim.Optimizer:

@@ -53,7 +53,10 @@ class Engine:
         return self.accelerator.sync_gradients and not self.optimizer.step_was_skipped
 
     def bound(self) -> None:
-        """Clips the gradients, and has it judged whether they are finite."""
+        """Drops the gradients of layers that rest, clips the others, and has it judged whether they are finite."""
+        for module in self.bare.student.resting:
+            for parameter in module.parameters():
+                parameter.grad = None
         parts = (self.bare.student, self.bare.disturbance, self.bare.distiller)
         learning = [[p for p in part.parameters() if p.requires_grad] for part in parts if part is not None]
         self.accelerator.unscale_gradients()

@@ -1,13 +1,16 @@
 """Teachers meet the student: before the optimiser is made and a checkpoint is read."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import torch
 from jsonargparse import Namespace
 
+from segkd.datasets.data import Data
 from segkd.datasets.loader import SegmentationDataset, collate
+from segkd.datasets.transforms import Transform
 from segkd.distill.base import Scene
 from segkd.experiment.readiness import refuse_unready
 from segkd.models.network import Network
@@ -52,8 +55,31 @@ def _made_batch(b: int, classes: int, shape: tuple[int, int]) -> Batch:
     return Batch(image, image, label, soft, tuple(f"made{i}" for i in range(b)), warp=warp)
 
 
+def _whole_images(
+    dataset: SegmentationDataset,
+    data: Data,
+    advance: Callable[[int], None],
+    device: torch.device,
+    size: tuple[int, int],
+    numbers: Sequence[int],
+) -> Iterator[Batch]:
+    """Training images, whole and without random changes, at a size (h, w)."""
+    plain = SegmentationDataset(dataset.records, Transform(size, None, len(data.classes), soft=False), 0)
+    advance(len(numbers))
+    for start in range(0, len(numbers), data.batch):
+        items = [plain[0, i] for i in numbers[start : start + data.batch]]
+        yield collate(items).to(device)
+        for _ in items:
+            advance(0)
+
+
 def introduce(
-    objects: Namespace, dataset: SegmentationDataset, per_epoch: int, another: Callable[[], Network]
+    objects: Namespace,
+    dataset: SegmentationDataset,
+    per_epoch: int,
+    another: Callable[[], Network],
+    advance: Callable[[int], None] = lambda _: None,
+    device: torch.device | None = None,
 ) -> list[str]:
     """Shows the student of `objects` and one training batch to its distiller, if anybody there wants to see them.
 
@@ -64,6 +90,8 @@ def introduce(
         dataset: the training split; the first records make the batch.
         per_epoch: optimiser steps in an epoch.
         another: one more network of the student's kind.
+        advance: told how many images a teacher will look at (n > 0), then 0 for each.
+        device: where teachers look at them.
 
     Returns:
         What the user should be told of the teachers.
@@ -77,6 +105,8 @@ def introduce(
     with torch.no_grad():
         seen = objects.model.eval()(batch.clean)
     objects.model.train()
-    names, ids = objects.data.classes, tuple(dataset.records.ids)
-    objects.distiller.meet(Scene(objects.model, batch, seen, per_epoch, another, names, ids=ids))
+    data, ids = objects.data, tuple(dataset.records.ids)
+    images = partial(_whole_images, dataset, data, advance, device or torch.device("cpu"))
+    more = {"ids": ids, "images": images, "group": data.group}
+    objects.distiller.meet(Scene(objects.model, batch, seen, per_epoch, another, data.classes, **more))
     return [f"teacher {name}: {line}" for name, one in objects.distiller.teachers.items() for line in one.said]

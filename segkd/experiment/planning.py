@@ -7,6 +7,7 @@ from jsonargparse import Namespace
 from segkd.datasets.checks import refuse_settings
 from segkd.datasets.data import Data, splits_of
 from segkd.datasets.sampler import EpochBatches
+from segkd.engine.loop import Plan
 
 STEPS = 1000
 """Optimiser steps that a first training should have at least."""
@@ -102,3 +103,18 @@ def _images_of(data: Data) -> int:
 
 def _steps(n: int, batch: int, epochs: int, accumulate: int, world: int) -> int:
     return epochs * EpochBatches(n, batch, 0, accumulate=accumulate, world=world).per_epoch // accumulate
+
+
+def plan_of(objects: Namespace, per_epoch: int, select: str) -> Plan:
+    """How long the loop runs, in which an epoch has `per_epoch` micro-steps, and what happens when."""
+    settings = objects.engine
+    assert settings.epochs is not None, "planned by now"
+    return Plan(
+        epochs=settings.epochs,
+        per_epoch=per_epoch,
+        log_every=settings.log_every,
+        save_every=settings.save_every,
+        validate_every=objects.evaluation.every,
+        patience=settings.patience,
+        select=select,
+    )

@@ -20,7 +20,7 @@ from segkd.disk import write_whole
 from segkd.engine.checkpoint import Progress, load_checkpoint
 from segkd.engine.compiling import compile_student
 from segkd.engine.learner import Learner
-from segkd.engine.loop import Outputs, Plan, train
+from segkd.engine.loop import Outputs, train
 from segkd.engine.optim import build_optimizer, build_schedule
 from segkd.engine.record import Recorder
 from segkd.engine.step import Engine
@@ -36,7 +36,7 @@ from segkd.experiment.folder import (
 from segkd.experiment.lock import holding
 from segkd.experiment.meeting import introduce, rehearse
 from segkd.experiment.overfit import Learned, learned, one_batch
-from segkd.experiment.planning import doubt_length, settle_length
+from segkd.experiment.planning import doubt_length, plan_of, settle_length
 from segkd.experiment.processes import make_accelerator
 from segkd.experiment.readiness import in_words
 from segkd.experiment.same_data import digests_of, keep_digests, refuse_changes
@@ -146,7 +146,7 @@ def _train(session: _Session, objects: Namespace, overfit: bool, select: str) ->
     _describe(engine, objects.data, findings.about, session)
     compile_student(engine.bare, objects.engine.compile, objects.engine.recompute)
     recorder = _recorder(session, engine, progress)
-    card, plan = _card(session.config, objects.data, engine.bare.student), _plan(objects, batches.per_epoch, select)
+    card, plan = _card(session.config, objects.data, engine.bare.student), plan_of(objects, batches.per_epoch, select)
     if not (session.resume or overfit) and (doubt := doubt_length(objects, plan.total)):
         warn(console, doubt)
     validation = Validation(
@@ -182,14 +182,16 @@ def _recorder(session: _Session, engine: Engine, progress: Progress) -> Recorder
 
 def _introduce(session: _Session, objects: Namespace, dataset: SegmentationDataset, steps: int) -> None:
     """Lets the teachers meet the student, and says what there is to say of them."""
-    for line in introduce(objects, dataset, steps, lambda: _another(session)):
+    with ticking(session.console, "teachers look at the images") as ticker:
+        lines = introduce(objects, dataset, steps, lambda: _another(session), ticker, session.accelerator.device)
+    for line in lines:
         session.console.print(line)
 
 
 def _another(session: _Session) -> Network:
     """One more network of the student's kind, to learn beside it."""
     objects = instantiate(session.parser, session.config)
-    objects.model.freeze(objects.optim.freeze)
+    objects.model.freeze(objects.optim.frozen)
     if session.config.init is not None:
         session.console.print("a network beside the student starts at random: --init is the student's alone")
     return objects.model
@@ -217,18 +219,20 @@ def _batches(accelerator: Accelerator, objects: Namespace, n: int, seed: int) ->
 def _engine(accelerator: Accelerator, objects: Namespace, micros: int, seed: int) -> Engine:
     settings: EngineSettings = objects.engine
     total = micros // settings.accumulate
-    objects.model.freeze(objects.optim.freeze)
+    objects.model.freeze(objects.optim.frozen)
     learner = Learner(
         objects.model.to(memory_format=torch.channels_last),
         objects.distiller,
         objects.disturbance,
         average=objects.optim.average,
         total=total,
+        resting=objects.optim.resting,
     )
     plain = accelerator.scaler is not None or accelerator.device.type not in ("cpu", "cuda")
     optimizer = build_optimizer(objects.optim, learner, fused=not plain)
     schedule = build_schedule(objects.optim, optimizer, total)
     wrapped, prepared = accelerator.prepare(learner, optimizer)
+    learner.arrive(0.0)  # what rests at first learns later: optimiser and processes were to see all of it
     return Engine(accelerator, wrapped, accelerator.unwrap_model(wrapped), prepared, schedule, objects.optim.clip, seed)
 
 
@@ -278,20 +282,6 @@ def _describe(engine: Engine, data: Data, about: str, session: _Session) -> None
         save_environment(
             session.folder, engine, {"data": about, "complexity": vars(cost), "sources": session.sources, **changed}
         )
-
-
-def _plan(objects: Namespace, per_epoch: int, select: str) -> Plan:
-    settings: EngineSettings = objects.engine
-    assert settings.epochs is not None, "planned by now"
-    return Plan(
-        epochs=settings.epochs,
-        per_epoch=per_epoch,
-        log_every=settings.log_every,
-        save_every=settings.save_every,
-        validate_every=objects.evaluation.every,
-        patience=settings.patience,
-        select=select,
-    )
 
 
 def _card(config: Namespace, data: Data, student: Network) -> ModelCard:

@@ -69,10 +69,14 @@ class FusionNet(Network):
         """The same arguments with random weights; runs of 0.1 said `exits` here too."""
         return {key: value for key, value in arguments.items() if key != "exits" or value} | {"weights": None}
 
+    def fused(self, levels: list[Float[Tensor, "_b _c _h _w"]]) -> list[Float[Tensor, "_b _width _h _w"]]:
+        """The fused pyramid of the encoder's levels, finest first."""
+        return self.decoder(levels)
+
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Prediction:
         """Logits at the image's size and the fused pyramid."""
         levels = self.encoder(image)
-        features = self.decoder(levels[self.fine :])
+        features = self.fused(levels[self.fine :])
         x = features[0]
         for feature in features[1:]:
             x = x + resize(feature, x)

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -28,6 +29,9 @@ class Network(nn.Module, ABC):
 
     frozen: Sequence[nn.Module] = ()
     """Layers that do not learn; a plain list, so that nothing is registered twice."""
+
+    resting: Sequence[nn.Module] = ()
+    """Layers that do not learn for now (`rest`)."""
 
     @abstractmethod
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Prediction:
@@ -56,17 +60,46 @@ class Network(nn.Module, ABC):
         Raises:
             InputError: there is no such layer.
         """
-        self.frozen = [self.layer(path) for path in paths]
+        self.frozen = self.layers(paths)
         for module in self.frozen:
             module.requires_grad_(False)
         self.train(self.training)
 
+    def rest(self, paths: Sequence[str]) -> None:
+        """Makes the layers `paths`, and no others, learn no more until the next call; they too keep their statistics.
+
+        They may have learned before and may again: an optimiser holds them, and passes over what has no gradient.
+        Among several processes, which wait for the gradient of each parameter, it is computed all the same, and the
+        engine drops it.
+
+        Raises:
+            InputError: there is no such layer.
+        """
+        awake, self.resting = self.resting, self.layers(paths)
+        alone = not (dist.is_available() and dist.is_initialized())
+        for modules, learns in ((awake, True), (self.resting, not alone)):
+            for module in modules:
+                module.requires_grad_(learns)
+        self.train(self.training)
+
     def train(self, mode: bool = True) -> "Network":
-        """As torch's, but what is frozen stays in evaluation mode."""
+        """As torch's, but what is frozen or rests stays in evaluation mode."""
         super().train(mode)
-        for module in self.frozen:
+        for module in (*self.frozen, *self.resting):
             module.eval()
         return self
+
+    def layers(self, paths: Sequence[str]) -> list[nn.Module]:
+        """The modules at layer paths; `~NAME` stands for all of the network's own layers but that one.
+
+        Raises:
+            InputError: there is no such layer.
+        """
+        found = []
+        for path in paths:
+            apart = self.layer(path.removeprefix("~"))
+            found += [apart] if not path.startswith("~") else [one for one in self.children() if one is not apart]
+        return found
 
     def layer(self, path: str) -> nn.Module:
         """The module at a dotted layer path, such as `encoder.body.blocks.0`.

@@ -16,6 +16,7 @@ NETWORKS = (
     "segkd.models.network.WrappedNet",
     "segkd.models.smp.SmpNet",
     "segkd.models.reused.ReusedHead",
+    "segkd.models.adapted.AdaptedNet",
 )
 """The networks of segkd, by import path."""
 

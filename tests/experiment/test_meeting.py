@@ -46,6 +46,8 @@ def test_every_recipe_fits_a_network_without_features_or_says_what_to_write(reci
         sentence = str(error)
         if "sources: []" in (METHODS / f"{recipe}.yaml").read_text():
             assert "sources: [runs/teacher]" in sentence
+        elif recipe in ("knn_kd", "dk_kd"):
+            assert "source RUN" in sentence
         elif recipe in ("rocket", "simkd"):  # whose features are a layer's
             assert re.search("no layer '(encoder|head)'", sentence) and "mix" in sentence
         else:
