@@ -104,8 +104,8 @@ class Transform:
             targets["mask"] = resize_label(label, image.shape[:2])
             if self.soft:
                 targets["shares"] = cv2.resize(targets["shares"], image.shape[1::-1], interpolation=cv2.INTER_AREA)
-        warped = _seeded(self.warp, draw)(**targets)
-        recoloured = _seeded(self.recolour, draw)(image=warped["image"])["image"]
+        warped = seeded(self.warp, draw)(**targets)
+        recoloured = seeded(self.recolour, draw)(image=warped["image"])["image"]
         soft = None
         if self.soft:
             # nearest-exact and area can disagree on whether a pixel has any valid area: the label decides
@@ -158,6 +158,7 @@ def _colours(strength: float) -> "list[A.BasicTransform]":
     return [A.ColorJitter(around, around, around, hue=(-strength / 10, strength / 10), p=0.8)]
 
 
-def _seeded(compose: "A.Compose", draw: np.random.Generator) -> "A.Compose":
+def seeded(compose: "A.Compose", draw: np.random.Generator) -> "A.Compose":
+    """The same `compose`, whose next draws follow `draw` alone."""
     compose.set_random_state(draw, random.Random(int(draw.integers(2**63))))
     return compose

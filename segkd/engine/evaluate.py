@@ -10,7 +10,7 @@ from accelerate.utils import gather_object
 
 from segkd.datasets.loader import SegmentationDataset, evaluation_loader
 from segkd.engine.memory import out_of_memory
-from segkd.metrics.counts import ImageCounts, count_binary, count_classes
+from segkd.metrics.counts import Depth, ImageCounts, count_binary, count_classes
 from segkd.metrics.meter import Meter
 from segkd.metrics.protocol import PLAIN, Protocol
 from segkd.models.enlarge import enlarge
@@ -41,20 +41,22 @@ def evaluate(
     advance: Callable[[int], None] = lambda n: None,
     look: Callable[[Batch, torch.Tensor], None] = nothing,
     lost: dict[str, str] | None = None,
+    depth: Depth = "all",
 ) -> Meter:
     """Predicts every image at the data's size, enlarges the logits bilinearly to the label's own size, and counts.
 
     For two classes the foreground is p >= `threshold` (as `protocol` says); for more, the largest logit. The images
     are shared among processes, and every process returns the meter of all. `advance(n)` is told of n more images,
     `look` is shown every batch of this process and its float logits, both on the device. With `lost`, an image that
-    does not fit into the memory has no scores, and the reason is put there under its id.
+    does not fit into the memory has no scores, and the reason is put there under its id. `depth` says how much is
+    counted of two classes (`count_binary`).
     """
     meter = Meter(classes, protocol)
     for batch, logits, labels in predicted(network, dataset, accelerator, batch_size, workers, lost):
         look(batch, logits)
         for id, one, label in zip(batch.ids, logits, labels):
             with _losing(id, lost):
-                meter.add(id, count(one, label, threshold, protocol))
+                meter.add(id, count(one, label, threshold, protocol, depth))
         advance(len(labels))
     if accelerator.num_processes > 1:
         merged = Meter(classes, protocol)
@@ -117,8 +119,12 @@ def _losing(id: str, lost: dict[str, str] | None) -> Iterator[None]:
         lost[id] = NO_ROOM.format(id)
 
 
-def count(logits: torch.Tensor, label: np.ndarray, threshold: float, protocol: Protocol = PLAIN) -> ImageCounts:
+def count(
+    logits: torch.Tensor, label: np.ndarray, threshold: float, protocol: Protocol = PLAIN, depth: Depth = "all"
+) -> ImageCounts:
     """The counts of one image: logits [k h' w'] at any size against a label uint8 [h w]."""
     classes = len(logits)
     full = enlarge(logits, label.shape)
-    return count_binary(full, label, threshold, protocol) if classes == 2 else count_classes(full, label, classes)
+    if classes == 2:
+        return count_binary(full, label, threshold, protocol, depth)
+    return count_classes(full, label, classes)

@@ -73,6 +73,11 @@ class Sight:
             return untouched
         return Transform(self.card.size, None, len(self.card.classes), False)
 
+    @property
+    def batch(self) -> int:
+        """How many images are seen at once: those of a window that slides have sizes of their own."""
+        return 1 if self.looks.slide else self.data.batch
+
     def through(self, network: Network) -> Network:
         """The network that looks as often as it should."""
         return network if self.looks == Looks() else Looking(network, self.looks, self.card.size)
@@ -90,7 +95,7 @@ def score_network(
             dataset,
             sight.card.classes,
             accelerator,
-            batch_size=1 if sight.looks.slide else sight.data.batch,
+            batch_size=sight.batch,
             workers=sight.data.workers,
             threshold=sight.threshold,
             protocol=sight.protocol,

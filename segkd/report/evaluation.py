@@ -68,6 +68,7 @@ def judge(arguments: list[str]) -> Judgement:
     if not judged:
         raise InputError("\n".join(failed))
     from segkd.experiment.console import make_console, print_scores
+    from segkd.experiment.robustness import print_robustness
     from segkd.report.judging import renamed, said_of
 
     main = os.environ.get("RANK", "0") == "0"
@@ -75,6 +76,8 @@ def judge(arguments: list[str]) -> Judgement:
     for one in renamed(judged):
         print_scores(console, one.title, one.meter.scores(), one.meter.per_class())
         said_of(one, console)
+        if one.robustness is not None:
+            print_robustness(console, one.robustness)
     return Judgement(renamed(judged), Path(config.out) if config.out else None, console, main, failed)
 
 
@@ -106,6 +109,7 @@ def _parser() -> ArgumentParser:
     add("--flip", action="store_true", help="look at mirrored images too")
     add("--scales", type=float, nargs="+", default=[1.0], help="look at the data's size times each of these")
     add("--slide", action="store_true", help="look at the full image through a window of the data's size")
+    add("--corruptions", action="store_true", help="again under JPEG, blur, noise, low contrast, few pixels")
     add("--stride", type=float, default=0.5, help="share of the window by which it slides")
     add("--onnx-output", choices=["auto", "probability", "logits"], default="auto", help="what the ONNX file gives")
     add("--onnx-output-name", type=str, default=None, metavar="NAME", help="which of the file's outputs is judged")
@@ -148,6 +152,8 @@ def _refuse_unclear(config: Namespace) -> None:
         raise InputError("--predictions DIR needs --labels DIR, or --data LAYER.yaml with the labels' data set.")
     if config.flip or config.slide or list(config.scales) != [1.0]:
         raise InputError("--flip, --scales and --slide are for a network; --predictions are judged as they are.")
+    if config.corruptions:
+        raise InputError("--corruptions damages what a network sees: say --run or --onnx, not --predictions.")
 
 
 def _name_of(data: Data, given: str | None) -> str:

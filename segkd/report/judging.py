@@ -15,6 +15,7 @@ from segkd.datasets.data import Data, Records
 from segkd.engine.views import Looks
 from segkd.experiment.console import make_console, warn
 from segkd.experiment.processes import join_processes
+from segkd.experiment.robustness import Robustness, score_corrupted
 from segkd.experiment.scoring import Sight, describe, open_split, opened, score_network, threshold_of
 from segkd.metrics.meter import Meter
 from segkd.metrics.protocol import find_protocol, fingerprint
@@ -47,6 +48,7 @@ class Judged:
         skipped: why an image has no scores, by id.
         surplus: sentences on predictions that no label waited for.
         run: the run folder, when a run was judged.
+        robustness: the scores under corruptions, where they were asked for.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Judged:
     skipped: dict[str, str] = field(default_factory=dict)
     surplus: list[str] = field(default_factory=list)
     run: Path | None = None
+    robustness: Robustness | None = None
 
 
 def judge_network(config: Namespace, data: Data, name: str) -> Judged:
@@ -73,6 +76,7 @@ def judge_network(config: Namespace, data: Data, name: str) -> Judged:
         raise InputError(f"none of {len(records)} images could be scored. The first: {next(iter(skipped.values()))}")
     for doubt in network.doubts():
         warn(console, doubt)
+    robustness = score_corrupted(network, records, accelerator, sight, meter) if config.corruptions else None
     about = {
         "run" if config.run else "onnx": config.run or config.onnx,
         "dataset": name,
@@ -82,6 +86,7 @@ def judge_network(config: Namespace, data: Data, name: str) -> Judged:
         "step": card.step,
         "skipped": list(skipped.values()),
         **({"reading": network.said} if network.said else {}),
+        **({"corruptions": robustness.content()} if robustness else {}),
         "fingerprint": fingerprint(protocol, cut_of(sight.threshold, card.classes), data.ignore, looks.said),
     }
     return Judged(
@@ -92,6 +97,7 @@ def judge_network(config: Namespace, data: Data, name: str) -> Judged:
         partial(_seen, sight.through(network), records, sight),
         skipped,
         run=Path(config.run) if config.run else None,
+        robustness=robustness,
     )
 
 

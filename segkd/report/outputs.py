@@ -18,7 +18,8 @@ def write_outputs(out: Path, judged: Sequence[Judged]) -> list[Path]:
     """Writes everything; returns the folder of each data set.
 
     `out` is a JSON file, which gets the scores of the one data set, or a folder: `scores.json`, `per_image.csv`,
-    `curves.csv`, `scores.md` and `scores.tex` (of several data sets, in a folder each, the tables over all).
+    `curves.csv`, `scores.md` and `scores.tex`, and `corruptions.csv` where corruptions were asked for (of several data
+    sets, in a folder each, the tables over all).
     """
     if out.suffix == ".json":
         if len(judged) > 1:
@@ -31,6 +32,8 @@ def write_outputs(out: Path, judged: Sequence[Judged]) -> list[Path]:
         write_whole(folder / "per_image.csv", per_image(one))
         if len(one.meter.classes) == 2:
             write_whole(folder / "curves.csv", curves_of(one))
+        if one.robustness is not None:
+            write_whole(folder / "corruptions.csv", one.robustness.csv())
     write_whole(out / "scores.md", markdown(judged))
     write_whole(out / "scores.tex", latex(judged))
     return folders

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from segkd.datasets.corruptions import JPEG, SETTINGS
 from segkd.engine.record import read_lines
 from segkd.experiment.folder import surroundings
 from segkd.metrics.meter import Meter, score_names
@@ -40,6 +41,7 @@ def page(judged: Judged, command: Sequence[str], number: int = 4) -> str:
         "<h2>Scores</h2>",
         scores(meter),
         _charts(meter),
+        _corruptions(judged),
         _table(meter),
         _learning(judged.run),
         _settings(judged, command),
@@ -83,6 +85,32 @@ def _charts(meter: Meter) -> str:
                    {"precision": (t, curves["precision"]), "recall": (t, curves["recall"])}),
     ]  # fmt: skip
     return f'<h2>Curves</h2><div class="charts">{"".join(charts)}</div>'
+
+
+def _corruptions(judged: Judged) -> str:
+    found = judged.robustness
+    if found is None:
+        return ""
+    rows = [
+        (one.name, one.setting, f"{score:.4f}", f"{found.clean - score:.4f}") for one, score in found.readings.items()
+    ]
+    means = [("mean, without JPEG", found.mean()), ("mean, JPEG", found.mean(JPEG))]
+    rows += [(name, "", f"{score:.4f}", f"{found.clean - score:.4f}") for name, score in means]
+    cells = "".join(
+        f'<tr><th scope="row">{name}</th><td>{setting}</td><td class="number">{score}</td><td>{drop}</td></tr>'
+        for name, setting, score, drop in rows
+    )
+    lines = {
+        name: ([0.0, 1.0, 2.0, 3.0], [found.clean, *(s for one, s in found.readings.items() if one.name == name)])
+        for name in SETTINGS
+    }
+    chart = line_chart("Mean IoU, by image", Axis("severity, 0 is clean", 0.0, 3.0), Axis(""), lines)
+    heads = "".join(f'<th scope="col">{head}</th>' for head in ("corruption", "setting", "mean IoU", "drop"))
+    return (
+        f'<h2>Under corruptions</h2><div class="charts">{chart}</div><div class="scroll" tabindex="0" role="region" '
+        f'aria-label="Scores under corruptions"><table class="scores"><thead><tr>{heads}</tr></thead>'
+        f"<tbody>{cells}</tbody></table></div>"
+    )
 
 
 def _gallery(judged: Judged, number: int) -> str:

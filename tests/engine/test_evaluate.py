@@ -97,10 +97,10 @@ def test_an_image_that_does_not_fit_into_memory_loses_only_its_own_scores():
 def test_a_label_that_does_not_fit_into_memory_loses_only_its_own_scores(monkeypatch):
     dataset = SegmentationDataset(records([(32, 32), (64, 32)]), Transform((32, 32), None, 2, soft=False), seed=0)
 
-    def scarce(logits, label, threshold, protocol):
+    def scarce(logits, label, *rest):
         if label.shape == (64, 32):
             raise MemoryError
-        return count(logits, label, threshold, protocol)
+        return count(logits, label, *rest)
 
     monkeypatch.setattr("segkd.engine.evaluate.count", scarce)
     lost: dict[str, str] = {}

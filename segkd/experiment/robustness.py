@@ -1,0 +1,133 @@
+"""A network under images that are damaged at test: the same scores, corruption by corruption."""
+
+import csv
+import io
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, final
+
+from accelerate import Accelerator
+from rich.console import Console
+from rich.table import Table
+
+from segkd.datasets.corruptions import CORRUPTIONS, JPEG, SETTINGS, Corruption, Damaged
+from segkd.datasets.data import Records
+from segkd.engine.evaluate import evaluate
+from segkd.engine.record import number
+from segkd.experiment.console import make_console, ticking
+from segkd.experiment.scoring import Sight
+from segkd.metrics.meter import Meter
+from segkd.metrics.rows import mean_defined
+from segkd.models.network import Network
+
+SCORE = "miou_image"
+"""What is compared: defined for any number of classes, and each image counts alike."""
+
+
+@final
+@dataclass(frozen=True)
+class Robustness:
+    """`miou_image` on clean images and under every corruption, means over the images that were scored in all of them.
+
+    Attributes:
+        clean: of the images as they are.
+        readings: corruption -> score.
+        images: how many.
+    """
+
+    clean: float
+    readings: Mapping[Corruption, float]
+    images: int
+
+    def mean(self, *names: str) -> float:
+        """Mean over the severities of the corruptions `names`; of all but JPEG without a name."""
+        wanted = names or tuple(name for name in SETTINGS if name != JPEG)
+        return mean_defined(score for corruption, score in self.readings.items() if corruption.name in wanted)
+
+    def content(self) -> dict[str, Any]:
+        """What `scores.json` holds of it."""
+        readings = [
+            {"corruption": one.name, "severity": one.severity, "setting": one.setting, SCORE: number(score),
+             "drop": number(self.clean - score)} for one, score in self.readings.items()
+        ]  # fmt: skip
+        return {
+            "score": SCORE,
+            "applied": "to the view that the network sees, at its size",
+            "images": self.images,
+            "clean": number(self.clean),
+            "mean_corrupted": number(self.mean()),
+            "mean_jpeg": number(self.mean(JPEG)),
+            "readings": readings,
+        }
+
+    def csv(self) -> str:
+        """A row for the clean images, with severity 0, and for each corruption and severity."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["corruption", "severity", "setting", SCORE, "drop", "images"])
+        writer.writerow(["clean", 0, "", _exact(self.clean), _exact(0.0), self.images])
+        for one, score in self.readings.items():
+            row = [one.name, one.severity, one.setting, _exact(score), _exact(self.clean - score), self.images]
+            writer.writerow(row)
+        return text.getvalue()
+
+
+def score_corrupted(
+    network: Network, records: Records, accelerator: Accelerator, sight: Sight, clean: Meter
+) -> Robustness:
+    """Scores a network on `records` once for each corruption, with one progress bar.
+
+    Args:
+        network: the network.
+        records: the images and labels.
+        accelerator: shares the images among processes.
+        sight: how the network sees; its views are damaged.
+        clean: the scores of the same images as they are.
+    """
+    rows: dict[Corruption, dict[str, float]] = {}
+    with ticking(make_console(accelerator.is_main_process), "scoring under corruptions") as ticker:
+        ticker(len(records) * len(CORRUPTIONS))
+        for corruption in CORRUPTIONS:
+            meter = evaluate(
+                sight.through(network),
+                Damaged(records, sight.transform, corruption),
+                sight.card.classes,
+                accelerator,
+                batch_size=sight.batch,
+                workers=sight.data.workers,
+                threshold=sight.threshold,
+                protocol=sight.protocol,
+                advance=ticker.move,
+                lost={},
+                depth="curves",
+            )
+            rows[corruption] = {id: row[SCORE] for id, row in meter.rows.items()}
+    ids = [id for id in clean.rows if all(id in scores for scores in rows.values())]
+    readings = {one: mean_defined(scores[id] for id in ids) for one, scores in rows.items()}
+    return Robustness(mean_defined(clean.rows[id][SCORE] for id in ids), readings, len(ids))
+
+
+def print_robustness(console: Console, found: Robustness) -> None:
+    """A table with a row per corruption and a column per severity, JPEG and the means below a line."""
+    table = Table(
+        title=f"{SCORE} under corruptions, and the drop", title_justify="left", show_edge=False, pad_edge=False
+    )
+    for head in ("corruption", "severity 1", "severity 2", "severity 3", "mean", "drop"):
+        table.add_column(head, justify="left" if head == "corruption" else "right")
+    for name in SETTINGS:
+        scores = [score for one, score in found.readings.items() if one.name == name]
+        table.add_row(name, *map(_short, scores), _short(found.mean(name)), _short(found.clean - found.mean(name)))
+    console.print(table)
+    console.print(
+        f"clean {_short(found.clean)}; mean under corruptions {_short(found.mean())} (without JPEG), drop "
+        f"{_short(found.clean - found.mean())}; under JPEG {_short(found.mean(JPEG))}"
+    )
+
+
+def _short(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.4f}"
+
+
+def _exact(value: float) -> str:
+    return "" if math.isnan(value) else repr(value)
