@@ -1,4 +1,4 @@
-"""Writes own_data.md: the commands of a first hour on folders of one's own, with what they really print.
+"""Writes own_data.md, a first hour on one's own folders, and commands.md, every command once: what they really print.
 
 `python -m docs.draw_transcript`
 """
@@ -9,6 +9,7 @@ import os
 import re
 import shlex
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,18 +17,52 @@ from PIL import Image
 
 from segkd.cli import main
 
+SMALL = "--model.encoder test_efficientnet --model.weights null --data.size 64 --data.workers 0 --data.batch_size 2"
+"""Settings with which these pages are made quickly."""
+
 STEPS = (
     ("Images and masks lie in two folders; nothing else is known.", "segkd prepare my_data --out data.yaml"),
     (
         "A small encoder and few steps, so that this page is made quickly; leave these settings out.",
-        "segkd train --config data.yaml --config methods/virtual_teacher.yaml --model.encoder test_efficientnet "
-        "--model.weights null --data.size 64 --data.workers 0 --data.batch_size 2 --engine.epochs 20 "
+        f"segkd train --config data.yaml --config methods/virtual_teacher.yaml {SMALL} --engine.epochs 20 "
         "--evaluation.every 5 --out runs/first",
     ),
     ("Scores on the images that were held back, and `scores/report.html`.",
      "segkd evaluate --run runs/first --split val --out scores"),
     ("Masks, and overlays beside them, of any photos.", "segkd predict runs/first my_data/photos"),
 )  # fmt: skip
+
+OTHERS = (
+    ("A contact sheet of a split.", "segkd sheet --data data.yaml --split val --out sheet.png", 20),
+    ("All recipes, and the card of one.", "segkd methods", 8),
+    ("", "segkd methods label_smoothing", 14),
+    ("What a run is and costs, or an ONNX file, a network, a layer.", "segkd info runs/first --depth 1", 20),
+    ("The student as one file.", "segkd export runs/first --format onnx", 20),
+    ("", "segkd info runs/first/student.onnx", 20),
+    ("To a folder, or with `owner/name` to the Hugging Face hub; and back.", "segkd push runs/first ./shared", 20),
+    ("", "segkd pull ./shared --out back", 20),
+    ("A table of quantisation steps that learned with the network, and how it changed.",
+     f"segkd train --config data.yaml --config methods/frequency.yaml {SMALL} --engine.epochs 4 --out runs/table", 8),
+    ("", "segkd analyse tables runs/table --out tables", 12),
+    ("Which frequencies a network learned first, and relies on.", "segkd analyse spectra runs/first --out spectra", 30),
+    ("Arms x data sets x seeds at one budget (`grid.yaml` below), again to go on.",
+     "segkd ablate --config grid.yaml --out runs/grid", 30),
+    ("The comparison, of a grid or of any runs.", "segkd compare runs/grid --split val --scores '[miou_image, f_mean]'",
+     30),
+    ("What is wrong with an installation.", "segkd doctor", 6),
+)  # fmt: skip
+"""What is said, the command, and how many lines of what it prints are shown."""
+
+GRID = """arms:
+  baseline: {layers: [methods/baseline.yaml]}
+  virtual_teacher: {layers: [methods/virtual_teacher.yaml]}
+datasets:
+  squares: {layers: [data.yaml], set: {engine.epochs: 8}}
+base:
+  set: {model.encoder: test_efficientnet, model.weights: null, data.size: 64, data.batch_size: 2, data.workers: 0}
+seeds: [0, 1, 2]
+splits: [val]
+"""
 
 
 def make_data(root: Path, number: int = 24) -> None:
@@ -44,24 +79,49 @@ def make_data(root: Path, number: int = 24) -> None:
         Image.fromarray(mask * np.uint8(255)).save(root / "labels" / f"{i:03d}_mask.png")
 
 
-def transcript(command: str) -> str:
-    """What a command prints, times and long paths left out."""
+def transcript(command: str, most: int = 1000) -> str:
+    """What a command prints, times and long paths left out, in `most` lines."""
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         status = main(shlex.split(command)[1:])
     assert status == 0, said.getvalue()
-    return re.sub(r"in \d+ s", "in N s", said.getvalue().rstrip())
+    text = re.sub(r"in \d+ s\b", "in N s", said.getvalue().rstrip())
+    text = re.sub(r" on Linux-\S+| \(commit \w+\+?\)", "", text)
+    for place in {os.getcwd(), str(Path.cwd().resolve()), str(Path(__file__).parent.parent.resolve())}:
+        text = text.replace(f"{place}/", "").replace(place, "...")
+    text = re.sub(r"(?<![\w./])/(?:[\w.+-]+/)+", ".../", text)
+    lines = [line.rstrip() for line in text.splitlines()]
+    return "\n".join([*lines[:most], *(["..."] if len(lines) > most else [])])
+
+
+def block(about: str, command: str, most: int = 1000) -> str:
+    """What a command is for, the command, and what it prints."""
+    return f"{about}\n\n```text\n$ {command}\n{transcript(command, most)}\n```\n".lstrip()
 
 
 def page() -> str:
-    """The page."""
+    """The first hour."""
     parts = [
         "# Own data in five minutes\n",
         "*Written by `python -m docs.draw_transcript`, which runs each command on 24 made images.*\n",
+        *(block(about, command) for about, command in STEPS),
+        "Continue with [what prepare finds](first_day.md), [every command once](commands.md), [data](data.md) and "
+        "[methods](methods.md).",
     ]
-    for about, command in STEPS:
-        parts.append(f"{about}\n\n```text\n$ {command}\n{transcript(command)}\n```\n")
-    parts.append("Continue with [what prepare finds](first_day.md), [data](data.md) and [methods](methods.md).")
+    return "\n".join(parts) + "\n"
+
+
+def commands(steps: Sequence[tuple[str, str, int]] = OTHERS) -> str:
+    """The other commands, after those of `page`."""
+    parts = [
+        "# Every command once\n",
+        "*Written by `python -m docs.draw_transcript`, after the four commands of [own data](own_data.md) and on their "
+        "24 made images: scores of a small network after few steps, which say nothing of a method. `...` stands for "
+        "lines left out.*\n",
+        *(block(*step) for step in steps),
+        f"`grid.yaml`:\n\n```yaml\n{GRID}```\n",
+        "`segkd COMMAND --help` says every option.",
+    ]
     return "\n".join(parts) + "\n"
 
 
@@ -71,5 +131,7 @@ if __name__ == "__main__":
         os.chdir(place)
         os.environ["COLUMNS"] = "110"
         make_data(Path("my_data"))
-        text = page()
-    (here / "own_data.md").write_text(text, encoding="utf-8")
+        Path("grid.yaml").write_text(GRID, encoding="utf-8")
+        texts = {"own_data.md": page(), "commands.md": commands()}
+    for name, text in texts.items():
+        (here / name).write_text(text, encoding="utf-8")

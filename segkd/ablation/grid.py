@@ -20,6 +20,7 @@ from segkd.ablation.resolve import Cell
 from segkd.ablation.rows import SCORES, Row, write_rows
 from segkd.ablation.runner import Run, Task, run_tasks, take_stock
 from segkd.disk import write_whole
+from segkd.experiment.planning import FEW, STEPS
 from segkd.types import InputError
 
 COSTS = ("arm", "dataset", "seed", "status", "steps", "seconds", "cpu_seconds", "peak_memory_gb", "parameters", "macs",
@@ -84,6 +85,8 @@ def describe(grid: Grid, cells: Sequence[Cell], run: Run) -> list[str]:
         lines.append(
             f"budget on {dataset}: {text}, {'the same for' if len(budgets) == 1 else 'UNEQUAL among'} all arms"
         )
+        if min(steps for steps, _ in budgets) < FEW:
+            lines.append(f"{dataset}: networks hardly learn before {STEPS} steps or so; such a budget says little")
     return lines
 
 

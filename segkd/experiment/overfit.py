@@ -1,4 +1,4 @@
-"""`--overfit-one-batch`: whether labels, loss and network fit together, seen on one batch learned by heart."""
+"""`--overfit-one-batch`: whether labels, loss and network fit together, seen on one batch that is overfitted."""
 
 from dataclasses import dataclass, replace
 
@@ -10,7 +10,7 @@ from segkd.metrics.meter import Meter
 from segkd.metrics.scores import kappa
 
 EPOCHS = 120
-"""Epochs in which a batch is to be known by heart."""
+"""Epochs in which a batch is to be overfitted."""
 
 ENOUGH = 0.9
 """Cohen's kappa from which on it is."""
@@ -45,7 +45,7 @@ class Learned:
 
     @property
     def enough(self) -> bool:
-        """Whether the batch is known by heart."""
+        """Whether the batch is overfitted."""
         return self.kappa >= ENOUGH
 
     @property
@@ -54,9 +54,9 @@ class Learned:
         missed = f" Not learned: {', '.join(self.missed[:5])}." if self.missed else ""
         value = f"Cohen's kappa of prediction and label {self.kappa:.3f}"
         if self.enough:
-            return f"the batch is known by heart ({value}): network, labels and loss work together.{missed}"
+            return f"the batch is overfitted ({value}): network, labels and loss work together.{missed}"
         return (
-            f"the batch could not be learned by heart ({value}, expected {ENOUGH}): look at the labels (segkd sheet), "
+            f"the batch could not be overfitted ({value}, expected {ENOUGH}): look at the labels (segkd sheet), "
             f"the learning rate (optim.lr) and what is frozen (optim.freeze).{missed}"
         )
 

@@ -227,4 +227,4 @@ def _draw(draft: Draft, seen: Seen, code: LabelCode, console: Console) -> None:
     path = draft.beside / "sheet.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, partial(Image.fromarray(sheet).save, format="PNG"))
-    console.print(f"look at it: {path}")
+    console.print(f"contact sheet: {path}")

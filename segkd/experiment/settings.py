@@ -112,7 +112,9 @@ def training_parser() -> ArgumentParser:
     parser.add_class_arguments(EngineSettings, "engine")
     parser.add_class_arguments(Evaluation, "evaluation")
     parser.add_argument(
-        "--overfit-one-batch", action="store_true", help="train on one batch until it is known by heart: a check"
+        "--overfit-one-batch",
+        action="store_true",
+        help="overfit one batch, to see whether labels, loss and network fit together",
     )
     parser.link_arguments("data.size", "disturbance.init_args.size", compute_fn=height_and_width)
     parser.link_arguments("data.classes", "model.init_args.classes", compute_fn=len)

@@ -54,8 +54,8 @@ from segkd.types import InputError
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a training ended: "done", "stopped early" or a signal's name; the best score and its name; of one batch to
-    be known by heart, what is known."""
+    """How a training ended: "done", "stopped early" or a signal's name; the best score and its name; of one batch
+    that is overfitted, how well."""
 
     how: str
     select: str

@@ -19,7 +19,7 @@ TITLE = "Which frequencies are learned, and which are relied on"
 APART = (
     "Two things are called frequency here. The frequencies of the <b>output</b> are those of the predicted mask: low "
     "ones are its coarse shape, high ones its outline and small parts. The frequencies of the <b>input</b> are those "
-    "of the image that the network looks at. A network can draw coarse masks from fine texture, or fine outlines "
+    "of the image that the network relies on. A network can draw coarse masks from fine texture, or fine outlines "
     "from coarse light and shade: what holds for one need not hold for the other."
 )
 CAPTIONS = {
@@ -82,7 +82,7 @@ CAPTIONS = {
 }
 SECTIONS = {
     "Output: what the network draws": ("learning", "spectra", "outline"),
-    "Input: what the network looks at": ("reliance", "reliance_f_mean", "dct", "heatmap"),
+    "Input: what the network relies on": ("reliance", "reliance_f_mean", "dct", "heatmap"),
     "Both in two dimensions": ("maps",),
 }
 QUANTITIES = {

@@ -3,7 +3,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from segkd.ablation.grid import describe
 from segkd.ablation.identity import differences
+from segkd.ablation.runner import Run
 from segkd.types import InputError
 from tests.ablation.conftest import SMALL
 
@@ -178,3 +180,11 @@ def test_a_schedule_is_a_setting_like_any_other(resolved):
     }
     _, cells = resolved(arms=arms)
     assert config(cells[1])["distiller"]["terms"]["response"]["weight"] == weight
+
+
+def test_a_budget_of_few_steps_is_said_to_say_little(resolved, tmp_path):
+    for epochs, few in ((2, True), (300, False)):
+        grid, cells = resolved(datasets={"embedded": {"set": {"engine.epochs": epochs}}})
+        lines = describe(grid, cells, Run(tmp_path, 1, 1, "local"))
+        assert any("budget on embedded" in line for line in lines)
+        assert any("such a budget says little" in line for line in lines) is few

@@ -15,13 +15,13 @@ def test_a_rare_class_does_not_decide_and_is_named():
     """Ten pixels of 10,000 are missed, and one never occurs: the mean of IoU is .66, and says nothing of the rest."""
     found = learned([[7000, 0, 0, 0], [0, 2990, 0, 0], [5, 5, 0, 0], [0, 0, 0, 0]])
     assert found.enough and found.kappa > 0.99
-    assert "known by heart" in found.said and "Not learned: c2 (0.1 % of the pixels, IoU 0.000)" in found.said
+    assert "is overfitted" in found.said and "Not learned: c2 (0.1 % of the pixels, IoU 0.000)" in found.said
 
 
 def test_a_constant_prediction_is_not_enough_however_large_the_background_is():
     found = learned([[9900, 0], [100, 0]])
     assert not found.enough and found.kappa == 0
-    assert "could not be learned" in found.said and "c1 (1 % of the pixels" in found.said
+    assert "could not be overfitted" in found.said and "c1 (1 % of the pixels" in found.said
     assert learned([[9900, 0], [0, 100]]).kappa == 1
     assert learned([[100, 0], [0, 0]]).kappa == 1  # nothing but background, and that is what is said
 

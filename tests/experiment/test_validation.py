@@ -33,7 +33,7 @@ def trained(run_cli, tmp_path):
         given = SMALL | {key.replace("__", "."): value for key, value in settings.items()}
         overrides = [part for key, value in given.items() for part in (f"--{key}", value)]
         status, out, err = run_cli("train", *overrides, *flags, "--out", tmp_path / name)
-        assert status in (0, 1), out + err  # 1: a batch was not learned by heart
+        assert status in (0, 1), out + err  # 1: a batch was not overfitted
         return tmp_path / name
 
     return train
@@ -74,7 +74,7 @@ def test_a_run_that_goes_on_has_one_line_before_the_first_step(trained, run_cli)
     assert status == 0 and lines_of(run, "spectrum") == before, out + err
 
 
-def test_one_batch_to_know_by_heart_has_no_spectrum(trained, monkeypatch):
+def test_one_batch_to_overfit_has_no_spectrum(trained, monkeypatch):
     monkeypatch.setattr("segkd.experiment.overfit.EPOCHS", 4)
     run = trained("run", "--overfit-one-batch")
     assert not lines_of(run, "spectrum") and [line["step"] for line in lines_of(run, "val")] == [1, 2, 3, 4]

@@ -108,11 +108,11 @@ def test_bad_data_is_named_before_epoch_one_and_nothing_is_lost(make_folder, run
     assert status == 0, out + err
 
 
-def test_one_batch_is_learned_by_heart(make_folder, run_cli, tmp_path):
+def test_one_batch_is_overfitted(make_folder, run_cli, tmp_path):
     root = make_folder(n=8)
     arguments = ["--data.root", root, *TINY_MODEL, *SHORT, "--data.workers", 0, "--out", tmp_path / "run"]
     status, out, err = run_cli("train", *arguments, "--overfit-one-batch")
-    assert status == 0 and "known by heart" in out, out + err
+    assert status == 0 and "is overfitted" in out, out + err
 
 
 def test_a_contact_sheet_shows_every_image_twice(make_folder, run_cli, tmp_path):

@@ -158,6 +158,6 @@ def test_an_overfit_run_goes_on_as_one(make_folder, run_cli, tmp_path):
     status, out, err = run_cli("train", *arguments, "--out", tmp_path / "run")
     assert status == 0, out + err
     status, out, err = run_cli("train", "--resume", tmp_path / "run")
-    assert "known by heart" in out and "step 120" in out, out + err
+    assert "is overfitted" in out and "step 120" in out, out + err
     sessions = json.loads((tmp_path / "run" / "environment.json").read_text())
     assert len(sessions) == 2
