@@ -28,6 +28,8 @@ class State:
         why: why it failed, or why it was run again.
         splits: where to score.
         scores: split -> score -> value (None where it is not defined).
+        domains: split -> domain -> score -> value, where there are several, whose means are in `scores`.
+        seen: how often each training image of a domain was drawn, on average.
         seconds: wall-clock time of the training over all its sessions, validation included.
         cpu_seconds: CPU time of the same, loader processes included.
         peak_memory: largest resident memory of the process, in bytes; on a GPU, of its memory.
@@ -43,6 +45,8 @@ class State:
     status: Literal["waiting", "running", "done", "failed"] = "waiting"
     why: str = ""
     scores: dict[str, dict[str, float | None]] = field(default_factory=dict)
+    domains: dict[str, dict[str, dict[str, float | None]]] = field(default_factory=dict)
+    seen: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     peak_memory: int = 0
@@ -109,7 +113,7 @@ def _train_and_score(folder: Path, state: State) -> bool:
     from jsonargparse import Namespace
 
     from segkd.engine.record import number
-    from segkd.experiment.scoring import score_student
+    from segkd.experiment.scoring import domains_of, score_student
     from segkd.experiment.settings import instantiate, parse, training_parser
     from segkd.experiment.training import make_accelerator, run_training
     from segkd.models.store import load_model, read_card
@@ -132,8 +136,9 @@ def _train_and_score(folder: Path, state: State) -> bool:
     model = load_model(run, str(accelerator.device), trust=own)
     data = instantiate(parser, Namespace(data=config.data)).data
     for split in state.splits:
-        scores = score_student(model, data, split, accelerator, config.evaluation.threshold).scores()
-        state.scores[split] = {name: number(value) for name, value in scores.items()}
+        meter = score_student(model, data, split, accelerator, config.evaluation.threshold)
+        state.scores[split] = {name: number(value) for name, value in meter.scores().items()}
+        state.domains[split] = domains_of(meter).get("domains", {})
     return False
 
 
@@ -143,6 +148,7 @@ def _describe(run: Path, state: State) -> None:
 
     environment = (read_environment(run) or [{}])[-1]
     state.commit = str(environment.get("commit", ""))
+    state.seen = environment.get("seen", {})
     cost = environment.get("complexity")
     state.parameters, state.macs = (int(cost[name]) for name in ("parameters", "macs")) if cost else (0, 0)
     state.steps = max((line["step"] for line in read_lines(run / "metrics.jsonl")), default=0)

@@ -3,10 +3,12 @@
 import ast
 import hashlib
 import importlib.util
+import re
 from pathlib import Path
 from typing import Any
 
 from segkd.datasets.data import Data, splits_of
+from segkd.datasets.domains import parts_of
 from segkd.datasets.folds import numbers_of
 from segkd.datasets.packed import size_on_disk
 from segkd.datasets.splits import SPLITS
@@ -28,12 +30,14 @@ def plain_config(text: str) -> dict[str, Any]:
     return {
         key: leaf
         for key, leaf in flat(load_yaml(text, "expected a configuration as YAML")).items()
-        if key not in WITHOUT_EFFECT
+        if key not in WITHOUT_EFFECT and not re.fullmatch(r"data\.domains\.[^.]+\.(root|parquet)", key)
     }
 
 
 def data_digests(data: Data) -> dict[str, dict[str, Any]]:
     """Split -> number of pairs and a digest of their names and file sizes, in order."""
+    if data.domains:
+        return _joined({name: data_digests(part) for name, part in parts_of(data).items()})
     if data.embedded is not None:
         sizes = {name: len(numbers_of(data.embedded, name, data.fold)) for name in SPLITS}
         return {split: {"pairs": pairs, "digest": "generated"} for split, pairs in sizes.items()}
@@ -41,6 +45,16 @@ def data_digests(data: Data) -> dict[str, dict[str, Any]]:
     for split, pairs in splits_of(data).members.items():
         lines = [f"{p.stem} {size_on_disk(p.image)} {size_on_disk(p.mask)}" for p in pairs]
         found[split] = {"pairs": len(pairs), "digest": digest_of("\n".join(lines).encode("utf-8", "surrogateescape"))}
+    return found
+
+
+def _joined(parts: dict[str, dict[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """The digests of several data sets as those of one; a split is there where all have it."""
+    found = {}
+    for split in (name for name in SPLITS if all(name in part for part in parts.values())):
+        lines = [f"{name} {part[split]['digest']}" for name, part in parts.items()]
+        pairs = sum(part[split]["pairs"] for part in parts.values())
+        found[split] = {"pairs": pairs, "digest": digest_of("\n".join(lines).encode("utf-8", "surrogateescape"))}
     return found
 
 

@@ -13,7 +13,7 @@ from segkd.ablation.identity import code_digests, data_digests, digest_of, plain
 from segkd.ablation.plan import Grid, Part
 from segkd.datasets.sampler import EpochBatches
 from segkd.experiment.folder import resolved_text
-from segkd.experiment.layers import found_layer
+from segkd.experiment.layers import found_layer, read_layer
 from segkd.experiment.meeting import rehearse
 from segkd.experiment.planning import plan_length, settle
 from segkd.experiment.settings import instantiate, parse, training_parser
@@ -192,7 +192,9 @@ def _arguments(grid: Grid, place: Place, which: tuple[str, str, int, int | None]
     layers = [_layer(place.folder, name) for part in parts for name in part.layers]
     settings = {key: value for part in parts for key, value in part.set.items()}
     settings |= grid.tune[option] if option is not None else {}
-    root = None if place.data_root is None else Path(place.data_root).expanduser().resolve() / dataset
+    root = None if place.data_root is None else Path(place.data_root).expanduser().resolve()
+    if root is not None and not _has_domains(layers, settings):  # which lie below it by their own names
+        root = root / dataset
     if root is not None and root.is_dir():  # a generated data set has none
         settings["data.root"] = str(root)
     settings |= {"seed": seed, "engine.threads": place.threads}
@@ -201,6 +203,11 @@ def _arguments(grid: Grid, place: Place, which: tuple[str, str, int, int | None]
     settings = {key: _with_runs(value, runs) for key, value in settings.items()}
     texts = [f"--{key}={v if isinstance(v, str) else _flow(v)}" for key, v in settings.items()]
     return [*(word for layer in layers for word in ("--config", layer)), *texts]
+
+
+def _has_domains(layers: list[str], settings: dict[str, Any]) -> bool:
+    data = [read_layer(Path(layer)).get("data") for layer in layers]
+    return "data.domains" in settings or any("domains" in one for one in data if isinstance(one, dict))
 
 
 def _layer(folder: Path, name: str) -> str:

@@ -138,7 +138,7 @@ def _row_of(run: Path, split: str, trust: bool) -> Row:
     given = _val_scores(run) if split == "val" else _scored_now(run, split, trust)
     scores = {name: math.nan if given.get(name) is None else float(given[name]) for name in SCORES}
     refuse_wild(scores, str(run))
-    root = config.get("data.root") or config.get("data.parquet")
+    root = "+".join(domains_named(config)) or config.get("data.root") or config.get("data.parquet")
     return Row(
         arm="",
         dataset=Path(str(root)).name if root else "embedded",
@@ -150,6 +150,11 @@ def _row_of(run: Path, split: str, trust: bool) -> Row:
         seconds=sum(s for session in sessions if isinstance(s := session.get("seconds"), int | float)),
         commit=str(sessions[-1].get("commit", "")) if sessions else "",
     )
+
+
+def domains_named(config: dict[str, Any]) -> list[str]:
+    """The names of the domains of a flat configuration, in order."""
+    return list(dict.fromkeys(key.split(".")[2] for key in config if key.startswith("data.domains.")))
 
 
 def _val_scores(run: Path) -> dict[str, Any]:

@@ -2,21 +2,22 @@
 
 from typing import TYPE_CHECKING
 
+from segkd.datasets.domains import faults_of_domains, parts_of, speaking_of
 from segkd.types import InputError, listed
 
 if TYPE_CHECKING:
     from segkd.datasets.data import Data
 
 ABOUT_FILES = {"images": "images", "masks": "masks", "val_share": 0.15, "exif": True, "ignore": []} | dict.fromkeys(
-    ("train", "val", "test", "label_map", "threshold", "group", "colours", "range")
+    ("train", "val", "test", "label_map", "threshold", "group", "colours", "range", "domain_group")
 )
 """Settings without effect on generated images, and what they are when nothing is said."""
 
 
 def refuse_settings(data: "Data") -> None:
     """Raises InputError that names every setting at fault and what it can be."""
-    faults = []
-    if sum(source is not None for source in (data.root, data.parquet, data.embedded)) != 1:
+    faults = faults_of_domains(data)
+    if not data.domains and sum(source is not None for source in (data.root, data.parquet, data.embedded)) != 1:
         faults.append(
             "give one of data.root (a folder with images and masks), data.parquet (shards) and data.embedded "
             "(generated images), and null for the others"
@@ -42,6 +43,9 @@ def refuse_settings(data: "Data") -> None:
     faults += _how_faults(data) + _embedded_faults(data) + _parquet_faults(data)
     if faults:
         raise InputError("in the data settings:\n" + listed(faults))
+    for name, part in parts_of(data).items():
+        with speaking_of(name):
+            refuse_settings(part)
 
 
 def _embedded_faults(data: "Data") -> list[str]:

@@ -11,8 +11,9 @@ from segkd.datasets.audit import Audit, read_all, read_pair
 from segkd.datasets.cache import Cache, Fit, fit_of
 from segkd.datasets.checks import refuse_settings
 from segkd.datasets.colours import NAMED, parse_colours
+from segkd.datasets.domains import Domain, domains_by, open_parts
 from segkd.datasets.embedded import Embedded, draw_sample
-from segkd.datasets.faults import forgive_faults, refuse_faults
+from segkd.datasets.faults import forgive_faults, refuse_empty_classes, refuse_faults
 from segkd.datasets.folds import numbers_of, without_fold
 from segkd.datasets.labels import LabelCode, code_from_colours, code_from_map, code_from_threshold, guess_code
 from segkd.datasets.notes import notes_on, values_in_use
@@ -39,6 +40,10 @@ class Data:
         parquet: folder, file or address (hf://datasets/OWNER/NAME, s3://BUCKET/FOLDER) of Parquet shards, instead of
             `root`; `images` and `masks` are columns there, `image` and `mask` when nothing is said.
         embedded: settings of the generated data set, instead of `root`.
+        domains: several data sets with these classes, by name: {NAME: {}, OTHER: {root: FOLDER, threshold: 128}}. One
+            lies in `root`/NAME unless its settings say otherwise; what they leave out is as said here. Scores are
+            means over the domains.
+        domain_group: regular expression instead: what its first group (or all of it) finds in a stem is its domain.
         classes: names of the classes, in the order of their numbers 0..k-1.
         images: folder of images below `root`, or a pattern such as `leftImg8bit/**/{}_leftImg8bit.png`. `{}` is the
             name that an image and its mask share, folders included; `*` is any text within one name, `**/` any folders.
@@ -74,6 +79,8 @@ class Data:
     root: LayerPath | str | None = None
     parquet: LayerPath | str | None = None
     embedded: Embedded | None = None
+    domains: dict[str, Domain] | None = None
+    domain_group: str | None = None
     classes: list[str] = field(default_factory=lambda: ["background", "foreground"])
     images: str = "images"
     masks: str = "masks"
@@ -116,21 +123,24 @@ class Data:
 
 @dataclass(frozen=True)
 class Findings:
-    """What was found in the data: `about`, one paragraph, and `warnings`, a sentence on each thing to look at."""
+    """What was found in the data: `about`, one paragraph, `warnings`, a sentence on each thing to look at, and bytes of
+    images that are kept in `memory`."""
 
     about: str
     warnings: tuple[str, ...] = ()
+    memory: int = 0
 
 
 @dataclass(frozen=True)
 class Records:
     """One split: `load(i)` gives image uint8 [h w 3] and label uint8 [h w] (classes and IGNORE) of record i, whose
-    files have `digests[i]` (there is none of generated images)."""
+    files have `digests[i]` (there is none of generated images) and which is of `domains[i]` where there are several."""
 
     name: str
     ids: tuple[str, ...]
     load: Callable[[int], tuple[np.ndarray, np.ndarray]]
     digests: tuple[str, ...] = ()
+    domains: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -155,6 +165,8 @@ def open_data(
         InputError: names every fault by file and says what to write.
     """
     refuse_settings(data)
+    if data.domains:
+        return open_parts(open_data, data, wanted, advance, skipped, training)
     if data.embedded is not None:
         return _open_embedded(data.embedded, len(data.classes), wanted, data.fold)
     splits = splits_of(data, wanted)
@@ -170,7 +182,7 @@ def open_data(
 
 
 def splits_of(data: Data, wanted: Sequence[str] = ("train", "val")) -> Splits:
-    """The splits of the data, those that are `wanted` without a gap; nothing but names is read."""
+    """The splits of one data set, those that are `wanted` without a gap; nothing but names is read."""
     if data.parquet is not None:
         return without_fold(
             data.fold, data.group, find_shards(str(data.parquet), data.images, data.masks, data.val_share, data.group)
@@ -208,9 +220,11 @@ def _open_folder(
     for name, members in splits.items():
         stems = tuple(pair.stem for pair in members)
         digests = tuple(audit.digests[stem] for stem in stems)
-        records[name] = Records(name, stems, partial(_load, members, kept, code, how, digests, fits), digests)
+        load, domains = partial(_load, members, kept, code, how, digests, fits), domains_by(data.domain_group, stems)
+        records[name] = Records(name, stems, load, digests, domains)
     total = audit.total
-    _refuse_empty_classes(data, code, total, "train" in splits)
+    if "train" in splits:
+        refuse_empty_classes(data.classes, code, total)
     shares = ", ".join(
         f"{name} {100 * total[code.known & (code.table == c)].sum() / total.sum():.1f} %"
         for c, name in enumerate(data.classes)
@@ -218,7 +232,8 @@ def _open_folder(
     memory = f"cached in memory ({cache.bytes / 1e9:.2f} GB)" if kept else "read from disk each time"
     parts = [f"{found} images", code.rule, f"pixels: {shares}", values_in_use(audit), memory]
     about = "; ".join(part for part in parts if part)
-    return records, Findings(about, notes_on(audit, code, data.classes, splits, data.shape))
+    notes = notes_on(audit, code, data.classes, splits, data.shape)
+    return records, Findings(about, notes, cache.bytes if kept else 0)
 
 
 def _fits(data: Data, splits: Mapping[str, Sequence[Pair]]) -> dict[str, Fit]:
@@ -230,15 +245,6 @@ def _fits(data: Data, splits: Mapping[str, Sequence[Pair]]) -> dict[str, Fit]:
         for fit in [fit_of(data.shape, augments[name])]
         for pair in members
     }
-
-
-def _refuse_empty_classes(data: Data, code: LabelCode, total: np.ndarray, training: bool) -> None:
-    there = [name for c, name in enumerate(data.classes) if total[code.known & (code.table == c)].sum() > 0]
-    if training and len(there) < 2:
-        raise InputError(
-            f"the masks hold {' and '.join(there) or 'no class at all'}, but training needs two classes that occur. "
-            f"Read as: {code.rule}. Correct data.label_map, data.ignore or data.classes."
-        )
 
 
 def _load(

@@ -38,6 +38,16 @@ def refuse_faults(audit: Audit, pairs: Sequence[Pair], code: LabelCode, classes:
     raise InputError("the data cannot be used as they are:\n" + "\n".join(f"  {line}" for line in lines))
 
 
+def refuse_empty_classes(classes: Sequence[str], code: LabelCode, total: np.ndarray) -> None:
+    """Raises InputError where fewer than two classes occur among the `total` pixels of each raw value."""
+    there = [name for c, name in enumerate(classes) if total[code.known & (code.table == c)].sum() > 0]
+    if len(there) < 2:
+        raise InputError(
+            f"the masks hold {' and '.join(there) or 'no class at all'}, but training needs two classes that occur. "
+            f"Read as: {code.rule}. Correct data.label_map, data.ignore or data.classes."
+        )
+
+
 def group(faults: Sequence[InputError], classes: Sequence[str]) -> list[str]:
     """A line for every kind of fault: what to do, how many files have it, and the first of them."""
     kinds: dict[str, list[Unfit]] = {}

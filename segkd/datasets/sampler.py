@@ -1,7 +1,7 @@
 """Which samples make up which batch: a function of seed, epoch and position alone."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import final
 
 import numpy as np
@@ -14,7 +14,36 @@ Key = tuple[int, int, int]
 
 
 class Draw(ABC):
-    """Which samples an epoch holds, and in what order."""
+    """Which samples an epoch holds, and in what order.
+
+    One that listens (`every`) draws rounds of so many optimiser steps instead of epochs; what it is told between two
+    of them is its state, which the checkpoint keeps.
+
+    Attributes:
+        every: optimiser steps of a round; None: it never listens.
+        held: indices of the samples that are never drawn: those of the probe, whose losses it is told.
+    """
+
+    every: int | None = None
+    held: tuple[int, ...] = ()
+
+    def rehearse(self, domains: Sequence[str] | None, batch: int) -> None:
+        """Before any file is read: refuses what is known not to fit.
+
+        Args:
+            domains: names of the domains; None where the files' names will tell.
+            batch: samples per process and micro-batch.
+        """
+        self.epoch(2 * batch, (1, 1, batch), np.random.default_rng(0))
+
+    def meet(self, domains: Sequence[str], groups: Sequence[str], batch: int) -> None:  # noqa: B027
+        """Shows the training split, once: the domain of each sample (() without domains), and its group, which a probe
+        takes whole. Raises InputError where it does not fit."""
+
+    def drawn(self, ids: Sequence[str]) -> list[str]:
+        """Those of the samples that it draws."""
+        held = set(self.held)
+        return [id for i, id in enumerate(ids) if i not in held]
 
     @abstractmethod
     def epoch(self, n: int, shape: tuple[int, int, int], draw: np.random.Generator) -> np.ndarray:
@@ -27,7 +56,7 @@ class Shuffle(Draw):
 
     def epoch(self, n: int, shape: tuple[int, int, int], draw: np.random.Generator) -> np.ndarray:
         """Indices 0..n-1 in the shape [micro-steps, processes, batch]."""
-        return _permuted(n, int(np.prod(shape)), draw).reshape(shape)
+        return permuted(n, int(np.prod(shape)), draw).reshape(shape)
 
 
 @final
@@ -44,7 +73,7 @@ class Overlap(Draw):
             raise InputError(
                 f"draw: Overlap carries half a batch over: data.batch_size must be even, found {batch}. Write one more."
             )
-        halves = _permuted(n, (steps + 1) * world * batch // 2, draw).reshape(steps + 1, world, batch // 2)
+        halves = permuted(n, (steps + 1) * world * batch // 2, draw).reshape(steps + 1, world, batch // 2)
         return np.concatenate([halves[:-1], halves[1:]], axis=2)
 
 
@@ -54,6 +83,7 @@ class EpochBatches(Sampler[list[Key]]):
 
     Every epoch is drawn anew, cut into micro-batches of `batch_size` for each of `world` processes; the incomplete rest
     is left out, so every step sees equally many images, and an epoch holds a multiple of `accumulate` micro-batches.
+    With a draw that listens, the stream ends with the round in which it starts.
 
     Args:
         n: number of samples.
@@ -82,19 +112,22 @@ class EpochBatches(Sampler[list[Key]]):
         self.rank, self.world, self.start = rank, world, start
         self.per_epoch = max(1, n // (batch_size * world * accumulate)) * accumulate
         self.draw = draw or Shuffle()
+        self.per_round = self.per_epoch if self.draw.every is None else self.draw.every * accumulate
 
     def order(self, epoch: int) -> np.ndarray:
-        """The sample indices of one epoch, [per_epoch, world, batch_size]."""
-        shape = (self.per_epoch, self.world, self.batch_size)
+        """The sample indices of one epoch (or round), [per_round, world, batch_size]."""
+        shape = (self.per_round, self.world, self.batch_size)
         return self.draw.epoch(self.n, shape, np.random.default_rng([self.seed, epoch]))
 
     def __iter__(self) -> Iterator[list[Key]]:
-        epoch, skip = divmod(self.start, self.per_epoch)
+        epoch, skip = divmod(self.start, self.per_round)
         while True:
             order = self.order(epoch)
             visits = visits_of(order)
             for indices, times in zip(order[skip:, self.rank], visits[skip:, self.rank]):
                 yield [(epoch, int(index), int(visit)) for index, visit in zip(indices, times)]
+            if self.draw.every is not None:
+                return
             epoch, skip = epoch + 1, 0
 
 
@@ -109,6 +142,7 @@ def visits_of(order: np.ndarray) -> np.ndarray:
     return visits.reshape(order.shape)
 
 
-def _permuted(n: int, wanted: int, draw: np.random.Generator) -> np.ndarray:
-    rounds = [draw.permutation(n) for _ in range(-(-wanted // n))]
+def permuted(n: int, wanted: int, draw: np.random.Generator) -> np.ndarray:
+    """So many of 0..n-1, each once before any comes again."""
+    rounds = [draw.permutation(n) for _ in range(max(1, -(-wanted // n)))]
     return np.concatenate(rounds)[:wanted]

@@ -26,12 +26,14 @@ class Progress:
         owed: the validation of this very step is still to come.
         promises: what lies beside the checkpoint when it is named, and what it needs to go on when that is lost:
             numbers and strings by name.
+        draw: the state of a draw that listens.
     """
 
     best: float | None = None
     since_best: int = 0
     owed: bool = False
     promises: dict[str, Any] = field(default_factory=dict, compare=False)
+    draw: dict[str, Any] = field(default_factory=dict)
 
 
 def save_checkpoint(path: Path, engine: Engine, progress: Progress) -> None:
@@ -52,6 +54,7 @@ def save_checkpoint(path: Path, engine: Engine, progress: Progress) -> None:
         "since_best": progress.since_best,
         "owed": progress.owed,
         "promises": dict(progress.promises),
+        "draw": dict(progress.draw),
         "circumstances": circumstances(engine),
     }
     state["schedule"].pop("lr_lambdas", None)  # functions of the configuration, not state
@@ -119,7 +122,7 @@ def load_checkpoint(path: Path, engine: Engine) -> tuple[Progress, list[str]]:
     then, now = state["circumstances"], circumstances(engine)
     changed = [f"{name}: {then.get(name)} then, {now[name]} now" for name in now if then.get(name) != now[name]]
     best, since, owed = state.get("best"), state.get("since_best", 0), state.get("owed", False)
-    return Progress(best, since, owed, state.get("promises", {})), changed
+    return Progress(best, since, owed, state.get("promises", {}), state.get("draw", {})), changed
 
 
 def _rates(engine: Engine) -> list[float]:

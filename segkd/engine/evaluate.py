@@ -46,17 +46,18 @@ def evaluate(
     """Predicts every image at the data's size, enlarges the logits bilinearly to the label's own size, and counts.
 
     For two classes the foreground is p >= `threshold` (as `protocol` says); for more, the largest logit. The images
-    are shared among processes, and every process returns the meter of all. `advance(n)` is told of n more images,
-    `look` is shown every batch of this process and its float logits, both on the device. With `lost`, an image that
-    does not fit into the memory has no scores, and the reason is put there under its id. `depth` says how much is
-    counted of two classes (`count_binary`).
+    are shared among processes, and every process returns the meter of all; images of several domains are counted by
+    domain, too. `advance(n)` is told of n more images, `look` is shown every batch of this process and its float
+    logits, both on the device. With `lost`, an image that does not fit into the memory has no scores, and the reason
+    is put there under its id. `depth` says how much is counted of two classes (`count_binary`).
     """
     meter = Meter(classes, protocol)
+    domains = dict(zip(dataset.records.ids, dataset.records.domains))
     for batch, logits, labels in predicted(network, dataset, accelerator, batch_size, workers, lost):
         look(batch, logits)
         for id, one, label in zip(batch.ids, logits, labels):
             with _losing(id, lost):
-                meter.add(id, count(one, label, threshold, protocol, depth))
+                meter.add(id, count(one, label, threshold, protocol, depth), domains.get(id))
         advance(len(labels))
     if accelerator.num_processes > 1:
         merged = Meter(classes, protocol)

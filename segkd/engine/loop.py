@@ -12,6 +12,7 @@ import torch
 from segkd.engine.agreement import refuse_apart
 from segkd.engine.checkpoint import Progress, save_checkpoint
 from segkd.engine.record import Recorder
+from segkd.engine.rounds import Rounds
 from segkd.engine.signals import Interrupted, Signals, interruption
 from segkd.engine.step import Engine, train_step
 from segkd.engine.watch import Watch
@@ -79,7 +80,7 @@ class Outputs:
     """Where a run writes and to whom it speaks.
 
     `validate` calls what it is given after every batch, which may leave by an exception; `keep` saves the student of
-    a validation and returns what the checkpoint shall promise of it.
+    a validation and returns what the checkpoint shall promise of it. `rounds` are those of a draw that listens.
     """
 
     folder: Path
@@ -87,6 +88,7 @@ class Outputs:
     reporter: Reporter
     validate: Callable[[Callable[[], None]], Meter]
     keep: Callable[[Meter], dict[str, Any]]
+    rounds: Rounds | None = None
 
 
 def train(engine: Engine, batches: Iterable[Batch], plan: Plan, progress: Progress, outputs: Outputs) -> str:
@@ -107,6 +109,9 @@ def train(engine: Engine, batches: Iterable[Batch], plan: Plan, progress: Progre
             ended = _ended(engine, plan, progress)
             stream = iter(batches) if not ended else iter(())
             while not ended:
+                if outputs.rounds is not None and outputs.rounds.due():
+                    outputs.rounds.turn(progress, outputs.recorder)
+                    stream = iter(batches)  # what was loaded ahead of time ends with the round
                 try:
                     batch = _next(engine, stream, signals)
                 except InputError:  # a worker died, a file changed, ...: the network is as it should be
@@ -184,13 +189,13 @@ def _validate(engine: Engine, plan: Plan, progress: Progress, outputs: Outputs, 
     meter = outputs.validate(signals.obey if engine.accelerator.num_processes == 1 else lambda: None)
     whole, rest = divmod(engine.micro, plan.per_epoch)
     epoch = engine.micro / plan.per_epoch if rest else whole
-    scores = meter.scores()
-    score = scores[plan.select]
+    score = meter.score(plan.select)
+    scores = meter.scores() | {plan.select: score}
     better = not math.isnan(score) and (progress.best is None or score > progress.best)
     progress.best = score if better else progress.best
     progress.since_best = 0 if better else progress.since_best + 1
     progress.owed = False
-    outputs.recorder.scores(engine.step, epoch, scores, meter.per_class())
+    outputs.recorder.scores(engine.step, epoch, scores, meter.per_class(), meter.by_part())
     if better or progress.best is None:
         # where the score is not defined on val, the last weights are better than none
         progress.promises |= outputs.keep(meter)

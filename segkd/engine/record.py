@@ -30,6 +30,7 @@ class Recorder:
             written before the first step goes.
         writes: False makes every call return at once.
         owed: the validation of `step` comes again, so what it wrote goes, too.
+        turns: so does the end of a round of the draw, which writes a line of kind "domains".
         promised: how many lines metrics.jsonl had when the checkpoint was saved; None when nobody knows.
 
     Attributes:
@@ -38,7 +39,14 @@ class Recorder:
     """
 
     def __init__(
-        self, folder: Path, step: int, writes: bool, *, owed: bool = False, promised: int | None = None
+        self,
+        folder: Path,
+        step: int,
+        writes: bool,
+        *,
+        owed: bool = False,
+        turns: bool = False,
+        promised: int | None = None,
     ) -> None:
         self.writes = writes
         self.sums: dict[str, Tensor] = {}
@@ -48,7 +56,7 @@ class Recorder:
         if not writes:
             return
         self.path = folder / "metrics.jsonl"
-        kept, self.found = rewind(self.path, step, owed, promised)
+        kept, self.found = rewind(self.path, step, owed, promised, turns)
         self.lines = len(kept)
         self.board = Board(folder / "tensorboard", step if owed else step + 1)
         for line in kept if owed else ():  # TensorBoard forgets whole steps, the training's part of this one too
@@ -74,10 +82,16 @@ class Recorder:
         return loss
 
     def scores(
-        self, step: int, epoch: int | float, scores: Mapping[str, float], per_class: Mapping[str, float]
+        self,
+        step: int,
+        epoch: int | float,
+        scores: Mapping[str, float],
+        per_class: Mapping[str, float],
+        domains: Mapping[str, Mapping[str, float]] | None = None,
     ) -> None:
-        """Writes the scores of one validation."""
-        self._line({"kind": "val", "step": step, "epoch": epoch, **scores, "iou": dict(per_class)})
+        """Writes the scores of one validation, those of each domain beside them."""
+        each = {"domains": {name: dict(one) for name, one in domains.items()}} if domains else {}
+        self._line({"kind": "val", "step": step, "epoch": epoch, **scores, "iou": dict(per_class), **each})
         self.scalars("val", scores, step)
         self.since = time.perf_counter()  # validation does not slow down the images per second
         if self.writes:
@@ -144,6 +158,7 @@ class _Line:
     lr: float | None = None
     images_per_second: float | None = None
     iou: dict[str, float | None] | None = None
+    domains: dict[str, dict[str, float | None]] | None = None
     edges: list[float] | None = None
     errors: list[float | None] | None = None
     split: str | None = None
@@ -205,7 +220,7 @@ def _read_line(piece: bytes) -> dict[str, Any] | str:
 
 
 def rewind(
-    path: Path, step: int, owed: bool = False, promised: int | None = None
+    path: Path, step: int, owed: bool = False, promised: int | None = None, turns: bool = False
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Removes the lines beyond `step`, whole or not at all; with `owed`, what a validation wrote at `step` as well.
 
@@ -216,12 +231,13 @@ def rewind(
         step: the last step that stays.
         owed: the validation of `step` comes again.
         promised: how many lines there were up to there; None when nobody knows.
+        turns: a round of the draw ends at `step` once more.
 
     Returns:
         the lines that stay, and sentences on what was damaged or is missing.
     """
     record = read_record(path)
-    kept = [line for line in record if line["step"] < step or (line["step"] == step and not _again(line, owed))]
+    kept = [line for line in record if line["step"] < step or (line["step"] == step and not _again(line, owed, turns))]
     said = [
         f"{path}: line {line['line']} is damaged ({line['why']}). The lines before and after it are kept, its text in "
         "a line of kind damaged."
@@ -245,8 +261,8 @@ def rewind(
     return kept, said
 
 
-def _again(line: Mapping[str, Any], owed: bool) -> bool:
-    return owed and line.get("kind") not in ("train", "damaged", "")
+def _again(line: Mapping[str, Any], owed: bool, turns: bool) -> bool:
+    return turns if line.get("kind") == "domains" else owed and line.get("kind") not in ("train", "damaged", "")
 
 
 def _sayable(value: Any) -> Any:

@@ -1,5 +1,6 @@
 """What a run says of itself, for `segkd info` and for the card of `segkd push`: files are read, nothing is built."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,8 @@ def facts_of(run: Path, card: ModelCard, settings: Mapping[str, Any] | None = No
     packages = at(session, "packages")
     versions = ", ".join(f"{name} {at(packages, name)}" for name in ("segkd", "torch", "timm") if at(packages, name))
     commit = at(session, "commit")
-    seen = str(at(session, "data") or "").partition("; cached in memory")[0]  # of that machine, and no fact of the run
+    # of that machine, and no fact of the run
+    seen = re.sub(r"; (cached in memory|read from disk).*", "", str(at(session, "data") or ""))
     facts = {
         "classes": names,
         "trained": f"{sizes}{plan}",

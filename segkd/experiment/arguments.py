@@ -37,4 +37,7 @@ def data_layer(rest: list[str], given: str | None, run: str | None) -> list[str]
     refuse_foreign({"data": data}, str(path))  # data may come from anyone, and names no class
     if data.get("root"):  # relative to the file it stands in
         data["root"] = str((path.parent / Path(data["root"]).expanduser()).resolve())
+    for one in (data.get("domains") or {}).values() if isinstance(data.get("domains"), dict) else ():
+        if isinstance(one, dict) and one.get("root"):
+            one["root"] = str((path.parent / Path(one["root"]).expanduser()).resolve())
     return ["--config", yaml.safe_dump({"data": data}), *rest]

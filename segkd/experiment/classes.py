@@ -30,7 +30,7 @@ BASES: dict[str, type] = {
 }
 """Configuration keys that name a class, and the base it must have; a key comes before the one that it begins with."""
 
-ROOMS = ("distill.teachers", "distill.knowledge", "frequency", "models")
+ROOMS = ("distill.teachers", "distill.knowledge", "frequency", "models", "datasets.draws")
 """Their modules are imported, which is what lets a configuration name their classes without the path."""
 
 for _room in ROOMS:
@@ -40,8 +40,11 @@ for _room in ROOMS:
 BRANCHES = tuple(dict.fromkeys(key.split(".")[0] for key in BASES))
 """The branches of the tree in which classes are named."""
 
-MAPS = ("data", "data.embedded", "data.augment", "optim", "engine", "evaluation", *BRANCHES)
+MAPS = ("data", "data.embedded", "data.augment", "data.domains", "optim", "engine", "evaluation", *BRANCHES)
 """Keys whose values are maps: a text there would be taken for a class or for another file."""
+
+DOMAIN = re.compile(r"data\.domains\.[^.]+(\.embedded)?")
+"""Likewise of each domain."""
 
 IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
 
@@ -97,7 +100,7 @@ def _walk(value: Any, key: str, own: Mapping[str, str], where: str) -> None:
         unfolded = _unfolded(value)
         if not isinstance(unfolded, str):
             _walk(unfolded, key, own, where)
-        elif key in MAPS and unfolded not in own:
+        elif (key in MAPS or DOMAIN.fullmatch(key)) and unfolded not in own:
             raise foreign(f"{unfolded} at {key}", where)
         elif key.startswith(BRANCHES) and _importable(value) and value not in own and value not in WRAPPED:
             raise foreign(value, where)

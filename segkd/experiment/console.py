@@ -134,6 +134,19 @@ def print_scores(console: Console, title: str, scores: Mapping[str, float], per_
     console.print(table)
 
 
+def print_domains(console: Console, rows: Mapping[str, tuple[int, Mapping[str, float]]]) -> None:
+    """A table of images and some scores, a row for each domain; nothing where there are none."""
+    if not rows:
+        return
+    table = Table(show_edge=False, pad_edge=False)
+    for title in ("domain", "images", *next(iter(rows.values()))[1]):
+        table.add_column(title, justify="right" if title != "domain" else "left")
+    for domain, (number, scores) in rows.items():
+        table.add_row(Text(printable(domain)), str(number), *(f"{value:.4f}" for value in scores.values()))
+    console.print(table)
+    console.print("scores above are means over the domains; the IoU of a class is of all images together")
+
+
 def _bar(console: Console, unit: str) -> Progress:
     return Progress(
         TextColumn("{task.description}", markup=False),

@@ -4,7 +4,6 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-import numpy as np
 import torch
 from jsonargparse import Namespace
 
@@ -12,6 +11,7 @@ from segkd.datasets.data import Data
 from segkd.datasets.loader import SegmentationDataset, collate
 from segkd.datasets.transforms import Transform
 from segkd.distill.base import Scene
+from segkd.experiment.domains import rehearse_draw
 from segkd.experiment.readiness import refuse_unready
 from segkd.models.network import Network
 from segkd.types import Batch
@@ -32,8 +32,7 @@ def rehearse(objects: Namespace) -> str:
     """
     data = objects.data
     doubt = refuse_unready(objects.model, data)
-    if objects.draw is not None:
-        objects.draw.epoch(2 * data.batch, (1, 1, data.batch), np.random.default_rng(0))
+    rehearse_draw(objects)
     batch = _made_batch(min(data.batch, 2), len(data.classes), data.shape)  # what holds of two holds of more
     with torch.no_grad(), torch.random.fork_rng():
         if objects.disturbance is not None:

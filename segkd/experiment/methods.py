@@ -13,6 +13,7 @@ from jsonargparse import ArgumentParser
 from rich.table import Table
 from rich.text import Text
 
+from segkd.datasets.sampler import Draw
 from segkd.distill.base import Knowledge, Teacher
 from segkd.experiment.console import make_console
 from segkd.experiment.layers import packaged_layers, read_layer
@@ -118,7 +119,7 @@ def card(recipe: Recipe) -> str:
 
 def parts_of(layer: dict[str, Any]) -> list[tuple[str, type]]:
     """The classes that a layer names, each once: where it stands, and the class."""
-    known = {part.__name__: part for base in (Teacher, Knowledge, Disturbance, TaskLoss) for part in _below(base)}
+    known = {part.__name__: part for base in (Teacher, Knowledge, Disturbance, TaskLoss, Draw) for part in _below(base)}
     found: dict[type, str] = {}
     for place, name in _named(layer, ""):
         part = known.get(name.rpartition(".")[2])

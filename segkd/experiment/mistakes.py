@@ -6,11 +6,12 @@ import inspect
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from typing import Any, get_args, get_origin
 
 from jsonargparse import ArgumentParser, Namespace
 
+from segkd.datasets.domains import Domain
 from segkd.experiment.classes import BASES, base_of, choices, subclasses
 from segkd.types import InputError
 
@@ -127,6 +128,10 @@ def _nulls(value: Any, hint: Any, key: str) -> Iterator[str]:
 def unknown_key(name: str, text: str, parser: ArgumentParser) -> str:
     """A sentence on a key that there is not, with those that look like it; `text` is jsonargparse's."""
     name = name.split("=", maxsplit=1)[0]
+    if name.startswith("data.domains."):
+        own = ", ".join(one.name for one in fields(Domain))
+        shared = " All domains share data.classes: map the values of its masks with its label_map."
+        return f"unknown key {name}: a domain has {own}.{shared if name.endswith('classes') else ''}"
     keys = [action.dest for action in parser._actions if action.dest not in ("help",)]
     for key, base in BASES.items():
         for choice in subclasses(base):

@@ -66,6 +66,7 @@ def one_batch(objects: Namespace, records: dict[str, Records]) -> dict[str, Reco
     whole = records["train"]
     few = Records("one batch", whole.ids[: objects.data.batch_size], whole.load)
     objects.data = replace(objects.data, batch_size=len(few), augment=None)
+    objects.draw = None
     objects.engine = replace(objects.engine, epochs=EPOCHS, patience=None)
     objects.evaluation = replace(objects.evaluation, every=EPOCHS / 4, band_errors=False)
     return {"train": few, "val": few}

@@ -6,6 +6,7 @@ from jsonargparse import Namespace
 
 from segkd.datasets.checks import refuse_settings
 from segkd.datasets.data import Data, splits_of
+from segkd.datasets.domains import parts_of
 from segkd.datasets.sampler import EpochBatches
 from segkd.engine.loop import Plan
 
@@ -98,6 +99,8 @@ def doubt_length(objects: Namespace, micros: int) -> str:
 
 def _images_of(data: Data) -> int:
     """How many images the training split has, by their names alone."""
+    if data.domains:
+        return sum(_images_of(part) for part in parts_of(data).values())
     return data.embedded.train if data.embedded is not None else len(splits_of(data).members["train"])
 
 

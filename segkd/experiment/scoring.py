@@ -114,8 +114,15 @@ def describe(meter: Meter, about: dict) -> dict:
         "n_images": len(meter.rows),
         "n_without_foreground": meter.n_without_foreground,
         "beta2": BETA2,
+        **domains_of(meter),
         **about,
     }
+
+
+def domains_of(meter: Meter) -> dict:
+    """The scores of each domain; nothing where there is one data set."""
+    each = {name: {key: number(value) for key, value in one.items()} for name, one in meter.by_part().items()}
+    return {"domains": each} if each else {}
 
 
 def draw_sheet(config: Namespace, data: Data) -> int:

@@ -73,7 +73,7 @@ class Evaluation:
         every: epochs between two validations; .25 validates four times per epoch, each at the end of an optimiser
             step. The training always ends with one. When null, 1; more where many epochs are planned.
         select: the score on val that decides which weights are kept; null is miou_image for two classes and
-            miou_dataset for more.
+            miou_dataset for more. Of several domains it is the mean over them, `worst_miou_image` that of the worst.
         threshold: for two classes, foreground is p >= threshold in all IoU scores.
         band_errors: before the first step and at every validation, the relative error of the probabilities in each
             band of spatial frequency on val, as lines of kind "spectrum" in metrics.jsonl and in TensorBoard.

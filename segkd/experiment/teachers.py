@@ -31,7 +31,7 @@ def score_teachers(validation: Validation, progress: Progress, select: str, cons
             batch_size=data.batch,
             threshold=settings.threshold,
         )
-        scores = {key: number(value) for key, value in meter.scores().items()}
+        scores = {key: number(value) for key, value in (meter.scores() | {select: meter.score(select)}).items()}
         validation.recorder.note("teacher", 0, {"teacher": name, **scores})
         console.print(f"teacher {name} on val: {select} {_shown(scores.get(select))}, {len(validation.dataset)} images")
         if (score := scores.get(select)) is not None:

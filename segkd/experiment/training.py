@@ -1,10 +1,10 @@
 """`segkd train`: rooms joined into one run."""
 
 import time
+from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -12,19 +12,18 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
 from segkd.datasets.data import Data, Records, open_data
-from segkd.datasets.digest import Digests, digest_of_all
+from segkd.datasets.digest import Digests
 from segkd.datasets.loader import SegmentationDataset, train_loader
 from segkd.datasets.sampler import EpochBatches
 from segkd.datasets.transforms import Transform
 from segkd.disk import write_whole
-from segkd.engine.checkpoint import Progress, load_checkpoint
 from segkd.engine.compiling import compile_student
 from segkd.engine.learner import Learner
 from segkd.engine.loop import Outputs, train
 from segkd.engine.optim import build_optimizer, build_schedule
-from segkd.engine.record import Recorder
 from segkd.engine.step import Engine
 from segkd.experiment.console import make_console, say_findings, ticking, training_reporter, warn
+from segkd.experiment.domains import begin_rounds, meet_domains, rounds_of, say_passes
 from segkd.experiment.folder import (
     checkpoint_of,
     claim_folder,
@@ -39,17 +38,18 @@ from segkd.experiment.overfit import Learned, learned, one_batch
 from segkd.experiment.planning import doubt_length, plan_of, settle_length
 from segkd.experiment.processes import make_accelerator
 from segkd.experiment.readiness import in_words
-from segkd.experiment.same_data import digests_of, keep_digests, refuse_changes
+from segkd.experiment.resuming import Session, recorder_of, resumed, same_data
+from segkd.experiment.same_data import digests_of
 from segkd.experiment.settings import EngineSettings, instantiate
 from segkd.experiment.sources import refuse_other_sources, source_digests
 from segkd.experiment.teachers import compare_with_teachers, score_teachers
-from segkd.experiment.validation import Validation, lost_student, selected
+from segkd.experiment.validation import Validation, selected
 from segkd.models.complexity import complexity
 from segkd.models.network import Network
 from segkd.models.start import start_from
-from segkd.models.store import ModelCard, restore_card
+from segkd.models.store import ModelCard
 from segkd.models.trained_on import note_trained_on
-from segkd.types import InputError
+from segkd.types import Batch, InputError
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def run_training(
         sources = source_digests(text)
         if resume:
             refuse_other_sources(folder, sources)
-        session = _Session(accelerator, console, folder, parser, config, resume, text, changed, data_changed, sources)
+        session = Session(accelerator, console, folder, parser, config, resume, text, changed, data_changed, sources)
         with in_words(objects.data):
             outcome = _train(session, objects, overfit, select)
         seconds = time.perf_counter() - start
@@ -111,41 +111,22 @@ def run_training(
     return replace(outcome, seconds=seconds)
 
 
-@dataclass(frozen=True)
-class _Session:
-    """This start or resumption of a run: `text` is its configuration, `changed` what a resumed one has changed,
-    `data_changed` whether its data may have, too, `sources` the digests of what it reads beside its data."""
-
-    accelerator: Accelerator
-    console: Console
-    folder: Path
-    parser: ArgumentParser
-    config: Namespace
-    resume: bool
-    text: str
-    changed: dict[str, list[Any]]
-    data_changed: bool
-    sources: dict[str, str]
-
-
-def _train(session: _Session, objects: Namespace, overfit: bool, select: str) -> Outcome:
+def _train(session: Session, objects: Namespace, overfit: bool, select: str) -> Outcome:
     accelerator, console, folder, seed = session.accelerator, session.console, session.folder, session.config.seed
-    with ticking(console, "checking the data") as ticker:
-        records, findings = open_data(objects.data, ["train", "val"], ticker, training=True)
-    say_findings(console, findings)
-    digests, records = digests_of(records), one_batch(objects, records) if overfit else records
+    records, digests, about = _opened(objects, overfit, console)
     dataset = _train_set(objects, records["train"], seed)
     batches = _batches(accelerator, objects, len(dataset), seed)
     _start(session, objects.model)
     _introduce(session, objects, dataset, batches.per_epoch // objects.engine.accumulate)
     engine = _engine(accelerator, objects, objects.engine.epochs * batches.per_epoch, seed)
-    progress = _resumed(engine, session, objects.engine.epochs * batches.per_epoch)
-    _same_data(session, digests, progress)
+    progress = resumed(engine, session, objects.engine.epochs * batches.per_epoch)
+    same_data(session, digests, progress)
     if accelerator.is_main_process:
-        note_trained_on(folder, dataset.records.ids)
-    _describe(engine, objects.data, findings.about, session)
+        note_trained_on(folder, batches.draw.drawn(dataset.records.ids))
+    _describe(engine, objects.data, about, session)
     compile_student(engine.bare, objects.engine.compile, objects.engine.recompute)
-    recorder = _recorder(session, engine, progress)
+    rounds = rounds_of(objects, engine, batches, dataset, progress)
+    recorder = recorder_of(session, engine, progress, rounds)
     card, plan = _card(session.config, objects.data, engine.bare.student), plan_of(objects, batches.per_epoch, select)
     if not (session.resume or overfit) and (doubt := doubt_length(objects, plan.total)):
         warn(console, doubt)
@@ -153,15 +134,16 @@ def _train(session: _Session, objects: Namespace, overfit: bool, select: str) ->
         engine, objects.data, records["val"], recorder, folder, card, objects.evaluation, plan.per_epoch
     )
     batches.start = engine.micro
-    loader = train_loader(dataset, batches, objects.data.workers)
-    if loader.said:
-        console.print(loader.said)
+    loader = _loader(session, objects, dataset, batches)
     with recorder, training_reporter(console, select, plan.epochs, engine.micro, plan.total) as reporter:
         for sentence in recorder.faults():
             reporter.warn(sentence)
         validation.begin()
+        begin_rounds(rounds, recorder)
         score_teachers(validation, progress, select, console)
-        how = train(engine, loader, plan, progress, Outputs(folder, recorder, reporter, validation, validation.keep))
+        outputs = Outputs(folder, recorder, reporter, validation, validation.keep, rounds)
+        how = train(engine, loader, plan, progress, outputs)
+    say_passes(session, batches, dataset, engine.micro)
     compare_with_teachers(progress, select, console)
     whole = how in ("done", "stopped early")
     if whole and (doubt := validation.doubt_average(select)):
@@ -170,17 +152,18 @@ def _train(session: _Session, objects: Namespace, overfit: bool, select: str) ->
     return Outcome(how, select, progress.best, learned=known)
 
 
-def _recorder(session: _Session, engine: Engine, progress: Progress) -> Recorder:
-    return Recorder(
-        session.folder,
-        engine.step if engine.micro else -1,
-        session.accelerator.is_main_process,
-        owed=progress.owed,
-        promised=progress.promises.get("lines") if engine.micro else None,
-    )
+def _opened(objects: Namespace, overfit: bool, console: Console) -> tuple[dict[str, Records], Digests, str]:
+    """The records to train and to validate on, the digests of their files, and what was found."""
+    with ticking(console, "checking the data") as ticker:
+        records, findings = open_data(objects.data, ["train", "val"], ticker, training=True)
+    say_findings(console, findings)
+    digests = digests_of(records)
+    records = one_batch(objects, records) if overfit else records
+    meet_domains(objects, records, console)
+    return records, digests, findings.about
 
 
-def _introduce(session: _Session, objects: Namespace, dataset: SegmentationDataset, steps: int) -> None:
+def _introduce(session: Session, objects: Namespace, dataset: SegmentationDataset, steps: int) -> None:
     """Lets the teachers meet the student, and says what there is to say of them."""
     with ticking(session.console, "teachers look at the images") as ticker:
         lines = introduce(objects, dataset, steps, lambda: _another(session), ticker, session.accelerator.device)
@@ -188,7 +171,7 @@ def _introduce(session: _Session, objects: Namespace, dataset: SegmentationDatas
         session.console.print(line)
 
 
-def _another(session: _Session) -> Network:
+def _another(session: Session) -> Network:
     """One more network of the student's kind, to learn beside it."""
     objects = instantiate(session.parser, session.config)
     objects.model.freeze(objects.optim.frozen)
@@ -197,7 +180,7 @@ def _another(session: _Session) -> Network:
     return objects.model
 
 
-def _start(session: _Session, network: Network) -> None:
+def _start(session: Session, network: Network) -> None:
     """Puts the weights of `--init` into a network whose training has not begun."""
     if session.config.init is None or (session.resume and checkpoint_of(session.folder).is_file()):
         return
@@ -214,6 +197,15 @@ def _batches(accelerator: Accelerator, objects: Namespace, n: int, seed: int) ->
     said = objects.data.batch_size, seed
     world = {"rank": accelerator.process_index, "world": accelerator.num_processes}
     return EpochBatches(n, *said, **world, accumulate=objects.engine.accumulate, draw=objects.draw)
+
+
+def _loader(
+    session: Session, objects: Namespace, dataset: SegmentationDataset, batches: EpochBatches
+) -> Iterable[Batch]:
+    loader = train_loader(dataset, batches, objects.data.workers)
+    if loader.said:
+        session.console.print(loader.said)
+    return loader
 
 
 def _engine(accelerator: Accelerator, objects: Namespace, micros: int, seed: int) -> Engine:
@@ -236,42 +228,7 @@ def _engine(accelerator: Accelerator, objects: Namespace, micros: int, seed: int
     return Engine(accelerator, wrapped, accelerator.unwrap_model(wrapped), prepared, schedule, objects.optim.clip, seed)
 
 
-def _resumed(engine: Engine, session: _Session, total: int) -> Progress:
-    """Where the training goes on; puts `engine` there, which ends after `total` micro-steps."""
-    path, console = checkpoint_of(session.folder), session.console
-    progress = Progress()
-    if session.resume and not path.is_file():
-        console.print("no checkpoint yet: starting over")
-    elif session.resume:
-        progress, differing = load_checkpoint(path, engine)
-        console.print(f"going on from step {engine.step}")
-        for key, (then, now) in session.changed.items():
-            rates = ". The learning rate follows the longer schedule from here on" if key == "engine.epochs" else ""
-            console.print(f"{key}: {then} until here, {now} from here on{rates}")
-        for sentence in differing:
-            warn(console, f"the last bits may differ from an unbroken run: {sentence}")
-        lost = lost_student(session.folder, progress)
-        if lost:
-            progress.best, progress.since_best, progress.owed = None, 0, engine.micro >= total
-            warn(console, lost)
-        elif session.accelerator.is_main_process and progress.promises.get("student_sha256"):
-            restore_card(session.folder)
-    progress.promises["config"] = session.text
-    return progress
-
-
-def _same_data(session: _Session, digests: Digests, progress: Progress) -> None:
-    """Refuses data that changed since the run began, and keeps what they are now."""
-    promised = progress.promises.get("data")
-    for sentence in refuse_changes(session.folder, digests, promised, session.data_changed):
-        warn(session.console, sentence)
-    progress.promises["data"] = digest_of_all(digests)
-    session.accelerator.wait_for_everyone()
-    if session.accelerator.is_main_process and promised != progress.promises["data"]:
-        keep_digests(session.folder, digests)
-
-
-def _describe(engine: Engine, data: Data, about: str, session: _Session) -> None:
+def _describe(engine: Engine, data: Data, about: str, session: Session) -> None:
     """Says how large the model is, and keeps that with what the run depends on."""
     cost = complexity(engine.bare.student, data.shape)
     session.console.print(f"model: {type(engine.bare.student).__name__}, {cost}")

@@ -20,7 +20,7 @@ from segkd.engine.record import Recorder, number
 from segkd.engine.step import Engine
 from segkd.experiment.settings import Evaluation
 from segkd.frequency.rings import EDGES
-from segkd.metrics.meter import LOWER_IS_BETTER, Meter, score_names
+from segkd.metrics.meter import LOWER_IS_BETTER, WORST, Meter, score_names
 from segkd.models.network import Network
 from segkd.models.store import ModelCard, read_card, save_student
 from segkd.types import Disturbance, InputError
@@ -58,7 +58,7 @@ class Validation:
         shown = range(min(PICTURED, len(few))) if len(few) > 1 else (0, 0)
         self.few = collate([few[0, i] for i in shown]).to(self.engine.accelerator.device)
         self.bands = BandErrors(shape) if self.settings.band_errors else None
-        self.scores: dict[str, float] = {}
+        self.last: Meter | None = None
 
     @torch.inference_mode()
     def begin(self) -> None:
@@ -97,16 +97,16 @@ class Validation:
         )
         if self.bands is not None:
             self._record_bands(self.bands)
-        self.scores = meter.scores()
+        self.last = meter
         return meter
 
     def doubt_average(self, select: str) -> str:
         """After the last validation: a sentence when the weights as they are score better on val than their moving
         average does; else ""."""
         bare = self.engine.bare
-        if bare.average is None or select not in self.scores:
+        if bare.average is None or self.last is None:
             return ""
-        now, averaged = self.judged(bare.student).scores()[select], self.scores[select]
+        now, averaged = self.judged(bare.student).score(select), self.last.score(select)
         if not now > averaged + WORTH:
             return ""
         return (
@@ -183,6 +183,8 @@ def selected(objects: Namespace) -> str:
     """The score on val that decides which weights are kept. Raises InputError for one that there is not."""
     classes = len(objects.data.classes)
     names = [name for name in score_names(classes) if name not in LOWER_IS_BETTER]
+    if objects.data.domains or objects.data.domain_group:
+        names += [f"{WORST}{name}" for name in names]
     chosen = objects.evaluation.select or ("miou_image" if classes == 2 else "miou_dataset")
     if chosen not in names:
         raise InputError(f"evaluation.select: expected one of {', '.join(names)}, found {chosen!r}.")

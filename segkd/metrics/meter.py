@@ -25,6 +25,9 @@ from segkd.metrics.scores import (
 LOWER_IS_BETTER = frozenset({"mae", "ber", "hd95", "ece"})
 """All other scores are better the higher they are."""
 
+WORST = "worst_"
+"""Before the name of a score: of the part where it is lowest."""
+
 BINARY = (
     "f_max", "f_mean", "f_adaptive", "f_weighted", "s_measure", "e_max", "e_mean", "e_adaptive", "mae", "ber", "dice",
     "iou_fg_image", "iou_fg_dataset", "miou_image", "miou_dataset", *reversed(BOUNDARY), "hd95", "ece",
@@ -41,7 +44,8 @@ class Meter:
     """Scores of a data set, from the counts of its images in any order.
 
     Means over images leave out images where a score is not defined (F-beta without foreground, anything
-    without a valid pixel); `n_without_foreground` counts the images without foreground.
+    without a valid pixel); `n_without_foreground` counts the images without foreground. Where images are added in
+    `parts` (the domains of a data set), scores are the means over these; counts and curves are of all images together.
     """
 
     classes: Sequence[str]
@@ -51,15 +55,18 @@ class Meter:
     boundary: np.ndarray = field(init=False)
     images: dict[str, ImageCounts] = field(default_factory=dict)
     many: dict[str, dict[str, float]] = field(default_factory=dict)
+    parts: dict[str, "Meter"] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         k = len(self.classes)
         self.confusion, self.histogram = np.zeros((k, k), np.int64), np.zeros((2, 256), np.int64)
         self.boundary = np.zeros((len(WIDTHS), k, 2), np.int64)
 
-    def add(self, id: str, counts: ImageCounts) -> None:
-        """Takes in one image."""
+    def add(self, id: str, counts: ImageCounts, part: str | None = None) -> None:
+        """Takes in one image, of a part where there are several."""
         self._forget()
+        if part is not None:
+            self._part(part).add(id, counts)
         self.confusion += counts.confusion
         if counts.boundary is not None:
             self.boundary += counts.boundary
@@ -80,9 +87,15 @@ class Meter:
         self.boundary += other.boundary
         self.images |= other.images
         self.many |= other.many
+        for name, part in other.parts.items():
+            self._part(name).merge(part)
 
     def scores(self) -> dict[str, float]:
-        """The scores by name (see docs/metrics.md for each definition); hd95 in pixels, all others in 0..1."""
+        """The scores by name (see docs/metrics.md for each definition); hd95 in pixels, all others in 0..1. Of parts,
+        the mean over those where a score is defined."""
+        if self.parts:
+            each = self.by_part().values()
+            return {name: mean_defined(one[name] for one in each) for name in score_names(len(self.classes))}
         table = {name: _mean_of(self.rows.values(), name) for name in score_names(len(self.classes))}
         if len(self.classes) == 2:
             for name in ("f", "e"):
@@ -97,6 +110,17 @@ class Meter:
         table["miou_dataset"] = mean_iou(self.confusion)
         table["pixel_accuracy"] = pixel_accuracy(self.confusion)
         return table
+
+    def by_part(self) -> dict[str, dict[str, float]]:
+        """The scores of each part, in the order of their names; {} where there are none."""
+        return {name: self.parts[name].scores() for name in sorted(self.parts)}
+
+    def score(self, name: str) -> float:
+        """One of the scores; with `worst_` before its name that of the part where it is lowest."""
+        if not name.startswith(WORST):
+            return self.scores()[name]
+        each = [one[name.removeprefix(WORST)] for one in self.by_part().values() or [self.scores()]]
+        return min((value for value in each if not np.isnan(value)), default=float("nan"))
 
     def per_class(self) -> dict[str, float]:
         """IoU of each class by name, accumulated over the data set; NaN for a class that never occurs."""
@@ -135,6 +159,9 @@ class Meter:
     def threshold(self) -> float:
         """The threshold with the best foreground IoU on this data set."""
         return best_threshold(self.histogram)
+
+    def _part(self, name: str) -> "Meter":
+        return self.parts.setdefault(name, Meter(self.classes, self.protocol))
 
     def _forget(self) -> None:
         for name in ("rows", "image_curves", "mean_curves"):

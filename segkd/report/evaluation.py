@@ -67,14 +67,16 @@ def judge(arguments: list[str]) -> Judgement:
                 failed.append(str(error))
     if not judged:
         raise InputError("\n".join(failed))
-    from segkd.experiment.console import make_console, print_scores
+    from segkd.experiment.console import make_console, print_domains, print_scores
     from segkd.experiment.robustness import print_robustness
     from segkd.report.judging import renamed, said_of
+    from segkd.report.tables import domain_rows
 
     main = os.environ.get("RANK", "0") == "0"
     console = make_console(main)
     for one in renamed(judged):
         print_scores(console, one.title, one.meter.scores(), one.meter.per_class())
+        print_domains(console, domain_rows(one.meter))
         said_of(one, console)
         if one.robustness is not None:
             print_robustness(console, one.robustness)
@@ -144,6 +146,8 @@ def _refuse_unclear(config: Namespace) -> None:
     asked += ["onnx_output"] if config.onnx_output != "auto" else []
     if asked and config.onnx is None:
         raise InputError(f"--{asked[0].replace('_', '-')} says how a file of --onnx is read: leave it out.")
+    if config.predictions is not None and config.labels is None and config.data.domains:
+        raise InputError("--predictions are judged on one data set: name the layer of one domain, or --labels DIR.")
     if config.predictions is None:
         if config.prediction_map is not None or config.prediction_scale is not None:
             raise InputError("--prediction-map and --prediction-scale say how the files of --predictions are read.")
@@ -157,6 +161,8 @@ def _refuse_unclear(config: Namespace) -> None:
 
 
 def _name_of(data: Data, given: str | None) -> str:
+    if data.domains:
+        return "+".join(data.domains)
     if data.embedded is None:
         return Path(str(data.root or data.parquet)).name
     return Path(given).stem if given else "embedded"

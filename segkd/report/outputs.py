@@ -3,7 +3,7 @@
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +82,8 @@ def markdown(judged: Sequence[Judged]) -> str:
     lines = []
     for names, group in _groups(judged):
         lines += [f"| data | images | {' | '.join(names)} |", f"|---|---|{'---|' * len(names)}"]
-        for one in group:
-            lines.append(f"| {_plain(one.name)} | {len(one.meter.rows)} | {' | '.join(_values(one, names))} |")
+        for name, number, values in _lines(group, names):
+            lines.append(f"| {_plain(name)} | {number} | {' | '.join(values)} |")
         lines.append("")
     prints = {", ".join(f"{key} {value}" for key, value in one.result["fingerprint"].items()) for one in judged}
     return "\n".join([*lines, *(f"Scored with: {text}." for text in sorted(prints))]) + "\n"
@@ -97,8 +97,8 @@ def latex(judged: Sequence[Judged]) -> str:
         heads = [f"{escape_latex(name)} ${arrow}$" for name, arrow in zip(names, arrows)]
         lines += [f"\\begin{{tabular}}{{lr{'c' * len(names)}}}", "\\toprule"]
         lines += [f"data & images & {' & '.join(heads)} \\\\", "\\midrule"]
-        for one in group:
-            cells = [escape_latex(one.name), str(len(one.meter.rows)), *_values(one, names)]
+        for name, number, values in _lines(group, names):
+            cells = [escape_latex(name), str(number), *values]
             lines.append(" & ".join(cells) + " \\\\")
         lines += ["\\bottomrule", "\\end{tabular}"]
     return "\n".join(lines) + "\n"
@@ -112,10 +112,19 @@ def _groups(judged: Sequence[Judged]) -> list[tuple[list[str], list[Judged]]]:
     return [(list(names), group) for names, group in groups.items()]
 
 
-def _values(judged: Judged, names: Sequence[str]) -> list[str]:
+def _lines(group: Sequence[Judged], names: Sequence[str]) -> Iterator[tuple[str, int, list[str]]]:
+    """Name, images and scores of each data set, its domains before their mean."""
+    for one in group:
+        for domain, scores in one.result.get("domains", {}).items():
+            yield domain, len(one.meter.parts[domain].rows), _values(scores, names)
+        mean = "mean of " * bool(one.meter.parts)
+        yield f"{mean}{one.name}", len(one.meter.rows), _values(one.result, names)
+
+
+def _values(result: Mapping[str, Any], names: Sequence[str]) -> list[str]:
     out = []
     for name in names:
-        value = judged.result[name]
+        value = result[name]
         text = "--" if value is None else f"{value:.4f}" if name != "hd95" else f"{value:.2f}"
         out.append(text.removeprefix("0") if name != "hd95" else text)
     return out

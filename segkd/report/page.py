@@ -16,7 +16,7 @@ from segkd.metrics.meter import Meter, score_names
 from segkd.report.charts import Axis, line_chart
 from segkd.report.gallery import Piece, chosen, pieces
 from segkd.report.judging import Judged
-from segkd.report.tables import MEANINGS, class_key, confusions, headline, scores, without_foreground
+from segkd.report.tables import MEANINGS, class_key, confusions, domains, headline, scores, without_foreground
 from segkd.report.text import escape
 from segkd.types import printable
 
@@ -35,6 +35,7 @@ def page(judged: Judged, command: Sequence[str], number: int = 4) -> str:
         f"<p>{escape(', '.join(f'{key} {value}' for key, value in judged.result['fingerprint'].items()))}</p>",
         _warnings(judged),
         headline(meter),
+        domains(meter),
         class_key(meter),
         _gallery(judged, number),
         confusions(meter),

@@ -78,6 +78,48 @@ def scores(meter: Meter) -> str:
     )
 
 
+def headlines(classes: int) -> tuple[str, ...]:
+    """The scores that a short table shows of so many classes."""
+    return ("miou_image", "iou_fg_dataset", "f_mean", "mae") if classes == 2 else ("miou_dataset", "miou_image")
+
+
+def domain_rows(meter: Meter) -> dict[str, tuple[int, dict[str, float]]]:
+    """Images and the short table's scores of each domain, then their mean and, score by score, the worst; {} where
+    there is one data set."""
+    names, each = headlines(len(meter.classes)), meter.by_part()
+    if not each:
+        return {}
+    rows = {
+        domain: (len(meter.parts[domain].rows), {name: one[name] for name in names}) for domain, one in each.items()
+    }
+    whole, number = meter.scores(), len(meter.rows)
+    worst = {name: (np.nanmax if name in LOWER_IS_BETTER else np.nanmin)([one[name] for one in each.values()])
+             for name in names if not math.isnan(whole[name])}  # fmt: skip
+    return rows | {
+        "mean": (number, {name: whole[name] for name in names}),
+        "worst": (number, {name: float(worst.get(name, math.nan)) for name in names}),
+    }
+
+
+def domains(meter: Meter) -> str:
+    """A table with a row for each domain, their mean and the worst; "" where there is one data set."""
+    rows = domain_rows(meter)
+    if not rows:
+        return ""
+    heads = "".join(f'<th scope="col">{name}</th>' for name in ("domain", "images", *headlines(len(meter.classes))))
+    body = "".join(
+        f'<tr><th scope="row">{escape(domain)}</th><td class="number">{number}</td>'
+        + "".join(f'<td class="number">{number_of(name, value)}</td>' for name, value in found.items())
+        + "</tr>"
+        for domain, (number, found) in rows.items()
+    )
+    return (
+        "<h2>Domains</h2><p>All scores of this page are means over the domains; curves and confusions are of all "
+        'images together.</p><div class="scroll" tabindex="0" role="region" aria-label="Domains"><table class="scores">'
+        f"<thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
 def class_key(meter: Meter) -> str:
     """The colour of each class with its IoU and its share of the labels' pixels; "" for two classes."""
     if len(meter.classes) == 2:

@@ -29,6 +29,9 @@ SMALL = {
     "engine.epochs": 1,
     "engine.log_every": 1,
 }
+FIVE = {"data.embedded": '{"train": 2, "val": 1, "test": 1, "side": 48}'}
+"""Five domains hold as many images as one set above."""
+PROBED = FIVE | {"draw.probe": 1, "draw.every": 1}
 
 
 def within(small: dict, recipe: str) -> dict:
@@ -38,14 +41,16 @@ def within(small: dict, recipe: str) -> dict:
 
 @pytest.mark.parametrize("layer", LAYERS, ids=lambda path: str(path.relative_to(REPOSITORY)))
 def test_every_layer_trains_two_steps_and_is_reloaded(layer, run_cli, tmp_path):
-    small = within(SMALL, layer.stem)
+    text = layer.read_text()
+    small = SMALL | (PROBED if "DomainSampler" in text else FIVE if "domains:" in text else {})
+    small = within(small, layer.stem)
     overrides = [part for key, value in small.items() for part in (f"--{key}", value)]
     overrides += options(layer)[2:] if layer.parent.name == "methods" else []
     status, out, err = run_cli("train", "--config", layer, *overrides, "--out", tmp_path / "run")
     assert status == 0, out + err
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    # a disturbance writes a line of its own at every validation, a finished teacher one at the beginning
-    kinds = [line["kind"] for line in lines if line["kind"] not in ("disturbance", "teacher")]
+    # a disturbance writes a line of its own at every validation, a finished teacher at the beginning, a draw by rounds
+    kinds = [line["kind"] for line in lines if line["kind"] not in ("disturbance", "teacher", "domains")]
     assert kinds == ["spectrum", "train", "train", "spectrum", "val"]
     from segkd import load_model
 
@@ -60,8 +65,9 @@ def test_every_arm_of_every_grid_trains_two_steps(path, run_cli, tmp_path):
     assert grid.budget == ("free" if longer else "equal")
     assert len(grid.seeds) >= 3 or path.stem in ("recipes", "tuning")
     small = {key: None if value == "null" else value for key, value in SMALL.items() if key != "model.width"}
-    for part in grid.datasets.values():
+    for name, part in grid.datasets.items():
         part.set = part.set | {key: value for key, value in small.items() if not key.startswith("model.")}
+        part.set |= PROBED | {"data.fold": None} if name == "domains" else {}
     for part in grid.arms.values():
         recipes = {Path(layer).stem for layer in part.layers} & INSIDE.keys()
         network = {key: value for key, value in small.items() if key.startswith("model.")}

@@ -78,6 +78,8 @@ def options(recipe: Path | None) -> list[str]:
         said += ["--model.run", finished_run()]
     if "source: null" in recipe.read_text():
         said += ["--distiller.teachers.neighbours.source", finished_run()]
+    if "DomainSampler" in recipe.read_text():
+        said += ["--data.domains", json.dumps({f"set{i}": {} for i in range(5)})]
     return said
 
 

@@ -1,0 +1,154 @@
+"""Several domains in one training: what does not fit, the rounds of a draw that listens, and how often all was seen."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from jsonargparse import Namespace
+from rich.console import Console
+
+from segkd.datasets.data import Data, Records
+from segkd.datasets.domains import parts_of
+from segkd.datasets.draws.domains import DomainSampler
+from segkd.datasets.loader import SegmentationDataset
+from segkd.datasets.sampler import EpochBatches
+from segkd.datasets.splits import group_of
+from segkd.datasets.transforms import Transform
+from segkd.distill.distiller import Distiller
+from segkd.distill.teachers.label import LabelTeacher
+from segkd.engine.checkpoint import Progress
+from segkd.engine.record import Recorder
+from segkd.engine.rounds import Rounds
+from segkd.engine.step import Engine
+from segkd.experiment.folder import note_session
+from segkd.experiment.resuming import Session
+from segkd.types import InputError
+
+
+def rehearse_draw(objects: Namespace) -> None:
+    """Raises InputError where the draw is known not to fit domains and teachers before any file is read."""
+    data: Data = objects.data
+    if objects.draw is None:
+        return
+    names = None if data.domain_group is not None else list(data.domains or {})
+    objects.draw.rehearse(names, data.batch)
+    if isinstance(objects.draw, DomainSampler):
+        teacher_for(objects.draw, objects.distiller)
+
+
+def meet_domains(objects: Namespace, records: Mapping[str, Records], console: Console) -> None:
+    """Shows the training split to the draw, and says how it draws.
+
+    Raises:
+        InputError: a domain is not in both splits, or has too few images.
+    """
+    train, val, draw = records["train"], records["val"], objects.draw
+    lacking = sorted(set(train.domains) ^ set(val.domains))
+    if lacking:
+        where = "train" if lacking[0] in val.domains else "val"
+        raise InputError(
+            f"domain {lacking[0]} has no image in {where}: every domain is trained on and validated by itself. Correct "
+            "data.domain_group, or the lists of the splits (data.train, data.val)."
+        )
+    if draw is not None:
+        draw.meet(train.domains, groups_of(objects.data, train), objects.data.batch)
+    if isinstance(draw, DomainSampler):
+        held = f"; {len(draw.held)} images are a probe of their losses and not trained on" if draw.held else ""
+        begins = f", updated every {draw.every} steps, from" if draw.guided else ":"
+        console.print(f"draw: {draw.kind}{begins} {shown(draw.shares)}{held}")
+        name = teacher_for(draw, objects.distiller)
+        if name is not None and isinstance(objects.distiller.asked[name], LabelTeacher):
+            console.print(
+                f"teacher {name} is made from the label, so that its loss is about the same on all domains: ddk draws "
+                "by the student's loss (kind: student_loss)"
+            )
+
+
+def shown(numbers: Mapping[str, float]) -> str:
+    """Numbers by domain, in words."""
+    return ", ".join(f"{name} {number:.3f}" for name, number in numbers.items())
+
+
+def groups_of(data: Data, records: Records) -> list[str]:
+    """The patient, video or sequence of each record; records lie domain by domain."""
+    parts = parts_of(data)
+    if not parts:
+        group = group_of(data.group, records.ids, [])
+        return [group(id) for id in records.ids]
+    found = []
+    for name, part in parts.items():
+        stems = [id.removeprefix(f"{name}/") for id, domain in zip(records.ids, records.domains) if domain == name]
+        group = group_of(part.group, stems, [])
+        found += [f"{name}/{group(stem)}" for stem in stems]
+    return found
+
+
+def teacher_for(draw: DomainSampler, distiller: Distiller) -> str | None:
+    """The name of the teacher that a draw listens to; None where it asks none.
+
+    Raises:
+        InputError: it is not clear which, or that one gives no logits.
+    """
+    if draw.kind != "ddk":
+        return None
+    names = list(distiller.asked)
+    if not names:
+        raise InputError(
+            "draw: ddk compares the student's loss with a teacher's, and distiller.teachers names none. Name one with "
+            "a term (methods/ddk.yaml), or write draw.kind: student_loss."
+        )
+    if draw.teacher is None and len(names) > 1:
+        raise InputError(
+            f"draw.teacher names none, and there are {', '.join(names)}: name the one that ddk listens to."
+        )
+    name = draw.teacher or names[0]
+    if name not in names:
+        raise InputError(f"draw.teacher: expected one of distiller.teachers ({', '.join(names)}), found {name!r}.")
+    if "logits" not in distiller.asked[name].gives:
+        raise InputError(f"draw: ddk needs the teacher's logits, and {name} gives none. Name another: draw.teacher.")
+    return name
+
+
+def rounds_of(
+    objects: Namespace, engine: Engine, batches: EpochBatches, dataset: SegmentationDataset, progress: Progress
+) -> Rounds | None:
+    """The rounds of a draw that listens, where the training stands; None for any other draw."""
+    data, draw, distiller = objects.data, objects.draw, objects.distiller
+    if not isinstance(draw, DomainSampler) or not draw.guided:
+        return None
+    draw.recall(progress.draw)
+    progress.draw = draw.state()
+    whole = Transform(data.shape, None, len(data.classes), soft=distiller.needs_soft)
+    looked = SegmentationDataset(dataset.records, whole, seed=0)
+    return Rounds(engine, draw, batches, looked, data.batch, teacher_for(draw, distiller))
+
+
+def begin_rounds(rounds: Rounds | None, recorder: Recorder) -> None:
+    """Before the first step of a run: the losses from which it starts, so that what cannot be measured is refused."""
+    if rounds is not None and rounds.engine.micro == 0:
+        rounds.note(rounds.losses(), recorder)
+
+
+def say_passes(session: Session, batches: EpochBatches, dataset: SegmentationDataset, micro: int) -> None:
+    """Says how often the images of each domain were seen, and notes it in environment.json."""
+    if not dataset.records.domains:
+        return
+    found = passes(batches, dataset.records.domains, micro)
+    each = ", ".join(f"{name} {number:.1f} times" for name, number in found.items())
+    session.console.print(f"training images were seen, each on average: {each}")
+    if session.accelerator.is_main_process:
+        note_session(session.folder, {"seen": {name: round(number, 3) for name, number in found.items()}})
+
+
+def passes(batches: EpochBatches, domains: tuple[str, ...], micro: int) -> dict[str, float]:
+    """How often each training image of a domain was drawn in `micro` micro-steps, on average."""
+    names, codes = np.unique(np.array(domains), return_inverse=True)
+    draw, seen = batches.draw, np.zeros(len(names))
+    first = 0
+    if isinstance(draw, DomainSampler) and draw.guided:
+        first, seen = draw.round, np.array([float(draw.seen[name]) for name in names])
+    for number in range(first, -(-micro // batches.per_round)):
+        order = batches.order(number)[: micro - number * batches.per_round]
+        seen += np.bincount(codes[order.ravel()], minlength=len(names))
+    trained = np.ones(len(domains), bool)
+    trained[list(draw.held)] = False
+    return dict(zip(names.tolist(), (seen / np.bincount(codes[trained], minlength=len(names))).tolist()))
