@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from accelerate import Accelerator
 from rich.console import Console
 
@@ -12,8 +13,10 @@ from segkd.datasets.data import Data, Records
 from segkd.datasets.loader import SegmentationDataset
 from segkd.engine.evaluate import evaluate
 from segkd.experiment.robustness import Robustness, print_robustness, score_corrupted
-from segkd.experiment.scoring import Sight
+from segkd.experiment.scoring import Sight, score_network
+from segkd.models.network import Network
 from segkd.models.store import ModelCard
+from segkd.types import Prediction
 from tests.engine.test_evaluate import Threshold
 
 
@@ -66,3 +69,21 @@ def test_a_network_that_looks_at_brightness_loses_where_brightness_is_lost():
 def test_an_image_without_a_pixel_that_counts_changes_no_mean():
     result = found(void=True)
     assert result.clean > 0.9 and not any(map(math.isnan, result.readings.values()))
+
+
+class Nearest(Network):
+    """Of three classes, that whose grey is nearest."""
+
+    def forward(self, image):
+        return Prediction(torch.cat([-(40 * (image[:, :1] - grey) ** 2) for grey in (0.2, 0.5, 0.8)], dim=1))
+
+
+def test_more_classes_are_scored_alike():
+    label = np.repeat(np.arange(3, dtype=np.uint8), 20)[None].repeat(40, axis=0)
+    image = np.repeat((51 + 76.5 * label)[..., None].astype(np.uint8), 3, axis=2)
+    some = Records("val", ("a",), lambda index: (image, label))
+    card, accelerator = ModelCard("", {}, ["dark", "grey", "bright"], (32, 32)), Accelerator(cpu=True)
+    sight = Sight(Data(classes=card.classes, batch_size=1, size=32, workers=0), card, 0.5)
+    clean = score_network(Nearest(), some, accelerator, sight)
+    result = score_corrupted(Nearest(), some, accelerator, sight, clean)
+    assert result.clean > 0.9 > result.readings[Corruption("contrast", 3)]
