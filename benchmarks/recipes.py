@@ -34,7 +34,7 @@ from segkd.models.fusion import FusionNet
 from segkd.models.store import ModelCard, save_student
 from segkd.types import Batch
 
-K = {"uskd": 4}
+K = {"uskd": 4, "specialists": 4}
 """Recipes that need more than two classes."""
 
 

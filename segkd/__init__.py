@@ -6,11 +6,13 @@ if TYPE_CHECKING:
     from typing import Any
 
     from segkd.distill.loss import virtual_teacher_loss
+    from segkd.models.ensemble import load_ensemble
     from segkd.models.store import Model, ModelCard, load_model
     from segkd.types import IGNORE, Batch, Disturbance, InputError, Lesson, Prediction
 
 _PLACES = {
     "load_model": "segkd.models.store",
+    "load_ensemble": "segkd.models.ensemble",
     "Model": "segkd.models.store",
     "ModelCard": "segkd.models.store",
     "virtual_teacher_loss": "segkd.distill.loss",
@@ -18,7 +20,7 @@ _PLACES = {
 }
 
 __all__ = ["IGNORE", "Batch", "Disturbance", "InputError", "Lesson", "Model", "ModelCard", "Prediction", "load_model"]
-__all__ += ["virtual_teacher_loss"]
+__all__ += ["load_ensemble", "virtual_teacher_loss"]
 
 
 def __getattr__(name: str) -> "Any":

@@ -171,10 +171,11 @@ class Prediction:
 @dataclass(frozen=True)
 class Lesson:
     """A teacher's answer: the `target`, with the gradient of a teacher that learns, and where it applies (`mask`,
-    everywhere if None)."""
+    everywhere if None). `own`: the logits by which it learns from the label, where these are not its target's."""
 
     target: Prediction
     mask: Bool[Tensor, "b h w"] | None = None
+    own: tuple[Float[Tensor, "b _k h w"], ...] = ()
 
 
 @final

@@ -67,7 +67,9 @@ def compare(arguments: list[str]) -> int:
         exit_on_error=False,
     )
     parser.add_argument("sources", nargs="+", metavar="SOURCE", help="runs, grids, cells.csv, scores.json")
-    parser.add_argument("--split", choices=["val", "test"], default=None, help="default: test of cells, val of runs")
+    parser.add_argument(
+        "--split", choices=["train", "val", "test"], default=None, help="default: test of cells, val of runs"
+    )
     parser.add_argument("--scores", type=list[str], default=None, help="e.g. [miou_image,f_mean]; default: by classes")
     parser.add_argument("--baseline", type=str, default=None, help="the arm the others are compared with; the first")
     parser.add_argument("--trust", action="store_true", help=f"where a run is scored now: {TRUST}")

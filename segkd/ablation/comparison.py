@@ -23,10 +23,11 @@ def report(rows: Sequence[Row], wanted: Namespace, out: Path | None, console: Co
 
     `wanted` has `split`, `scores` and `baseline`, each None for a choice by what there is.
     """
-    split = wanted.split or ("test" if any(row.split == "test" for row in rows) else "val")
+    there = {row.split for row in rows}
+    split = wanted.split or next((name for name in ("test", "val") if name in there), "train")
     chosen = [row for row in rows if row.split == split]
     if not chosen:
-        raise InputError(f"--split {split}: no cell has scores of it. There are: {', '.join({r.split for r in rows})}.")
+        raise InputError(f"--split {split}: no cell has scores of it. There are: {', '.join(sorted(there))}.")
     scores = wanted.scores or _defined(chosen)
     baseline = wanted.baseline or chosen[0].arm
     comparisons = [compare(chosen, split, score, baseline) for score in scores]

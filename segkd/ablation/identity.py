@@ -39,7 +39,7 @@ def data_digests(data: Data) -> dict[str, dict[str, Any]]:
     if data.domains:
         return _joined({name: data_digests(part) for name, part in parts_of(data).items()})
     if data.embedded is not None:
-        sizes = {name: len(numbers_of(data.embedded, name, data.fold)) for name in SPLITS}
+        sizes = {name: len(numbers_of(data.embedded, name, data.part)) for name in SPLITS}
         return {split: {"pairs": pairs, "digest": "generated"} for split, pairs in sizes.items()}
     found = {}
     for split, pairs in splits_of(data).members.items():

@@ -17,7 +17,9 @@ class Part:
 
     Args:
         layers: YAML layers, relative to the file that names them, or of the package (methods/baseline.yaml).
-        set: settings by dotted key, as on the command line of `segkd train` (data.size: 128).
+        set: settings by dotted key, as on the command line of `segkd train` (data.size: 128). `$ARM` stands for the
+            run of that arm with the same data set and seed, `$ARM*` in a list for its runs with all seeds, `$seed` for
+            the seed.
     """
 
     layers: list[str] = field(default_factory=list)
@@ -34,7 +36,7 @@ class Grid:
         seeds: each arm runs with each seed on each data set; three or more make a result.
         baseline: the arm that the others are compared with; the first when null.
         base: what all arms share.
-        splits: where the best student (chosen on val) is scored.
+        splits: where the best student (chosen on val) is scored; `train` is what it was trained on.
         tune: settings to try for every arm on every data set with the first seed; the one with the best score on val
             is the arm's setting there. Every arm gets the same number of trials.
         budget: "equal" refuses arms that differ in optimiser steps or images; "free" compares them all the same.
@@ -45,7 +47,7 @@ class Grid:
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
     baseline: str | None = None
     base: Part = field(default_factory=Part)
-    splits: list[Literal["val", "test"]] = field(default_factory=lambda: ["val", "test"])
+    splits: list[Literal["train", "val", "test"]] = field(default_factory=lambda: ["val", "test"])
     tune: list[dict[str, Any]] = field(default_factory=list)
     budget: Literal["equal", "free"] = "equal"
 

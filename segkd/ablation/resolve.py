@@ -19,6 +19,9 @@ from segkd.experiment.planning import plan_length, settle
 from segkd.experiment.settings import instantiate, parse, training_parser
 from segkd.types import InputError
 
+SEED = "$seed"
+"""In a setting it stands for the cell's seed."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -75,7 +78,7 @@ def resolve(grid: Grid, place: Place) -> list[Cell]:
         try:
             config = parse(parser, _arguments(grid, place, (arm, dataset, seed, option)))
             _refuse_named_in_layers(grid, plain_config(resolved_text(parser, config)))
-            part = (dataset, str(config.data.fold))
+            part = (dataset, str((config.data.fold, config.data.only_fold)))
             if part not in splits:
                 splits[part] = data_digests(instantiate(parser, Namespace(data=config.data)).data)
                 _refuse_missing(grid, splits[part])
@@ -93,7 +96,7 @@ def resolve(grid: Grid, place: Place) -> list[Cell]:
         plain = plain_config(text)
         steps, images = _budget(config, splits[part]["train"]["pairs"])
         identity = {"config": plain, "data": splits[part], "code": code | user_code(plain)}
-        needs = tuple(f"{dataset}/{other}/seed-{seed}" for other in needed(grid, arm, dataset))
+        needs = tuple(f"{dataset}/{run}" for one in needed(grid, arm, dataset) for run in runs_of(one, grid, seed))
         cells.append(Cell(arm, dataset, seed, option, text, steps, images, identity, needs))
     cells = [_with_needs(cell, {one.name: one for one in cells}, place) for cell in cells]
     if grid.budget == "equal":
@@ -102,14 +105,15 @@ def resolve(grid: Grid, place: Place) -> list[Cell]:
 
 
 def needed(grid: Grid, arm: str, dataset: str) -> list[str]:
-    """The arms whose runs an arm reads: its settings, or those of base and data sets, name them as `$ARM`.
+    """The arms whose runs an arm reads, with `*` where it reads those of all seeds: its settings, or those of base and
+    data sets, name them as `$ARM` and `$ARM*`.
 
     Raises:
         InputError: there is no such arm, it needs itself in the end, or the grid tunes.
     """
     parts = [grid.base, grid.datasets[dataset], grid.arms[arm], *(Part(set=option) for option in grid.tune)]
     found = sorted({name for part in parts for value in part.set.values() for name in _named(value)})
-    for name in found:
+    for name in (one.removesuffix("*") for one in found):
         if name not in grid.arms:
             raise InputError(f"arm {arm}: ${name} is no arm of the grid; arms are {', '.join(grid.arms)}.")
         if grid.tune:
@@ -124,10 +128,16 @@ def _without_reading(grid: Grid, arm: str, config: Namespace) -> Namespace:
     return Namespace(**{key: value for key, value in vars(config).items() if not (reads and key == "model")})
 
 
+def runs_of(one: str, grid: Grid, seed: int) -> list[str]:
+    """ARM/seed-N of the runs that `ARM` or `ARM*` stands for."""
+    name = one.removesuffix("*")
+    return [f"{name}/seed-{number}" for number in (grid.seeds if one.endswith("*") else [seed])]
+
+
 def _refuse_named_in_layers(grid: Grid, plain: dict[str, Any]) -> None:
     """A layer is read alone, without the grid that knows where an arm's run lies."""
     for key, value in plain.items():
-        lost = [name for name in _named(value, in_paths=True) if name in grid.arms]
+        lost = [name for name in _named(value, in_paths=True) if name.removesuffix("*") in grid.arms]
         if lost:
             raise InputError(
                 f"a layer names the run ${lost[0]} at {key}, but the grid alone knows where it lies. Write it in the "
@@ -139,17 +149,19 @@ def _named(value: Any, in_paths: bool = False) -> list[str]:
     """The names that a setting marks with `$`; with `in_paths` those that a layer made paths of too."""
     if isinstance(value, str):
         name = Path(value).name if in_paths else value
-        return [name[1:]] if name.startswith("$") and name != "$classes" else []
+        return [name[1:]] if name.startswith("$") and name not in ("$classes", SEED) else []
     parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return [name for part in parts for name in _named(part, in_paths)]
 
 
-def _with_runs(value: Any, runs: dict[str, str]) -> Any:
-    """A setting with the runs that its `$ARM` stand for."""
+def _with_runs(value: Any, runs: dict[str, list[Any]]) -> Any:
+    """A setting with what its `$ARM`, `$ARM*` and `$seed` stand for; several runs take the place of one in a list."""
     if isinstance(value, str):
-        return runs.get(value, value)
+        stands = runs.get(value, [value])
+        return stands[0] if len(stands) == 1 else stands
     if isinstance(value, list):
-        return [_with_runs(part, runs) for part in value]
+        stand = [runs.get(part) if isinstance(part, str) else None for part in value]
+        return [one for part, some in zip(value, stand) for one in some or [_with_runs(part, runs)]]
     return {key: _with_runs(part, runs) for key, part in value.items()} if isinstance(value, dict) else value
 
 
@@ -199,7 +211,9 @@ def _arguments(grid: Grid, place: Place, which: tuple[str, str, int, int | None]
         settings["data.root"] = str(root)
     settings |= {"seed": seed, "engine.threads": place.threads}
     where = place.out.resolve() / "cells" / dataset
-    runs = {f"${name}": str(where / name / f"seed-{seed}" / "run") for name in needed(grid, arm, dataset)}
+    runs: dict[str, list[Any]] = {
+        f"${one}": [str(where / run / "run") for run in runs_of(one, grid, seed)] for one in needed(grid, arm, dataset)
+    } | {SEED: [seed]}
     settings = {key: _with_runs(value, runs) for key, value in settings.items()}
     texts = [f"--{key}={v if isinstance(v, str) else _flow(v)}" for key, v in settings.items()]
     return [*(word for layer in layers for word in ("--config", layer)), *texts]

@@ -27,7 +27,7 @@ class Row:
         arm: what is compared: a method, a network, a setting.
         dataset: name of the data set.
         seed: of weights, data order and augmentation.
-        split: "val" or "test".
+        split: "train", "val" or "test".
         scores: a value for each of `SCORES`; NaN where it is not defined.
         steps: optimiser steps.
         images: images seen in training, repeats included.

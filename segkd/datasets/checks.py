@@ -32,20 +32,28 @@ def refuse_settings(data: "Data") -> None:
         faults.append(f"data.classes names a class twice: {', '.join(data.classes)}")
     if not 0 < data.val_share < 1:
         faults.append(f"data.val_share is {data.val_share}; it is a share, between 0 and 1")
-    if data.fold is not None and not 0 <= data.fold[0] < data.fold[1] >= 2:
-        faults.append(f"data.fold is {list(data.fold)}; give [i, k]: fold i, 0..k-1, of k folds, 2 or more")
     if data.threshold is not None and not 0 <= data.threshold < 65535:
         faults.append(f"data.threshold is {data.threshold}; it is a raw mask value, 0..65534 (128 is usual)")
     if data.threshold is not None and (len(data.classes) != 2 or data.label_map is not None):
         faults.append("data.threshold is for two classes without a data.label_map")
     if data.augment is not None and data.augment.quarter_turns and data.shape[0] != data.shape[1]:
         faults.append(f"data.augment.quarter_turns needs a square data.size, found {list(data.shape)}")
-    faults += _how_faults(data) + _embedded_faults(data) + _parquet_faults(data)
+    faults += _fold_faults(data) + _how_faults(data) + _embedded_faults(data) + _parquet_faults(data)
     if faults:
         raise InputError("in the data settings:\n" + listed(faults))
     for name, part in parts_of(data).items():
         with speaking_of(name):
             refuse_settings(part)
+
+
+def _fold_faults(data: "Data") -> list[str]:
+    faults = []
+    for name, fold in (("fold", data.fold), ("only_fold", data.only_fold)):
+        if fold is not None and not 0 <= fold[0] < fold[1] >= 2:
+            faults.append(f"data.{name} is {list(fold)}; give [i, k]: fold i, 0..k-1, of k folds, 2 or more")
+    if data.fold is not None and data.only_fold is not None:
+        faults.append("data.fold leaves a fold out and data.only_fold keeps one alone: give one of them")
+    return faults
 
 
 def _embedded_faults(data: "Data") -> list[str]:

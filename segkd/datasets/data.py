@@ -14,7 +14,7 @@ from segkd.datasets.colours import NAMED, parse_colours
 from segkd.datasets.domains import Domain, domains_by, open_parts
 from segkd.datasets.embedded import Embedded, draw_sample
 from segkd.datasets.faults import forgive_faults, refuse_empty_classes, refuse_faults
-from segkd.datasets.folds import numbers_of, without_fold
+from segkd.datasets.folds import Fold, fold_of, folded, numbers_of
 from segkd.datasets.labels import LabelCode, code_from_colours, code_from_map, code_from_threshold, guess_code
 from segkd.datasets.notes import notes_on, values_in_use
 from segkd.datasets.pairing import Pair
@@ -57,8 +57,8 @@ class Data:
         group: regular expression; what its first group (or all of it) finds in a stem is the patient, video or
             sequence: the carved validation split takes whole groups, and groups that lists tear apart are warned of.
         fold: [i, k], i = 0..k-1, leaves fold i of k of the training split out of it, by the hash of the names (of whole
-            groups, where `group` is given): k such runs make an ensemble of which one never saw an image
-            (`Frozen(unseen: true)`).
+            groups, where `group` is given): of k such runs, one never saw an image (`Frozen(unseen: true)`).
+        only_fold: [i, k], i = 0..k-1, trains on fold i of k alone: a k-th of the training split, each i another one.
         label_map: raw mask value -> class number; without one, 0/255 and 0/1 are understood for two classes,
             and a raw value is its class for more.
         ignore: raw mask values whose pixels count in no loss and no score.
@@ -90,6 +90,7 @@ class Data:
     val_share: float = 0.15
     group: str | None = None
     fold: tuple[int, int] | None = None
+    only_fold: tuple[int, int] | None = None
     label_map: dict[int, int] | None = None
     ignore: list[int] = field(default_factory=list)
     threshold: int | None = None
@@ -112,6 +113,11 @@ class Data:
     def batch(self) -> int:
         """Images that go through a network at a time: `batch_size`, 16 where nobody says or plans it."""
         return 16 if self.batch_size is None else self.batch_size
+
+    @property
+    def part(self) -> Fold | None:
+        """The fold that is left out of the training split, or alone in it; None where all of it is trained on."""
+        return fold_of(self.fold, self.only_fold)
 
     @property
     def how(self) -> How:
@@ -168,7 +174,7 @@ def open_data(
     if data.domains:
         return open_parts(open_data, data, wanted, advance, skipped, training)
     if data.embedded is not None:
-        return _open_embedded(data.embedded, len(data.classes), wanted, data.fold)
+        return _open_embedded(data.embedded, len(data.classes), wanted, data.part)
     splits = splits_of(data, wanted)
     absent = [name for name in wanted if name not in splits.members]
     if absent:
@@ -184,15 +190,15 @@ def open_data(
 def splits_of(data: Data, wanted: Sequence[str] = ("train", "val")) -> Splits:
     """The splits of one data set, those that are `wanted` without a gap; nothing but names is read."""
     if data.parquet is not None:
-        return without_fold(
-            data.fold, data.group, find_shards(str(data.parquet), data.images, data.masks, data.val_share, data.group)
+        return folded(
+            data.part, data.group, find_shards(str(data.parquet), data.images, data.masks, data.val_share, data.group)
         )
     root = Path(str(data.root)).expanduser()
     if not root.is_dir():
         raise InputError(f"data.root: expected a folder, found none at {root}. Put the data there or set --data.root.")
     lists = {"train": data.train, "val": data.val, "test": data.test}
     where = Where(root, data.images, data.masks, lists, data.val_share, data.group)
-    return without_fold(data.fold, data.group, find_splits(where, wanted))
+    return folded(data.part, data.group, find_splits(where, wanted))
 
 
 def _open_folder(
@@ -271,7 +277,7 @@ def _load(
 
 
 def _open_embedded(
-    embedded: Embedded, classes: int, wanted: Sequence[str], fold: tuple[int, int] | None
+    embedded: Embedded, classes: int, wanted: Sequence[str], fold: Fold | None
 ) -> tuple[dict[str, Records], Findings]:
     numbers = {name: numbers_of(embedded, name, fold) for name in SPLITS}
     first = dict(zip(SPLITS, np.cumsum([0, embedded.train, embedded.val]).tolist()))

@@ -1,16 +1,38 @@
-"""Folds of the training split: each is left out of one training, whose network can teach the images it never saw."""
+"""Folds of the training split: one is left out of a training, whose network can teach the images it never saw; or one
+alone is trained on."""
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from segkd.datasets.embedded import Embedded
 from segkd.datasets.splits import Splits, group_of
 from segkd.types import InputError
 
 
-def left_out(names: Sequence[str], fold: tuple[int, int], group: Callable[[str], str] = str) -> set[str]:
-    """The names of fold `i` of `k`, `fold` being (i, k) with i = 0..k-1: every name is in one fold.
+@dataclass(frozen=True)
+class Fold:
+    """Fold `i` of `k`, i = 0..k-1, of the training split: left out, or with `only` all that is left."""
+
+    i: int
+    k: int
+    only: bool = False
+
+    @property
+    def key(self) -> str:
+        """The setting that says so."""
+        return "data.only_fold" if self.only else "data.fold"
+
+
+def fold_of(without: tuple[int, int] | None, only: tuple[int, int] | None) -> Fold | None:
+    """The fold that `data.fold` leaves out or `data.only_fold` keeps."""
+    if only is not None:
+        return Fold(*only, only=True)
+    return None if without is None else Fold(*without)
+
+
+def members_of(names: Sequence[str], fold: Fold, group: Callable[[str], str] = str) -> set[str]:
+    """The names of a fold: every name is in one of the k.
 
     Whole groups, in the order of their names' hashes, each go to the fold that is smallest so far.
 
@@ -20,33 +42,34 @@ def left_out(names: Sequence[str], fold: tuple[int, int], group: Callable[[str],
     members: dict[str, list[str]] = {}
     for name in names:
         members.setdefault(group(name), []).append(name)
-    i, k = fold
-    if len(members) < k:
+    if len(members) < fold.k:
         raise InputError(
-            f"data.fold: expected at least {k} images or groups of them to make {k} folds, found {len(members)} in the "
-            "training split. Write fewer folds, or correct data.group."
+            f"{fold.key}: expected at least {fold.k} images or groups of them to make {fold.k} folds, found "
+            f"{len(members)} in the training split. Write fewer folds, or correct data.group."
         )
-    folds: list[list[str]] = [[] for _ in range(k)]
+    folds: list[list[str]] = [[] for _ in range(fold.k)]
     for one in sorted(members, key=lambda name: hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()):
         min(folds, key=len).extend(members[one])
-    return set(folds[i])
+    return set(folds[fold.i])
 
 
-def without_fold(fold: tuple[int, int] | None, group: str | None, splits: Splits) -> Splits:
-    """The splits, a fold left out of the training split; `group` is `data.group`."""
+def folded(fold: Fold | None, group: str | None, splits: Splits) -> Splits:
+    """The splits, a fold left out of the training split, or alone in it; `group` is `data.group`."""
     whole = splits.members.get("train")
     if fold is None or not whole:
         return splits
     stems = [pair.stem for pair in whole]
-    out = left_out(stems, fold, group_of(group, stems, []))
-    kept = [pair for pair in whole if pair.stem not in out]
-    now = f"{len(kept)} train (of {len(whole)}, without fold {fold[0]} of {fold[1]})"
+    inside = members_of(stems, fold, group_of(group, stems, []))
+    kept = [pair for pair in whole if (pair.stem in inside) == fold.only]
+    now = f"{len(kept)} train (of {len(whole)}, {'only' if fold.only else 'without'} fold {fold.i} of {fold.k})"
     said = splits.said.replace(f"{len(whole)} train", now, 1)
     return replace(splits, members=splits.members | {"train": kept}, said=said)
 
 
-def numbers_of(embedded: Embedded, name: str, fold: tuple[int, int] | None) -> list[int]:
+def numbers_of(embedded: Embedded, name: str, fold: Fold | None) -> list[int]:
     """The numbers of the generated images of a split."""
     numbers = range({"train": embedded.train, "val": embedded.val, "test": embedded.test}[name])
-    out = left_out(list(map(str, numbers)), fold) if fold is not None and name == "train" else set()
-    return [i for i in numbers if str(i) not in out]
+    if fold is None or name != "train":
+        return list(numbers)
+    inside = members_of(list(map(str, numbers)), fold)
+    return [i for i in numbers if (str(i) in inside) == fold.only]

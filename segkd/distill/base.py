@@ -8,6 +8,7 @@ from typing import final
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from segkd.datasets.sampler import Draw
 from segkd.models.network import Network
 from segkd.types import IGNORE, Batch, Lesson, Prediction, Schedule
 
@@ -35,6 +36,8 @@ class Scene:
         ids: of all training images; () where they are not known yet.
         images: the training images themselves; None where they are not known yet.
         group: `data.group`, the regular expression for an image's patient, video or sequence.
+        steps: optimiser steps of the whole training; None where that is not known yet.
+        draw: which images an epoch holds; None where that is not known.
     """
 
     student: Network
@@ -47,6 +50,8 @@ class Scene:
     ids: tuple[str, ...] = ()
     images: Whole | None = None
     group: str | None = None
+    steps: int | None = None
+    draw: Draw | None = None
 
     @property
     def classes(self) -> int:
@@ -70,11 +75,13 @@ class Teacher(nn.Module, ABC):
 
     Attributes:
         gives: the fields of the target `Prediction` that are filled.
-        learns: of whom this teacher learns itself: "label" (the task loss of its logits), "student" (each of its terms
-            the other way round). The distiller sees to both.
+        learns: of whom this teacher learns itself: "label" (the task loss of its logits, or of `Lesson.own`), "student"
+            (each of its terms the other way round). The distiller sees to both.
         needs_soft: whether the loader has to compute `Batch.soft`.
         remembers: whether it keeps something of each batch, so that it is asked in every step, heard or not.
         said: what the user should be told of it once it has met the student, a sentence each.
+        doubts: what looks wrong in what it is to teach, likewise.
+        key: where it stands in the configuration; the distiller says so.
     """
 
     gives: frozenset[str]
@@ -82,6 +89,13 @@ class Teacher(nn.Module, ABC):
     needs_soft: bool = False
     remembers: bool = False
     said: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+    key: str = ""
+
+    @property
+    def owner(self) -> str:
+        """Its name in an error."""
+        return f"{self.key} ({named(self)})" if self.key else named(self)
 
     def meet(self, scene: Scene) -> None:
         """Called once, before the optimiser is made and a checkpoint is read: here things are built and drawn.

@@ -53,6 +53,8 @@ class Distiller(nn.Module):
         self.teacher_of = {name: self._teacher_of(name, term) for name, term in (terms or {}).items()}
         self.exits, self.features, self.task_weight = exits, features, task_weight
         self.progress = 0.0
+        for name, teacher in self.asked.items():
+            teacher.key = f"distiller.teachers.{name}"
         schedule_values("distiller.task_weight", task_weight)
         self._refuse_misfits()
 
@@ -126,7 +128,8 @@ class Distiller(nn.Module):
             terms |= self._compared(name, weight, student, lessons, batch)
         for name, lesson in lessons.items():
             if "label" in self.asked[name].learns:
-                terms[f"{name}.task"] = self.task(lesson.target.logits, batch)
+                learned = lesson.own or (lesson.target.logits,)
+                terms[f"{name}.task"] = torch.stack([self.task(logits, batch) for logits in learned]).mean()
         return terms
 
     def follow(self, student: Network, step: int) -> None:

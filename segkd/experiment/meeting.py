@@ -9,8 +9,9 @@ from jsonargparse import Namespace
 
 from segkd.datasets.data import Data
 from segkd.datasets.loader import SegmentationDataset, collate
+from segkd.datasets.sampler import Shuffle
 from segkd.datasets.transforms import Transform
-from segkd.distill.base import Scene
+from segkd.distill.base import Scene, Teacher
 from segkd.experiment.domains import rehearse_draw
 from segkd.experiment.readiness import refuse_unready
 from segkd.models.network import Network
@@ -41,7 +42,16 @@ def rehearse(objects: Namespace) -> str:
             student = copy.deepcopy(objects.model)
             seen = student.eval()(batch.clean)
             student.train()
-            scene = Scene(student, batch, seen, 1, lambda: copy.deepcopy(student), data.classes)
+            scene = Scene(
+                student,
+                batch,
+                seen,
+                1,
+                lambda: copy.deepcopy(student),
+                data.classes,
+                steps=objects.engine.epochs,
+                draw=objects.draw or Shuffle(),
+            )
             copy.deepcopy(objects.distiller).meet(scene)
     return doubt
 
@@ -104,8 +114,24 @@ def introduce(
     with torch.no_grad():
         seen = objects.model.eval()(batch.clean)
     objects.model.train()
-    data, ids = objects.data, tuple(dataset.records.ids)
-    images = partial(_whole_images, dataset, data, advance, device or torch.device("cpu"))
-    more = {"ids": ids, "images": images, "group": data.group}
-    objects.distiller.meet(Scene(objects.model, batch, seen, per_epoch, another, data.classes, **more))
-    return [f"teacher {name}: {line}" for name, one in objects.distiller.teachers.items() for line in one.said]
+    data = objects.data
+    scene = Scene(
+        objects.model,
+        batch,
+        seen,
+        per_epoch,
+        another,
+        data.classes,
+        ids=tuple(dataset.records.ids),
+        images=partial(_whole_images, dataset, data, advance, device or torch.device("cpu")),
+        group=data.group,
+        steps=objects.engine.epochs * per_epoch,
+        draw=objects.draw or Shuffle(),
+    )
+    objects.distiller.meet(scene)
+    return [line for name, one in objects.distiller.asked.items() for line in _told(name, one)]
+
+
+def _told(name: str, teacher: Teacher) -> list[str]:
+    said = [f"teacher {name}: {line}" for line in teacher.said]
+    return said + [f"warning: teacher {name}: {line}" for line in teacher.doubts]

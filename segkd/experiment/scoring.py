@@ -21,6 +21,7 @@ from segkd.engine.views import Looking, Looks, untouched
 from segkd.experiment.console import make_console, say_findings, ticking, warn
 from segkd.metrics.meter import Meter
 from segkd.metrics.protocol import BETA2, PLAIN, Protocol
+from segkd.models.ensemble import Ensemble
 from segkd.models.network import Network
 from segkd.models.store import Model, ModelCard, load_model
 from segkd.types import InputError
@@ -79,8 +80,9 @@ class Sight:
         return 1 if self.looks.slide else self.data.batch
 
     def through(self, network: Network) -> Network:
-        """The network that looks as often as it should."""
-        return network if self.looks == Looks() else Looking(network, self.looks, self.card.size)
+        """The network that looks as often as it should; the members of an ensemble do so themselves."""
+        plain = self.looks == Looks() or isinstance(network, Ensemble)
+        return network if plain else Looking(network, self.looks, self.card.size)
 
 
 def score_network(

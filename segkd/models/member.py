@@ -12,7 +12,7 @@ from torch import Tensor
 
 from segkd.models.network import Network
 from segkd.models.onnx import OnnxNetwork
-from segkd.models.store import load_model
+from segkd.models.store import Model, load_model
 from segkd.models.taps import tapped
 from segkd.models.trained_on import read_trained_on
 from segkd.types import InputError, Prediction
@@ -64,10 +64,19 @@ def opened(source: str, classes: int, shape: tuple[int, int], trust: bool = Fals
         InputError: it is neither, it is damaged, or does not give maps of so many classes.
     """
     if source.endswith(".onnx"):
-        network = OnnxNetwork(source, classes, shape=shape)
-        names = tuple(map(str, range(classes)))
-        return Member(source, network.eval(), names, network.size_for(shape), about=f"ONNX, {network.said}")
-    model = load_model(source, trust=trust)
+        return of_file(OnnxNetwork(source, classes, shape=shape), source, shape)
+    return of_run(load_model(source, trust=trust), source)
+
+
+def of_file(network: OnnxNetwork, source: str, shape: tuple[int, int]) -> Member:
+    """An ONNX file as a member; it knows the names of its classes where segkd exported it."""
+    told = network.statement
+    names = tuple(map(str, range(network.classes)) if told is None else told.classes)
+    return Member(source, network.eval(), names, network.size_for(shape), about=f"ONNX, {network.said}")
+
+
+def of_run(model: Model, source: str) -> Member:
+    """The student of a run folder as a member."""
     model.network.requires_grad_(False)
     scores = [f"{name} {value:.4f}" for name, value in model.card.scores.items() if value is not None]
     known = f"val {', '.join(scores[:3])} at step {model.card.step}" if scores else "no scores of its own"

@@ -52,12 +52,13 @@ def judge(arguments: list[str]) -> Judgement:
     parser = _parser()
     said, rest = apart(arguments, "--data")
     sets: list[str | None] = [*said]
-    runs, _ = apart(rest, "--run")
+    (runs, _), (files, _) = apart(rest, "--run"), apart(rest, "--onnx")
     judged: list[Judged] = []
     failed: list[str] = []
     config = Namespace(out=None)
     for given in sets or [None]:
         config = parse(parser, data_layer(rest, given, runs[-1] if runs else None))
+        config.members, config.files = [*runs, *files], files
         _refuse_unclear(config)
         refuse_unwritable(config.out)  # before the work, not after it
         for job in _jobs(config, instantiate(parser, config).data, given):
@@ -96,8 +97,8 @@ def _jobs(config: Namespace, data: Data, given: str | None) -> "list[Callable[[]
 
 def _parser() -> ArgumentParser:
     parser = data_parser(
-        "Score predictions at the labels' own size: of a run, of an ONNX file, or maps in a folder. --data may be "
-        "repeated, --predictions and --labels may list several folders.",
+        "Score predictions at the labels' own size: of a run, of an ONNX file, of several as one (--fuse), or maps in "
+        "a folder. --data may be repeated, --predictions and --labels may list several folders.",
         "segkd evaluate",
     )
     add = parser.add_argument
@@ -106,8 +107,9 @@ def _parser() -> ArgumentParser:
     add("--protocol", type=str, default="plain", help="plain: the prediction as it is; pysod: as PySODMetrics 1.6.2")
     add("--threshold", type=str, default="0.5", help="foreground is p >= this; 'val': the run's own")
     add = parser.add_argument_group("a network").add_argument
-    add("--run", type=str, default=None, metavar="RUN", help="the run folder")
-    add("--onnx", type=str, default=None, metavar="FILE", help="a network as an ONNX file")
+    add("--run", type=str, default=None, metavar="RUN", help="the run folder; several with --fuse")
+    add("--onnx", type=str, default=None, metavar="FILE", help="a network as an ONNX file; several with --fuse")
+    add("--fuse", choices=["mean"], default=None, help="score all --run and --onnx as one: the mean of probabilities")
     add("--flip", action="store_true", help="test-time augmentation: mirrored images too")
     add("--scales", type=float, nargs="+", default=[1.0], help="test-time augmentation: times the data's size")
     add("--slide", action="store_true", help="sliding window of the data's size over the full image")
@@ -130,13 +132,28 @@ def _parser() -> ArgumentParser:
     return parser
 
 
+def _refuse_networks(config: Namespace, what: list[str]) -> None:
+    """Raises InputError unless there is one thing to judge, or two networks or more that are fused."""
+    networks = len(config.members)
+    if config.fuse is None and (len(what) != 1 or networks > 1):
+        several = f" {networks} networks are scored as one with --fuse mean." if networks > 1 else ""
+        raise InputError(
+            "expected one of --run RUN, --onnx FILE and --predictions DIR, found "
+            f"{', '.join(config.members) if networks > 1 else ', '.join(what) or 'none'}.{several}"
+        )
+    if config.fuse is not None and (networks < 2 or config.predictions is not None):
+        raise InputError(
+            "--fuse scores two or more networks as one: --run A --run B, or --onnx FILE; found "
+            f"{', '.join(config.members) or 'none'}{' and --predictions' if config.predictions is not None else ''}."
+        )
+    if config.fuse is not None and config.threshold == "val":
+        raise InputError("--threshold val is one run's own, and an ensemble has none. Write a number, or leave it out.")
+
+
 def _refuse_unclear(config: Namespace) -> None:
     """Raises InputError unless one thing is to be judged, and nothing is said that would have no effect on it."""
     what = [name for name in ("run", "onnx", "predictions") if config[name] is not None]
-    if len(what) != 1:
-        raise InputError(
-            f"expected one of --run RUN, --onnx FILE and --predictions DIR, found {', '.join(what) or 'none'}."
-        )
+    _refuse_networks(config, what)
     if config.processes < 1:
         raise InputError(f"--processes must be at least 1, found {config.processes}.")
     for name in ("labels", "list", "images"):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from jsonargparse import Namespace
 from rich.console import Console
 
 from segkd.datasets.data import Data, Records
-from segkd.engine.views import Looks
+from segkd.engine.views import Looking, Looks
 from segkd.experiment.console import make_console, warn
 from segkd.experiment.processes import join_processes
 from segkd.experiment.robustness import Robustness, score_corrupted
@@ -20,9 +20,14 @@ from segkd.experiment.scoring import Sight, describe, open_split, opened, score_
 from segkd.metrics.meter import Meter
 from segkd.metrics.protocol import find_protocol, fingerprint
 from segkd.models.enlarge import enlarge
+from segkd.models.ensemble import Ensemble, largest, refuse_other_classes
+from segkd.models.member import of_file, of_run
 from segkd.models.network import Network, device_of
 from segkd.models.store import ModelCard
 from segkd.types import InputError
+
+if TYPE_CHECKING:
+    from segkd.models.onnx import OnnxNetwork
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,8 @@ class Judged:
 
 
 def judge_network(config: Namespace, data: Data, name: str) -> Judged:
-    """Judges the student of `config.run`, or the file `config.onnx`, on `config.split` of `data`."""
+    """Judges the student of `config.run`, the file `config.onnx`, or with `config.fuse` all `config.members` as one, on
+    `config.split` of `data`."""
     accelerator = join_processes(config.device == "cpu" or config.onnx is not None)
     console = make_console(accelerator.is_main_process)
     network, card = _network(config, data, str(accelerator.device), console)
@@ -78,7 +84,7 @@ def judge_network(config: Namespace, data: Data, name: str) -> Judged:
         warn(console, doubt)
     robustness = score_corrupted(network, records, accelerator, sight, meter) if config.corruptions else None
     about = {
-        "run" if config.run else "onnx": config.run or config.onnx,
+        **_who(config),
         "dataset": name,
         "split": config.split,
         "threshold": sight.threshold,
@@ -91,24 +97,46 @@ def judge_network(config: Namespace, data: Data, name: str) -> Judged:
     }
     return Judged(
         name,
-        f"{config.run or config.onnx} on {name} {config.split} ({len(meter.rows)} images)",
+        f"{_title(config)} on {name} {config.split} ({len(meter.rows)} images)",
         meter,
         describe(meter, about),
         partial(_seen, sight.through(network), records, sight),
         skipped,
-        run=Path(config.run) if config.run else None,
+        run=Path(config.run) if config.run and not config.fuse else None,
         robustness=robustness,
     )
 
 
+def _title(config: Namespace) -> str:
+    return f"{f'the {config.fuse} of ' if config.fuse else ''}{', '.join(config.members)}"
+
+
+def _who(config: Namespace) -> dict[str, Any]:
+    """What is judged, for `scores.json`."""
+    if config.fuse:
+        return {"fuse": config.fuse, "members": config.members}
+    return {"run": config.run} if config.run else {"onnx": config.onnx}
+
+
 def _network(config: Namespace, data: Data, device: str, console: Console) -> tuple[Network, ModelCard]:
+    if config.fuse:
+        return _ensemble(config, data, device, console)
     if config.run:
         model = opened(config.run, device, config.trust, console)
         return model.network, model.card
+    network = _onnx(config, config.onnx, data, console)
+    size, told = network.size_for(data.shape), network.statement
+    card = ModelCard("segkd.models.onnx.OnnxNetwork", {}, list(data.classes), size)
+    if told is not None:
+        card = replace(card, classes=told.classes, threshold=told.threshold, step=told.step)
+    return network.eval(), card
+
+
+def _onnx(config: Namespace, path: str, data: Data, console: Console) -> "OnnxNetwork":
     from segkd.models.onnx import OnnxNetwork
 
     network = OnnxNetwork(
-        config.onnx,
+        path,
         len(data.classes),
         config.onnx_output,
         config.mean,
@@ -123,11 +151,22 @@ def _network(config: Namespace, data: Data, device: str, console: Console) -> tu
             "foreground: leave it out, or score the run, or a file of segkd export --output probability."
         )
     console.print(f"onnx: {network.said}")
-    size, told = network.size_for(data.shape), network.statement
-    card = ModelCard("segkd.models.onnx.OnnxNetwork", {}, list(data.classes), size)
-    if told is not None:
-        card = replace(card, classes=told.classes, threshold=told.threshold, step=told.step)
-    return network.eval(), card
+    return network
+
+
+def _ensemble(config: Namespace, data: Data, device: str, console: Console) -> tuple[Network, ModelCard]:
+    """All networks that are named as one; each looks as often, and at the size, as it would alone."""
+    runs = [source for source in config.members if source not in config.files]
+    members = [of_run(opened(source, device, config.trust, console), source) for source in runs]
+    size = largest(members) if members else data.shape  # of files that take any
+    members += [of_file(_onnx(config, source, data, console), source, size) for source in config.files]
+    refuse_other_classes(members)
+    card = ModelCard("segkd.models.ensemble.Ensemble", {}, list(members[0].classes), largest(members))
+    looks = _looks(config)
+    if looks != Looks():
+        own = [replace(one, network=Looking(one.network, looks, one.size or card.size)) for one in members]
+        members = [replace(one, size=None if looks.slide else one.size) for one in own]
+    return Ensemble(members).eval(), card
 
 
 def cut_of(threshold: float, classes: Sequence[str]) -> float | None:

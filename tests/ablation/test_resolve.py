@@ -138,6 +138,22 @@ def test_what_an_arm_needs_is_part_of_what_its_result_depends_on(resolved):
     assert differences(pupil, after) and "needs.plain" in differences(pupil, after)[0]
 
 
+def test_an_arm_may_read_the_runs_of_all_seeds_and_the_seed_may_be_a_setting(resolved):
+    sources = "distiller.teachers.before.sources"
+    arms = {
+        "plain": {"set": {"data.only_fold": ["$seed", 4], "data.batch_size": 2}},
+        "mean": {"layers": ["methods/tf_kd_self.yaml"], "set": {sources: ["$plain*"]}},
+    }
+    _, cells = resolved(arms=arms, seeds=[0, 1, 3], budget="free", splits=["train", "val"])
+    assert [config(c)["data"]["only_fold"] for c in cells if c.arm == "plain"] == [[0, 4], [1, 4], [3, 4]]
+    assert all(c.identity["data"]["train"]["pairs"] == 2 for c in cells if c.arm == "plain")
+    needed = tuple(f"embedded/plain/seed-{seed}" for seed in (0, 1, 3))
+    for cell in cells[1::2]:
+        assert cell.arm == "mean" and cell.needs == needed
+        found = config(cell)["distiller"]["teachers"]["before"]["init_args"]["sources"]
+        assert [Path(one).parent.name for one in found] == ["seed-0", "seed-1", "seed-3"]
+
+
 def test_a_data_set_may_name_an_arm_s_run_and_a_layer_may_not(resolved, tmp_path):
     layers = {"layers": ["methods/tf_kd_self.yaml"]}
     part = {"set": {"distiller.teachers.before.sources": ["$plain"]}}

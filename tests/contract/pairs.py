@@ -1,7 +1,11 @@
 """Teachers with knowledge, where one of them holds parameters or state, trained a few steps, alone or as one of
 two processes: `python -m tests.contract.pairs RANK FOLDER` is such a process."""
 
+import atexit
+import functools
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,11 +24,14 @@ from segkd.distill.teachers.copies import Snapshot
 from segkd.distill.teachers.frozen import Frozen
 from segkd.distill.teachers.guided import Guided
 from segkd.distill.teachers.partner import Twin
+from segkd.distill.teachers.specialists import Specialists
 from segkd.engine.agreement import apart, checksums
 from segkd.engine.learner import Learner
 from segkd.experiment.classes import subclasses
+from segkd.models.fusion import FusionNet
 from segkd.models.network import Network
-from segkd.types import IGNORE, Batch, Disturbance, InputError, Prediction
+from segkd.models.store import ModelCard, save_student
+from segkd.types import IGNORE, Batch, Disturbance, InputError, LayerPath, Prediction
 
 STEPS, CLASSES, SIDE = 2, 3, 16
 
@@ -52,12 +59,26 @@ class Darker(Disturbance):
         return replace(batch, image=batch.image * 0.8)
 
 
+@functools.cache
+def finished_run() -> LayerPath:
+    """The folder of a run, the same in every process."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, True)
+    with torch.random.fork_rng():
+        torch.manual_seed(4)
+        arguments = {"classes": CLASSES, "encoder": "test_efficientnet", "weights": None, "width": 8}
+        card = ModelCard("segkd.models.network.FusionNet", arguments, ["0", "1", "2"], (32, 32))
+        save_student(folder, FusionNet(**arguments), card)
+    return LayerPath(str(folder))
+
+
 BUILT = {
     AtExits: lambda: AtExits(Response()),
     Snapshot: lambda: Snapshot(1),
     Guided: lambda: Guided(hide=0.0),  # what is hidden is drawn for the images of a process
     GraphEdges: lambda: GraphEdges(edges=210, negatives="cross_boundary"),  # all there are: nothing is drawn
     Twin: lambda: Twin(Darker()),
+    Specialists: lambda: Specialists([finished_run()], whole=True),  # whose groups depend on no process's images
 }
 """How classes are built that need to be told something."""
 

@@ -62,8 +62,11 @@ def test_every_layer_trains_two_steps_and_is_reloaded(layer, run_cli, tmp_path):
 def test_every_arm_of_every_grid_trains_two_steps(path, run_cli, tmp_path):
     _, grid = read_grid(grid_parser(), ["--config", str(path)])
     longer = [name for name, part in grid.arms.items() if part.set.pop("engine.epochs", None)]  # of the same network
-    assert grid.budget == ("free" if longer else "equal")
+    parts = [grid.base, *grid.arms.values()]
+    folds = any(key in ("data.fold", "data.only_fold") for part in parts for key in part.set)
+    assert grid.budget == ("free" if longer or folds else "equal")
     assert len(grid.seeds) >= 3 or path.stem in ("recipes", "tuning")
+    grid.base.set |= {"data.only_fold": [0, 2]} if "data.only_fold" in grid.base.set else {}  # of eight images
     small = {key: None if value == "null" else value for key, value in SMALL.items() if key != "model.width"}
     for name, part in grid.datasets.items():
         part.set = part.set | {key: value for key, value in small.items() if not key.startswith("model.")}
@@ -74,19 +77,21 @@ def test_every_arm_of_every_grid_trains_two_steps(path, run_cli, tmp_path):
         first = {key: value for key, value in part.set.items() if key == "model"}
         part.set = first | within(network, next(iter(recipes), "")) | part.set
     cells = resolve(grid, Place(path.parent, 1, out=tmp_path))
-    needed, trained = {name for cell in cells for name in cell.needs}, set()
-    for arm, part in sorted(grid.arms.items(), key=lambda item: item[0] != grid.baseline):
-        cell = next(cell for cell in cells if cell.arm == arm)
+    first = {arm: next(cell for cell in cells if cell.arm == arm) for arm in grid.arms}
+    needed, trained = {name for cell in first.values() for name in cell.needs}, set()
+    for cell in sorted(cells, key=lambda cell: (len(cell.needs), cell.arm != grid.baseline)):
+        part = grid.arms[cell.arm]
         alone = len(part.layers) == 1 and not part.set and REPOSITORY / "configs" / part.layers[0] in LAYERS
         classes = frozenset(re.findall(r"class_path: (\S+)", cell.config))
-        if cell.name not in needed and (alone or classes in trained):
+        if cell.name not in needed and (cell is not first[cell.arm] or alone or classes in trained):
             continue  # trained above by itself, or built by `resolve` with other numbers
         trained.add(classes)
-        (tmp_path / f"{arm}.yaml").write_text(cell.config)
+        file = tmp_path / f"{cell.arm}-{cell.seed}.yaml"
+        file.write_text(cell.config)
         run = tmp_path / "cells" / cell.name / "run"
-        status, out, err = run_cli("train", "--config", tmp_path / f"{arm}.yaml", "--out", run)
+        status, out, err = run_cli("train", "--config", file, "--out", run)
         assert status == 0, out + err
-        assert cell.steps == 2
+        assert cell.steps == 2 or folds
 
 
 @pytest.mark.parametrize("layer", [*LAYERS, *GRIDS], ids=lambda path: str(path.relative_to(REPOSITORY)))

@@ -32,7 +32,7 @@ from segkd.types import Batch, Prediction
 from tests.conftest import REPOSITORY, TINY
 
 RECIPES = sorted((REPOSITORY / "configs" / "methods").glob("*.yaml"))
-CLASSES = {"uskd": 3}
+CLASSES = {"uskd": 3, "specialists": 3}
 """Recipes that need more than two classes."""
 SAID = {"snapshot": ["--distiller.teachers.before.epochs", "1"]}
 """What a recipe needs so that all of it happens within three short epochs."""
@@ -49,13 +49,13 @@ every_recipe = pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.
 
 
 @functools.cache
-def finished_run() -> str:
-    """The folder of a student that knows two classes, for recipes that need one."""
+def finished_run(classes: int = 2) -> str:
+    """The folder of a student, for recipes that need one."""
     folder = Path(tempfile.mkdtemp())
     atexit.register(shutil.rmtree, folder, True)
     torch.manual_seed(11)
-    arguments = {"classes": 2, "encoder": TINY, "weights": None, "width": 16}
-    card = ModelCard("segkd.models.network.FusionNet", arguments, ["background", "foreground"], SIZE)
+    arguments = {"classes": classes, "encoder": TINY, "weights": None, "width": 16}
+    card = ModelCard("segkd.models.network.FusionNet", arguments, [f"class{i}" for i in range(classes)], SIZE)
     save_student(folder, FusionNet(**arguments), card)
     note_trained_on(folder, ["of another fold"])
     return str(folder)
@@ -73,7 +73,7 @@ def options(recipe: Path | None) -> list[str]:
     if classes_of(recipe) > 2:
         said += ["--data.classes", json.dumps([f"class{i}" for i in range(classes_of(recipe))])]
     if "sources: []" in recipe.read_text():
-        said += ["--distiller.teachers.before.sources", json.dumps([finished_run()])]
+        said += ["--distiller.teachers.before.sources", json.dumps([finished_run(classes_of(recipe))])]
     if "run: null" in recipe.read_text():
         said += ["--model.run", finished_run()]
     if "source: null" in recipe.read_text():

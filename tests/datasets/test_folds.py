@@ -3,25 +3,25 @@ import pytest
 from segkd.ablation.identity import data_digests
 from segkd.datasets.data import Data, open_data
 from segkd.datasets.embedded import Embedded
-from segkd.datasets.folds import left_out
+from segkd.datasets.folds import Fold, members_of
 from segkd.types import InputError
 
 NAMES = [f"case{i // 3}_{i}" for i in range(30)]
 
 
 def test_every_name_is_in_one_fold_and_folds_are_of_one_size():
-    folds = [left_out(NAMES, (i, 4)) for i in range(4)]
+    folds = [members_of(NAMES, Fold(i, 4)) for i in range(4)]
     assert set().union(*folds) == set(NAMES) and sum(map(len, folds)) == len(NAMES)
     assert max(map(len, folds)) - min(map(len, folds)) <= 1
-    assert folds[1] == left_out(NAMES[::-1], (1, 4))  # whatever the order of the names
+    assert folds[1] == members_of(NAMES[::-1], Fold(1, 4))  # whatever the order of the names
 
 
 def test_groups_stay_whole():
-    folds = [left_out(NAMES, (i, 3), lambda name: name.split("_")[0]) for i in range(3)]
+    folds = [members_of(NAMES, Fold(i, 3), lambda name: name.split("_")[0]) for i in range(3)]
     homes = [{name.split("_")[0] for name in fold} for fold in folds]
     assert not homes[0] & homes[1] and not homes[1] & homes[2] and not homes[0] & homes[2]
     with pytest.raises(InputError, match=r"at least 11 images or groups.*found 10.*fewer folds"):
-        left_out(NAMES, (0, 11), lambda name: name.split("_")[0])
+        members_of(NAMES, Fold(0, 11), lambda name: name.split("_")[0])
 
 
 def test_a_fold_leaves_the_training_split_and_no_other(make_folder):
@@ -40,6 +40,26 @@ def test_a_fold_leaves_the_training_split_and_no_other(make_folder):
         assert image.shape[:2] == label.shape
         rest.append(set(records["train"].ids))
     assert rest[0] | rest[1] == set(whole["train"].ids) and not rest[0] & rest[1]
+
+
+def test_only_one_fold_is_what_the_others_leave(make_folder):
+    root = make_folder(12)
+    given = {"root": str(root), "size": 32}
+    ids = {}
+    for name, how in (("whole", {}), ("without", {"fold": (1, 3)}), ("only", {"only_fold": (1, 3)})):
+        records, findings = open_data(Data(**given, **how), ["train", "val"], lambda n: None)
+        ids[name], val = set(records["train"].ids), records["val"].ids
+        assert data_digests(Data(**given, **how))["train"]["pairs"] == len(ids[name]) and len(val) == 2
+    assert ids["only"] | ids["without"] == ids["whole"] and not ids["only"] & ids["without"]
+    assert f"{len(ids['only'])} train (of {len(ids['whole'])}, only fold 1 of 3)" in findings.about
+    embedded = open_data(Data(embedded=Embedded(train=9), size=32, only_fold=(0, 3)), ["train"], print)[0]["train"]
+    assert len(embedded) == 3
+    for wrong, said in (({"only_fold": (3, 3)}, r"data\.only_fold is \[3, 3\]; give \[i, k\]"),
+                        ({"only_fold": (0, 3), "fold": (0, 3)}, "give one of them")):  # fmt: skip
+        with pytest.raises(InputError, match=said):
+            open_data(Data(**given, **wrong), ["train"], print)
+    with pytest.raises(InputError, match=r"data\.only_fold: expected at least 99 images"):
+        open_data(Data(**given, only_fold=(0, 99)), ["train"], print)
 
 
 def test_generated_images_have_folds_too():

@@ -39,16 +39,16 @@ def rehearsed(recipe: str, *said: str, network: list[str] = SMALL) -> None:
 
 @pytest.mark.parametrize("recipe", TAUGHT)
 def test_every_recipe_fits_a_network_without_features_or_says_what_to_write(recipe):
-    more = THREE if recipe == "uskd" else []
+    more = THREE if recipe in ("uskd", "specialists") else []
     try:
         rehearsed(recipe, *more, network=NO_PYRAMID)
     except InputError as error:
         sentence = str(error)
-        if "sources: []" in (METHODS / f"{recipe}.yaml").read_text():
-            assert "sources: [runs/teacher]" in sentence
+        if recipe in ("tf_kd_self", "cross_fit", "specialists"):
+            assert "sources: [runs/teacher]" in sentence and "distiller.teachers.before (" in sentence
         elif recipe in ("knn_kd", "dk_kd"):
             assert "source RUN" in sentence
-        elif recipe in ("rocket", "simkd"):  # whose features are a layer's
+        elif recipe in ("rocket", "simkd", "ofa_kd"):  # whose features are a layer's
             assert re.search("no layer '(encoder|head)'", sentence) and "mix" in sentence
         else:
             assert "distiller.features: [" in sentence and "\n" not in sentence
@@ -72,7 +72,9 @@ MISFITS = [
     ("byot", ["--distiller.exits", "null"], "distiller.exits: {}"),
     ("byot", ["--distiller.features", "[encoder.nothing]"], "no layer 'encoder.nothing'"),
     ("frskd", ["--distiller.features", "[decoder.up.0]"], "Name two or more"),
-    ("tf_kd_self", [], "sources: [runs/teacher]"),
+    ("tf_kd_self", [], "--distiller.teachers.before.sources '[runs/teacher]'"),
+    ("specialists", [], "methods/tf_kd_self.yaml"),
+    ("dlb", ["--draw", "Shuffle"], "distiller.teachers.last (LastBatch): remembers one step"),
     ("simkd", [], "ReusedHead, model.run: runs/teacher"),
     ("tf_kd_self", ["--distiller.teachers.before.sources", "[nowhere]"], "expected a run folder"),
     ("deep_mutual_learning", ["--distiller.teachers.peer.network", "tests.experiment.test_meeting.Flat",

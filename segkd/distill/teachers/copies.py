@@ -66,9 +66,16 @@ class Snapshot(Teacher):
         self.register_buffer("taken", torch.tensor(False))
 
     def meet(self, scene: Scene) -> None:
-        """Makes room for the copy."""
+        """Makes room for the copy; doubts a training that ends before the first one is taken."""
+        first = self.epochs * scene.steps_per_epoch
+        if scene.steps is not None and first >= scene.steps:
+            self.doubts = (
+                f"takes its first copy after {self.epochs} epochs, and the training has "
+                f"{scene.steps // scene.steps_per_epoch}: it teaches nothing. Train longer (engine.epochs), or write "
+                f"{self.key or 'Snapshot'}.epochs below that",
+            )
         self.network, self.features = copy.deepcopy(scene.student).requires_grad_(False), scene.features
-        self.every = self.epochs * scene.steps_per_epoch
+        self.every = first
 
     def forward(self, batch: Batch, student: Prediction, look: Look) -> Lesson:
         """What the copy predicts; nowhere before there is one."""

@@ -8,6 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from segkd.distill.base import Look, Scene, Teacher, moved
+from segkd.distill.kept import Kept, keep
+from segkd.models.ensemble import fused, largest
 from segkd.models.member import Member, opened, table_of, translated
 from segkd.models.network import Network
 from segkd.models.start import filled_from
@@ -30,6 +32,9 @@ class Frozen(Teacher):
         weights: a file of its weights, or a run folder; what the network brings itself when null.
         classes: {class of the teachers: class of the student}, by name, by number ("0") where a teacher has no names;
             several may stand for one. The same classes in the same order when null.
+        cache_gb: its class probabilities of the whole training images are worked out once, before the first step, kept
+            in memory in 16 bits, up to so many gigabytes, and seen through the crop and the mirrors of each view: then
+            a step costs no look. Of the images beyond, it is asked in every step. 0: of all.
         unseen: each image is taught by those runs alone that were not trained on it (`RUN/trained_on.txt`): k runs with
             `data.fold: [i, k]` each.
         trust: whether run folders may name classes that are not segkd's own: their code runs with your rights.
@@ -43,41 +48,63 @@ class Frozen(Teacher):
         weights: LayerPath | None = None,
         classes: dict[str, str] | None = None,
         unseen: bool = False,
+        cache_gb: float = 0.0,
         trust: bool = False,
     ) -> None:
         super().__init__()
         self.sources = list(sources or [])
         members = len(self.sources) + (network is not None)
-        if not members:
-            raise InputError("Frozen: sources names no run folder. Give one: sources: [runs/teacher].")
+        if not cache_gb >= 0:
+            raise InputError(f"Frozen: cache_gb is a number of gigabytes, 0 for none, found {cache_gb}.")
+        if features and cache_gb:
+            raise InputError("Frozen: cache_gb keeps class probabilities, and features none. Leave one of them out.")
         if features and members > 1:
             raise InputError(f"Frozen: features are those of one network, and there are {members}.")
         if weights is not None and network is None:
             raise InputError("Frozen: weights are those of `network`, and there is none. Write network, or sources.")
         self.features, self.make, self.weights, self.classes = features, network, weights, classes
-        self.unseen, self.trust = unseen, trust
-        lone = members == 1 and not any(source.endswith(".onnx") for source in self.sources)
+        self.unseen, self.cache_gb, self.trust = unseen, cache_gb, trust
+        lone = members == 1 and not cache_gb and not any(source.endswith(".onnx") for source in self.sources)
         self.gives = frozenset({"logits", "features"} if lone else {"logits"})
         self.members: list[Member] = []  # plain lists: neither optimised nor saved
         self.tables: list[Tensor | None] = []
+        self.kept: Kept | None = None
 
     def meet(self, scene: Scene) -> None:
         """Reads the networks. Raises InputError where one is none, knows other classes, or saw what it shall teach."""
+        if not self.sources and self.make is None:
+            raise InputError(
+                f"{self.owner}: sources names no run folder. Give one, sources: [runs/teacher], on the command line "
+                f"--{self.key or 'distiller.teachers.NAME'}.sources '[runs/teacher]'."
+            )
         names = tuple(scene.names or map(str, range(scene.classes)))
         height, width = scene.batch.image.shape[2:]
         count = len(names) if self.classes is None else len(self.classes)
         self.members = [opened(source, count, (height, width), self.trust) for source in self.sources]
         if self.make is not None:
             self.members.append(self._made(len(names) if self.classes is None else count))
-        self.tables = [table_of(member, names, self.classes, "Frozen") for member in self.members]
+        self.tables = [table_of(member, names, self.classes, self.owner) for member in self.members]
         self.said = tuple(f"{member.name}: {member.about}" for member in self.members)
         if self.unseen:
             self._refuse_seen(scene.ids)
+        if self.cache_gb:
+            self._keep(scene)
 
     @torch.no_grad()
     def forward(self, batch: Batch, student: Prediction, look: Look) -> Lesson:
         """What the network says; of several, the log of the mean of their probabilities."""
-        return Lesson(moved(self.predicted(batch.clean, self._weights(batch) if self.unseen else None), batch))
+        weights = self._weights(batch.ids) if self.unseen else None
+        known = [self.kept is not None and batch.warp is not None and one in self.kept for one in batch.ids]
+        if not any(known):
+            return Lesson(moved(self.predicted(batch.clean, weights), batch))
+        assert self.kept is not None and batch.warp is not None
+        there, rest = [[i for i, one in enumerate(known) if one is which] for which in (True, False)]
+        warp = batch.warp[there] if rest else batch.warp
+        seen = self.kept.seen([batch.ids[i] for i in there], warp, batch.clean.shape[2:])
+        if rest:
+            asked = self.predicted(batch.clean[rest], None if weights is None else weights[:, rest]).logits
+            seen = torch.cat([seen, asked.log_softmax(dim=1)])[torch.tensor([*there, *rest]).argsort()]
+        return Lesson(moved(Prediction(seen), batch))
 
     def predicted(self, image: Tensor, weights: Float[Tensor, "m b"] | None = None) -> Prediction:
         """What it says of images; `weights` is how much each member counts for each image, 0 where it is not asked."""
@@ -86,16 +113,7 @@ class Frozen(Teacher):
             table = self.tables[0]
             logits = seen.logits if table is None else translated(seen.logits, table).clamp_min(1e-12).log()
             return Prediction(logits, seen.features)
-        total: Tensor | float = 0.0
-        for i, (member, table) in enumerate(zip(self.members, self.tables)):
-            weight = torch.ones(len(image)) if weights is None else weights[i]
-            asked = weight.nonzero()[:, 0].to(image.device)
-            if len(asked):
-                shares = translated(member(image[asked]).logits, table)
-                whole = shares.new_zeros(len(image), *shares.shape[1:])
-                total = total + whole.index_copy_(0, asked, shares * weight.to(image.device)[asked].view(-1, 1, 1, 1))
-        assert isinstance(total, Tensor)
-        return Prediction((total / total.sum(dim=1, keepdim=True)).clamp_min(1e-12).log())
+        return Prediction(fused(self.members, image, self.tables, weights))
 
     def alone(self) -> Network:
         """As a network, to be scored on val."""
@@ -105,36 +123,45 @@ class Frozen(Teacher):
         assert self.make is not None
         network = self.make(classes).requires_grad_(False)
         if self.weights is not None:
-            filled_from(network, self.weights, "Frozen: weights")
+            filled_from(network, self.weights, f"{self.owner}: weights")
         about = f"with {self.weights or 'the weights it brings'}"
         kind = type(network).__name__
         names = tuple(self.classes) if self.classes is not None else tuple(map(str, range(classes)))
         return Member(kind, network.eval(), names, about=about)
 
-    def _weights(self, batch: Batch) -> Float[Tensor, "m b"]:
+    def _keep(self, scene: Scene) -> None:
+        """Looks at the whole training images, as large as the largest member looks at them."""
+        shape = scene.batch.image.shape[2:]
+        size = largest(self.members) if any(member.size for member in self.members) else (shape[0], shape[1])
+
+        def look(batch: Batch) -> Tensor:
+            return self.predicted(batch.clean, self._weights(batch.ids) if self.unseen else None).logits
+
+        self.kept = keep(scene, size, look, self.cache_gb * 1e9)
+        self.said += (self.kept.said,)
+
+    def _weights(self, ids: tuple[str, ...]) -> Float[Tensor, "m b"]:
         """1 where a member has not seen an image."""
-        return torch.tensor(
-            [[float(one not in (member.trained_on or ())) for one in batch.ids] for member in self.members]
-        )
+        return torch.tensor([[float(one not in (member.trained_on or ())) for one in ids] for member in self.members])
 
     def _refuse_seen(self, ids: tuple[str, ...]) -> None:
         for member in self.members:
             if member.trained_on is None:
                 raise InputError(
-                    f"Frozen: unseen: {member.name} does not say what it was trained on (trained_on.txt in a run "
+                    f"{self.owner}: unseen: {member.name} does not say what it was trained on (trained_on.txt in a run "
                     "folder). Train it anew, or write unseen: false."
                 )
         seen = [one for one in ids if all(one in (member.trained_on or ()) for member in self.members)]
         if seen:
             raise InputError(
-                f"Frozen: unseen: {len(seen)} of {len(ids)} training images were seen by every "
+                f"{self.owner}: unseen: {len(seen)} of {len(ids)} training images were seen by every "
                 f"teacher, {seen[0]} for one. Train them with data.fold: [0, k] to [k - 1, k], and name all."
             )
 
 
 @final
 class Alone(Network):
-    """A frozen teacher as a network; it holds none of it."""
+    """A teacher that looks at images alone as a network; it holds none of it."""
 
     def __init__(self, predicted: Callable[[Tensor], Prediction]) -> None:
         super().__init__()

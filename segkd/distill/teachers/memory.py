@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from segkd.datasets.sampler import Shuffle
 from segkd.device import sent
 from segkd.distill.base import Look, Scene, Teacher
 from segkd.types import Batch, InputError, Lesson, Prediction
@@ -60,7 +61,13 @@ class LastBatch(Teacher):
     names: Tensor
 
     def meet(self, scene: Scene) -> None:
-        """Makes room for a batch. Raises InputError where the loader does not say where its views lie."""
+        """Makes room for a batch. Raises InputError where the loader does not say where its views lie, or no image
+        comes twice in a row."""
+        if isinstance(scene.draw, Shuffle):
+            raise InputError(
+                f"{self.owner}: remembers one step, and with draw: Shuffle hardly any image is in two steps in a row: "
+                "nothing would be taught. Write draw: Overlap."
+            )
         if scene.batch.warp is None:
             raise InputError("LastBatch needs Batch.warp, where each view lies in its file, but the loader gave none.")
         world = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1

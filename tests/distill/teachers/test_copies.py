@@ -72,3 +72,14 @@ def test_the_student_s_copies_give_the_features_that_are_asked_of_the_student(ma
     distiller.meet(Scene(student.train(), batch, seen, 4, Tiny))
     _, lessons = distiller.lessons(batch, student)
     assert [level.shape[1] for level in lessons["copy"].target.features] == [8, 8, 6]
+
+
+def test_a_copy_that_comes_too_late_is_doubted(make_batch):
+    batch, student = make_batch(3), Tiny()
+    with torch.no_grad():
+        scene = Scene(student, batch, student(batch.clean), 4, Tiny, steps=12)
+    late, early = Snapshot(3), Snapshot(2)
+    for teacher in (late, early):
+        teacher.meet(scene)
+    assert "first copy after 3 epochs, and the training has 3: it teaches nothing" in late.doubts[0]
+    assert early.doubts == ()

@@ -58,7 +58,7 @@ def test_layers_of_the_run_may_be_its_features(run, make_batch):
 
 def test_a_teacher_that_is_none_or_knows_other_classes_is_refused(run, tmp_path, make_batch):
     with pytest.raises(InputError, match="names no run folder"):
-        Frozen([])
+        met(Frozen([]), Tiny(), make_batch(3))
     with pytest.raises(InputError, match="expected a run folder"):
         met(Frozen([LayerPath(str(tmp_path / "none"))]), Tiny(), make_batch(3))
     with pytest.raises(InputError, match=r"knows 5 classes \(c0, c1, c2, c3, c4\), the student 3"):

@@ -1,0 +1,74 @@
+"""What a teacher says of the whole training images, kept in memory and seen through each view."""
+
+from collections.abc import Callable, Sequence
+from typing import final
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from jaxtyping import Float, Float16
+from torch import Tensor
+
+from segkd.device import sent
+from segkd.distill.base import Scene
+from segkd.types import Batch
+
+
+@final
+class Kept:
+    """log of the class probabilities of whole images, by name, and a sentence on what they take (`said`)."""
+
+    def __init__(self, names: Sequence[str], maps: Float16[Tensor, "n k h w"], said: str) -> None:
+        self.rows, self.maps, self.said = {name: row for row, name in enumerate(names)}, maps, said
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.rows
+
+    def seen(self, names: Sequence[str], warp: Float[Tensor, "b 2 3"], size: Sequence[int]) -> Float[Tensor, "b k h w"]:
+        """Probabilities of the named images where each view lies in its file (`Batch.warp`), bilinear; their log."""
+        shares = sent(self.maps[[self.rows[name] for name in names]], warp.device).float().exp()
+        with torch.autocast(warp.device.type, enabled=False):
+            grid = F.affine_grid(warp.float(), [len(names), 1, *size], align_corners=False)
+            found = F.grid_sample(shares, grid, padding_mode="border", align_corners=False)
+        return (found / found.sum(dim=1, keepdim=True)).clamp_min(1e-12).log()
+
+
+def keep(scene: Scene, size: tuple[int, int], look: Callable[[Batch], Float[Tensor, "b k h w"]], room: float) -> Kept:
+    """What is said of the first training images that fit into `room` bytes, of one at least; each is looked at once, by
+    one of the processes.
+
+    Args:
+        scene: knows the images.
+        size: height and width at which they are looked at. What is kept has at most twice the views' sides: more would
+            not be seen.
+        look: logits of a batch.
+        room: bytes.
+    """
+    high, wide = scene.batch.image.shape[2:]
+    small = min(size[0], 2 * high), min(size[1], 2 * wide)
+    every, each = scene.ids or scene.batch.ids, 2 * scene.classes * small[0] * small[1]
+    names = every[: max(1, int(room // each))]
+    spread = dist.is_available() and dist.is_initialized()
+    rank, world = (dist.get_rank(), dist.get_world_size()) if spread else (0, 1)
+    maps, first = torch.zeros(-(-len(names) // world), scene.classes, *small, dtype=torch.float16), 0
+    device = scene.batch.clean.device
+    for batch in scene.whole(size, range(rank, len(names), world)):
+        shares, device = look(batch).float().softmax(dim=1), batch.clean.device
+        if shares.shape[2:] != small:
+            shares = F.interpolate(shares, small, mode="bilinear", align_corners=False, antialias=True)
+        found = shares.clamp_min(1e-12).log().half().cpu()[: len(maps) - first]
+        maps[first : first + len(found)] = found
+        first += len(found)
+    few = "" if len(names) == len(every) else f" (of {len(every)}; a larger cache_gb spares the looks at the others)"
+    said = f"keeps what it says of {len(names)} training images{few}, {len(names) * each / 1e9:.2f} GB"
+    return Kept(names, _of_all(maps, world, device)[: len(names)], said)
+
+
+def _of_all(maps: Float16[Tensor, "_m k h w"], world: int, device: torch.device) -> Float16[Tensor, "_n k h w"]:
+    """The maps of all processes in the order of the images, which were dealt out in turn."""
+    if world == 1:
+        return maps
+    part = maps.to(device if device.type == "cuda" else "cpu").view(torch.uint8)  # every backend sends bytes
+    parts = [torch.empty_like(part) for _ in range(world)]
+    dist.all_gather(parts, part)
+    return torch.stack([one.cpu() for one in parts], dim=1).flatten(0, 1).view(torch.float16)

@@ -1,0 +1,100 @@
+"""Finished networks of any kind as one: the mean of the probabilities of their classes."""
+
+from collections.abc import Sequence
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from segkd.models.member import Member, opened, translated
+from segkd.models.network import Network
+from segkd.models.store import Model, ModelCard, read_card
+from segkd.types import InputError, Prediction
+
+
+def fused(
+    members: Sequence[Member],
+    image: Float[Tensor, "b 3 h w"],
+    tables: Sequence[Float[Tensor, "_t k"] | None] | None = None,
+    weights: Float[Tensor, "m b"] | None = None,
+) -> Float[Tensor, "b k h w"]:
+    """log of the mean of the members' class probabilities: one member looks after the other.
+
+    Args:
+        members: at least one.
+        image: RGB in 0..1.
+        tables: which class of each member is which of ours; the same ones in order where None.
+        weights: how much each member counts for each image; it is not asked where that is 0. All alike when None.
+    """
+    total: Tensor | float = 0.0
+    for i, member in enumerate(members):
+        weight = torch.ones(len(image)) if weights is None else weights[i]
+        asked = weight.nonzero()[:, 0].to(image.device)
+        if len(asked):
+            shares = translated(member(image[asked]).logits, None if tables is None else tables[i])
+            whole = shares.new_zeros(len(image), *shares.shape[1:])
+            total = total + whole.index_copy_(0, asked, shares * weight.to(image.device)[asked].view(-1, 1, 1, 1))
+    assert isinstance(total, Tensor)
+    return (total / total.sum(dim=1, keepdim=True)).clamp_min(1e-12).log()
+
+
+@final
+class Ensemble(Network):
+    """Members as one network, whose logits are `fused`. Their classes are the same, in one order."""
+
+    def __init__(self, members: Sequence[Member]) -> None:
+        super().__init__()
+        self.members, self.networks = list(members), nn.ModuleList(member.network for member in members)
+        self.said = f"mean of the probabilities of {len(self.members)} networks"
+
+    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Prediction:
+        """Logits at the image's size, whatever the sizes that the members look at."""
+        return Prediction(fused(self.members, image))
+
+    def doubts(self) -> list[str]:
+        """What looks wrong in hindsight in what a member gave."""
+        return [f"{member.name}: {doubt}" for member in self.members for doubt in member.network.doubts()]
+
+
+def refuse_other_classes(members: Sequence[Member]) -> None:
+    """Raises InputError unless all members know the first one's classes, in its order; where one has no names for
+    them, their number decides."""
+    first = members[0]
+    for member in members[1:]:
+        named = [one for one in (first, member) if list(one.classes) != [*map(str, range(len(one.classes)))]]
+        if len(member.classes) != len(first.classes) or (len(named) == 2 and member.classes != first.classes):
+            raise InputError(
+                f"the members of an ensemble must know the same classes in the same order: {first.name} knows "
+                f"{', '.join(first.classes)}; {member.name} knows {', '.join(member.classes)}. Leave one of them out, "
+                "or train it anew with the other's data.classes."
+            )
+
+
+def largest(members: Sequence[Member]) -> tuple[int, int]:
+    """The height and the width at which every member finds all the detail that it looks at."""
+    sizes = [member.size for member in members if member.size is not None]
+    return max(size[0] for size in sizes), max(size[1] for size in sizes)
+
+
+def load_ensemble(sources: Sequence[str], device: str = "cpu", trust: bool = False) -> Model:
+    """Run folders and ONNX files as one model, which predicts as any other does: the mean of their probabilities.
+
+    Args:
+        sources: two or more; at least one is a run folder, which knows the names of the classes.
+        device: where the runs' networks look; ONNX files are run on the CPU.
+        trust: whether runs may name classes that are not segkd's own: their code runs with your rights.
+
+    Raises:
+        InputError: there are none, one cannot be read, or their classes differ.
+    """
+    runs = [source for source in sources if not source.endswith(".onnx")]
+    if not runs or len(sources) < 2:
+        raise InputError(f"load_ensemble: expected two or more, one of them a run folder, found {list(sources)}.")
+    classes = read_card(runs[0]).classes
+    members = [opened(source, len(classes), (0, 0), trust) for source in runs]
+    size = largest(members)  # of files that take any
+    members += [opened(source, len(classes), size, trust) for source in sources if source not in runs]
+    refuse_other_classes(members)
+    about = ModelCard("segkd.models.ensemble.Ensemble", {}, classes, largest(members))
+    return Model(Ensemble(members).to(device), about)

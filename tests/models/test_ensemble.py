@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from segkd import load_ensemble
+from segkd.models.ensemble import Ensemble, fused, largest, refuse_other_classes
+from segkd.models.fusion import FusionNet
+from segkd.models.member import Member
+from segkd.models.store import ModelCard, load_model, save_student
+from segkd.types import InputError
+from tests.conftest import TINY
+from tests.distill.teachers.stage import Pointwise
+from tests.models.graphs import node, save
+
+
+def member(name: str, size=None, classes=("a", "b", "c")) -> Member:
+    return Member(name, Pointwise(len(classes)), tuple(classes), size)
+
+
+def test_an_ensemble_is_the_mean_of_probabilities_each_at_its_own_size():
+    image, members = torch.rand(2, 3, 24, 32), [member("one", (24, 32)), member("two", (16, 16))]
+    small = F.interpolate(image, (16, 16), mode="bilinear", antialias=True)
+    with torch.no_grad():
+        logits = members[0].network(image).logits, members[1].network(small).logits
+        found = Ensemble(members)(image).logits
+    shares = [F.interpolate(one, (24, 32), mode="bilinear").softmax(dim=1) for one in logits]
+    torch.testing.assert_close(found.exp(), (shares[0] + shares[1]) / 2)
+    assert largest(members) == (24, 32)
+
+
+def test_members_that_count_nothing_are_not_asked():
+    image, members = torch.rand(2, 3, 8, 8), [member("one"), member("two")]
+    seen: list[int] = []
+    members[1].network.register_forward_hook(lambda _m, given, _o: seen.append(len(given[0])))
+    with torch.no_grad():
+        found = fused(members, image, weights=torch.tensor([[1.0, 1.0], [0.0, 3.0]])).exp()
+        shares = [one.network(image).logits.softmax(dim=1) for one in members]
+    assert seen[0] == 1
+    torch.testing.assert_close(found[0], shares[0][0])
+    torch.testing.assert_close(found[1], 0.25 * shares[0][1] + 0.75 * shares[1][1])
+
+
+@pytest.mark.parametrize("classes", [("a", "b"), ("a", "c", "b"), ("a", "b", "x"), ("0", "1")])
+def test_members_of_other_classes_are_refused(classes):
+    with pytest.raises(InputError, match=r"same classes in the same order: one knows a, b, c; two knows .*anew"):
+        refuse_other_classes([member("one"), member("two", classes=classes)])
+    refuse_other_classes([member("one"), member("two", classes=("0", "1", "2"))])  # it has no names for them
+
+
+def test_in_python_an_ensemble_is_a_model(tmp_path):
+    names = ["background", "thing"]
+    for i, size in enumerate([(32, 32), (48, 32)]):
+        arguments = {"classes": 2, "encoder": TINY, "weights": None, "width": 8}
+        card = ModelCard("segkd.models.network.FusionNet", arguments, names, size)
+        (tmp_path / f"run{i}").mkdir()
+        save_student(tmp_path / f"run{i}", FusionNet(**arguments), card)
+    values = {"w": np.array([[4, 0, 0], [0, 4, 0]], np.float32).reshape(2, 3, 1, 1), "c": np.zeros(2, np.float32)}
+    file = save(tmp_path / "net.onnx", [node("Conv", ["image", "w", "c"], "out")], constants=values,
+                metadata={"segkd.input": "rgb01"})  # fmt: skip
+    runs = [str(tmp_path / "run0"), str(tmp_path / "run1")]
+    model = load_ensemble([*runs, str(file)])
+    assert model.card.size == (48, 32) and model.card.classes == names
+    picture = np.random.default_rng(0).integers(0, 255, (48, 32, 3), np.uint8)
+    image = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
+    with torch.no_grad():
+        small = F.interpolate(image, (32, 32), mode="bilinear", antialias=True)
+        one = F.interpolate(load_model(runs[0]).network(small).logits, (48, 32), mode="bilinear")
+        shares = [one.softmax(1), load_model(runs[1]).network(image).logits.softmax(1), (4 * image[:, :2]).softmax(1)]
+    expected = sum(shares)[0] / 3
+    np.testing.assert_allclose(model.predict(picture), expected.numpy(), atol=1e-5)
+    for sources in ([runs[0]], [str(file), str(file)]):
+        with pytest.raises(InputError, match="two or more, one of them a run folder"):
+            load_ensemble(sources)
