@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from segkd.models.decoder import FusionDecoder, Head, resize, separable
 from segkd.models.encoders import build_encoder
 from segkd.models.network import Network, refuse_few_classes
-from segkd.types import LayerPath, Prediction
+from segkd.types import InputError, LayerPath, Prediction
 
 
 class FusionNet(Network):
@@ -38,6 +38,7 @@ class FusionNet(Network):
         encoder: a timm or smp encoder name with features at several strides.
         weights: "packaged" (the ImageNet weights that come with pip), "hub", a file, or None for random ones.
         width: channels of every fused level.
+        depth: how often all levels are fused both ways, one after the other.
     """
 
     __module__ = "segkd.models.network"  # the name of it in runs, cards and layers, wherever it stands
@@ -50,12 +51,17 @@ class FusionNet(Network):
         encoder: str = "tf_efficientnet_lite0",
         weights: Literal["packaged", "hub"] | LayerPath | str | None = "packaged",
         width: int = 64,
+        depth: int = 1,
     ) -> None:
         super().__init__()
         refuse_few_classes(classes)
+        if depth < 1:
+            raise InputError(f"FusionNet: depth must be at least 1, found {depth}.")
         self.encoder = build_encoder(encoder, weights)
         fine = sum(stride < 4 for stride in self.encoder.strides[:-2])
         self.decoder = FusionDecoder(self.encoder.channels[fine:], width)
+        levels = len(self.encoder.channels) - fine
+        self.deeper = nn.ModuleList(FusionDecoder([width] * levels, width) for _ in range(depth - 1))
         self.mix = separable(width, width)
         slim = max(16, width // 4)
         self.detail = nn.Conv2d(self.encoder.channels[fine - 1], slim, 1) if fine else None
@@ -71,7 +77,10 @@ class FusionNet(Network):
 
     def fused(self, levels: list[Float[Tensor, "_b _c _h _w"]]) -> list[Float[Tensor, "_b _width _h _w"]]:
         """The fused pyramid of the encoder's levels, finest first."""
-        return self.decoder(levels)
+        features = self.decoder(levels)
+        for decoder in self.deeper:
+            features = decoder(features)
+        return features
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Prediction:
         """Logits at the image's size and the fused pyramid."""

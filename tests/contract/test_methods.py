@@ -34,7 +34,11 @@ from tests.conftest import REPOSITORY, TINY
 RECIPES = sorted((REPOSITORY / "configs" / "methods").glob("*.yaml"))
 CLASSES = {"uskd": 3, "specialists": 3}
 """Recipes that need more than two classes."""
-SAID = {"snapshot": ["--distiller.teachers.before.epochs", "1"]}
+SAID = {
+    "snapshot": ["--distiller.teachers.before.epochs", "1"],
+    "omgd": [f"--distiller.teachers.{name}.network.{key}={value}" for name in ("wide", "deep")
+             for key, value in (("encoder", TINY), ("weights", "null"), ("width", 16))],
+}  # fmt: skip
 """What a recipe needs so that all of it happens within three short epochs."""
 ADDED = {"dk_kd": ("adapters.",)}
 """Layers that a recipe adds to the network for good: it names a model of its own."""
@@ -42,6 +46,8 @@ QUICK = ["--model.encoder", TINY, "--model.weights", "null", "--model.width", "1
          "--data.embedded", "{}"]  # fmt: skip
 INSIDE = {"simkd": "arguments."}
 """Recipes whose student holds the network that `QUICK` describes, and where."""
+ROUNDING = {"omgd": 0.15}
+"""Structural similarity divides by the variance in a window: the rounding of a teacher's own logits weighs more."""
 TOTAL, EPOCH = 10, 2
 SIZE = (32, 32)
 
@@ -310,7 +316,8 @@ def test_bfloat16_changes_no_more_than_its_rounding(recipe, make_batch):
         asked.append(torch.autograd.grad(torch.stack([term.float() for term in lone.values()]).sum(), logits)[0])
     for name, term in terms[0].items():
         torch.testing.assert_close(terms[1][name], term, rtol=0.05, atol=2e-3, msg=lambda said, name=name: name + said)
-    assert (asked[1] - asked[0]).norm() <= 0.02 * asked[0].norm()  # 0 where features alone are compared
+    share = ROUNDING.get(recipe.stem, 0.02)
+    assert (asked[1] - asked[0]).norm() <= share * asked[0].norm()  # 0 where features alone are compared
     torch.stack(list(terms[1].values())).sum().backward()
     grads = [p.grad for p in learner.parameters() if p.grad is not None]
     assert grads and all(grad.isfinite().all() for grad in grads)

@@ -51,3 +51,20 @@ def test_without_weights_nothing_is_fetched():
     assert FusionNet.without_weights({"classes": 2, "weights": "hub"}) == {"classes": 2, "weights": None}
     network = FusionNet(2, ENCODER, None, 16)
     assert network.rebuilt_by({"classes": 2, "weights": "hub"}) == {"classes": 2, "weights": None}
+
+
+def test_a_deeper_one_fuses_again_and_starts_with_the_same_encoder_and_first_fusion():
+    torch.manual_seed(1)
+    plain = FusionNet(2, ENCODER, None, 16)
+    torch.manual_seed(1)
+    deep, image = FusionNet(2, ENCODER, None, 16, depth=3), torch.rand(2, 3, 64, 64)
+    same = [name for name in plain.state_dict() if name.startswith(("encoder.", "decoder."))]
+    assert all(torch.equal(plain.state_dict()[name], deep.state_dict()[name]) for name in same) and same
+    assert {name.split(".")[0] for name in deep.state_dict().keys() - plain.state_dict().keys()} == {"deeper"}
+    seen, shallow = deep(image), plain(image)
+    assert [f.shape for f in seen.features] == [f.shape for f in shallow.features]
+    assert not torch.equal(seen.features[0], shallow.features[0])
+    seen.logits.square().mean().backward()
+    assert all(p.grad is not None for p in deep.parameters() if p.requires_grad)
+    with pytest.raises(InputError, match="depth must be at least 1"):
+        FusionNet(2, ENCODER, None, 16, depth=0)

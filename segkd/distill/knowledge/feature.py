@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import final
 
 import torch
@@ -167,18 +168,35 @@ class IntraClass(LevelByLevel):
 
 @final
 class MeanFeatures(LevelByLevel):
-    """The mean feature of each image: ||mean_V F - mean_V T||^2 (DDGSD, Xu and Liu, AAAI 2019: a linear-kernel
-    MMD that keeps the channels), mean over the images."""
+    """The mean feature of each image: ||mean_V r(F) - mean_V T||^2 (DDGSD, Xu and Liu, AAAI 2019: a linear-kernel
+    MMD that keeps the channels), mean over the images.
+
+    Args:
+        adapt: whether r, a 1x1 convolution to the teacher's channels, is there (the channel term of OMGD, Ren et al.,
+            ICCV 2021, a sum over the channels instead of a mean); without it both sides must have the same channels.
+    """
+
+    def __init__(self, adapt: bool = False) -> None:
+        super().__init__()
+        self.adapt, self.projectors = adapt, nn.ModuleList()
 
     def meet(self, student: Prediction, target: Prediction) -> None:
-        """Raises InputError unless both have the same levels and channels."""
+        """Makes r for each level. Raises InputError unless both have as many levels and, without r, channels."""
         super().meet(student, target)
         ours, theirs = ([level.shape[1] for level in one.features] for one in (student, target))
-        if ours != theirs:
+        if self.adapt:
+            self.projectors.extend(nn.Conv2d(a, b, 1) for a, b in zip(ours, theirs))
+        elif ours != theirs:
             raise InputError(
                 f"MeanFeatures: the student's levels have {ours} channels, the teacher's {theirs}. Choose a teacher of "
-                "the student's kind, or another knowledge, such as Affinity or Hint."
+                "the student's kind, or adapt: true."
             )
+
+    def forward(self, student: Prediction, target: Prediction, batch: Batch) -> Float[Tensor, ""]:
+        """Mean over the levels and the images of all processes."""
+        if self.adapt:
+            student = replace(student, features=tuple(r(one) for r, one in zip(self.projectors, student.features)))
+        return super().forward(student, target, batch)
 
     def at_level(self, student: Tensor, target: Tensor, label: Tensor, classes: int) -> Float[Tensor, ""]:
         """Mean over the images of all processes."""

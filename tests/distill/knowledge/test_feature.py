@@ -87,6 +87,21 @@ def test_mean_features_keep_their_channels(make_batch):
     torch.testing.assert_close(MeanFeatures()(student, teacher, batch), gap.square().sum(dim=1).mean())
 
 
+def test_mean_features_of_other_channels_go_through_a_projector_as_means_do(make_batch):
+    batch, student, teacher = make_batch(3, ignored=0.3), levels(4, grows=True), levels(6)
+    knowledge = MeanFeatures(adapt=True)
+    assert not list(knowledge.parameters())  # a constructor draws nothing
+    knowledge.meet(student, teacher)
+    inside = batch.label[:, 1::2, 1::2] != IGNORE
+    means = [torch.stack([x[b][:, inside[b]].mean(dim=1) for b in range(2)])
+             for x in (student.features[0], teacher.features[0])]  # fmt: skip
+    (project,) = knowledge.projectors
+    gap = means[0] @ project.weight[:, :, 0, 0].T + project.bias - means[1]
+    torch.testing.assert_close(knowledge(student, teacher, batch), gap.square().sum(dim=1).mean())
+    with pytest.raises(InputError, match="or adapt: true"):
+        MeanFeatures().meet(student, teacher)
+
+
 @pytest.mark.parametrize("knowledge", [Attention(), IntraClass(), MeanFeatures(), Hint(adapt=False)])
 def test_features_under_ignored_pixels_count_nothing(knowledge, make_batch):
     batch, student, teacher = make_batch(3, ignored=0.4), levels(4, grows=True), levels(4)
