@@ -46,6 +46,8 @@ def test_every_recipe_fits_a_network_without_features_or_says_what_to_write(reci
         sentence = str(error)
         if recipe in ("tf_kd_self", "cross_fit", "specialists"):
             assert "sources: [runs/teacher]" in sentence and "distiller.teachers.before (" in sentence
+        elif recipe == "ddk":
+            assert "Name two data sets or more, data.domains" in sentence
         elif recipe in ("knn_kd", "dk_kd"):
             assert "source RUN" in sentence
         elif recipe in ("rocket", "simkd", "ofa_kd"):  # whose features are a layer's
