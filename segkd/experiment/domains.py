@@ -14,11 +14,13 @@ from segkd.datasets.sampler import EpochBatches
 from segkd.datasets.splits import group_of
 from segkd.datasets.transforms import Transform
 from segkd.distill.distiller import Distiller
+from segkd.distill.teachers.frozen import Frozen
 from segkd.distill.teachers.label import LabelTeacher
 from segkd.engine.checkpoint import Progress
 from segkd.engine.record import Recorder
 from segkd.engine.rounds import Rounds
 from segkd.engine.step import Engine
+from segkd.experiment.console import warn
 from segkd.experiment.folder import note_session
 from segkd.experiment.resuming import Session
 from segkd.types import InputError
@@ -122,10 +124,22 @@ def rounds_of(
     return Rounds(engine, draw, batches, looked, data.batch, teacher_for(draw, distiller))
 
 
-def begin_rounds(rounds: Rounds | None, recorder: Recorder) -> None:
-    """Before the first step of a run: the losses from which it starts, so that what cannot be measured is refused."""
-    if rounds is not None and rounds.engine.micro == 0:
-        rounds.note(rounds.losses(), recorder)
+def begin_rounds(rounds: Rounds | None, recorder: Recorder, console: Console) -> None:
+    """Before the first step of a run: the losses from which it starts, so that what cannot be measured is refused, and
+    a word where the teacher knows the probe by heart."""
+    if rounds is None or rounds.engine.micro:
+        return
+    rounds.note(rounds.losses(), recorder)
+    teacher = rounds.engine.bare.distiller.asked.get(rounds.teacher or "")
+    if isinstance(teacher, Frozen):
+        ids = [rounds.dataset.records.ids[i] for i in rounds.draw.held]
+        known = [id for id in ids if any(id in (member.trained_on or ()) for member in teacher.members)]
+        if known:
+            warn(
+                console,
+                f"teacher {rounds.teacher} was trained on {len(known)} of the {len(ids)} images of the probe, so that "
+                "its losses there are lower than elsewhere. Train it with the same draw.probe, of any kind of draw.",
+            )
 
 
 def say_passes(session: Session, batches: EpochBatches, dataset: SegmentationDataset, micro: int) -> None:

@@ -139,7 +139,7 @@ def _train(session: Session, objects: Namespace, overfit: bool, select: str) -> 
         for sentence in recorder.faults():
             reporter.warn(sentence)
         validation.begin()
-        begin_rounds(rounds, recorder)
+        begin_rounds(rounds, recorder, console)
         score_teachers(validation, progress, select, console)
         outputs = Outputs(folder, recorder, reporter, validation, validation.keep, rounds)
         how = train(engine, loader, plan, progress, outputs)

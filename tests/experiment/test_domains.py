@@ -98,6 +98,29 @@ def test_a_run_that_stops_goes_on_with_the_same_draws_bit_for_bit(runs, run_cli,
     assert "twice" not in out + err and "missing" not in out + err
 
 
+@pytest.mark.parametrize("probe", [2, 3])
+def test_ddk_listens_to_a_finished_run_and_says_when_that_knows_the_probe(runs, run_cli, tmp_path, probe):
+    teacher = json.dumps([str(runs / "unbroken")])  # whose probe were two images of each domain
+    changed = {"config": "methods/ddk.yaml", "distiller.teachers.before.sources": teacher, "draw": None}
+    status, out, err = train(
+        run_cli, tmp_path / "run", **changed, draw__kind="ddk", draw__probe=probe, engine__epochs=1
+    )
+    assert status == 0, out + err
+    first, *_ = told = lines(tmp_path / "run", "domains")
+    assert [line["step"] for line in told] == [0, 3] and all(one["teacher"] > 0 for one in first["domains"].values())
+    warned = "teacher before was trained on 2 of the 6 images of the probe"
+    assert (" ".join(warned.split()) in " ".join((out + err).split())) == (probe == 3)
+
+
+def test_a_layer_s_domains_lie_beside_it(run_cli, tmp_path, make_folder, monkeypatch):
+    make_folder(n=4, name="sets/one")
+    layer = make_folder(n=4, name="sets/two").parent / "layer.yaml"
+    layer.write_text("data: {domains: {one: {root: one}, two: {root: two}}}")
+    monkeypatch.chdir(tmp_path)
+    status, out, err = run_cli("sheet", "--data", layer, "--out", tmp_path / "sheet.png")
+    assert status == 0 and "2 domains, 6 train images" in out, out + err
+
+
 def test_the_worst_domain_may_decide(run_cli, tmp_path):
     status, out, err = train(run_cli, tmp_path / "run", evaluation__select="worst_miou_image", draw__kind="uniform",
                              draw__every=None, engine__epochs=1)  # fmt: skip
