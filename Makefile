@@ -16,7 +16,7 @@ help:  ## this list
 
 install: .venv/installed  ## make .venv with everything in it
 
-train: .venv/installed  ## train the method on the embedded data set and score it (about two minutes)
+train: .venv/installed  ## train the method on the embedded data set and score it (about three minutes of one core)
 	@run=runs/quickstart-$$(date +%Y%m%d-%H%M%S); \
 	$(BIN)/segkd train --config configs/quickstart.yaml --config configs/methods/virtual_teacher.yaml --out $$run && \
 	$(BIN)/segkd evaluate --run $$run --split test --out $$run/scores.json && \
