@@ -15,6 +15,7 @@ from segkd.distill.teachers.frozen import Frozen
 from segkd.experiment.meeting import _whole_images
 from segkd.types import InputError
 from tests.conftest import REPOSITORY
+from tests.contract import test_methods as contract
 from tests.distill.teachers.stage import Pointwise, met
 
 SIZE = (32, 32)
@@ -113,6 +114,17 @@ def test_each_image_is_looked_at_once_and_those_beyond_the_room_in_every_step(ma
     assert asked == [1]  # one image of four
     expected = met(frozen(0.0), student, batch)(mixed, student(mixed.image), student).target.logits.log_softmax(dim=1)
     torch.testing.assert_close(found, expected, atol=1e-2, rtol=1e-2)
+
+
+def test_a_run_goes_on_from_its_checkpoint_bit_for_bit(make_batch, tmp_path):
+    """The maps are in no checkpoint: they are worked out again, and every step after is the same."""
+    recipe = tmp_path / "tf_kd_self.yaml"
+    text = (REPOSITORY / "configs" / "methods" / recipe.name).read_text()
+    recipe.write_text(text.replace("sources: []", "sources: [], cache_gb: 1.0"))
+    batch = contract.batch_of(recipe, make_batch)
+    teacher = contract.built(recipe, batch).distiller.teachers["before"]
+    assert list(teacher.kept.rows) == list(batch.ids) and not teacher.state_dict()
+    contract.test_a_run_that_stops_within_an_epoch_goes_on_from_its_file_bit_for_bit(recipe, make_batch, tmp_path)
 
 
 def test_what_makes_no_sense_is_refused():
