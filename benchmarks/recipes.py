@@ -122,7 +122,7 @@ def prepared(recipe: Path, classes: int, run: Path) -> tuple[Learner, Batch]:
     reuses = "run: null" in recipe.read_text()
     weights = f"--model.{'arguments.' if reuses else ''}weights"
     data = ["--data.classes", names, "--data.size", "128", "--data.batch_size", "8", weights, "null"]
-    data += ["--data.embedded", '{"train": 16, "val": 1, "test": 1, "side": 160}']
+    data += ["--engine.epochs", "1", "--data.embedded", '{"train": 16, "val": 1, "test": 1, "side": 160}']
     said = recipe.read_text()
     if reuses or "sources: []" in said or "source: null" in said:
         save_student(run, FusionNet(classes, weights=None), card_of(classes))

@@ -26,7 +26,7 @@ def parser():
         ("data: {classes: null}", "data.classes: expected a value, found null"),
         ("data: {embedded: {side: 1.0e20}}", "data.embedded.side: expected int, found '1e+20'"),
         ("model: {class_path: FusionNet, init_args: {width: {a: 3}}}", "model.width: expected int, found \"{'a': 3}\""),
-        ("model: [3]", "model: expected {class_path: NAME, init_args: {...}} with NAME one of FusionNet"),
+        ("model: [3]", "model: expected {class_path: NAME, init_args: {...}} with NAME one of AdaptedNet, FusionNet"),
         (TEACH % "confidence: x", "distiller.teachers.confidence: expected float, found 'x'"),
         (TEACH % "confidence: null", "confidence: expected a value, found null"),
         ("evaluation: {every: 1.0e-320}", "evaluation.every"),
@@ -92,7 +92,7 @@ def test_null_stays_a_value_where_it_is_one(parser):
         (
             ["--config", "distiller: {teachers: {a: {clas_path: LabelTeacher}}}"],
             "Expected an instantiatable class",
-            "distiller.teachers: expected {class_path: NAME, init_args: {...}} with NAME one of Clean, Frozen",
+            "distiller.teachers: expected {class_path: NAME, init_args: {...}} with NAME one of Clean, Donor, Frozen",
         ),
     ],
 )
