@@ -15,8 +15,8 @@ from jsonargparse import ArgumentParser, Namespace
 from segkd.disk import dump_json, read_json, write_whole
 from segkd.engine.checkpoint import circumstances, read_checkpoint
 from segkd.engine.step import Engine
-from segkd.experiment.layers import read_layer
 from segkd.experiment.lock import LOCK
+from segkd.experiment.settings import parse
 from segkd.types import InputError
 
 PACKAGES = (
@@ -73,12 +73,14 @@ def refuse_used(folder: Path) -> None:
 
 
 def changes(folder: Path, parser: ArgumentParser, config: Namespace) -> dict[str, list[Any]]:
-    """What differs from the run's own configuration: key -> [then, now].
+    """What differs from the run's own configuration: key -> [then, now]. A setting that segkd did not have when the run
+    began was its default then.
 
     Raises:
         InputError: something differs that the weights depend on. More epochs may follow, fewer not.
     """
-    then, now = flat(read_layer(folder / "config.yaml")), flat(yaml.safe_load(resolved_text(parser, config)))
+    own = parse(parser, ["--config", str(folder / "config.yaml")])
+    then, now = (flat(yaml.safe_load(resolved_text(parser, one))) for one in (own, config))
     changed = {key: [then.get(key), now.get(key)] for key in sorted(then.keys() | now.keys())
                if then.get(key) != now.get(key)}  # fmt: skip
     longer = int(now["engine.epochs"]) > int(then.get("engine.epochs") or 0)

@@ -64,7 +64,7 @@ class Frozen(Teacher):
             raise InputError("Frozen: weights are those of `network`, and there is none. Write network, or sources.")
         self.features, self.make, self.weights, self.classes = features, network, weights, classes
         self.unseen, self.cache_gb, self.trust = unseen, cache_gb, trust
-        lone = members == 1 and not cache_gb and not any(source.endswith(".onnx") for source in self.sources)
+        lone = members < 2 and not cache_gb and not any(source.endswith(".onnx") for source in self.sources)
         self.gives = frozenset({"logits", "features"} if lone else {"logits"})
         self.members: list[Member] = []  # plain lists: neither optimised nor saved
         self.tables: list[Tensor | None] = []
