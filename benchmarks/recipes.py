@@ -3,8 +3,8 @@
     python benchmarks/recipes.py [--rounds 9] [--only NAME...] [--write]
 
 Each recipe trains FusionNet (128 px, batches of 8, one thread, all terms at full weight) in a process of its own, in
-turns with the baseline; ratios are medians over the rounds. `--write` puts the table into configs/methods/costs.csv,
-which `segkd methods` shows.
+turns with the baseline; ratios are medians over the rounds. `--write` puts them into configs/methods/costs.csv, which
+`segkd methods` shows.
 """
 
 import argparse
@@ -53,8 +53,12 @@ def main() -> None:
             rows.append((path.stem, round(step, 3), round(memory, 3)))
             print(f"{path.stem:<28} step {step:.3f}  memory {memory:.3f}", flush=True)
     if options.write:
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([("recipe", "step", "memory"), ("baseline", 1.0, 1.0), *rows])
+        text, table = io.StringIO(), folder / "costs.csv"
+        with table.open(newline="", encoding="utf-8") as file:  # the others stay as they were
+            kept = {name: (name, *cost) for name, *cost in list(csv.reader(file))[1:]}
+        kept |= {"baseline": ("baseline", 1.0, 1.0)} | {row[0]: row for row in rows}
+        ordered = [kept.pop("baseline"), *(kept[name] for name in sorted(kept))]
+        csv.writer(text, lineterminator="\n").writerows([("recipe", "step", "memory"), *ordered])
         write_whole(folder / "costs.csv", text.getvalue())
     print(json.dumps({name: {"step": step, "memory": memory} for name, step, memory in rows}))
 

@@ -173,7 +173,8 @@ def test_a_cell_leaves_when_its_grid_dies(tmp_path):
     (tmp_path / "config.yaml").write_text(layer + "engine: {epochs: 100000, log_every: 1}\n")
     process = spawn(tmp_path, 1)
     metrics = tmp_path / "run" / "metrics.jsonl"
-    while not (metrics.is_file() and '"train"' in metrics.read_text()):  # before the first step there is no state to keep
+    # before the first step there is no state to keep
+    while not (metrics.is_file() and '"train"' in metrics.read_text()):
         assert process.poll() is None, (tmp_path / "log.txt").read_text()
         try:
             process.wait(0.2)
