@@ -193,9 +193,9 @@ def faults_of_domains(data: "Data") -> list[str]:
     if len(names) < 2:
         there = f"only {names[0]}; write its settings into data itself" if names else "none"
         faults.append(f"data.domains needs two data sets or more, found {there}")
-    odd = [name for name in names if not re.fullmatch(r"[\w.+-]*\w[\w.+-]*", name)]
+    odd = [name for name in names if not re.fullmatch(r"[\w+-]*\w[\w+-]*", name)]
     if odd:
-        faults.append(f"data.domains: {odd[0]!r} begins names of images: expected letters, digits and - + . _ in it")
+        faults.append(f"data.domains: {odd[0]!r} begins names of images: expected letters, digits and - + _ in it")
     if data.root is None and data.parquet is None and data.embedded is None:
         lost = [n for n, one in data.domains.items() if all(getattr(one, key) is None for key in SOURCES)]
         faults += [f"data.domains.{name}: nothing says where it lies: write its root, or data.root" for name in lost]

@@ -105,7 +105,7 @@ def build_optimizer(optim: Optim, learner: Learner, fused: bool = True) -> torch
             scaler, which it would keep from telling that a step was skipped. An older checkpoint keeps its loop.
 
     Raises:
-        InputError: everything is frozen.
+        InputError: all of the student is frozen.
     """
     networks = [part for part in learner.modules() if isinstance(part, Network) and part.encoder_path]
     encoder = {id(p) for one in networks for p in one.layer(str(one.encoder_path)).parameters()}
@@ -121,8 +121,8 @@ def build_optimizer(optim: Optim, learner: Learner, fused: bool = True) -> torch
         # decay would pull a table towards its start
         decay = optim.weight_decay if parameter.ndim > 1 and not disturbs else 0.0
         groups.setdefault((optim.lr * share * speed, decay / speed, speed), []).append(parameter)
-    if not groups:
-        raise InputError("nothing learns: optim.freeze holds every parameter. Freeze less.")
+    if not any(parameter.requires_grad for parameter in learner.student.parameters()):
+        raise InputError("nothing learns: optim.freeze holds every parameter of the student. Freeze less.")
     settings = [
         {"params": members, "lr": rate, "weight_decay": decay, "speed": speed}
         for (rate, decay, speed), members in groups.items()

@@ -108,7 +108,8 @@ def _walk(value: Any, key: str, own: Mapping[str, str], where: str) -> None:
         if "class_path" in value:
             _refuse_class(value, own, where)
         for name, part in value.items():
-            _walk(part, f"{key}.{name}".strip("."), own, where)
+            step = "*" if key == "data.domains" else name  # a name of the user's, whatever it holds
+            _walk(part, f"{key}.{step}".strip("."), own, where)
     elif isinstance(value, list):
         for part in value:
             _walk(part, key, own, where)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from jsonargparse import Namespace
 
 from segkd.datasets.data import Records
+from segkd.datasets.draws.domains import DomainSampler
 from segkd.experiment.validation import Validation
 from segkd.metrics.meter import Meter
 from segkd.metrics.scores import kappa
@@ -66,7 +67,8 @@ def one_batch(objects: Namespace, records: dict[str, Records]) -> dict[str, Reco
     whole = records["train"]
     few = Records("one batch", whole.ids[: objects.data.batch_size], whole.load)
     objects.data = replace(objects.data, batch_size=len(few), augment=None)
-    objects.draw = None
+    if isinstance(objects.draw, DomainSampler):  # one batch has no domains to weigh
+        objects.draw = None
     objects.engine = replace(objects.engine, epochs=EPOCHS, patience=None)
     objects.evaluation = replace(objects.evaluation, every=EPOCHS / 4, band_errors=False)
     return {"train": few, "val": few}

@@ -117,7 +117,14 @@ class Validation:
     def judged(self, network: Network) -> Meter:
         """The meter of any network on the val split; nothing is written."""
         accelerator = self.engine.accelerator
-        return evaluate(network, self.dataset, self.data.classes, accelerator, batch_size=self.data.batch)
+        return evaluate(
+            network,
+            self.dataset,
+            self.data.classes,
+            accelerator,
+            batch_size=self.data.batch,
+            threshold=self.settings.threshold,
+        )
 
     def _record_bands(self, bands: BandErrors) -> None:
         errors, step = bands.take(self.engine.accelerator), self.engine.step

@@ -33,6 +33,9 @@ class Network(nn.Module, ABC):
     resting: Sequence[nn.Module] = ()
     """Layers that do not learn for now (`rest`)."""
 
+    asleep: Sequence[nn.Parameter] = ()
+    """What of them would learn otherwise."""
+
     @abstractmethod
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Prediction:
         """The prediction for images in 0..1."""
@@ -75,11 +78,14 @@ class Network(nn.Module, ABC):
         Raises:
             InputError: there is no such layer.
         """
-        awake, self.resting = self.resting, self.layers(paths)
+        self.resting = self.layers(paths)
+        for parameter in self.asleep:
+            parameter.requires_grad_(True)
         alone = not (dist.is_available() and dist.is_initialized())
-        for modules, learns in ((awake, True), (self.resting, not alone)):
-            for module in modules:
-                module.requires_grad_(learns)
+        # what is frozen for good is not ours to wake
+        self.asleep = [p for one in self.resting for p in one.parameters() if p.requires_grad] if alone else []
+        for parameter in self.asleep:
+            parameter.requires_grad_(False)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> "Network":
@@ -90,16 +96,32 @@ class Network(nn.Module, ABC):
         return self
 
     def layers(self, paths: Sequence[str]) -> list[nn.Module]:
-        """The modules at layer paths; `~NAME` stands for all of the network's own layers but that one.
+        """The modules at layer paths; `~PATH` stands for all layers but that one.
 
         Raises:
             InputError: there is no such layer.
         """
-        found = []
+        found: list[nn.Module] = []
         for path in paths:
             apart = self.layer(path.removeprefix("~"))
-            found += [apart] if not path.startswith("~") else [one for one in self.children() if one is not apart]
+            found += self._beside(self._whole(path[1:])) if path.startswith("~") else [apart]
         return found
+
+    def _beside(self, path: str) -> list[nn.Module]:
+        """All layers that are not on the way to `path`, nor below it."""
+        module: nn.Module = self
+        found: list[nn.Module] = []
+        for name in path.split("."):
+            down = dict(module.named_children())[name]
+            found += [one for one in module.children() if one is not down]
+            module = down
+        return found
+
+    def _whole(self, path: str) -> str:
+        """A layer path from the network's root, `encoder` and `head` taken for where they lie."""
+        first, dot, rest = path.partition(".")
+        known = {"encoder": self.encoder_path, "head": self.head_path}.get(first)
+        return f"{known}{dot}{rest}" if known and first not in dict(self.named_children()) else path
 
     def layer(self, path: str) -> nn.Module:
         """The module at a dotted layer path, such as `encoder.body.blocks.0`.
@@ -110,10 +132,7 @@ class Network(nn.Module, ABC):
             InputError: there is none; names the choices at the place where the path goes wrong.
         """
         module: nn.Module = self
-        first, dot, rest = path.partition(".")
-        known = {"encoder": self.encoder_path, "head": self.head_path}.get(first)
-        if known and first not in dict(self.named_children()):
-            path = f"{known}{dot}{rest}"
+        path = self._whole(path)
         for depth, name in enumerate(path.split(".")):
             children = dict(module.named_children())
             if name not in children:

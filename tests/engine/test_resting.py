@@ -12,6 +12,7 @@ from segkd.engine.learner import Learner
 from segkd.engine.optim import Optim
 from segkd.engine.step import train_step
 from segkd.models.adapted import AdaptedNet
+from segkd.models.smp import SmpNet
 from segkd.types import InputError
 from tests.conftest import TINY
 from tests.engine.test_step import engine_of
@@ -94,6 +95,26 @@ def test_layers_are_named_one_by_one_or_all_but_one():
     assert network.head not in others and network.encoder in others and network.adapters in others
     network.freeze(["~head"])
     assert {name for name, p in network.named_parameters() if p.requires_grad} == {"head.weight", "head.bias"}
+
+
+def test_all_but_one_of_a_network_within_a_network_is_all_but_that_one():
+    network = SmpNet(2, "FPN", TINY, None)
+    network.freeze(["~head"])
+    learning = [name for name, p in network.named_parameters() if p.requires_grad]
+    assert learning and all(name.startswith("network.segmentation_head.") for name in learning)
+    network = SmpNet(2, "FPN", TINY, None)
+    network.freeze(["~encoder"])
+    assert any(p.requires_grad for p in network.layer("encoder").parameters())
+    assert not any(p.requires_grad for p in network.layer("head").parameters())
+
+
+def test_what_is_frozen_for_good_is_not_woken():
+    network = AdaptedNet(2, TINY, None, 8)
+    network.head.weight.requires_grad_(False)  # as a network of the user's may come
+    network.rest(["head"])
+    assert not network.head.bias.requires_grad
+    network.rest([])
+    assert network.head.bias.requires_grad and not network.head.weight.requires_grad
 
 
 def test_what_cannot_be_is_refused_before_the_first_step():

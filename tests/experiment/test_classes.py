@@ -37,6 +37,9 @@ HOSTILE = {
     "data as a class": "data: {embedded: planted_here.Net}",
     "a class for the data": "data: {class_path: planted_here.Net}",
     "a class for the optimiser": "optim: {class_path: planted_here.Net}",
+    "a data set as a class": "data: {domains: {a: planted_here.Net}}",
+    "a data set with a dot in its name": "data: {domains: {a.b: planted_here.Net}}",
+    "a data set of another file": "data: {domains: {a.b: other.yaml}}",
     "a list for a class": "model: {class_path: [planted_here, Net]}",
 }
 

@@ -1,7 +1,12 @@
 import numpy as np
 import pytest
+from jsonargparse import Namespace
 
-from segkd.experiment.overfit import Learned
+from segkd.datasets.data import Data, Records
+from segkd.datasets.draws.domains import DomainSampler
+from segkd.datasets.sampler import Overlap
+from segkd.experiment.overfit import Learned, one_batch
+from segkd.experiment.settings import EngineSettings, Evaluation
 from segkd.metrics.meter import Meter
 
 
@@ -34,3 +39,11 @@ def test_kappa_is_what_drawing_labels_at_random_leaves_over():
     np.add.at(confusion, (label, guess), 1)
     chance = np.mean([[a == b for a in label] for b in guess])  # every label with every guess
     assert learned(confusion).kappa == pytest.approx(((label == guess).mean() - chance) / (1 - chance))
+
+
+@pytest.mark.parametrize(("draw", "stays"), [(Overlap(), True), (DomainSampler("uniform"), False)])
+def test_a_draw_that_a_recipe_needs_stays_and_domains_are_not_weighed(draw, stays):
+    objects = Namespace(data=Data(batch_size=4), draw=draw, engine=EngineSettings(), evaluation=Evaluation())
+    whole = Records("train", tuple("abcdef"), lambda i: None)
+    assert len(one_batch(objects, {"train": whole})["val"]) == 4
+    assert objects.draw is (draw if stays else None)

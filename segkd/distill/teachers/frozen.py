@@ -151,6 +151,11 @@ class Frozen(Teacher):
                     f"{self.owner}: unseen: {member.name} does not say what it was trained on (trained_on.txt in a run "
                     "folder). Train it anew, or write unseen: false."
                 )
+            if not member.trained_on & set(ids) and member.trained_on & {one.partition("/")[2] for one in ids}:
+                raise InputError(
+                    f"{self.owner}: unseen: {member.name} was trained on images without the name of a data set before "
+                    "theirs, so what it saw of these cannot be told. Train it with the same data.domains."
+                )
         seen = [one for one in ids if all(one in (member.trained_on or ()) for member in self.members)]
         if seen:
             raise InputError(

@@ -154,6 +154,8 @@ def test_an_image_is_taught_by_those_that_never_saw_it(run, make_batch):
     torch.testing.assert_close(target[2], shares[0][2])
     with pytest.raises(InputError, match=r"1 of 3 training images were seen by every teacher, image1 .*data\.fold"):
         Frozen(sources, unseen=True).meet(scene_of(student, batch, ids=("image0", "image1", "image2")))
+    with pytest.raises(InputError, match=r"without the name of a data set before theirs.*same data\.domains"):
+        Frozen(sources, unseen=True).meet(scene_of(student, batch, ids=("one/image0", "two/image1")))
 
 
 def test_a_teacher_alone_is_a_network_to_be_scored(run, make_batch):
