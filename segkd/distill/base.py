@@ -35,7 +35,7 @@ class Scene:
         features: layer paths whose outputs are the student's features, and those of its copies; its own when None.
         ids: of all training images; () where they are not known yet.
         images: the training images themselves; None where they are not known yet.
-        group: `data.group`, the regular expression for an image's patient, video or sequence.
+        groups: finds the patient, video or sequence of each of `ids`, None where no `group` is said; None likewise.
         steps: optimiser steps of the whole training; None where that is not known yet.
         draw: which images an epoch holds; None where that is not known.
     """
@@ -49,7 +49,7 @@ class Scene:
     features: Sequence[str] | None = None
     ids: tuple[str, ...] = ()
     images: Whole | None = None
-    group: str | None = None
+    groups: Callable[[], Sequence[str | None]] | None = None
     steps: int | None = None
     draw: Draw | None = None
 

@@ -13,6 +13,9 @@ from segkd.device import sent
 from segkd.distill.base import Scene
 from segkd.types import Batch
 
+BLOCK = 64
+"""Maps that processes send each other at a time: on an accelerator they lie in its memory meanwhile."""
+
 
 @final
 class Kept:
@@ -42,18 +45,18 @@ def keep(scene: Scene, size: tuple[int, int], look: Callable[[Batch], Float[Tens
         size: height and width at which they are looked at. What is kept has at most twice the views' sides: more would
             not be seen.
         look: logits of a batch.
-        room: bytes.
+        room: bytes, in each process: all keep the same maps, and as much again over their number while they gather.
     """
     high, wide = scene.batch.image.shape[2:]
     small = min(size[0], 2 * high), min(size[1], 2 * wide)
     every, each = scene.ids or scene.batch.ids, 2 * scene.classes * small[0] * small[1]
     names = every[: max(1, int(room // each))]
-    spread = dist.is_available() and dist.is_initialized()
+    # in a rehearsal there is one made batch, which each process looks at by itself
+    spread = scene.images is not None and dist.is_available() and dist.is_initialized()
     rank, world = (dist.get_rank(), dist.get_world_size()) if spread else (0, 1)
     maps, first = torch.zeros(-(-len(names) // world), scene.classes, *small, dtype=torch.float16), 0
-    device = scene.batch.clean.device
     for batch in scene.whole(size, range(rank, len(names), world)):
-        shares, device = look(batch).float().softmax(dim=1), batch.clean.device
+        shares = look(batch).float().softmax(dim=1)
         if shares.shape[2:] != small:
             shares = F.interpolate(shares, small, mode="bilinear", align_corners=False, antialias=True)
         found = shares.clamp_min(1e-12).log().half().cpu()[: len(maps) - first]
@@ -61,14 +64,19 @@ def keep(scene: Scene, size: tuple[int, int], look: Callable[[Batch], Float[Tens
         first += len(found)
     few = "" if len(names) == len(every) else f" (of {len(every)}; a larger cache_gb spares the looks at the others)"
     said = f"keeps what it says of {len(names)} training images{few}, {len(names) * each / 1e9:.2f} GB"
-    return Kept(names, _of_all(maps, world, device)[: len(names)], said)
+    return Kept(names, _of_all(maps, world)[: len(names)], said)
 
 
-def _of_all(maps: Float16[Tensor, "_m k h w"], world: int, device: torch.device) -> Float16[Tensor, "_n k h w"]:
+def _of_all(maps: Float16[Tensor, "_m k h w"], world: int) -> Float16[Tensor, "_n k h w"]:
     """The maps of all processes in the order of the images, which were dealt out in turn."""
     if world == 1:
         return maps
-    part = maps.to(device if device.type == "cuda" else "cpu").view(torch.uint8)  # every backend sends bytes
-    parts = [torch.empty_like(part) for _ in range(world)]
-    dist.all_gather(parts, part)
-    return torch.stack([one.cpu() for one in parts], dim=1).flatten(0, 1).view(torch.float16)
+    device = torch.device("cuda", torch.cuda.current_device()) if dist.get_backend() == "nccl" else maps.device
+    every, rows = maps.new_empty(len(maps), world, *maps.shape[1:]), max(1, BLOCK // world)
+    for own, block in zip(maps.split(rows), every.split(rows)):
+        part = own.to(device).view(torch.uint8)  # every backend sends bytes
+        parts = [torch.empty_like(part) for _ in range(world)]
+        dist.all_gather(parts, part)
+        for rank, one in enumerate(parts):
+            block[:, rank] = one.view(torch.float16)
+    return every.flatten(0, 1)

@@ -30,19 +30,26 @@ class Origins:
         frames: images so many places before and after in the same sequence, names in order and numbers as numbers, are
             near; the whole sequence is when None.
         domain: regular expression for the domain; all are of one when None.
+        groups: the sequence of each of the `ids` where `group` is None; None, or (), for images of which none is known.
 
     Raises:
         InputError: an expression is none, or finds nothing in any name.
     """
 
-    def __init__(self, ids: Sequence[str], group: str | None, frames: int | None, domain: str | None) -> None:
+    def __init__(
+        self,
+        ids: Sequence[str],
+        group: str | None,
+        frames: int | None,
+        domain: str | None,
+        groups: Sequence[str | None] = (),
+    ) -> None:
         self.frames = frames
-        whole = str if frames is None else (lambda _: "")
-        sequence_of = whole if group is None else group_of(group, ids, [], "group")
+        said = dict(zip(ids, groups)).get if group is None else group_of(group, ids, [], "group")
         domain_of = (lambda _: "") if domain is None else group_of(domain, ids, [], "domain")
         sequences: dict[str, list[str]] = {}
         for one in sorted(ids, key=_in_order):
-            sequences.setdefault(sequence_of(one), []).append(one)
+            sequences.setdefault(said(one) or (one if frames is None else ""), []).append(one)
         domains = {name: i for i, name in enumerate(dict.fromkeys(map(domain_of, ids)))}
         numbers = {one: i for i, one in enumerate(ids)}
         self.rows = {
@@ -61,7 +68,7 @@ class Origins:
         (image, sequence, place, domain), of = asking.unsqueeze(2).unbind(1), kept.unbind(1)
         near = sequence == of[1]
         if self.frames is not None:
-            near = near & ((place - of[2]).abs() <= self.frames)
+            near = near & ((place - of[2]).abs_() <= self.frames)
         return (image == of[0]) | near | ((domain >= 0) & (domain != of[3]))
 
 

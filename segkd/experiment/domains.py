@@ -1,6 +1,6 @@
 """Several domains in one training: what does not fit, the rounds of a draw that listens, and how often all was seen."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jsonargparse import Namespace
@@ -52,7 +52,8 @@ def meet_domains(objects: Namespace, records: Mapping[str, Records], console: Co
             "data.domain_group, or the lists of the splits (data.train, data.val)."
         )
     if draw is not None:
-        draw.meet(train.domains, groups_of(objects.data, train), objects.data.batch)
+        groups = [group or id for group, id in zip(groups_of(objects.data, train), train.ids)]
+        draw.meet(train.domains, groups, objects.data.batch)
     if isinstance(draw, DomainSampler):
         held = f"; {len(draw.held)} images are a probe of their losses and not trained on" if draw.held else ""
         begins = f", updated every {draw.every} steps, from" if draw.guided else ":"
@@ -70,18 +71,27 @@ def shown(numbers: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {number:.3f}" for name, number in numbers.items())
 
 
-def groups_of(data: Data, records: Records) -> list[str]:
-    """The patient, video or sequence of each record; records lie domain by domain."""
+def groups_of(data: Data, records: Records) -> list[str | None]:
+    """The patient, video or sequence of each record, None where no `group` is said; records lie domain by domain.
+
+    Raises:
+        InputError: an expression is none, or finds nothing in any of its names.
+    """
     parts = parts_of(data)
     if not parts:
-        group = group_of(data.group, records.ids, [])
-        return [group(id) for id in records.ids]
-    found = []
+        return _groups(data.group, records.ids)
+    found: list[str | None] = []
     for name, part in parts.items():
         stems = [id.removeprefix(f"{name}/") for id, domain in zip(records.ids, records.domains) if domain == name]
-        group = group_of(part.group, stems, [])
-        found += [f"{name}/{group(stem)}" for stem in stems]
+        found += [group and f"{name}/{group}" for group in _groups(part.group, stems)]
     return found
+
+
+def _groups(expression: str | None, stems: Sequence[str]) -> list[str | None]:
+    if expression is None:
+        return [None] * len(stems)
+    group = group_of(expression, stems, [])
+    return [group(stem) for stem in stems]
 
 
 def teacher_for(draw: DomainSampler, distiller: Distiller) -> str | None:

@@ -12,7 +12,7 @@ from segkd.datasets.loader import SegmentationDataset, collate
 from segkd.datasets.sampler import Shuffle
 from segkd.datasets.transforms import Transform
 from segkd.distill.base import Scene, Teacher
-from segkd.experiment.domains import rehearse_draw
+from segkd.experiment.domains import groups_of, rehearse_draw
 from segkd.experiment.readiness import refuse_unready
 from segkd.models.network import Network
 from segkd.types import Batch
@@ -124,7 +124,7 @@ def introduce(
         data.classes,
         ids=tuple(dataset.records.ids),
         images=partial(_whole_images, dataset, data, advance, device or torch.device("cpu")),
-        group=data.group,
+        groups=partial(groups_of, data, dataset.records),
         steps=objects.engine.epochs * per_epoch,
         draw=objects.draw or Shuffle(),
     )

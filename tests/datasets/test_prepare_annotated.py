@@ -123,6 +123,17 @@ def encoded(mask):
     return " ".join(map(str, words))
 
 
+def test_an_outline_may_be_longer_than_a_cell_usually_is(tmp_path):
+    csv.field_size_limit(131072)  # Python's own
+    x, y = ([corner[axis] for corner in SQUARE for _ in range(10_000)] for axis in (0, 1))
+    cells = ["0.jpg", 99, "{}", 1, 0, json.dumps({"name": "polygon", "all_points_x": x, "all_points_y": y}), "{}"]
+    with (tmp_path / "via.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([VIA_HEAD.split(","), cells])
+    assert len(cells[5]) > 131072
+    drawings, names = read_via([tmp_path / "via.csv"], tmp_path)
+    assert len(drawings[0].shapes) == 1 and names == ["foreground"]
+
+
 @pytest.mark.parametrize(("kind", "write"), list(zip(READERS, (coco, cvat, labelme, yolo, via, kaggle))))
 def test_each_kind_draws_the_same_square(tmp_path, kind, write):
     write(tmp_path)

@@ -116,6 +116,18 @@ def test_each_image_is_looked_at_once_and_those_beyond_the_room_in_every_step(ma
     torch.testing.assert_close(found, expected, atol=1e-2, rtol=1e-2)
 
 
+def test_a_rehearsal_asks_no_other_process(make_batch, monkeypatch):
+    """Each process rehearses by itself, on the CPU, where nccl sends nothing."""
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 1)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "all_gather", lambda *_: pytest.fail("asked"))
+    batch, student = make_batch(3, size=SIZE), Pointwise()
+    teacher = frozen()
+    teacher.meet(Scene(student, batch, student(batch.clean), 1, Pointwise))
+    assert len(teacher.kept.maps) == 2
+
+
 def test_a_run_goes_on_from_its_checkpoint_bit_for_bit(make_batch, tmp_path):
     """The maps are in no checkpoint: they are worked out again, and every step after is the same."""
     recipe = tmp_path / "tf_kd_self.yaml"
@@ -137,9 +149,11 @@ def test_what_makes_no_sense_is_refused():
 TWO = """
 import sys
 import torch, torch.distributed as dist
+import segkd.distill.kept
 from tests.distill.test_kept import *
 rank, folder = int(sys.argv[1]), sys.argv[2]
 torch.set_num_threads(1)
+segkd.distill.kept.BLOCK = 2  # a map of each process at a time
 dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
 torch.save(gathered(), f"{folder}/{rank}.pt")
 dist.destroy_process_group()

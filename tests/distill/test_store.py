@@ -83,6 +83,15 @@ def test_an_image_may_not_look_at_itself_its_sequence_or_its_near_frames():
     assert barred(whole, "unknown") == [] and (whole.sequences, whole.domains) == (2, 1)
 
 
+def test_groups_stand_for_an_expression_and_without_one_images_are_as_ever():
+    groups = ["a", "a", "a", None, None]
+    assert barred(Origins(IDS, None, None, None, groups), "a_10") == ["a_9", "a_10", "a_11"]
+    assert barred(Origins(IDS, None, None, None, groups), "b_1") == ["b_1"]
+    assert barred(Origins(IDS, None, 1, None, groups), "a_9") == ["a_9", "a_10"]
+    assert barred(Origins(IDS, None, 1, None, groups), "b_1") == ["b_1", "b_2"]  # all without a group in one row
+    assert barred(Origins(IDS, None, 1, None, [None] * 5), "a_11") == ["a_10", "a_11", "b_1"]
+
+
 def test_only_keys_of_the_same_domain_are_asked():
     by_letter = Origins(IDS, None, None, "^(.)")
     assert barred(by_letter, "a_10") == ["a_10", "b_1", "b_2"]

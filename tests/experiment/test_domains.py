@@ -2,13 +2,24 @@
 
 import json
 import shutil
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
+from jsonargparse import Namespace
 
+from segkd.datasets.data import Data, Records
+from segkd.datasets.domains import Domain
+from segkd.datasets.loader import SegmentationDataset
+from segkd.datasets.transforms import Transform
 from segkd.engine import loop
+from segkd.experiment.domains import groups_of
+from segkd.experiment.meeting import introduce
 from segkd.models.store import read_card
 from tests.conftest import TINY
+from tests.distill.teachers.stage import Pointwise
+from tests.distill.test_kept import smooth_records
 
 DOMAINS = {
     "one": {"embedded": {"train": 8, "val": 1, "test": 1, "side": 48}},
@@ -172,3 +183,31 @@ def test_a_domain_that_is_not_in_val_is_refused(run_cli, tmp_path, make_folder):
     changed = {"data__root": root, "data__domains": None, "data__domain_group": r"photo([01]|.)", "draw__probe": 1}
     status, _, err = train(run_cli, tmp_path / "run", **changed)
     assert status == 2 and "has no image in" in err and "data.domain_group" in err
+
+
+def records_of(*ids, domains=()):
+    return Records("train", ids, lambda _: None, domains=domains)
+
+
+def test_groups_are_found_in_the_names_of_each_domain_by_its_own_expression():
+    """An expression for the beginning of a name finds it behind the domain's."""
+    ids = ("polyps/p1_1", "polyps/p1_2", "videos/p7_1", "videos/p8_2", "photos/p1_1")
+    records = records_of(*ids, domains=("polyps", "polyps", "videos", "videos", "photos"))
+    domains = {"polyps": Domain(group=r"^(p\d)"), "videos": Domain(group=r"_(\d)$"), "photos": Domain()}
+    own = ["polyps/p1", "polyps/p1", "videos/1", "videos/2"]
+    assert groups_of(Data(domains=domains), records) == [*own, None]
+    assert groups_of(Data(domains=domains, group="^(p)"), records) == [*own, "photos/p"]
+    plain = records_of("p1_1", "p1_2", "x")
+    assert groups_of(Data(), plain) == [None] * 3
+    assert groups_of(Data(group=r"^(p\d)"), plain) == ["p1", "p1", "x"]
+
+
+def test_teachers_are_told_the_groups_of_the_domains():
+    told = []
+    data = Data(domains={"a": Domain(group=r"^(p)"), "b": Domain()}, classes=["x", "y", "z"], size=32, batch_size=2)
+    records = replace(smooth_records(2), ids=("a/p1", "b/p1"), domains=("a", "b"))
+    dataset = SegmentationDataset(records, Transform((32, 32), None, 3, soft=False), 0)
+    distiller = SimpleNamespace(meets=True, meet=told.append, asked={})
+    objects = Namespace(distiller=distiller, model=Pointwise(), data=data, engine=Namespace(epochs=1), draw=None)
+    introduce(objects, dataset, 1, Pointwise)
+    assert told[0].groups() == ["a/p", None]

@@ -59,6 +59,7 @@ def _images(path: Path) -> Iterator[tuple[str, list[Region]]]:
 
 def _rows(path: Path) -> Iterator[tuple[str, list[Region]]]:
     """Of a CSV: a row per region; one without a region has an empty shape."""
+    csv.field_size_limit(2**27)  # one cell holds a whole outline
     rows = csv.DictReader(io.StringIO(read_text(path, WHAT).removeprefix("#")))
     for number, row in enumerate(rows, 2):
         with faults_of(path, f"line {number}"):

@@ -85,7 +85,7 @@ class Retrieval(Teacher):
             teaches wherever it was asked.
         queries: pixels of a batch that are asked in a step, at the size of the features; each speaks for its cell.
         group: regular expression for the sequence of an image, its first group or all of it in the stem; `data.group`
-            when null, and without that each image is its own sequence.
+            when null, each domain's own where there are several, and without that each image is its own sequence.
         frames: images so many places before and after in the sequence (all, without `group`) are left out; the whole
             sequence when null.
         domain: regular expression for the domain: only keys of the same one are asked; all when null.
@@ -134,9 +134,10 @@ class Retrieval(Teacher):
         member = opened(self.source, len(names), (height, width), self.trust)
         table_of(member, names, None, "Retrieval")
         real = scene.images is not None  # else a rehearsal on made images
-        group = self.group or scene.group
         ids = scene.ids if real else scene.batch.ids
-        origins = Origins(ids, group if real else None, self.frames, self.domain if real else None)
+        group, domain = (self.group, self.domain) if real else (None, None)
+        groups = scene.groups() if real and group is None and scene.groups is not None else ()
+        origins = Origins(ids, group, self.frames, domain, groups)
         with torch.no_grad():
             store, seen = gathered(
                 scene.whole((height, width)),
@@ -229,11 +230,11 @@ class Retrieval(Teacher):
         label = store.values.argmax(dim=1)
         counts = ", ".join(f"{name} {int((label == c).sum())}" for c, name in enumerate(names))
         some = torch.linspace(0, len(store.keys) - 1, min(ASKED, len(store.keys))).long()
-        barred = origins.barred(store.origins[some], store.origins)
         shares = torch.cat([
             neighbour_shares(distance, store.values[at].float(), self.first.temperature)
-            for keys, hidden in zip(store.keys[some].float().split(100), barred.split(100))
-            for distance, at in [store.nearest(keys.unsqueeze(1), hidden, self.first.k)]
+            for part in some.split(100)  # what is barred is a number for each of them and each key
+            for barred in [origins.barred(store.origins[part], store.origins)]
+            for distance, at in [store.nearest(store.keys[part].float().unsqueeze(1), barred, self.first.k)]
         ])[:, 0]  # fmt: skip
         sure = shares.gather(1, label[some].unsqueeze(1))[:, 0]
         taught = (sure >= self.first.threshold).float().mean()

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from segkd.distill.base import Scene
+from segkd.distill.store import Origins
 from segkd.distill.teachers import retrieval
 from segkd.distill.teachers.retrieval import Retrieval, Stage, neighbour_shares
 from segkd.models.fusion import FusionNet
@@ -49,13 +50,15 @@ def images(n: int, size: int = 8, seed: int = 0, names: str = "image{}") -> Batc
     return Batch(image, image, label, None, tuple(names.format(i) for i in range(n)))
 
 
-def introduced(teacher: Retrieval, batch: Batch, student: Network | None = None, group: str | None = None) -> Retrieval:
+def introduced(
+    teacher: Retrieval, batch: Batch, student: Network | None = None, groups: tuple[str | None, ...] = ()
+) -> Retrieval:
     """The teacher after it has met a student, whose training images are those of the batch."""
     student = student or Tiny()
     with torch.no_grad():
         seen = student.eval()(batch.clean)
     scene = Scene(
-        student, batch, seen, 4, Tiny, NAMES, ids=batch.ids, images=lambda size, numbers: [batch], group=group
+        student, batch, seen, 4, Tiny, NAMES, ids=batch.ids, images=lambda size, numbers: [batch], groups=lambda: groups
     )
     with torch.no_grad():
         teacher.meet(scene)
@@ -131,11 +134,30 @@ def test_among_near_copies_the_neighbours_are_the_label_unless_the_sequence_is_l
     assert known(leaking, batch) > 0.95
     for kept in (
         introduced(Retrieval(RUN, group="^(seq.)", **settings), batch),
-        introduced(Retrieval(RUN, **settings), batch, group="^(seq.)"),  # data.group
+        introduced(Retrieval(RUN, **settings), batch, groups=tuple(one[:4] for one in batch.ids)),  # data.group
         introduced(Retrieval(RUN, frames=1, **settings), batch),
     ):
         assert known(kept, batch) < 0.5
     assert "12 images" in leaking.said[1] and "its own image" in leaking.said[2]
+
+
+def test_its_own_group_goes_before_that_of_the_data(network):
+    batch = images(4, names="{}_of")
+    teacher = introduced(Retrieval(RUN, group="^([01]|.)"), batch, groups=("a", "a", "b", "b"))
+    assert "4 sequences" in teacher.said[1]
+
+
+def test_what_is_barred_is_worked_out_for_some_keys_at_a_time(network, monkeypatch):
+    """For all of those that are looked up at once it would be gigabytes, at a million keys."""
+    asked, barred = [], Origins.barred
+
+    def watched(self, asking, kept):
+        asked.append(len(asking))
+        return barred(self, asking, kept)
+
+    monkeypatch.setattr(Origins, "barred", watched)
+    introduced(Retrieval(RUN), images(16))
+    assert asked == [100, 100, 56]
 
 
 def test_the_domain_bounds_the_search(network):
@@ -242,16 +264,16 @@ def test_a_resumed_second_stage_keeps_the_copy_it_was_saved_with(network):
 def test_what_cannot_be_a_store_is_refused_with_what_to_write(network):
     batch = images(3)
     lacking = replace(batch, label=batch.label.clamp_max(1))
-    for label, settings, group, said in (
-        (lacking.label, {}, None, r"found none of z in 3 training images .* Raise data.size"),
-        (batch.label, {"k": 60, "keys": 60}, None, "the store holds 44 keys, fewer .* Write a smaller k, or more keys"),
-        (batch.label, {"group": "film"}, None, "group: 'film' occurs in none of 3 names"),
-        (batch.label, {}, "ima(ge)", "group finds 1 sequences in 1 domains: .* or frames: 30"),
-        (batch.label, {"domain": "film"}, None, "domain: 'film' occurs in none of 3 names"),
-        (batch.label, {"layer": "neck"}, None, "no layer 'neck'"),
+    for label, settings, groups, said in (
+        (lacking.label, {}, (), r"found none of z in 3 training images .* Raise data.size"),
+        (batch.label, {"k": 60, "keys": 60}, (), "the store holds 44 keys, fewer .* Write a smaller k, or more keys"),
+        (batch.label, {"group": "film"}, (), "group: 'film' occurs in none of 3 names"),
+        (batch.label, {}, ("ge",) * 3, "group finds 1 sequences in 1 domains: .* or frames: 30"),
+        (batch.label, {"domain": "film"}, (), "domain: 'film' occurs in none of 3 names"),
+        (batch.label, {"layer": "neck"}, (), "no layer 'neck'"),
     ):
         with pytest.raises(InputError, match=said):
-            introduced(Retrieval(RUN, **settings), replace(batch, label=label), group=group)
+            introduced(Retrieval(RUN, **settings), replace(batch, label=label), groups=groups)
 
 
 def test_settings_that_cannot_be_are_refused_at_once():
