@@ -13,7 +13,6 @@ from rich.table import Table
 
 from segkd.datasets.corruptions import CORRUPTIONS, JPEG, SETTINGS, Corruption, Damaged
 from segkd.datasets.data import Records
-from segkd.engine.evaluate import evaluate
 from segkd.engine.record import number
 from segkd.experiment.console import make_console, ticking
 from segkd.experiment.scoring import Sight
@@ -89,19 +88,8 @@ def score_corrupted(
     with ticking(make_console(accelerator.is_main_process), "scoring under corruptions") as ticker:
         ticker(len(records) * len(CORRUPTIONS))
         for corruption in CORRUPTIONS:
-            meter = evaluate(
-                sight.through(network),
-                Damaged(records, sight.transform, corruption),
-                sight.card.classes,
-                accelerator,
-                batch_size=sight.batch,
-                workers=sight.data.workers,
-                threshold=sight.threshold,
-                protocol=sight.protocol,
-                advance=ticker.move,
-                lost={},
-                depth="curves",
-            )
+            damaged = Damaged(records, sight.transform, corruption)
+            meter = sight.judge(network, damaged, accelerator, ticker.move, {}, "curves")
             rows[corruption] = {id: row[SCORE] for id, row in meter.rows.items()}
     ids = [id for id in clean.rows if all(id in scores for scores in rows.values())]
     readings = {one: mean_defined(scores[id] for id in ids) for one, scores in rows.items()}

@@ -1,6 +1,6 @@
 """What is done with a trained network: scores, predictions, and a look at the data."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from segkd.engine.evaluate import evaluate
 from segkd.engine.record import number
 from segkd.engine.views import Looking, Looks, untouched
 from segkd.experiment.console import make_console, say_findings, ticking, warn
+from segkd.metrics.counts import Depth
 from segkd.metrics.meter import Meter
 from segkd.metrics.protocol import BETA2, PLAIN, Protocol
 from segkd.models.ensemble import Ensemble
@@ -84,6 +85,30 @@ class Sight:
         plain = self.looks == Looks() or isinstance(network, Ensemble)
         return network if plain else Looking(network, self.looks, self.card.size)
 
+    def judge(
+        self,
+        network: Network,
+        dataset: SegmentationDataset,
+        accelerator: Accelerator,
+        advance: Callable[[int], None],
+        lost: dict[str, str] | None,
+        depth: Depth = "all",
+    ) -> Meter:
+        """The meter of a network on the images of `dataset`; `advance`, `lost` and `depth` as `evaluate` has them."""
+        return evaluate(
+            self.through(network),
+            dataset,
+            self.card.classes,
+            accelerator,
+            batch_size=self.batch,
+            workers=self.data.workers,
+            threshold=self.threshold,
+            protocol=self.protocol,
+            advance=advance,
+            lost=lost,
+            depth=depth,
+        )
+
 
 def score_network(
     network: Network, records: Records, accelerator: Accelerator, sight: Sight, lost: dict[str, str] | None = None
@@ -92,18 +117,7 @@ def score_network(
     dataset = SegmentationDataset(records, sight.transform, 0)
     with ticking(make_console(accelerator.is_main_process), "scoring") as ticker:
         ticker(len(dataset))
-        return evaluate(
-            sight.through(network),
-            dataset,
-            sight.card.classes,
-            accelerator,
-            batch_size=sight.batch,
-            workers=sight.data.workers,
-            threshold=sight.threshold,
-            protocol=sight.protocol,
-            advance=ticker.move,
-            lost=lost,
-        )
+        return sight.judge(network, dataset, accelerator, ticker.move, lost)
 
 
 def describe(meter: Meter, about: dict) -> dict:
