@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, is_dataclass
 from multiprocessing.queues import Queue
 from multiprocessing.util import Finalize
+from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 import cv2
@@ -218,11 +219,19 @@ def prepare_worker(_: int) -> None:
     end_with_parent(signal.SIGKILL)
     # Python's own answer to a batch that cannot be sent is to drop it, and the main process waits for it for ever
     Queue._on_queue_feeder_error = staticmethod(_cannot_send)  # type: ignore[attr-defined]
+    # a signal that ends the main process while it takes a batch would leave a traceback of Python's thread here
+    sys.excepthook = _unless_left
 
 
 def _cannot_send(error: Exception, _: object) -> None:
     os.write(2, f"segkd: a data worker cannot send its batch: {error}\n".encode("utf-8", "replace"))
     os._exit(1)
+
+
+def _unless_left(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """The hook of a worker: that the main process no longer listens is no fault of it, and is said there."""
+    if not issubclass(kind, EOFError | ConnectionError):
+        sys.__excepthook__(kind, error, trace)
 
 
 def end_with_parent(number: int) -> None:

@@ -95,3 +95,20 @@ def test_python_ends_though_workers_hang_and_the_stream_is_still_held():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0 and "0" in done.stdout and "Error" not in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize(("ends", "said"), [("one.close()", ""), ("one.send_bytes(b'?' * 40)", "AuthenticationError")])
+def test_a_worker_says_nothing_of_a_main_process_that_leaves_while_it_takes_a_batch(ends, said):
+    # DupFd is what a tensor travels as; Python's thread answers in turn: the second is taken after the first failed
+    code = (
+        "import os, multiprocessing.resource_sharer as sharer\n"
+        "from multiprocessing.connection import SocketClient\n"
+        "from segkd.datasets.feed import prepare_worker\n"
+        "prepare_worker(0)\n"
+        "sent = sharer.DupFd(2)\n"
+        f"one = SocketClient(sent._id[0]); {ends}\n"
+        "os.close(sent.detach())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0
+    assert said in done.stderr if said else not done.stderr
