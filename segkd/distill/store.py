@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, final
 
 import numpy as np
@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Float16, Float32, Int64
 from torch import Tensor
 
 from segkd.datasets.splits import group_of
+from segkd.distill.index import Index
 from segkd.losses import one_hot, resize_label, resize_shares
 from segkd.types import IGNORE, Batch
 
@@ -65,33 +66,46 @@ class Origins:
 
     def barred(self, asking: Int64[Tensor, "b 4"], kept: Int64[Tensor, "m 4"]) -> Bool[Tensor, "b m"]:
         """Which keys an image may not look at: its own, those near in its sequence, and those of other domains."""
-        (image, sequence, place, domain), of = asking.unsqueeze(2).unbind(1), kept.unbind(1)
+        # one image at a time: the differences of places are 8 bytes for each key
+        return torch.stack([self._barred(one, kept) for one in asking])
+
+    def _barred(self, asking: Int64[Tensor, "4"], kept: Int64[Tensor, "m 4"]) -> Bool[Tensor, "m"]:
+        (image, sequence, place, domain), of = asking, kept.unbind(1)
         near = sequence == of[1]
         if self.frames is not None:
-            near = near & ((place - of[2]).abs_() <= self.frames)
+            near &= (place - of[2]).abs_() <= self.frames
         return (image == of[0]) | near | ((domain >= 0) & (domain != of[3]))
 
 
 @final
 @dataclass(frozen=True)
 class Store:
-    """Keys of unit length, the class shares that stand for each, and where each comes from (`Origins`)."""
+    """Keys of unit length, the class shares that stand for each, and where each comes from (`Origins`). Those with an
+    `index` stay on the CPU."""
 
     keys: Float16[Tensor, "m d"]
     values: Float16[Tensor, "m k"]
     origins: Int64[Tensor, "m 4"]
+    index: Index | None = None
+
+    def indexed(self) -> "Store":
+        """The same store with an index of its keys: `nearest` looks at a part of them."""
+        return replace(self, index=Index(self.keys))
 
     def to(self, device: torch.device) -> "Store":
         """The same store on `device`."""
-        if self.keys.device == device:
+        if self.values.device == device:
             return self
-        return Store(self.keys.to(device), self.values.to(device), self.origins.to(device))
+        keys = self.keys if self.index else self.keys.to(device)
+        return Store(keys, self.values.to(device), self.origins.to(device), self.index)
 
     def nearest(
         self, queries: Float32[Tensor, "b n d"], barred: Bool[Tensor, "b m"], k: int
     ) -> tuple[Float32[Tensor, "b n k"], Int64[Tensor, "b n k"]]:
         """The squared distances 0..4 of the `k` nearest keys that are not barred, and their numbers; inf where there
-        are no more. Exact up to the rounding of the keys: all are compared, a chunk at a time."""
+        are no more. Without an index exact up to the rounding of the keys: all are compared, a chunk at a time."""
+        if self.index is not None:
+            return self.index.nearest(queries, barred, k)
         best = queries.new_full((*queries.shape[:2], k), -torch.inf)
         at = torch.zeros_like(best, dtype=torch.int64)
         for start in range(0, len(self.keys), CHUNK):
@@ -142,7 +156,8 @@ def gathered(
             pools[c] = (own if pool is None else pool.with_(own)).best(quota)
     there = [pool for pool in pools if pool is not None]
     parts = zip(*((pool.keys, pool.values, pool.rows) for pool in there))
-    return Store(*(torch.cat(part) for part in parts)), seen
+    keys, values, rows = (torch.cat(part) for part in parts)
+    return Store(keys, values, rows), seen
 
 
 @dataclass(frozen=True)

