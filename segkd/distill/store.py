@@ -156,8 +156,8 @@ def gathered(
             pools[c] = (own if pool is None else pool.with_(own)).best(quota)
     there = [pool for pool in pools if pool is not None]
     parts = zip(*((pool.keys, pool.values, pool.rows) for pool in there))
-    keys, values, rows = (torch.cat(part) for part in parts)
-    return Store(keys, values, rows), seen
+    keys, kept, rows = (torch.cat(part) for part in parts)
+    return Store(keys, kept, rows), seen
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from segkd.experiment.gathering import gather
 from segkd.experiment.painting import KINDS, Painter, write_overlay
 from segkd.experiment.scoring import opened, threshold_of
 from segkd.experiment.settings import data_parser, instantiate, parse
+from segkd.models.ensemble import load_ensemble
 from segkd.models.store import Model
 from segkd.types import InputError, listed
 
@@ -33,14 +34,17 @@ class _Parser(ArgumentParser):
 def predict(arguments: list[str]) -> int:
     """`segkd predict RUN PATH...`: writes a mask (or probabilities) and an overlay for every image."""
     config = _parser().parse_intermixed_args(arguments)
-    if config.run is None:
+    if not config.runs:
         if not config.places:
             raise InputError("expected a run folder and images: segkd predict RUN PATH..., found neither.")
-        config.run, *config.places = config.places
+        config.runs, config.places = config.places[:1], config.places[1:]
+    _refuse_apart(config)
     given = [*(config.images or []), *config.places]
     if not given:
-        raise InputError(f"expected images to predict after {config.run}: files, folders, patterns, or - for a list.")
-    how = _how_of(Path(config.run))
+        raise InputError(
+            f"expected images to predict after {config.runs[-1]}: files, folders, patterns, or - for a list."
+        )
+    how = _how_of(Path(config.runs[0]))
     if config.max_megapixels is not None:
         how = replace(how, max_megapixels=config.max_megapixels)
     return predict_images(config, given, how)
@@ -56,14 +60,16 @@ def _parser() -> ArgumentParser:
     add("places", nargs="*", metavar="RUN PATH", help="a run folder (or its student.safetensors, or a file of segkd "
         "export --format onnx), then image files, folders, patterns in quotes, or - for a list of them on standard "
         "input")  # fmt: skip
-    add("--run", metavar="RUN", help="the run folder, where it is not named first")
+    add("--run", dest="runs", action="append", metavar="RUN", help="the run folder, where it is not named first; "
+        "several with --fuse, the first of which says how images are read")  # fmt: skip
+    add("--fuse", choices=["mean"], help="predict with several --run as one: the mean of their probabilities")
     add("--images", nargs="+", metavar="PATH", help="folders of images, or image files")
     add("--out", default="predictions", metavar="DIR", help="where the results go (predictions)")
     add("--overlays", metavar="DIR", help="where the overlays go (OUT_overlays); none: nowhere")
     add("--kind", choices=KINDS, default="mask", help="; ".join(f"{name}: {about}" for name, about in KINDS.items()))
     add("--existing", choices=["refuse", "skip", "replace"], default="refuse", help="what to do where a result is "
         "there already: refuse to begin (default), skip its image, or replace it")  # fmt: skip
-    add("--threshold", default="val", help="foreground is p >= this; 'val': the run's own")
+    add("--threshold", default="val", help="foreground is p >= this; 'val': the run's own (of several: .5)")
     add("--stride", type=float, metavar="SHARE", help="see large images at their own resolution through a window of "
         "the size of the training, moved by this share of it (.5) and blended; else the whole image is shrunk to that "
         "size")  # fmt: skip
@@ -128,7 +134,7 @@ def predict_images(config: Namespace, given: Sequence[str], how: How) -> int:
     """Writes the results for the images `given` into `config.out`; a bad file loses only its own.
 
     Args:
-        config: run, out, overlays, kind, existing, threshold, stride, batch_size, trust.
+        config: runs, fuse, out, overlays, kind, existing, threshold, stride, batch_size, trust.
         given: files, folders, patterns, or "-".
         how: how image files are read: as those of the training were.
 
@@ -164,16 +170,29 @@ def predict_images(config: Namespace, given: Sequence[str], how: How) -> int:
     return 0
 
 
+def _refuse_apart(config: Namespace) -> None:
+    """Raises InputError where several networks are named and not fused, or one is."""
+    if (len(config.runs) > 1) != (config.fuse is not None):
+        raise InputError(
+            "several networks predict as one with --fuse mean, which needs several: --run A --run B --fuse mean; found "
+            f"{', '.join(f'--run {run}' for run in config.runs)}{' and --fuse' if config.fuse else ''}."
+        )
+
+
 def _opened(config: Namespace, console: Console) -> Model:
-    """The student of a run, or an exported file."""
-    path = Path(config.run)
+    """The student of a run, an exported file, or several of these as one."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if config.fuse is not None:
+        return load_ensemble(config.runs, device, config.trust)
+    run = config.runs[0]
+    path = Path(run)
     if path.is_file() and path.suffix.lower() not in (".onnx", ".safetensors"):
         raise InputError(f"{path}: expected a run folder, its student.safetensors, or a file of segkd export (.onnx).")
     if path.suffix.lower() == ".onnx":
         from segkd.models.onnx import load_exported
 
-        return load_exported(config.run, torch.get_num_threads())
-    return opened(config.run, "cuda" if torch.cuda.is_available() else "cpu", config.trust, console)
+        return load_exported(run, torch.get_num_threads())
+    return opened(run, device, config.trust, console)
 
 
 def _refuse_decided(model: Model, config: Namespace) -> None:
@@ -183,8 +202,8 @@ def _refuse_decided(model: Model, config: Namespace) -> None:
     asked = f"--threshold {config.threshold}" if config.threshold != "val" else f"--kind {config.kind}"
     if config.threshold != "val" or config.kind != "mask":
         raise InputError(
-            f"{asked}: {config.run} gives class numbers, so that it is decided already what is foreground: leave it "
-            "out, or use the run, or a file of segkd export --output probability."
+            f"{asked}: {config.runs[0]} gives class numbers, so that it is decided already what is foreground: leave "
+            "it out, or use the run, or a file of segkd export --output probability."
         )
 
 

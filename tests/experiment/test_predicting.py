@@ -10,9 +10,11 @@ from torch import nn
 from segkd import disk
 from segkd.datasets.maps import read_prediction
 from segkd.experiment.painting import in_colours
+from segkd.models.fusion import FusionNet
 from segkd.models.network import Network
-from segkd.models.store import Model, ModelCard
+from segkd.models.store import Model, ModelCard, save_student
 from segkd.types import IGNORE, Prediction
+from tests.conftest import TINY
 
 
 class Bands(Network):
@@ -329,3 +331,49 @@ def test_what_is_decided_already_takes_no_threshold(run_of, folder, run_cli, mon
         status, _, err = run_cli("predict", run, "a/1.png", *asked)
         assert status == 2 and " ".join(asked) in err and "gives class numbers" in err
     assert run_cli("predict", run, "a/1.png")[0] == 0
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Two run folders with students of one size."""
+    for seed, name in enumerate(["one", "two"]):
+        torch.manual_seed(seed)
+        arguments = {"classes": 2, "encoder": TINY, "weights": None, "width": 8}
+        network = FusionNet(**arguments)
+        with torch.no_grad():  # sure enough that a wrong mean shows
+            network.head.weight.mul_(30)
+        (tmp_path / name).mkdir()
+        card = ModelCard("segkd.models.network.FusionNet", arguments, ["no", "yes"], (64, 64), threshold=0.3)
+        save_student(tmp_path / name, network, card)
+    return [tmp_path / "one", tmp_path / "two"]
+
+
+def test_several_runs_predict_the_mean_of_their_probabilities(runs, run_cli, tmp_path):
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(tmp_path / "a.png")
+
+    def said(name, *options):
+        out = tmp_path / name
+        status, _, err = run_cli("predict", *options, "--images", tmp_path / "a.png", "--out", out, "--kind", "npy")
+        assert status == 0, err
+        return np.load(out / "a.npy")
+
+    one, two = (said(run.name + "_out", run) for run in runs)
+    both = said("both", "--run", runs[0], "--run", runs[1], "--fuse", "mean")
+    assert np.abs(one - two).max() > 0.05
+    np.testing.assert_allclose(both, (one + two) / 2, atol=1e-5)
+
+
+def test_an_ensembles_masks_are_cut_at_a_half(runs, run_cli, tmp_path):
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(tmp_path / "a.png")
+    fused = ["--run", runs[0], "--run", runs[1], "--fuse", "mean", "--images", tmp_path / "a.png"]
+    status, said, err = run_cli("predict", *fused, "--out", tmp_path / "masks")
+    assert status == 0 and "0.5" in said, (said, err)
+    run_cli("predict", *fused, "--out", tmp_path / "npy", "--kind", "npy")
+    mask, shares = np.asarray(Image.open(tmp_path / "masks" / "a.png")), np.load(tmp_path / "npy" / "a.npy")
+    assert np.array_equal(mask == 255, shares >= 0.5) and 0 < mask.mean() < 255
+
+
+def test_several_runs_without_fuse_and_fuse_without_several_are_refused(runs, run_cli, tmp_path):
+    for options in (["--run", runs[0], "--run", runs[1]], ["--run", runs[0], "--fuse", "mean"]):
+        status, _, err = run_cli("predict", *options, "--images", tmp_path)
+        assert status == 2 and "--run A --run B --fuse mean" in err
