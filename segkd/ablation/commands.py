@@ -27,7 +27,8 @@ def ablate(arguments: list[str]) -> int:
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of each cell")
     parser.add_argument("--engine", choices=["local", "ray"], default="local", help="ray: a cluster, or a local ray")
     parser.add_argument("--data-root", type=str, default=None, metavar="DIR", help="folder of the data sets by name")
-    parser.add_argument("--only", type=str, nargs="+", default=[], metavar="NAME", help="these arms or data sets only")
+    parser.add_argument("--only", type=str, nargs="+", default=[], metavar="NAME", help="these arms or data sets "
+        "only, and the arms whose runs they read")  # fmt: skip
     parser.add_argument("--keep-code", action="store_true", help="keep finished cells when the code alone changed")
     parser.add_argument("--dry-run", action="store_true", help="say what would run and why, and stop")
     config, grid = read_grid(parser, arguments)

@@ -1,7 +1,8 @@
 """What a grid compares: base layers, arms, data sets, seeds."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
@@ -9,6 +10,9 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from segkd.experiment.layers import layers_of
 from segkd.experiment.mistakes import explain
 from segkd.types import InputError
+
+SEED = "$seed"
+"""In a setting it stands for the cell's seed."""
 
 
 @dataclass
@@ -63,8 +67,25 @@ class Grid:
             raise InputError(f"baseline: expected one of the arms {', '.join(self.arms)}, found {self.baseline!r}.")
 
 
+def named(value: Any, in_paths: bool = False) -> list[str]:
+    """The names that a setting marks with `$`; with `in_paths` those that a layer made paths of too."""
+    if isinstance(value, str):
+        name = Path(value).name if in_paths else value
+        return [name[1:]] if name.startswith("$") and name not in ("$classes", SEED) else []
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [name for part in parts for name in named(part, in_paths)]
+
+
+def sources(grid: Grid, arm: str, datasets: Iterable[str]) -> list[str]:
+    """What the settings of an arm, of base and of data sets mark as `$ARM` and `$ARM*`, an arm of the grid or not."""
+    parts = [grid.base, grid.arms[arm], *(grid.datasets[one] for one in datasets)]
+    parts += [Part(set=option) for option in grid.tune]
+    return sorted({name for part in parts for value in part.set.values() for name in named(value)})
+
+
 def narrowed(grid: Grid, names: Sequence[str]) -> Grid:
-    """The grid with the named arms and data sets only; where no arm is named all stay, and so with data sets.
+    """The grid with the named arms and data sets only, and the arms whose runs these read; where no arm is named all
+    stay, and so with data sets.
 
     Raises:
         InputError: a name is neither.
@@ -75,8 +96,12 @@ def narrowed(grid: Grid, names: Sequence[str]) -> Grid:
             f"--only: expected arms ({', '.join(grid.arms)}) or data sets ({', '.join(grid.datasets)}), found "
             f"{', '.join(unknown)}."
         )
-    arms = {name: part for name, part in grid.arms.items() if name in names} or grid.arms
     datasets = {name: part for name, part in grid.datasets.items() if name in names} or grid.datasets
+    wanted = [name for name in names if name in grid.arms]
+    for arm in wanted:  # which grows
+        read = [one.removesuffix("*") for one in sources(grid, arm, datasets)]
+        wanted += [one for one in read if one in grid.arms and one not in wanted]
+    arms = {name: part for name, part in grid.arms.items() if name in wanted} or grid.arms
     return replace(grid, arms=arms, datasets=datasets, baseline=grid.baseline if grid.baseline in arms else None)
 
 

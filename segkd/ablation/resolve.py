@@ -10,7 +10,7 @@ import yaml
 from jsonargparse import Namespace
 
 from segkd.ablation.identity import code_digests, data_digests, digest_of, plain_config, user_code
-from segkd.ablation.plan import Grid, Part
+from segkd.ablation.plan import SEED, Grid, named, sources
 from segkd.datasets.sampler import EpochBatches
 from segkd.experiment.folder import resolved_text
 from segkd.experiment.layers import found_layer, read_layer
@@ -18,9 +18,6 @@ from segkd.experiment.meeting import rehearse
 from segkd.experiment.planning import plan_length, settle
 from segkd.experiment.settings import instantiate, parse, training_parser
 from segkd.types import InputError
-
-SEED = "$seed"
-"""In a setting it stands for the cell's seed."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +108,7 @@ def needed(grid: Grid, arm: str, dataset: str) -> list[str]:
     Raises:
         InputError: there is no such arm, it needs itself in the end, or the grid tunes.
     """
-    parts = [grid.base, grid.datasets[dataset], grid.arms[arm], *(Part(set=option) for option in grid.tune)]
-    found = sorted({name for part in parts for value in part.set.values() for name in _named(value)})
+    found = sources(grid, arm, [dataset])
     for name in (one.removesuffix("*") for one in found):
         if name not in grid.arms:
             raise InputError(f"arm {arm}: ${name} is no arm of the grid; arms are {', '.join(grid.arms)}.")
@@ -124,7 +120,7 @@ def needed(grid: Grid, arm: str, dataset: str) -> list[str]:
 def _without_reading(grid: Grid, arm: str, config: Namespace) -> Namespace:
     """A configuration without its network, if that is made of a run of the grid."""
     settings = grid.base.set | grid.arms[arm].set
-    reads = any(_named(value) for key, value in settings.items() if key.split(".")[0] == "model")
+    reads = any(named(value) for key, value in settings.items() if key.split(".")[0] == "model")
     return Namespace(**{key: value for key, value in vars(config).items() if not (reads and key == "model")})
 
 
@@ -137,21 +133,12 @@ def runs_of(one: str, grid: Grid, seed: int) -> list[str]:
 def _refuse_named_in_layers(grid: Grid, plain: dict[str, Any]) -> None:
     """A layer is read alone, without the grid that knows where an arm's run lies."""
     for key, value in plain.items():
-        lost = [name for name in _named(value, in_paths=True) if name.removesuffix("*") in grid.arms]
+        lost = [name for name in named(value, in_paths=True) if name.removesuffix("*") in grid.arms]
         if lost:
             raise InputError(
                 f"a layer names the run ${lost[0]} at {key}, but the grid alone knows where it lies. Write it in the "
                 f"grid instead, in `set` of the arm: {key.replace('.init_args', '')}: [${lost[0]}]."
             )
-
-
-def _named(value: Any, in_paths: bool = False) -> list[str]:
-    """The names that a setting marks with `$`; with `in_paths` those that a layer made paths of too."""
-    if isinstance(value, str):
-        name = Path(value).name if in_paths else value
-        return [name[1:]] if name.startswith("$") and name not in ("$classes", SEED) else []
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return [name for part in parts for name in _named(part, in_paths)]
 
 
 def _with_runs(value: Any, runs: dict[str, list[Any]]) -> Any:

@@ -55,6 +55,22 @@ def test_a_grid_can_be_narrowed_to_some_arms_and_data_sets():
         narrowed(grid, ["a", "z"])
 
 
+def test_arms_come_with_those_whose_runs_they_read():
+    arms = {
+        "a": Part(),
+        "b": Part(set={"init": "$a"}),
+        "c": Part(set={"x": ["$b*"]}),
+        "d": Part(),
+        "e": Part(set={"y": "$q"}),
+    }
+    grid = Grid(arms, {"x": Part()}, baseline="d")
+    assert list(narrowed(grid, ["c"]).arms) == ["a", "b", "c"]
+    assert list(narrowed(grid, ["b", "d"]).arms) == ["a", "b", "d"]
+    assert list(narrowed(grid, ["e"]).arms) == ["e"]  # what is no arm is refused when the grid is resolved
+    circle = Grid({"a": Part(set={"init": "$b"}), "b": Part(set={"init": "$a"}), "c": Part()}, {"x": Part()})
+    assert list(narrowed(circle, ["a"]).arms) == ["a", "b"]
+
+
 def test_a_key_twice_in_a_plan_is_refused_with_its_lines(tmp_path):
     path = tmp_path / "grid.yaml"
     path.write_text("arms: {a: {}}\ndatasets: {d: {}}\narms: {b: {}}\n")
