@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from segkd.ablation.plan import grid_parser, read_grid
+from segkd.ablation.plan import grid_parser, narrowed, read_grid
 from segkd.ablation.resolve import Place, resolve
 from tests.conftest import REPOSITORY, TINY
 from tests.contract.test_methods import INSIDE, options
@@ -73,20 +73,26 @@ def test_every_arm_of_every_grid_trains_two_steps(path, run_cli, tmp_path):
         part.set |= PROBED | {"data.fold": None} if name == "domains" else {}
         if part.set.pop("data.group", None):  # about files; a store wants keys of every class, from eight images
             part.set |= {"data.classes": ["a", "b", "c"], "data.ignore": []}
+    alone = {  # trained above by themselves
+        name
+        for name, part in grid.arms.items()
+        if len(part.layers) == 1 and not part.set and REPOSITORY / "configs" / part.layers[0] in LAYERS
+    }
     for part in grid.arms.values():
         recipes = {Path(layer).stem for layer in part.layers} & INSIDE.keys()
         network = {key: value for key, value in small.items() if key.startswith("model.")}
         first = {key: value for key, value in part.set.items() if key == "model"}
         part.set = first | within(network, next(iter(recipes), "")) | part.set
-    cells = resolve(grid, Place(path.parent, 1, out=tmp_path))
+    place = Place(path.parent, 1, out=tmp_path)
+    # the data are the same for all by now: the settings of every set are read with one arm
+    resolve(narrowed(grid, [grid.baseline]), place)
+    cells = resolve(narrowed(grid, [next(iter(grid.datasets))]), place)
     first = {arm: next(cell for cell in cells if cell.arm == arm) for arm in grid.arms}
     needed, trained = {name for cell in first.values() for name in cell.needs}, set()
     for cell in sorted(cells, key=lambda cell: (len(cell.needs), cell.arm != grid.baseline)):
-        part = grid.arms[cell.arm]
-        alone = len(part.layers) == 1 and not part.set and REPOSITORY / "configs" / part.layers[0] in LAYERS
         classes = frozenset(re.findall(r"class_path: (\S+)", cell.config))
-        if cell.name not in needed and (cell is not first[cell.arm] or alone or classes in trained):
-            continue  # trained above by itself, or built by `resolve` with other numbers
+        if cell.name not in needed and (cell is not first[cell.arm] or cell.arm in alone or classes in trained):
+            continue  # or built by `resolve` with other numbers
         trained.add(classes)
         file = tmp_path / f"{cell.arm}-{cell.seed}.yaml"
         file.write_text(cell.config)
