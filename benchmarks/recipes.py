@@ -13,7 +13,7 @@ import io
 import json
 import multiprocessing
 import os
-import resource
+import re
 import statistics
 import tempfile
 import time
@@ -91,8 +91,9 @@ def serve(end: Connection, recipe: Path, classes: int, run: Path) -> None:
     """Trains a step each time it is asked to."""
     torch.set_num_threads(1)
     learner, batch = prepared(recipe, classes, run)
+    progress = progress_of(recipe)
     optimizer = build_optimizer(objects_optim(), learner)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = fresh_peak()
 
     def step(number: int) -> None:
         torch.manual_seed(number)
@@ -100,18 +101,34 @@ def serve(end: Connection, recipe: Path, classes: int, run: Path) -> None:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         learner.follow(number)
-        learner.arrive(0.9)
+        learner.arrive(progress)
 
     for number in range(1, 4):
         step(number)
     end.send("ready")
     while (what := end.recv()) != "stop":
         if what == "memory":
-            end.send((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024.0)
+            end.send((peak() - before) * 1024.0)
             continue
         start = time.perf_counter()
         step(4)
         end.send(time.perf_counter() - start)
+
+
+def progress_of(recipe: Path) -> float:
+    """Nine tenths of the training; of two stages the dearer one, where nothing rests yet."""
+    return 0.4 if recipe.stem == "dk_kd" else 0.9
+
+
+def fresh_peak() -> int:
+    """The memory in use now, in KiB, from which on the peak counts: what was built before the steps is not theirs."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return peak()
+
+
+def peak() -> int:
+    """The highest memory in use, in KiB (VmHWM: what getrusage says is never lowered)."""
+    return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1])
 
 
 def objects_optim() -> object:
@@ -121,7 +138,7 @@ def objects_optim() -> object:
 
 
 def prepared(recipe: Path, classes: int, run: Path) -> tuple[Learner, Batch]:
-    """The learner of a recipe that has met its student, at nine tenths of its training, and a batch."""
+    """The learner of a recipe that has met its student, late in its training, and a batch."""
     names = json.dumps([f"class{i}" for i in range(classes)])
     reuses = "run: null" in recipe.read_text()
     weights = f"--model.{'arguments.' if reuses else ''}weights"
@@ -147,7 +164,7 @@ def prepared(recipe: Path, classes: int, run: Path) -> tuple[Learner, Batch]:
         total=10,
         resting=objects.optim.resting,
     )
-    learner.arrive(0.9)
+    learner.arrive(progress_of(recipe))
     from segkd.datasets.loader import collate
 
     return learner, collate([dataset[0, i] for i in range(8)])
