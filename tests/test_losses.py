@@ -23,6 +23,7 @@ from segkd.losses import (
     soft_dice,
     soft_iou,
 )
+from segkd.structure import Structure
 from segkd.types import IGNORE, InputError
 
 LOSSES = {
@@ -37,6 +38,8 @@ LOSSES = {
     "iou_product": SoftIoU(form="product"),
     "dice_l1": SoftDice("soft"),
     "dice_product": SoftDice(form="product"),
+    "structure": Structure(),
+    "structure_alike": Structure(emphasis=0.0, cross_entropy=0.5),
     "sum": Sum([CrossEntropy(), SoftIoU("soft")], [1.0, 0.5]),
 }
 

@@ -11,6 +11,7 @@ from torch.autograd.function import once_differentiable
 from segkd.device import at_once
 from segkd.distill.base import Knowledge
 from segkd.losses import global_mean
+from segkd.structure import structure_weights
 from segkd.types import Batch, InputError, Prediction
 
 
@@ -20,17 +21,19 @@ def response(
     valid: Bool[Tensor, "b h w"],
     temperature: float,
     soften_student: bool,
+    weights: Float[Tensor, "b h w"] | None = None,
 ) -> Float[Tensor, ""]:
     """T^2 mean_V KL(softmax(t / T) || softmax(s / T)): Hinton et al. 2015; Tf-KD (Yuan et al., CVPR 2020, eq. 9).
 
     Eq. 9 has no T^2; with it, as in Hinton, the size of the gradient does not depend on T. Departures from
     the official Tf-KD code: a mean over valid pixels, not over pixels and classes; ignored pixels are left out.
     With `soften_student=False` the student stays at temperature 1, as in the official code, and no T^2 is
-    needed: mixed with cross-entropy, that is label smoothing under another name.
+    needed: mixed with cross-entropy, that is label smoothing under another name. With `weights`, which are 0 wherever
+    `valid` is not, the mean is weighted.
     """
     compare = MapDivergence(temperature, temperature if soften_student else 1.0, teacher.detach())
     values = DivergencePerPixel.apply(student, valid, compare)
-    return (temperature**2 if soften_student else 1.0) * global_mean(values, valid)
+    return (temperature**2 if soften_student else 1.0) * global_mean(values, valid if weights is None else weights)
 
 
 @dataclass(frozen=True)
@@ -104,16 +107,21 @@ class Response(Knowledge):
     Args:
         temperature: T >= 1 flattens teacher and student alike; for two classes keep it at 4 or below.
         soften_student: False leaves the student at T = 1, as the official Tf-KD code does.
+        emphasis: how much more a pixel among other classes counts (`structure_weights`); 0: all count alike.
     """
 
     reads = needs = frozenset({"logits"})
 
-    def __init__(self, temperature: float = 2.0, soften_student: bool = True) -> None:
+    def __init__(self, temperature: float = 2.0, soften_student: bool = True, emphasis: float = 0.0) -> None:
         super().__init__()
         if temperature <= 0:
             raise InputError(f"Response: temperature must be above 0, found {temperature}.")
-        self.temperature, self.soften_student = temperature, soften_student
+        if emphasis < 0:
+            raise InputError(f"Response: emphasis must be 0 or more, found {emphasis}.")
+        self.temperature, self.soften_student, self.emphasis = temperature, soften_student, emphasis
 
     def forward(self, student: Prediction, target: Prediction, batch: Batch) -> Float[Tensor, ""]:
         """Mean over the valid pixels of all processes."""
-        return response(student.logits, target.logits, batch.valid, self.temperature, self.soften_student)
+        s, t, valid = student.logits, target.logits, batch.valid
+        weights = structure_weights(batch.label, valid, s.shape[1], self.emphasis) if self.emphasis else None
+        return response(s, t, valid, self.temperature, self.soften_student, weights)
