@@ -7,7 +7,8 @@ import pytest
 from tests.conftest import REPOSITORY
 
 ORDER = (
-    "types disk device datasets frequency models losses structure distill metrics engine experiment analysis ablation report cli"
+    "types disk device datasets frequency models losses structure distill metrics "
+    "engine experiment analysis ablation report cli"
 ).split()
 ALONE = ("frequency", "models", "metrics")
 SOURCES = sorted((REPOSITORY / "segkd").rglob("*.py"))

@@ -13,7 +13,8 @@ from segkd.datasets.folds import numbers_of
 from segkd.datasets.packed import size_on_disk
 from segkd.datasets.splits import SPLITS
 from segkd.disk import load_yaml
-from segkd.experiment.folder import flat
+from segkd.experiment.folder import flat, resolved_text
+from segkd.experiment.settings import parse, training_parser
 
 WITHOUT_EFFECT = frozenset({
     "data.root", "data.parquet", "data.workers", "data.cache_gb", "engine.threads", "engine.log_every",
@@ -21,7 +22,9 @@ WITHOUT_EFFECT = frozenset({
 })  # fmt: skip
 """Settings that change where and how fast a run goes, not its result; the data's files are looked at."""
 
-TRAINED_BY = ("types", "datasets", "frequency", "models", "losses", "distill", "metrics", "engine", "experiment")
+TRAINED_BY = (
+    "types", "datasets", "frequency", "models", "losses", "structure", "distill", "metrics", "engine", "experiment",
+)  # fmt: skip
 """Rooms whose code a training and its scores pass through."""
 
 
@@ -32,6 +35,16 @@ def plain_config(text: str) -> dict[str, Any]:
         for key, leaf in flat(load_yaml(text, "expected a configuration as YAML")).items()
         if key not in WITHOUT_EFFECT and not re.fullmatch(r"data\.domains\.[^.]+\.(root|parquet)", key)
     }
+
+
+def config_today(file: Path) -> dict[str, Any]:
+    """The plain configuration of a resolved file with the settings that came since at their defaults.
+
+    Raises:
+        InputError: it cannot be read, or has settings that are gone.
+    """
+    parser = training_parser()
+    return plain_config(resolved_text(parser, parse(parser, ["--config", str(file)])))
 
 
 def data_digests(data: Data) -> dict[str, dict[str, Any]]:

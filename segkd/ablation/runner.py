@@ -7,14 +7,16 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from segkd.ablation.cell import STOPPED, State, read_state, write_state
 from segkd.ablation.engines import Engine, Job
-from segkd.ablation.identity import differences
+from segkd.ablation.identity import config_today, differences
 from segkd.ablation.progress import Watcher
 from segkd.ablation.resolve import Cell
 from segkd.disk import write_whole
 from segkd.engine.signals import interruption
+from segkd.types import InputError
 
 POLL = 0.5
 """Seconds between two looks at the running cells."""
@@ -29,7 +31,7 @@ class Run:
         processes: cells side by side.
         threads: CPU threads of each.
         engine: "local" or "ray".
-        keep_code: whether cells stay valid when nothing but the code changed.
+        keep_code: whether cells stay valid when nothing but the code changed, settings that came with it included.
     """
 
     out: Path
@@ -60,8 +62,10 @@ def _task(cell: Cell, folder: Path, splits: list[str], keep_code: bool) -> Task:
     state = read_state(folder)
     if state is None:
         return Task(cell, folder, True, "new", stale=folder.exists())
-    now = cell.identity | ({"code": state.identity.get("code", {})} if keep_code else {})
-    changed = differences(state.identity, now)
+    then, now = state.identity, cell.identity
+    if keep_code:
+        then = {**then, "config": _config_then(then["config"], now["config"], folder), "code": now["code"]}
+    changed = differences(then, now)
     if changed:
         more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
         return Task(cell, folder, True, f"changed: {'; '.join(changed[:3])}{more}", stale=True)
@@ -73,6 +77,16 @@ def _task(cell: Cell, folder: Path, splits: list[str], keep_code: bool) -> Task:
     return Task(
         cell, folder, True, f"not yet scored on {', '.join(missing)}" if state.status == "done" else "unfinished"
     )
+
+
+def _config_then(then: dict[str, Any], now: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """What a cell was configured to, with settings that came with later code at their defaults."""
+    if then.keys() == now.keys():
+        return then
+    try:
+        return config_today(folder / "config.yaml")
+    except InputError:
+        return then
 
 
 def prepare(task: Task, out: Path, splits: list[str]) -> None:

@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -8,9 +9,12 @@ from rich.console import Console
 
 from segkd.ablation.cell import STOPPED, State, read_state, write_state
 from segkd.ablation.engines import Engine, Job, spawn
+from segkd.ablation.identity import plain_config
 from segkd.ablation.progress import Watcher
 from segkd.ablation.resolve import Cell
 from segkd.ablation.runner import Run, run_tasks, take_stock
+from segkd.experiment.folder import resolved_text
+from segkd.experiment.settings import parse, training_parser
 
 IDENTITY = {"config": {"optim.lr": 1}, "data": {}, "code": {"segkd/a.py": "x"}}
 
@@ -119,6 +123,24 @@ def test_changed_code_runs_again_unless_it_is_to_be_kept(tmp_path):
     both = [cell("a", code={"segkd/a.py": "y"}, config={"optim.lr": 9})]
     (task,) = take_stock(both, Run(tmp_path, 1, 1, "local", keep_code=True), ["val"])
     assert task.run and task.why == "changed: optim.lr: 1 then, 9 now"
+
+
+def test_a_setting_that_came_with_later_code_is_kept_with_the_code_where_it_stands_at_its_default(tmp_path):
+    parser = training_parser()
+    text = resolved_text(parser, parse(parser, ["--config", "methods/virtual_teacher.yaml", "--data.embedded", "{}"]))
+    whole = plain_config(text)
+    (new,) = (key for key in whole if key.endswith("knowledge.init_args.soften_student"))
+    before = {key: leaf for key, leaf in whole.items() if key != new}
+    run(tmp_path, [replace(cell("a", config=before), config=re.sub(r"\n *soften_student: true", "", text))])
+
+    def found(config, keep_code=True):
+        (task,) = take_stock([cell("a", config=config)], Run(tmp_path, 1, 1, "local", keep_code), ["val"])
+        return task
+
+    assert not found(whole).run
+    assert found(whole, keep_code=False).why == f"changed: {new}: None then, True now"
+    assert found(whole | {new: False}).why == f"changed: {new}: True then, False now"
+    assert "optim.lr" in found(whole | {"optim.lr": 9}).why
 
 
 def test_who_reads_the_run_of_a_cell_that_failed_is_not_run_and_says_what_it_waits_for(tmp_path):
