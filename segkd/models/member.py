@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import final
+from typing import Literal, final
 
 import torch
 import torch.nn.functional as F
@@ -51,7 +51,26 @@ class Member:
         return replace(seen, logits=logits)
 
 
-def opened(source: str, classes: int, shape: tuple[int, int], trust: bool = False) -> Member:
+@dataclass
+class Reading:
+    """How ONNX files of others are read.
+
+    Args:
+        output: the name of the output that is the map; the finest that can be one when null.
+        meaning: "probability", "logits", "classes", or "auto": what the file states, else by its values.
+        mean: subtracted from RGB in 0..1; ImageNet's when null, none where a file says that it normalises inside.
+        std: divides after `mean`; likewise.
+    """
+
+    output: str | None = None
+    meaning: Literal["auto", "probability", "logits", "classes"] = "auto"
+    mean: list[float] | None = None
+    std: list[float] | None = None
+
+
+def opened(
+    source: str, classes: int, shape: tuple[int, int], trust: bool = False, reading: Reading | None = None
+) -> Member:
     """The student of a run folder, or an ONNX file.
 
     Args:
@@ -59,12 +78,15 @@ def opened(source: str, classes: int, shape: tuple[int, int], trust: bool = Fals
         classes: classes of an ONNX file, which does not say them.
         shape: height and width of the images it will see, where an ONNX file takes any.
         trust: whether a run may name a class that is not segkd's own.
+        reading: how an ONNX file is read.
 
     Raises:
         InputError: it is neither, it is damaged, or does not give maps of so many classes.
     """
     if source.endswith(".onnx"):
-        return of_file(OnnxNetwork(source, classes, shape=shape), source, shape)
+        how = reading or Reading()
+        network = OnnxNetwork(source, classes, how.meaning, how.mean, how.std, how.output, shape)
+        return of_file(network, source, shape)
     return of_run(load_model(source, trust=trust), source)
 
 
@@ -85,6 +107,32 @@ def of_run(model: Model, source: str) -> Member:
     return Member(source, model.network, tuple(model.card.classes), model.card.size, seen, about)
 
 
+def refuse_other_classes(member: Member, ours: Sequence[str], owner: str, mapped: bool = False) -> None:
+    """Raises InputError unless a member knows as many classes, none of ours at another place; `mapped` where a map of
+    classes could be given. Other names may mean the same: `about_classes` says which is taken for which."""
+    theirs = member.classes
+    if len(theirs) != len(ours):
+        way = ", or say which is which: classes: {its class: class of the student}" if mapped else ""
+        raise InputError(
+            f"{owner}: {member.name} knows {len(theirs)} classes ({', '.join(theirs)}), the student {len(ours)}. "
+            f"Choose a teacher with the same classes{way}."
+        )
+    if any(name in ours and name != our for name, our in zip(theirs, ours)):
+        way = f", or classes: {{{theirs[0]}: {theirs[0]}, ...}}" if mapped else ""
+        raise InputError(
+            f"{owner}: {member.name} knows the classes in another order ({', '.join(theirs)}) than the student "
+            f"({', '.join(ours)}), and would teach one for the other. Write data.classes in the teacher's order{way}."
+        )
+
+
+def about_classes(member: Member, ours: Sequence[str]) -> str:
+    """Who it is, and which of its classes are taken for ours where their names differ."""
+    taken = [f"{name} as {our}" for name, our in zip(member.classes, ours) if name != our]
+    nameless = tuple(map(str, range(len(ours)))) in (member.classes, tuple(ours))
+    classes = "" if nameless or not taken else f"; by their places its {', '.join(taken)}"
+    return f"{member.name}: {member.about}{classes}"
+
+
 def table_of(
     member: Member, ours: Sequence[str], given: Mapping[str, str] | None, owner: str
 ) -> Float[Tensor, "t k"] | None:
@@ -96,18 +144,7 @@ def table_of(
     """
     theirs = member.classes
     if given is None:
-        if len(theirs) != len(ours):
-            raise InputError(
-                f"{owner}: {member.name} knows {len(theirs)} classes ({', '.join(theirs)}), the student {len(ours)}. "
-                "Choose a teacher with the same classes, or say which is which: classes: {its class: class of the "
-                "student}."
-            )
-        if list(theirs) != list(ours) and sorted(theirs) == sorted(ours):
-            raise InputError(
-                f"{owner}: {member.name} knows the classes in another order ({', '.join(theirs)}) than the student "
-                f"({', '.join(ours)}), and would teach one for the other. Write data.classes in the teacher's order, "
-                f"or classes: {{{theirs[0]}: {theirs[0]}, ...}}."
-            )
+        refuse_other_classes(member, ours, owner, mapped=True)
         return None
     wrong = [name for name in given if name not in theirs] + [name for name in given.values() if name not in ours]
     missing = [name for name in ours if name not in given.values()]

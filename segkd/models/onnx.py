@@ -191,8 +191,8 @@ class OnnxNetwork(Network):
             shown = ", ".join(f"{key} {_shape(raw[key])}" for key in best)
             raise InputError(
                 f"{self.where}: {len(best)} outputs can be the map: {shown}. "
-                "Say which is to be judged: --onnx-output-name NAME. (U2-Net gives its map first, PraNet and BiRefNet "
-                "give it last, torchvision calls it out.)"
+                "Say which is to be judged: --onnx-output-name NAME, of a teacher onnx.output. (U2-Net gives its map "
+                "first, PraNet and BiRefNet give it last, torchvision calls it out.)"
             )
         why = "" if len(raw) == 1 else f", as asked, {of}," if name else f", the finest {of},"
         return best[0], fit[best[0]], why

@@ -33,6 +33,7 @@ class ReusedHead(Network):
         shrink: how many times fewer channels than the head reads lie between the projector's convolutions.
         head: layer path of the head in the run's network, where that does not say it (WrappedNet: head_layer).
         donor: what the head is made of, for a network that is opened again; written when it is saved.
+        trust: whether the run may name a class that is not segkd's own: its code runs with your rights.
     """
 
     def __init__(
@@ -44,13 +45,14 @@ class ReusedHead(Network):
         shrink: int = 2,
         head: str | None = None,
         donor: dict[str, Any] | None = None,
+        trust: bool = False,
     ) -> None:
         super().__init__()
         if shrink < 1:
             raise InputError(f"ReusedHead: shrink must be at least 1, found {shrink}.")
         # drawn first, so that arms of one seed begin with the same weights
         self.network = _built(network, arguments or {}, classes)
-        self.run, self.donor = run, donor
+        self.run, self.donor, self.trust = run, donor, trust
         with torch.random.fork_rng(devices=[]):  # the run's network draws before it is filled
             given = self._taken(classes, head) if donor is None else _donated(donor, classes)
         path = self.network.head_path
@@ -80,7 +82,7 @@ class ReusedHead(Network):
     def rebuilt_by(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """As `without_weights`, with the head described instead of a run that holds it."""
         name = whole_name(str(arguments.get("network", "FusionNet")))
-        described = {"network": name, "run": None, "head": None, "donor": self.donor}
+        described = {"network": name, "run": None, "head": None, "donor": self.donor, "trust": False}
         return self.without_weights(arguments) | described
 
     def freeze(self, paths: Any) -> None:
@@ -98,7 +100,7 @@ class ReusedHead(Network):
                 "ReusedHead: run names no run folder, whose head is to be reused. Give the teacher's: --model.run "
                 "runs/teacher."
             )
-        model = load_model(self.run)
+        model = load_model(self.run, trust=self.trust)
         if len(model.card.classes) != classes:
             raise InputError(
                 f"ReusedHead: the head of {self.run} tells {len(model.card.classes)} classes apart "

@@ -107,8 +107,8 @@ def foreign(name: str, where: str) -> InputError:
     return InputError(
         f"{where} names {name}, which is not on the list of what a file may build on its own (networks of segkd, smp "
         "and torchvision from plain settings). Opening it may run code of whoever wrote it, with your rights. If that "
-        "is you, or someone you trust, add --trust to the command (in Python: segkd.load_model(folder, trust=True)). "
-        "See docs/security.md."
+        "is you, or someone you trust, add --trust to the command (in Python: segkd.load_model(folder, "
+        "trust=True); of a teacher or a reused head its setting trust: true). See docs/security.md."
     )
 
 

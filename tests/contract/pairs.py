@@ -24,6 +24,7 @@ from segkd.distill.teachers.copies import Snapshot
 from segkd.distill.teachers.frozen import Frozen
 from segkd.distill.teachers.guided import Guided
 from segkd.distill.teachers.partner import Twin
+from segkd.distill.teachers.retrieval import Retrieval, Stage
 from segkd.distill.teachers.specialists import Specialists
 from segkd.engine.agreement import apart, checksums
 from segkd.engine.learner import Learner
@@ -78,6 +79,8 @@ BUILT = {
     Guided: lambda: Guided(hide=0.0),  # what is hidden is drawn for the images of a process
     GraphEdges: lambda: GraphEdges(edges=210, negatives="cross_boundary"),  # all there are: nothing is drawn
     Twin: lambda: Twin(Darker()),
+    # every cell is asked: nothing is drawn
+    Retrieval: lambda: Retrieval(finished_run(), threshold=0.0, queries=10**6, then=Stage(at=1.0)),
     Specialists: lambda: Specialists([finished_run()], whole=True),  # whose groups depend on no process's images
 }
 """How classes are built that need to be told something."""
@@ -112,7 +115,10 @@ def learner_of(teacher: type[Teacher] | None, knowledge: type[Knowledge], batch:
         terms={"what": Term(BUILT.get(knowledge, knowledge)(), weight=0.5)},
         exits=exits,
     )
-    distiller.meet(Scene(student, batch, student(batch.clean), 1, Small))
+    scene = Scene(student, batch, student(batch.clean), 1, Small)
+    if teacher is Retrieval:  # whose store is of all images, in every process
+        scene = replace(scene, ids=union().ids, images=lambda size, numbers: [union()])
+    distiller.meet(scene)
     learner = Learner(student, distiller, average=0.9, total=2 * STEPS)
     for module in learner.modules():
         if isinstance(module, nn.BatchNorm2d):  # its statistics over two images and over four are not the same

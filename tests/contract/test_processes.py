@@ -105,7 +105,10 @@ def test_whatever_holds_parameters_or_state_ends_as_in_one_process(tmp_path):
     assert [worker.returncode for worker in workers] == [0, 0], errors
     one, two = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     taught = {name.split()[0] for name in alone}
-    assert len(alone) > 40 and {"MeanTeacher", "Snapshot", "Guided", "LastBatch", "OnlineLabels", "Peer"} <= taught
+    assert (
+        len(alone) > 40
+        and {"MeanTeacher", "Snapshot", "Guided", "LastBatch", "OnlineLabels", "Peer", "Retrieval"} <= taught
+    )
     assert {name: differing for name, (_, differing) in one.items() if differing} == {}
     for name, expected in alone.items():
         (state, _), (other, _) = one[name], two[name]

@@ -134,6 +134,7 @@ def test_what_does_not_fit_is_named(run):
         (lambda: reused(run(), head="heed"), "no layer 'heed'"),
         (lambda: reused(run(), shrink=0), "shrink must be at least 1"),
         (lambda: reused(wrapped), "--trust"),
+        (lambda: reused(wrapped, trust=True), "which layer is its head"),  # it was opened
         (lambda: ReusedHead(3, run(), "FussionNet"), "expected a network of segkd or an import path"),
         (lambda: ReusedHead(3, run(), "torch.nn.Conv2d"), r"subclass of segkd\.models\.network\.Network"),
         (lambda: ReusedHead(3, run(), "FusionNet", {"wide": 3}), "do not fit FusionNet"),

@@ -10,7 +10,7 @@ from torch import Tensor
 from segkd.distill.base import Look, Scene, Teacher, moved
 from segkd.distill.kept import Kept, keep
 from segkd.models.ensemble import fused, largest
-from segkd.models.member import Member, opened, table_of, translated
+from segkd.models.member import Member, Reading, about_classes, opened, table_of, translated
 from segkd.models.network import Network
 from segkd.models.start import filled_from
 from segkd.types import Batch, InputError, LayerPath, Lesson, Prediction
@@ -38,6 +38,7 @@ class Frozen(Teacher):
         unseen: each image is taught by those runs alone that were not trained on it (`RUN/trained_on.txt`): k runs with
             `data.fold: [i, k]` each.
         trust: whether run folders may name classes that are not segkd's own: their code runs with your rights.
+        onnx: how ONNX files of others are read, all alike; those of segkd say it themselves.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Frozen(Teacher):
         unseen: bool = False,
         cache_gb: float = 0.0,
         trust: bool = False,
+        onnx: Reading | None = None,
     ) -> None:
         super().__init__()
         self.sources = list(sources or [])
@@ -63,7 +65,7 @@ class Frozen(Teacher):
         if weights is not None and network is None:
             raise InputError("Frozen: weights are those of `network`, and there is none. Write network, or sources.")
         self.features, self.make, self.weights, self.classes = features, network, weights, classes
-        self.unseen, self.cache_gb, self.trust = unseen, cache_gb, trust
+        self.unseen, self.cache_gb, self.trust, self.onnx = unseen, cache_gb, trust, onnx
         lone = members < 2 and not cache_gb and not any(source.endswith(".onnx") for source in self.sources)
         self.gives = frozenset({"logits", "features"} if lone else {"logits"})
         self.members: list[Member] = []  # plain lists: neither optimised nor saved
@@ -80,11 +82,12 @@ class Frozen(Teacher):
         names = tuple(scene.names or map(str, range(scene.classes)))
         height, width = scene.batch.image.shape[2:]
         count = len(names) if self.classes is None else len(self.classes)
-        self.members = [opened(source, count, (height, width), self.trust) for source in self.sources]
+        self.members = [opened(one, count, (height, width), self.trust, self.onnx) for one in self.sources]
         if self.make is not None:
             self.members.append(self._made(len(names) if self.classes is None else count))
         self.tables = [table_of(member, names, self.classes, self.owner) for member in self.members]
-        self.said = tuple(f"{member.name}: {member.about}" for member in self.members)
+        ours = names if self.classes is None else None
+        self.said = tuple(about_classes(member, ours or member.classes) for member in self.members)
         if self.unseen:
             self._refuse_seen(scene.ids)
         if self.cache_gb:

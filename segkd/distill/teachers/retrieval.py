@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, final
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -15,7 +16,7 @@ from segkd.distill.base import Look, Scene, Teacher, moved
 from segkd.distill.index import library
 from segkd.distill.store import Origins, Store, gathered
 from segkd.losses import one_hot
-from segkd.models.member import Member, opened, table_of
+from segkd.models.member import Member, about_classes, opened, refuse_other_classes
 from segkd.models.network import Network
 from segkd.models.taps import evaluating
 from segkd.types import Batch, InputError, LayerPath, Lesson, Prediction
@@ -74,7 +75,8 @@ class Retrieval(Teacher):
     would be the label. The sources' code leaves nothing out.
 
     Departures: keys of unit length, so that T is smaller than for the states of a translator; of each class equally
-    many keys at most, so that rare classes are heard more; a sample of pixels is asked in each step.
+    many keys at most, so that rare classes are heard more; a sample of pixels is asked in each step; m looks at
+    p_knn(label), not at t(label), which at a share of .9999 is nearly the same.
 
     Args:
         source: the finished run.
@@ -86,14 +88,13 @@ class Retrieval(Teacher):
         k: neighbours.
         temperature: T of the squared distances, which lie in 0..4.
         share: of the neighbours in the target, lambda.
-        threshold: share of the label's class among the neighbours from which on they teach (knowledge selection); 0
-            teaches wherever it was asked.
-        queries: pixels of a batch that are asked in a step, at the size of the features; each speaks for its cell.
+        threshold: share of the label's class among the neighbours from which on they teach (knowledge selection).
+        queries: pixels of a batch, over all processes, that are asked in a step; each speaks for its cell of features.
         group: regular expression for the sequence of an image, its first group or all of it in the stem; `data.group`
-            when null, each domain's own where there are several, and without that each image is its own sequence.
-        frames: images so many places before and after in the sequence (all, without `group`) are left out; the whole
-            sequence when null.
-        domain: regular expression for the domain: only keys of the same one are asked; all when null.
+            when null, each domain's own where there are several; without that each image is its own sequence.
+        frames: images so many places before and after in the sequence (all, without `group`) are left out; all if null.
+        domain: regular expression for the domain, of several `data.domains` "^[^/]+": only keys of the same one are
+            asked; all when null.
         then: the second stage of Dk-KD; null for one stage.
         trust: whether the run folder may name classes that are not segkd's own: their code runs with your rights.
     """
@@ -139,7 +140,7 @@ class Retrieval(Teacher):
         names = tuple(scene.names or map(str, range(scene.classes)))
         height, width = scene.batch.image.shape[2:]
         member = opened(self.source, len(names), (height, width), self.trust)
-        table_of(member, names, None, "Retrieval")
+        refuse_other_classes(member, names, "Retrieval")
         real = scene.images is not None  # else a rehearsal on made images
         ids = scene.ids if real else scene.batch.ids
         group, domain = (self.group, self.domain) if real else (None, None)
@@ -228,7 +229,8 @@ class Retrieval(Teacher):
 
     def _cells(self, b: int, cells: int, device: torch.device) -> Int64[Tensor, "b n"]:
         """Which cells of each image are asked: drawn in training, evenly spread else."""
-        n = min(cells, -(-self.queries // b))
+        world = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+        n = min(cells, -(-self.queries // (b * world)))
         if not self.training:
             return torch.linspace(0, cells - 1, n, device=device).long().expand(b, -1)
         return sent(torch.rand(b, cells).topk(n, dim=1).indices, device)
@@ -250,7 +252,7 @@ class Retrieval(Teacher):
         out = "its own image" if origins.sequences == len(origins.rows) else "its own sequence"
         out = out if origins.frames is None else f"{origins.frames} frames before and after"
         return (
-            f"{member.name}: {member.about}",
+            about_classes(member, names),
             f"{len(label)} keys of {store.keys.shape[1]} numbers from {len(origins.rows)} images ({counts}); "
             f"{origins.sequences} sequences, {origins.domains} domains",
             f"left out of a pixel's neighbours: {out}; then {len(some)} of the keys find {float(sure.mean()):.1%} of "

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from segkd.distill.base import Look, Scene, Teacher, moved
 from segkd.distill.teachers.frozen import Alone
 from segkd.models.decoder import Head, resize
-from segkd.models.member import Member, opened, table_of
+from segkd.models.member import Member, about_classes, opened, refuse_other_classes
 from segkd.models.network import Network
 from segkd.types import Batch, InputError, LayerPath, Lesson, Prediction
 
@@ -168,7 +168,7 @@ class Specialists(Teacher):
         names = tuple(scene.names or map(str, range(scene.classes)))
         high, wide = scene.batch.image.shape[2:]
         member = opened(self.sources[0], scene.classes, (high, wide), self.trust)
-        table_of(member, names, None, self.owner)
+        refuse_other_classes(member, names, self.owner)
         seen = member(scene.batch.clean, self.features)
         if not seen.features:
             raise InputError(
@@ -183,7 +183,7 @@ class Specialists(Teacher):
         for head in self.heads.parameters():
             nn.init.zeros_(head)
         told = "; ".join(", ".join(names[c] for c in group) for group in self.groups)
-        self.said = (f"{member.name}: {member.about}", f"{len(self.groups)} on its features: {told}")
+        self.said = (about_classes(member, names), f"{len(self.groups)} on its features: {told}")
 
     def forward(self, batch: Batch, student: Prediction, look: Look) -> Lesson:
         """What run and specialists say together, and by which logits each specialist learns."""

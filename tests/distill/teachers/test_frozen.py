@@ -8,6 +8,7 @@ import torch
 from segkd.distill.base import Scene
 from segkd.distill.teachers.frozen import Frozen
 from segkd.models.fusion import FusionNet
+from segkd.models.member import Reading
 from segkd.models.store import ModelCard, load_model, save_student
 from segkd.models.trained_on import note_trained_on
 from segkd.types import InputError, LayerPath
@@ -73,7 +74,11 @@ def test_a_teacher_that_knows_the_classes_in_another_order_is_refused(run, make_
         scene = Scene(student, batch, student(batch.clean), 4, Tiny, ["c0", "c2", "c1"])
     with pytest.raises(InputError, match=r"another order \(c0, c1, c2\) than the student \(c0, c2, c1\)"):
         Frozen([run("a")]).meet(scene)
-    Frozen([run("b")]).meet(replace(scene, names=["x", "y", "z"]))  # other names may mean the same
+    with pytest.raises(InputError, match=r"another order \(c0, c1, c2\) than the student \(c0, x, c1\)"):
+        Frozen([run("c")]).meet(replace(scene, names=["c0", "x", "c1"]))  # its c1 would teach x
+    teacher = Frozen([run("b")])
+    teacher.meet(replace(scene, names=["c0", "y", "z"]))  # other names may mean the same
+    assert teacher.said[0].endswith("; by their places its c1 as y, c2 as z")
 
 
 def scene_of(student, batch, **more) -> Scene:
@@ -106,6 +111,20 @@ def test_a_teacher_of_another_size_sees_the_images_at_its_own(run, make_batch):
     small = torch.nn.functional.interpolate(batch.clean, (32, 32), mode="bilinear", antialias=True)
     expected = torch.nn.functional.interpolate(load_model(source).network(small).logits, (64, 48), mode="bilinear")
     torch.testing.assert_close(target.logits, expected)
+
+
+def test_an_onnx_file_of_others_is_read_as_it_is_said(tmp_path, make_batch):
+    values = {"w": np.array([[0, 0, 0], [8, 0, 0]], np.float32).reshape(2, 3, 1, 1), "c": np.array([0, -4], np.float32)}
+    nodes = [node("Conv", ["image", "w", "c"], "out"), node("Neg", "out", "other")]
+    path = LayerPath(save(tmp_path / "net.onnx", nodes, outputs=("out", "other"), constants=values))
+    batch, student = make_batch(2), Tiny(2)
+    with pytest.raises(InputError, match=r"2 outputs can be the map: .* of a teacher onnx\.output"):
+        met(Frozen([path]), student, batch)
+    teacher = met(Frozen([path], onnx=Reading("other", "logits", [0.0] * 3, [0.5] * 3)), student, batch)
+    red = batch.clean[:, :1]
+    expected = torch.cat([torch.zeros_like(red), 4 - 8 * red / 0.5], dim=1)
+    found = teacher(batch, student(batch.image), student).target.logits
+    torch.testing.assert_close(found.softmax(dim=1), expected.softmax(dim=1), atol=1e-5, rtol=0)
 
 
 def test_an_onnx_file_teaches_logits_beside_a_run(run, tmp_path, make_batch):
