@@ -1,15 +1,17 @@
 """Finished networks of any kind as one: the mean of the probabilities of their classes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import final
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from segkd.models.member import Member, opened, translated
 from segkd.models.network import Network
 from segkd.models.store import Model, ModelCard, read_card
+from segkd.models.windows import slide
 from segkd.types import InputError, Prediction
 
 
@@ -57,6 +59,41 @@ class Ensemble(Network):
         return [f"{member.name}: {doubt}" for member in self.members for doubt in member.network.doubts()]
 
 
+@final
+class FusedModel(Model):
+    """An ensemble with its card. Through a window each member looks as it does alone: at a window of its own size."""
+
+    network: Ensemble
+
+    def rows(
+        self, images: Sequence[UInt8[np.ndarray, "_h _w 3"]], stride: float | None = None
+    ) -> list[Iterator[Tensor]]:
+        """As of any model, `fused`."""
+        return super().rows(images) if stride is None else [self._slid(image, stride) for image in images]
+
+    def _slid(self, image: UInt8[np.ndarray, "_h _w 3"], stride: float) -> Iterator[Tensor]:
+        members = self.network.members
+        streams = [slide(one.network, image, one.size or self.card.size, stride) for one in members]
+        for parts in side_by_side(streams):
+            shares = torch.stack([part.softmax(dim=0).cpu() for part in parts])
+            yield shares.mean(dim=0).clamp_min(1e-12).log()
+
+
+def side_by_side(streams: Sequence[Iterator[Tensor]]) -> Iterator[list[Tensor]]:
+    """The same rows of each of several streams of rows [k r w], which come in portions of their own heights."""
+    held = [next(stream) for stream in streams]
+    while True:
+        rows = min(part.shape[1] for part in held)
+        yield [part[:, :rows] for part in held]
+        held = [part[:, rows:] for part in held]
+        for i, stream in enumerate(streams):
+            if not held[i].shape[1]:
+                following = next(stream, None)
+                if following is None:  # all end with the image
+                    return
+                held[i] = following
+
+
 def refuse_other_classes(members: Sequence[Member]) -> None:
     """Raises InputError unless all members know the first one's classes, in its order; where one has no names for
     them, their number decides."""
@@ -97,4 +134,4 @@ def load_ensemble(sources: Sequence[str], device: str = "cpu", trust: bool = Fal
     members += [opened(source, len(classes), size, trust) for source in sources if source not in runs]
     refuse_other_classes(members)
     about = ModelCard("segkd.models.ensemble.Ensemble", {}, classes, largest(members))
-    return Model(Ensemble(members).to(device), about)
+    return FusedModel(Ensemble(members).to(device), about)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, final
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,7 +45,6 @@ class ModelCard:
     step: int = 0
 
 
-@final
 class Model:
     """A trained student: the network, its card, `predict`, and `note`: what is odd about its folder, or ""."""
 

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from segkd import load_ensemble
-from segkd.models.ensemble import Ensemble, fused, largest, refuse_other_classes
+from segkd.models.ensemble import Ensemble, fused, largest, refuse_other_classes, side_by_side
 from segkd.models.fusion import FusionNet
 from segkd.models.member import Member
 from segkd.models.store import ModelCard, load_model, save_student
@@ -72,3 +72,26 @@ def test_in_python_an_ensemble_is_a_model(tmp_path):
     for sources in ([runs[0]], [str(file), str(file)]):
         with pytest.raises(InputError, match="two or more, one of them a run folder"):
             load_ensemble(sources)
+
+
+def test_through_a_window_each_member_looks_as_it_does_alone(tmp_path):
+    runs = []
+    for i, size in enumerate([(32, 32), (48, 64)]):
+        arguments = {"classes": 2, "encoder": TINY, "weights": None, "width": 8}
+        (tmp_path / f"run{i}").mkdir()
+        card = ModelCard("segkd.models.network.FusionNet", arguments, ["no", "yes"], size)
+        save_student(tmp_path / f"run{i}", FusionNet(**arguments), card)
+        runs.append(str(tmp_path / f"run{i}"))
+    picture = np.random.default_rng(0).integers(0, 255, (90, 101, 3), np.uint8)
+    found = load_ensemble(runs).predict(picture, stride=0.4)
+    alone = [load_model(run).predict(picture, stride=0.4) for run in runs]
+    assert found.shape == (2, 90, 101)
+    np.testing.assert_allclose(found, (alone[0] + alone[1]) / 2, atol=1e-5)
+
+
+def test_rows_of_several_streams_come_side_by_side():
+    whole = torch.arange(20.0).view(1, 10, 2)
+    one, two = iter(whole.split([3, 1, 6], dim=1)), iter(whole.split([2, 7, 1], dim=1))
+    pairs = list(side_by_side([one, two]))
+    assert all(torch.equal(a, b) for a, b in pairs)
+    assert torch.equal(torch.cat([a for a, _ in pairs], dim=1), whole)
