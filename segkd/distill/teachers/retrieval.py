@@ -229,10 +229,10 @@ class Retrieval(Teacher):
 
     def _cells(self, b: int, cells: int, device: torch.device) -> Int64[Tensor, "b n"]:
         """Which cells of each image are asked: drawn in training, evenly spread else."""
+        if not self.training:
+            return torch.linspace(0, cells - 1, min(cells, -(-self.queries // b)), device=device).long().expand(b, -1)
         world = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
         n = min(cells, -(-self.queries // (b * world)))
-        if not self.training:
-            return torch.linspace(0, cells - 1, n, device=device).long().expand(b, -1)
         return sent(torch.rand(b, cells).topk(n, dim=1).indices, device)
 
     def _about(self, names: Sequence[str]) -> tuple[str, ...]:
