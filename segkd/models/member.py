@@ -57,13 +57,13 @@ class Reading:
 
     Args:
         output: the name of the output that is the map; the finest that can be one when null.
-        meaning: "probability", "logits", "classes", or "auto": what the file states, else by its values.
+        meaning: "probability", "logits", or "auto": what the file states, else by its values, as class numbers are.
         mean: subtracted from RGB in 0..1; ImageNet's when null, none where a file says that it normalises inside.
         std: divides after `mean`; likewise.
     """
 
     output: str | None = None
-    meaning: Literal["auto", "probability", "logits", "classes"] = "auto"
+    meaning: Literal["auto", "probability", "logits"] = "auto"
     mean: list[float] | None = None
     std: list[float] | None = None
 
