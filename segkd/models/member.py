@@ -107,7 +107,7 @@ def of_run(model: Model, source: str) -> Member:
     return Member(source, model.network, tuple(model.card.classes), model.card.size, seen, about)
 
 
-def refuse_other_classes(member: Member, ours: Sequence[str], owner: str, mapped: bool = False) -> None:
+def refuse_unlike(member: Member, ours: Sequence[str], owner: str, mapped: bool = False) -> None:
     """Raises InputError unless a member knows as many classes, none of ours at another place; `mapped` where a map of
     classes could be given. Other names may mean the same: `about_classes` says which is taken for which."""
     theirs = member.classes
@@ -144,7 +144,7 @@ def table_of(
     """
     theirs = member.classes
     if given is None:
-        refuse_other_classes(member, ours, owner, mapped=True)
+        refuse_unlike(member, ours, owner, mapped=True)
         return None
     wrong = [name for name in given if name not in theirs] + [name for name in given.values() if name not in ours]
     missing = [name for name in ours if name not in given.values()]

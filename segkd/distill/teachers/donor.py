@@ -7,7 +7,7 @@ from torch import Tensor
 
 from segkd.distill.base import Look, Scene, Teacher, moved
 from segkd.distill.teachers.frozen import Alone
-from segkd.models.member import Member, about_classes, opened, refuse_other_classes
+from segkd.models.member import Member, about_classes, opened, refuse_unlike
 from segkd.models.network import Network
 from segkd.models.reused import ReusedHead
 from segkd.types import Batch, InputError, Lesson, Prediction
@@ -38,7 +38,7 @@ class Donor(Teacher):
         names = tuple(scene.names or map(str, range(scene.classes)))
         height, width = scene.batch.image.shape[2:]
         member = opened(student.run, len(names), (height, width), student.trust)
-        refuse_other_classes(member, names, "Donor")
+        refuse_unlike(member, names, "Donor")
         self.members, self.reads = [member], f"{student.donor['head']}:in"
         self.said = (about_classes(member, names),)
         if self.predicted(scene.batch.clean).features[0].min() < 0:

@@ -16,7 +16,7 @@ from segkd.distill.base import Look, Scene, Teacher, moved
 from segkd.distill.index import library
 from segkd.distill.store import Origins, Store, gathered
 from segkd.losses import one_hot
-from segkd.models.member import Member, about_classes, opened, refuse_other_classes
+from segkd.models.member import Member, about_classes, opened, refuse_unlike
 from segkd.models.network import Network
 from segkd.models.taps import evaluating
 from segkd.types import Batch, InputError, LayerPath, Lesson, Prediction
@@ -140,7 +140,7 @@ class Retrieval(Teacher):
         names = tuple(scene.names or map(str, range(scene.classes)))
         height, width = scene.batch.image.shape[2:]
         member = opened(self.source, len(names), (height, width), self.trust)
-        refuse_other_classes(member, names, "Retrieval")
+        refuse_unlike(member, names, "Retrieval")
         real = scene.images is not None  # else a rehearsal on made images
         ids = scene.ids if real else scene.batch.ids
         group, domain = (self.group, self.domain) if real else (None, None)

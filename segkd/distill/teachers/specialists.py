@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from segkd.distill.base import Look, Scene, Teacher, moved
 from segkd.distill.teachers.frozen import Alone
 from segkd.models.decoder import Head, resize
-from segkd.models.member import Member, about_classes, opened, refuse_other_classes
+from segkd.models.member import Member, about_classes, opened, refuse_unlike
 from segkd.models.network import Network
 from segkd.types import Batch, InputError, LayerPath, Lesson, Prediction
 
@@ -168,7 +168,7 @@ class Specialists(Teacher):
         names = tuple(scene.names or map(str, range(scene.classes)))
         high, wide = scene.batch.image.shape[2:]
         member = opened(self.sources[0], scene.classes, (high, wide), self.trust)
-        refuse_other_classes(member, names, self.owner)
+        refuse_unlike(member, names, self.owner)
         seen = member(scene.batch.clean, self.features)
         if not seen.features:
             raise InputError(
