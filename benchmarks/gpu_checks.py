@@ -66,7 +66,8 @@ def engine_of(learner: Learner, device: torch.device, precision: str = "no") -> 
     """An engine as `segkd train` makes it."""
     from accelerate.state import AcceleratorState, GradientState
 
-    AcceleratorState._reset_state()
+    # with the part that chose a device: otherwise the first engine's, a CPU, stays for all
+    AcceleratorState._reset_state(reset_partial_state=True)
     GradientState._reset_state()
     accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision=precision, step_scheduler_with_optimizer=False)
     optim = Optim()
@@ -104,7 +105,7 @@ def contract(path: Path, precision: str, device: torch.device) -> str:
     assert all(bool(value.isfinite()) for value in terms.values()), terms
     moved = any(bool((p != q).any()) for p, q in zip(learner.student.parameters(), before))
     assert moved or precision == "fp16", "the student did not move"  # a scaler's first steps may be skipped
-    return ", ".join(f"{name} {float(value):.4f}" for name, value in terms.items())
+    return ", ".join(f"{name} {float(value.detach()):.4f}" for name, value in terms.items())
 
 
 def stage() -> Named:
@@ -127,7 +128,7 @@ def agrees(device: torch.device) -> str:
     image, grad = torch.rand(2, 3, 96, 128), torch.randn(2, 3, 96, 128)
     found = []
     for where in (torch.device("cpu"), device):
-        seen = image.to(where).requires_grad_()
+        seen = image.detach().to(where, copy=True).requires_grad_()  # on the CPU `to` alone returns `image` itself
         out = quantize_image(seen, tables(where), straight_through)
         out.backward(grad.to(where))
         assert seen.grad is not None
