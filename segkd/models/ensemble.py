@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from segkd.device import sent
 from segkd.models.member import Member, opened, translated
 from segkd.models.network import Network
 from segkd.models.store import Model, ModelCard, read_card
@@ -32,11 +33,11 @@ def fused(
     total: Tensor | float = 0.0
     for i, member in enumerate(members):
         weight = torch.ones(len(image)) if weights is None else weights[i]
-        asked = weight.nonzero()[:, 0].to(image.device)
+        asked = sent(weight.nonzero()[:, 0], image.device)
         if len(asked):
             shares = translated(member(image[asked]).logits, None if tables is None else tables[i])
             whole = shares.new_zeros(len(image), *shares.shape[1:])
-            total = total + whole.index_copy_(0, asked, shares * weight.to(image.device)[asked].view(-1, 1, 1, 1))
+            total = total + whole.index_copy_(0, asked, shares * sent(weight, image.device)[asked].view(-1, 1, 1, 1))
     assert isinstance(total, Tensor)
     return (total / total.sum(dim=1, keepdim=True)).clamp_min(1e-12).log()
 

@@ -27,7 +27,8 @@ def drawn(total: int, chance: Float[Tensor, "b e"]) -> Int64[Tensor, "b e"]:
 
 def below(limit: Int64[Tensor, "*e"] | int, chance: Float[Tensor, "*b"]) -> Int64[Tensor, "*b"]:
     """Numbers in 0..limit-1 by `chance` in 0..1."""
-    return torch.minimum((chance * limit).long(), torch.as_tensor(limit - 1, device=chance.device))
+    numbers = (chance * limit).long()
+    return numbers.clamp(max=limit - 1) if isinstance(limit, int) else torch.minimum(numbers, limit - 1)
 
 
 def grid_edges(h: int, w: int) -> int:

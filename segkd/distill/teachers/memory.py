@@ -24,7 +24,8 @@ def carried(
     """
     bottom = torch.eye(3, device=then.device)[2:].expand(len(then), -1, -1)
     with torch.autocast(then.device.type, enabled=False):
-        back = torch.linalg.inv(torch.cat([then.float(), bottom], dim=1))
+        # linalg.inv looks whether it succeeded, and a device would be waited for; warps can be inverted
+        back, _ = torch.linalg.inv_ex(torch.cat([then.float(), bottom], dim=1))
         across = (back @ torch.cat([now.float(), bottom], dim=1))[:, :2]
         grid = F.affine_grid(across, [len(maps), 1, *maps.shape[2:]], align_corners=False)
         seen = F.grid_sample(maps.float(), grid, padding_mode="border", align_corners=False)
