@@ -251,6 +251,8 @@ def same_scores(device: torch.device) -> str:
         engine = engine_of(Learner(network.to(where), Distiller()), where)
         meter = evaluate(network, made.val, ["background", "object"], engine.accelerator, batch_size=8)
         found.append(meter.scores())
+    missing = [{name for name, value in one.items() if math.isnan(value)} for one in found]
+    assert missing[0] == missing[1], f"undefined: {missing[0]} on the CPU, {missing[1]} there"
     # hd95 is in pixels: of numbers above 1 the relative gap
     gaps = {
         name: abs(value - found[1][name]) / max(1.0, abs(value))

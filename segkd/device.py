@@ -19,8 +19,9 @@ def at_once(device: torch.device) -> bool:
 
 
 def sent(values: Tensor, device: torch.device) -> Tensor:
-    """`values` of the host on `device`."""
-    return (values.pin_memory() if device.type == "cuda" else values).to(device, non_blocking=True)
+    """`values` of the host on `device`; what lies on a device already may stay or move."""
+    pinned = device.type == "cuda" and at_once(values.device)
+    return (values.pin_memory() if pinned else values).to(device, non_blocking=True)
 
 
 @cache

@@ -22,7 +22,8 @@ def virtual_teacher_loss(
     """(1 - weight) CE(s, y) + weight T^2 KL(softmax(t / T) || softmax(s / T)), t made from the label, in place of
     `F.cross_entropy(logits, label)`: Tf-KD_reg (Yuan et al., CVPR 2020, eq. 9) per pixel.
 
-    These are the terms of `methods/virtual_teacher.yaml` with its numbers; the recipe adds `segkd.losses.SoftIoU`.
+    These are the terms of `methods/virtual_teacher.yaml` with its numbers; the recipe adds three times
+    `segkd.losses.SoftIoU`.
 
     Args:
         logits: before the softmax; one plane is that of a sigmoid.

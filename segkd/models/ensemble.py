@@ -33,8 +33,9 @@ def fused(
     total: Tensor | float = 0.0
     for i, member in enumerate(members):
         weight = torch.ones(len(image)) if weights is None else weights[i]
-        asked = sent(weight.nonzero()[:, 0], image.device)
+        asked = weight.nonzero()[:, 0]
         if len(asked):
+            asked = sent(asked, image.device)
             shares = translated(member(image[asked]).logits, None if tables is None else tables[i])
             whole = shares.new_zeros(len(image), *shares.shape[1:])
             total = total + whole.index_copy_(0, asked, shares * sent(weight, image.device)[asked].view(-1, 1, 1, 1))

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from segkd.device import sent
 from segkd.distill.base import Look, Scene, Teacher, moved
 from segkd.distill.kept import Kept, keep
 from segkd.models.ensemble import fused, largest
@@ -101,12 +102,16 @@ class Frozen(Teacher):
         if not any(known):
             return Lesson(moved(self.predicted(batch.clean, weights), batch))
         assert self.kept is not None and batch.warp is not None
+        if all(known):
+            return Lesson(moved(Prediction(self.kept.seen(list(batch.ids), batch.warp, batch.clean.shape[2:])), batch))
         there, rest = [[i for i, one in enumerate(known) if one is which] for which in (True, False)]
-        warp = batch.warp[there] if rest else batch.warp
-        seen = self.kept.seen([batch.ids[i] for i in there], warp, batch.clean.shape[2:])
-        if rest:
-            asked = self.predicted(batch.clean[rest], None if weights is None else weights[:, rest]).logits
-            seen = torch.cat([seen, asked.log_softmax(dim=1)])[torch.tensor([*there, *rest]).argsort()]
+        known_rows, asked_rows, order = (
+            sent(rows, batch.clean.device)
+            for rows in (torch.tensor(there), torch.tensor(rest), torch.tensor([*there, *rest]).argsort())
+        )
+        seen = self.kept.seen([batch.ids[i] for i in there], batch.warp[known_rows], batch.clean.shape[2:])
+        asked = self.predicted(batch.clean[asked_rows], None if weights is None else weights[:, rest]).logits
+        seen = torch.cat([seen, asked.log_softmax(dim=1)])[order]
         return Lesson(moved(Prediction(seen), batch))
 
     def predicted(self, image: Tensor, weights: Float[Tensor, "m b"] | None = None) -> Prediction:

@@ -22,14 +22,22 @@ def carried(
 
     `then` and `now` are the two views' `Batch.warp`. Bilinear; positions are float32 whatever the maps are.
     """
-    bottom = torch.eye(3, device=then.device)[2:].expand(len(then), -1, -1)
     with torch.autocast(then.device.type, enabled=False):
-        # linalg.inv looks whether it succeeded, and a device would be waited for; warps can be inverted
-        back, _ = torch.linalg.inv_ex(torch.cat([then.float(), bottom], dim=1))
-        across = (back @ torch.cat([now.float(), bottom], dim=1))[:, :2]
+        across = between(then.float(), now.float())
         grid = F.affine_grid(across, [len(maps), 1, *maps.shape[2:]], align_corners=False)
         seen = F.grid_sample(maps.float(), grid, padding_mode="border", align_corners=False)
     return seen, (grid.abs() <= 1).all(dim=3)
+
+
+def between(then: Float[Tensor, "b 2 3"], now: Float[Tensor, "b 2 3"]) -> Float[Tensor, "b 2 3"]:
+    """Where places of the view `now` lie in the view `then`: (A, a)^-1 (B, b) = A^-1 (B, b - a).
+
+    Written out, as `torch.linalg.inv` asks the device whether it succeeded, and waits for the answer.
+    """
+    (p, q), (r, s) = (row.unbind(dim=1) for row in then[:, :, :2].unbind(dim=1))
+    turned = torch.stack([torch.stack([s, -q], dim=1), torch.stack([-r, p], dim=1)], dim=1)
+    moved = torch.cat([now[:, :, :2], now[:, :, 2:] - then[:, :, 2:]], dim=2)
+    return turned @ moved / (p * s - q * r).view(-1, 1, 1)
 
 
 def names_as_numbers(ids: tuple[str, ...]) -> Int64[Tensor, "b"]:
