@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
-from segkd.datasets.labels import class_shares, normalise_shares, resize_label
+from segkd.datasets.labels import area_of, class_shares, normalise_shares, resize_label
 from segkd.types import IGNORE, InputError
 
 if TYPE_CHECKING:
@@ -110,8 +110,9 @@ class Transform:
         if self.soft:
             # nearest-exact and area can disagree on whether a pixel has any valid area: the label decides
             soft = normalise_shares(warped["shares"])
-            bare = (soft.sum(axis=-1) == 0) & (warped["mask"] != IGNORE)
-            soft[bare] = class_shares(warped["mask"], self.classes)[bare]
+            bare = (area_of(soft) == 0) & (warped["mask"] != IGNORE)
+            if bare.any():
+                soft[bare] = class_shares(warped["mask"], self.classes)[bare]
         place = placed(warped["applied_transforms"])
         return View(np.ascontiguousarray(recoloured), np.ascontiguousarray(warped["mask"]), soft, place)
 
