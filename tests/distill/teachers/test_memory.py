@@ -8,7 +8,7 @@ import torch.distributed as dist
 from segkd.datasets.data import Records
 from segkd.datasets.loader import SegmentationDataset, collate
 from segkd.datasets.transforms import Augment, Transform
-from segkd.distill.teachers.memory import LastBatch, _gathered, carried, names_as_numbers
+from segkd.distill.teachers.memory import LastBatch, _gathered, between, carried, names_as_numbers
 from segkd.frequency.mix import CutMix
 from segkd.types import InputError
 from tests.distill.teachers.stage import Tiny, met
@@ -25,6 +25,14 @@ def views(*visits: int):
     augment = Augment(flip_vertical=True, quarter_turns=True, colour=0.0)
     dataset = SegmentationDataset(records, Transform((64, 64), augment, 2, False), 5)
     return [collate([dataset[0, 0, visit], dataset[0, 1, visit]]) for visit in visits]
+
+
+def test_the_map_between_two_views_leads_from_one_to_the_other():
+    """Place a view in the file by `now`, or by `between` and then `then`: the same place."""
+    then, now = (torch.eye(2, 3) + 0.4 * torch.randn(20, 2, 3, dtype=torch.float64) for _ in range(2))
+    places = torch.cat([torch.randn(20, 2, 7, dtype=torch.float64), torch.ones(20, 1, 7, dtype=torch.float64)], dim=1)
+    inside = between(then, now) @ places
+    torch.testing.assert_close(then @ torch.cat([inside, places[:, 2:]], dim=1), now @ places)
 
 
 def test_maps_are_carried_from_view_to_view_through_crops_flips_and_turns():
