@@ -215,7 +215,8 @@ def _title(comparison: Comparison, text: str) -> list[str]:
 
 
 def _gain_label(comparison: Comparison, better: str) -> str:
-    order = "arm - baseline" if comparison.sign > 0 else "baseline - arm"
+    named = comparison.baseline if len(comparison.baseline) <= 24 else "baseline"  # the title has the whole name
+    order = f"arm - {named}" if comparison.sign > 0 else f"{named} - arm"
     return f"gain in {comparison.score}, {order} ({better} is better)"
 
 

@@ -89,7 +89,7 @@ def test_the_same_comparison_gives_the_same_files_and_leaves_the_settings_alone(
 
 
 def test_the_gain_picture_shows_every_pair_mean_and_interval_and_says_which_way_is_better(drawn):
-    for score, order in (("f_mean", "arm - baseline"), ("mae", "baseline - arm")):
+    for score, order in (("f_mean", "arm - plain"), ("mae", "plain - arm")):
         comparison = comparison_of(3, score=score)
         axes = drawn(comparison)[f"gain_{score}"].axes[0]
         assert axes.get_xlabel() == f"gain in {score}, {order} (right is better)"
