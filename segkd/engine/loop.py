@@ -19,6 +19,8 @@ from segkd.engine.watch import Watch
 from segkd.metrics.meter import Meter
 from segkd.types import Batch, InputError
 
+Pace = float | dict[int | float, float]
+"""Epochs between two validations, or epoch -> such a number that holds from then on."""
 SHORT = 50
 """Micro-steps of an epoch below which its end alone is no reason for a checkpoint."""
 
@@ -28,14 +30,14 @@ class Plan:
     """How long, and how often what happens.
 
     `per_epoch` counts micro-steps, `log_every` and `save_every` optimiser steps, `validate_every` epochs, in fractions
-    too; `patience` counts validations.
+    too, or epoch -> epochs between two validations from then on; `patience` counts validations.
     """
 
     epochs: int
     per_epoch: int
     log_every: int
     save_every: int
-    validate_every: float
+    validate_every: Pace
     patience: int | None
     select: str
 
@@ -52,9 +54,21 @@ class Plan:
         """
         return micro >= self.total or self._due(micro) > self._due(micro - accumulate)
 
+    def pace(self, micro: int) -> float:
+        """Epochs between two validations at that time; a change holds for what comes after its epoch."""
+        begun = [every for start, every in self._paces() if start * self.per_epoch < micro]
+        return begun[-1] if begun else self._paces()[0][1]
+
     def _due(self, micro: int) -> int:
         """Validations that are due by then; a millionth of one is rounding (.7 x 10 = 7.000000000000001)."""
-        return int(micro / self.per_epoch / self.validate_every + 1e-6)
+        epoch, paces = micro / self.per_epoch, self._paces()
+        ends = [start for start, _ in paces[1:]] + [math.inf]
+        spans = zip(paces, ends, strict=True)
+        return int(sum((min(epoch, end) - start) / every for (start, every), end in spans if start < epoch) + 1e-6)
+
+    def _paces(self) -> list[tuple[float, float]]:
+        every = self.validate_every
+        return sorted(every.items()) if isinstance(every, dict) else [(0.0, every)]
 
 
 @runtime_checkable
@@ -166,7 +180,7 @@ def _advance(
     progress.owed = plan.validates(engine.micro, engine.accelerator.gradient_accumulation_steps)
     signalled = _anywhere(engine, signals, outputs.reporter)
     # epochs that are not validated may be shorter than a checkpoint takes
-    ends = engine.micro % plan.per_epoch == 0 and (plan.validate_every <= 1 or plan.per_epoch >= SHORT)
+    ends = engine.micro % plan.per_epoch == 0 and (plan.pace(engine.micro) <= 1 or plan.per_epoch >= SHORT)
     saves = ends or engine.step % plan.save_every == 0
     if saves or progress.owed or signalled:
         _save(engine, progress, outputs)

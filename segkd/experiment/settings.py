@@ -1,5 +1,6 @@
 """The configuration tree: YAML layers and command-line overrides read into typed classes."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +11,7 @@ from segkd.datasets.data import Data, height_and_width
 from segkd.datasets.sampler import Draw
 from segkd.distill.distiller import Distiller
 from segkd.engine.compiling import Compile
+from segkd.engine.loop import Pace
 from segkd.engine.optim import Optim
 from segkd.experiment.classes import BRANCHES, named_in, seek_classes
 from segkd.experiment.layers import check_keys, layers_of, place_of
@@ -71,7 +73,8 @@ class Evaluation:
 
     Args:
         every: epochs between two validations; .25 validates four times per epoch, each at the end of an optimiser
-            step. The training always ends with one. When null, 1; more where many epochs are planned.
+            step. {0: .25, 4: 2} validates four times per epoch up to the fourth and after every other one from there
+            on. The training always ends with one. When null, 1; more where many epochs are planned.
         select: the score on val that decides which weights are kept; null is miou_image for two classes and
             miou_dataset for more. Of several domains it is the mean over them, `worst_miou_image` that of the worst.
         threshold: for two classes, foreground is p >= threshold in all IoU scores.
@@ -79,14 +82,19 @@ class Evaluation:
             band of spatial frequency on val, as lines of kind "spectrum" in metrics.jsonl and in TensorBoard.
     """
 
-    every: float | None = None
+    every: Pace | None = None
     select: str | None = None
     threshold: float = 0.5
     band_errors: bool = True
 
     def __post_init__(self) -> None:
-        if self.every is not None and not self.every >= 1e-6:
+        paces = self.every if isinstance(self.every, dict) else {0.0: self.every}
+        if any(every is not None and not every >= 1e-6 for every in paces.values()):
             raise InputError(f"evaluation.every is a number of epochs above 0 (at least 1e-6), found {self.every}.")
+        if not paces or min(paces) != 0 or not all(math.isfinite(start) for start in paces):
+            raise InputError(
+                f"evaluation.every: expected a mapping to begin at epoch 0, as {{0: .25, 4: 2}}, found {self.every}."
+            )
         if not 0 < self.threshold < 1:
             raise InputError(f"evaluation.threshold is a probability in 0..1, found {self.threshold}.")
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from segkd.engine.checkpoint import Progress, load_checkpoint
-from segkd.engine.loop import Outputs, Plan, train
+from segkd.engine.loop import Outputs, Pace, Plan, train
 from segkd.engine.record import Recorder, read_lines
 from segkd.metrics.counts import count_classes
 from segkd.metrics.meter import Meter
@@ -71,7 +71,7 @@ def test_the_last_epoch_always_ends_with_a_validation(tmp_path, make_batch):
     assert [line["step"] for line in lines if line["kind"] == "val"] == [4, 8, 10]
 
 
-def due(every: float, per_epoch: int, epochs: int = 2, accumulate: int = 1) -> list[int]:
+def due(every: Pace, per_epoch: int, epochs: int = 2, accumulate: int = 1) -> list[int]:
     plan = Plan(epochs, per_epoch, 1, 100, every, None, "miou_image")
     ends = range(accumulate, plan.total + 1, accumulate)
     return [micro for micro in ends if plan.validates(micro, accumulate)]
@@ -89,10 +89,19 @@ def due(every: float, per_epoch: int, epochs: int = 2, accumulate: int = 1) -> l
         ((0.01, 3), [1, 2, 3, 4, 5, 6]),  # no more often than every step
         ((0.25, 12, 1, 4), [4, 8, 12]),  # no more often than every optimiser step
         ((0.5, 6, 2, 2), [4, 6, 10, 12]),  # due after 3, in the middle of an accumulation: at its end
+        (({0.0: 0.5}, 4), [2, 4, 6, 8]),
+        (({0.0: 0.25, 1.0: 2.0}, 4, 6), [1, 2, 3, 4, 12, 20, 24]),
+        (({2.0: 0.5, 0.0: 2.0}, 4, 4), [8, 10, 12, 14, 16]),  # by epoch, whatever the order of the words
+        (({0.0: 1.0, 1.5: 2.0}, 4, 6), [4, 10, 18, 24]),  # half of the second was behind: the other half takes an epoch
     ],
 )
 def test_when_a_validation_is_due(settings, expected):
     assert due(*settings) == expected
+
+
+def test_epochs_that_are_validated_often_at_the_start_alone_are_validated_then_as_they_would_be_anyway():
+    assert set(due(2.0, 7, 14)) < set(due({0.0: 0.25, 4.0: 2.0}, 7, 14))
+    assert [one for one in due({0.0: 0.25, 4.0: 2.0}, 7, 14) if one > 28] == [42, 56, 70, 84, 98]
 
 
 def test_every_epoch_has_as_many_validations_as_was_asked_for():

@@ -112,6 +112,13 @@ def test_epochs_between_validations_are_whole_or_fractions(every):
     assert evaluation.band_errors
 
 
+def test_validations_may_come_often_at_first(tmp_path):
+    path, parser = tmp_path / "often.yaml", training_parser()
+    path.write_text("evaluation: {every: {0: 0.25, 4: 2}}")
+    evaluation = instantiate(parser, parse(parser, ["--config", str(path), *QUICK])).evaluation
+    assert evaluation.every == {0.0: 0.25, 4.0: 2.0}
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -124,6 +131,9 @@ def test_epochs_between_validations_are_whole_or_fractions(every):
         ("engine: {epochs: 0}", "engine.epochs"),
         ("evaluation: {every: 0}", "evaluation.every is a number of epochs above 0 (at least 1e-6), found 0"),
         ("evaluation: {every: often}", "evaluation.every"),
+        ("evaluation: {every: {0: 1, 4: -2}}", "evaluation.every is a number of epochs above 0 (at least 1e-6)"),
+        ("evaluation: {every: {1: 1}}", "expected a mapping to begin at epoch 0"),
+        ("evaluation: {every: {}}", "expected a mapping to begin at epoch 0"),
     ],
 )
 def test_mistakes_in_a_layer_are_named(tmp_path, content, said):
