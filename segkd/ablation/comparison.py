@@ -31,9 +31,12 @@ def report(rows: Sequence[Row], wanted: Namespace, out: Path | None, console: Co
     scores = wanted.scores or _defined(chosen)
     baseline = wanted.baseline or chosen[0].arm
     comparisons = [compare(chosen, split, score, baseline) for score in scores]
-    for comparison in comparisons:  # one score at a time fits a narrow console
+    parts = [dataset_table(chosen, comparison) for comparison in comparisons]
+    for comparison, part in zip(comparisons, parts, strict=True):  # one score at a time fits a narrow console
         console.print(to_rich(arm_table(chosen, [comparison])), "")
-    tables = [arm_table(chosen, comparisons), *(dataset_table(chosen, comparison) for comparison in comparisons)]
+        if len({row.dataset for row in chosen}) > 1:
+            console.print(to_rich(part), "")
+    tables = [arm_table(chosen, comparisons), *parts]
     if len({row.seed for row in chosen}) == 1:
         console.print("one seed: these are readings, no result")
     if out is not None:

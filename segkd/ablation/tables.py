@@ -98,7 +98,8 @@ def arm_table(rows: Sequence[Row], comparisons: Sequence[Comparison]) -> TextTab
 
 
 def dataset_table(rows: Sequence[Row], comparison: Comparison) -> TextTable:
-    """For each arm and data set the mean and standard deviation over the seeds; the best mean of a set is marked."""
+    """For each arm and data set the mean and standard deviation over the seeds, the best mean of a set marked, and at
+    the end the wall-clock time of its trainings over the baseline's, where both are known."""
     cells = cells_of(rows, comparison.split, comparison.baseline)
     datasets = sorted({dataset for units in cells.values() for dataset, _ in units})
     values = {(name, dataset): _over_seeds(units, dataset, comparison.score)
@@ -111,16 +112,18 @@ def dataset_table(rows: Sequence[Row], comparison: Comparison) -> TextTable:
         for dataset in datasets:
             names = _best({arm: full[arm, dataset] for arm in cells if (arm, dataset) in full}, comparison.sign)
             line.append(Cell(_seeds_text(values[name, dataset], most[dataset]), name in names))
-        body.append(tuple(line))
-    groups = ((f"{comparison.score} {_arrow(comparison)}", len(datasets)),)
+        body.append((*line, Cell(_time(cells[name], cells[comparison.baseline]))))
+    groups = ((f"{comparison.score} {_arrow(comparison)}", len(datasets)), ("time", 1))
     sentence = summary(rows, comparison.split, comparison.baseline)
-    return TextTable(sentence, groups, ("arm", *datasets), tuple(body), ())
+    return TextTable(sentence, groups, ("arm", *datasets, "/ baseline"), tuple(body), ())
 
 
 def to_rich(table: TextTable) -> Group:
-    """For the console: the sentence, the table, the notes."""
+    """For the console: the sentence, the table, the notes; a group is named above the first of its columns alone."""
     printed = Table(show_edge=False, pad_edge=False)
-    for i, title in enumerate(_flat_titles(table, "\n")):
+    named = [title if i == 0 else "" for title, n in table.groups for i in range(n)]
+    titles = [table.columns[0], *(f"{group}\n{title}" for group, title in zip(named, table.columns[1:], strict=True))]
+    for i, title in enumerate(titles):
         printed.add_column(Text(printable(title)), justify="right" if i else "left", overflow="fold")
     for line in table.body:
         printed.add_row(*(Text(printable(cell.text), style="bold" if cell.best else "") for cell in line))
@@ -129,7 +132,9 @@ def to_rich(table: TextTable) -> Group:
 
 def to_markdown(table: TextTable) -> str:
     """The sentence, the table with its best means in bold, and the notes as a list."""
-    head = [f" {_markdown(title)} " for title in _flat_titles(table, " ")]
+    groups = [title for title, n in table.groups for _ in range(n)]
+    titles = [table.columns[0], *(f"{group} {title}" for group, title in zip(groups, table.columns[1:], strict=True))]
+    head = [f" {_markdown(title)} " for title in titles]
     lines = [_markdown(table.sentence), "", f"|{'|'.join(head)}|", f"|---|{'---:|' * (len(head) - 1)}"]
     for line in table.body:
         cells = [f"**{_markdown(cell.text)}**" if cell.best else _markdown(cell.text) for cell in line]
@@ -244,6 +249,13 @@ def _seeds_text(values: list[float], most: int) -> str:
     return text if len(values) in (1, most) else f"{text} ({len(values)} of {most})"
 
 
+def _time(units: dict[Unit, Row], base: dict[Unit, Row]) -> str:
+    """Geometric mean over the pairs, so that long trainings weigh no more than short ones."""
+    pairs = [(row.seconds, base[unit].seconds) for unit, row in units.items() if unit in base]
+    logs = [math.log(ours / theirs) for ours, theirs in pairs if min(ours, theirs) > 0]
+    return f"{math.exp(statistics.fmean(logs)):.2f}" if logs else "none"
+
+
 def _units(units: Iterable[Unit]) -> str:
     return ", ".join(f"{dataset} seed {seed}" for dataset, seed in units)
 
@@ -259,11 +271,6 @@ def _range(values: Iterable[int]) -> str:
 
 def _arrow(comparison: Comparison) -> str:
     return "↑" if comparison.sign > 0 else "↓"
-
-
-def _flat_titles(table: TextTable, joint: str) -> list[str]:
-    groups = [title for title, n in table.groups for _ in range(n)]
-    return [table.columns[0], *(f"{group}{joint}{title}" for group, title in zip(groups, table.columns[1:]))]
 
 
 def _markdown(text: str) -> str:

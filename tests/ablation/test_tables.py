@@ -217,15 +217,18 @@ def test_the_table_per_data_set_has_mean_and_sd_over_seeds():
         "arm": {("d", 0): 0.7, ("d", 1): 0.9, ("e", 0): math.nan},
         "few": {("d", 0): 0.99, ("e", 0): 0.1},
     }
-    rows = make_rows(values)
+    rows = make_rows(values, seconds={"base": 60.0, "arm": 90.0, "few": 0.0})
     comparison = compare(rows, "test", "f_mean", "base")
     header, *body = markdown_rows(to_markdown(dataset_table(rows, comparison)))
-    assert header == ["arm", "f_mean ↑ d", "f_mean ↑ e"]
+    assert header == ["arm", "f_mean ↑ d", "f_mean ↑ e", "time / baseline"]
     assert body == [
-        ["base", "0.5500 ± 0.0707", "**0.7000 (n = 1)**"],
-        ["arm", "**0.8000 ± 0.1414**", "none"],
-        ["few", "0.9900 (n = 1)", "0.1000 (n = 1)"],
+        ["base", "0.5500 ± 0.0707", "**0.7000 (n = 1)**", "1.00"],
+        ["arm", "**0.8000 ± 0.1414**", "none", "1.50"],
+        ["few", "0.9900 (n = 1)", "0.1000 (n = 1)", "none"],
     ]
+    slow = [replace(row, seconds=5 * row.seconds) if row.arm == "arm" and row.seed == 1 else row for row in rows]
+    *_, arm, _ = markdown_rows(to_markdown(dataset_table(slow, compare(slow, "test", "f_mean", "base"))))
+    assert arm[-1] == f"{(1.5 * 7.5 * 1.5) ** (1 / 3):.2f}"
     values["base"]["d", 2] = 0.7
     rows = make_rows(values)
     text = to_markdown(dataset_table(rows, compare(rows, "test", "f_mean", "base")))
