@@ -3,6 +3,7 @@
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from segkd.experiment.console import make_console, ticking
 from segkd.experiment.scoring import open_split
 from segkd.experiment.settings import data_parser, instantiate, parse
 from segkd.models.store import ModelCard, read_card
+from segkd.models.trust import imported
 from segkd.types import InputError
 
 STUDENT = "student.safetensors"
@@ -123,7 +125,7 @@ def checked_cards(runs: Sequence[tuple[str, Path]]) -> ModelCard:
                 f"{run}. Analyse them one by one."
             )
         other, theirs = first.setdefault(name, (run, card))
-        if (card.class_path, card.init_args) != (theirs.class_path, theirs.init_args):
+        if network_of(card) != network_of(theirs):
             raise InputError(
                 f"analyse spectra: {other} and {run} are both called {name}, but their networks differ. Runs of one "
                 "name are seeds of one group: name them apart, NAME=RUN."
@@ -135,6 +137,18 @@ def checked_cards(runs: Sequence[tuple[str, Path]]) -> ModelCard:
                 "one name are seeds of one group: name them apart, NAME=RUN."
             )
     return cards[0]
+
+
+def network_of(card: ModelCard) -> tuple[str, dict[str, Any]]:
+    """Class and arguments of a network; what our own classes learned to take since the card was written stands at its
+    default."""
+    if not card.class_path.startswith("segkd."):
+        return card.class_path, card.init_args
+    try:
+        parameters = signature(imported(card.class_path)).parameters.values()
+    except (ImportError, AttributeError, ValueError, TypeError):  # opening the run will say what is wrong
+        return card.class_path, card.init_args
+    return card.class_path, {p.name: p.default for p in parameters if p.default is not p.empty} | card.init_args
 
 
 def _name_of(run: Path) -> str:

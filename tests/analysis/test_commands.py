@@ -1,0 +1,34 @@
+import pytest
+
+from segkd.analysis.commands import checked_cards
+from segkd.models.network import FusionNet
+from segkd.models.store import ModelCard, save_student
+from segkd.types import InputError
+
+OLD = {"encoder": "test_efficientnet", "weights": None, "width": 8}
+
+
+def run_of(folder, seed, path, arguments):
+    folder.mkdir()
+    (folder / "config.yaml").write_text(f"seed: {seed}\n")
+    save_student(folder, FusionNet(2, "test_efficientnet", None, 8), ModelCard(path, arguments, ["a", "b"], (32, 32)))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("path", "late", "alike"),
+    [
+        ("segkd.models.network.FusionNet", {"depth": 1}, True),
+        ("segkd.models.network.FusionNet", {"depth": 2}, False),
+        ("segkd.models.network.FusionNet", {"width": 16}, False),
+        ("segkd.models.network.GoneNet", {"depth": 1}, False),
+        ("a_stranger.Net", {"depth": 1}, False),  # its defaults are code that nobody has trusted
+    ],
+)
+def test_an_argument_that_came_later_stands_at_its_default_in_an_older_card(tmp_path, path, late, alike):
+    runs = [("net", run_of(tmp_path / "old", 0, path, OLD)), ("net", run_of(tmp_path / "new", 1, path, OLD | late))]
+    if alike:
+        assert checked_cards(runs).init_args == OLD
+        return
+    with pytest.raises(InputError, match="both called net, but their networks differ"):
+        checked_cards(runs)
