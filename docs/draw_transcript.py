@@ -43,7 +43,7 @@ OTHERS = (
     ("", "segkd pull ./shared --out back", 20),
     ("A table of quantisation steps that learned with the network, and how it changed.",
      f"segkd train --config data.yaml --config methods/frequency.yaml {SMALL} --engine.epochs 4 --out runs/table", 8),
-    ("", "segkd analyse tables runs/table --out tables", 12),
+    ("", "segkd analyse tables runs/table --out tables.png", 12),
     ("Which frequencies a network learned first, and relies on.", "segkd analyse spectra runs/first --out spectra", 30),
     ("Arms x data sets x seeds at one budget (`grid.yaml` below), again to go on.",
      "segkd ablate --config grid.yaml --out runs/grid", 30),

@@ -23,6 +23,7 @@ def global_mean(values: Float[Tensor, "*n"], where: Bool[Tensor, "*n"] | Float[T
     training takes is the gradient of the mean over everything. A mean of per-process means is not, as soon as
     the processes hold unequal numbers of valid pixels.
     """
+    values = values.to(torch.promote_types(values.dtype, torch.float32))  # a float16 ends at 65504 pixels
     weight = where.to(values.dtype)
     # masked_fill, not a product: a pixel that does not count may hold inf
     total = (values.masked_fill(weight == 0, 0.0) * weight).sum()
@@ -37,7 +38,8 @@ def global_mean(values: Float[Tensor, "*n"], where: Bool[Tensor, "*n"] | Float[T
 def common_mean(values: Float[Tensor, "*n"], where: Bool[Tensor, "*n"]) -> Float[Tensor, ""]:
     """The mean of `values` over `where` itself, the same number on all processes and without gradient; 0 where nothing
     counts. (`global_mean` is right as a loss, once gradients are averaged, and not as a number.)"""
-    parts = torch.stack([values.detach().masked_fill(~where, 0.0).sum(), where.sum().to(values.dtype)])
+    values = values.detach().to(torch.promote_types(values.dtype, torch.float32))
+    parts = torch.stack([values.masked_fill(~where, 0.0).sum(), where.sum().to(values.dtype)])
     if dist.is_available() and dist.is_initialized():
         dist.all_reduce(parts)
     return parts[0] / parts[1].clamp_min(1.0)
@@ -67,7 +69,7 @@ def cross_entropy(
     valid: Bool[Tensor, "b h w"],
     weights: Float[Tensor, "k"] | None = None,
 ) -> Float[Tensor, ""]:
-    """-sum_k t_k log p_k, mean over valid pixels; with class weights, a weighted mean as torch's."""
+    """-sum_k t_k log p_k, mean over valid pixels; with class weights a weighted mean, of hard labels as torch's."""
     logits = hushed(logits, valid)
     if target.ndim == 3:
         values = F.cross_entropy(logits, target.masked_fill(~valid, 0), weight=weights, reduction="none")

@@ -196,6 +196,17 @@ def test_a_global_mean_is_the_mean_of_what_counts(values):
     assert float(mean) == pytest.approx(sum(kept) / len(kept) if kept else 0.0, abs=1e-9)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_has_room_for_more_pixels_than_it_can_count(dtype):
+    values = torch.full((1, 300, 300), 1.5, dtype=dtype)
+    everywhere = torch.ones(1, 300, 300, dtype=torch.bool)
+    assert global_mean(values, everywhere) == 1.5 and common_mean(values, everywhere) == 1.5
+    logits = torch.randn(1, 2, 300, 300)
+    label = torch.zeros(1, 300, 300, dtype=torch.long)
+    exact = cross_entropy(logits, label, everywhere)
+    assert float(cross_entropy(logits.to(dtype), label, everywhere)) == pytest.approx(float(exact), rel=1e-2)
+
+
 def test_one_hot_leaves_ignored_pixels_empty():
     label = torch.tensor([[[0, 2, IGNORE]]])
     assert one_hot(label, 3)[0, :, 0].T.tolist() == [[1, 0, 0], [0, 0, 1], [0, 0, 0]]

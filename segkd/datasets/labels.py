@@ -97,6 +97,12 @@ def class_shares(label: UInt8[np.ndarray, "h w"], classes: int) -> Float32[np.nd
     return shares
 
 
+def shrink_shares(shares: Float32[np.ndarray, "_h _w k"], size: tuple[int, int]) -> Float32[np.ndarray, "h w k"]:
+    """Means by area at the smaller `size` (height, width); plane by plane, as OpenCV averages no more than four."""
+    small = [cv2.resize(plane, size[::-1], interpolation=cv2.INTER_AREA) for plane in cv2.split(shares)]
+    return cv2.merge(small).reshape(*size, -1)
+
+
 def normalise_shares(shares: Float32[np.ndarray, "h w k"]) -> Float32[np.ndarray, "h w k"]:
     """Shares that sum to 1 wherever any class has area; all 0 where none has (nothing but ignored pixels)."""
     total = area_of(shares)[..., None]

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
-from segkd.datasets.labels import area_of, class_shares, normalise_shares, resize_label
+from segkd.datasets.labels import area_of, class_shares, normalise_shares, resize_label, shrink_shares
 from segkd.types import IGNORE, InputError
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class Transform:
         if label.shape != image.shape[:2]:  # the image was made smaller when it was read
             targets["mask"] = resize_label(label, image.shape[:2])
             if self.soft:
-                targets["shares"] = cv2.resize(targets["shares"], image.shape[1::-1], interpolation=cv2.INTER_AREA)
+                targets["shares"] = shrink_shares(targets["shares"], image.shape[:2])
         warped = seeded(self.warp, draw)(**targets)
         recoloured = seeded(self.recolour, draw)(image=warped["image"])["image"]
         soft = None

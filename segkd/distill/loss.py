@@ -38,7 +38,7 @@ def virtual_teacher_loss(
         A scalar, 0 (with a gradient of 0) where nothing counts.
 
     Raises:
-        InputError: labels that are no class numbers, or whose size is not that of the logits.
+        InputError: labels of a floating type, or whose size is not that of the logits.
     """
     if logits.shape[1] == 1:
         logits = torch.cat([torch.zeros_like(logits), logits], dim=1)

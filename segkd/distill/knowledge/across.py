@@ -68,8 +68,8 @@ class HintAcross(Knowledge):
     """Every deeper level, through a 1x1 convolution, holds what the finest fused level holds: mean_V (r(F_i) - F_0)^2
     of unit vectors (BYOT, Zhang et al., ICCV 2019, third term).
 
-    Departures: unit length at each pixel instead of a weight of 1e-6; the finest fused level, which is fused last, is
-    the teacher.
+    Departures: unit length at each pixel instead of a weight of 1e-6; the finest fused level is the teacher, which has
+    the output's resolution, not the deepest.
     """
 
     reads = needs = frozenset({"features"})
@@ -119,8 +119,14 @@ class TeacherFree(Knowledge):
         self.within, self.between = within, between
 
     def meet(self, student: Prediction, target: Prediction) -> None:
-        """Raises InputError for fewer than two levels."""
+        """Raises InputError for fewer than two levels, or one without two halves."""
         refuse_one_level(self, student)
+        fewest = min(level.shape[1] for level in student.features)
+        if self.within and fewest < 2:
+            raise InputError(
+                f"TeacherFree compares halves of a level's channels, and a level has {fewest}. Write within: 0, or "
+                "name wider layers in distiller.features."
+            )
 
     def forward(self, student: Prediction, target: Prediction, batch: Batch) -> Float[Tensor, ""]:
         """Mean over levels and images of all processes."""
@@ -130,19 +136,24 @@ class TeacherFree(Knowledge):
             loss = loss + self.within * mean_over_levels(map(halves, student.features, inside))
         if self.between:
             loss = loss + self.between * mean_over_levels(
-                levels_apart(finer, deeper, valid)
-                for finer, deeper, valid in zip(student.features, target.features[1:], inside[1:])
+                levels_apart(finer, deeper, *valid)
+                for finer, deeper, *valid in zip(student.features, target.features[1:], inside, inside[1:])
             )
         return loss
 
 
 def levels_apart(
-    finer: Float[Tensor, "b _c _h _w"], deeper: Float[Tensor, "b _d h w"], valid: Bool[Tensor, "b h w"]
+    finer: Float[Tensor, "b _c _h _w"],
+    deeper: Float[Tensor, "b _d h w"],
+    counts: Bool[Tensor, "b _h _w"],
+    valid: Bool[Tensor, "b h w"],
 ) -> Float[Tensor, ""]:
-    """mean_b mean_c ||F_c / |F_c| - D_c / |D_c|||^2 over the first common channels, the finer level averaged to the
-    deeper one's size (TF-FD's term between levels)."""
-    common = min(finer.shape[1], deeper.shape[1])
-    small = F.interpolate(finer.float(), size=deeper.shape[-2:], mode="area")
+    """mean_b mean_c ||F_c / |F_c| - D_c / |D_c|||^2 over the first common channels, the finer level averaged over its
+    own valid positions to the deeper one's size (TF-FD's term between levels)."""
+    common, size = min(finer.shape[1], deeper.shape[1]), deeper.shape[-2:]
+    share = F.interpolate(counts.unsqueeze(1).float(), size=size, mode="area")
+    small = F.interpolate(finer.float().masked_fill(~counts.unsqueeze(1), 0.0), size=size, mode="area")
+    small, valid = small / share.clamp_min(1e-6), valid & (share[:, 0] > 0)
     maps = [
         F.normalize(level[:, :common].float().masked_fill(~valid.unsqueeze(1), 0.0).flatten(2), dim=2)
         for level in (small, deeper)

@@ -42,7 +42,6 @@ class AtExits(Knowledge):
     """
 
     reads = frozenset({"exits"})
-    across = True
 
     def __init__(self, knowledge: Knowledge, target: Literal["logits", "exits"] = "logits") -> None:
         super().__init__()
@@ -53,6 +52,7 @@ class AtExits(Knowledge):
             )
         self.knowledge, self.target = knowledge, target
         self.needs = frozenset({target})
+        self.across = target == "logits"  # an exit's own goal is the exit itself where nobody teaches
 
     def meet(self, student: Prediction, target: Prediction) -> None:
         """Raises InputError unless the target has an exit for each of the student's, if that is asked for."""

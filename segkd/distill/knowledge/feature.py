@@ -116,8 +116,8 @@ class Attention(LevelByLevel):
 
 @final
 class Hint(Knowledge):
-    """The teacher's features themselves: mean_V mean_c (r(F) - T)^2, r a 1x1 convolution (FitNets, Romero et al., ICLR
-    2015), mean over the levels.
+    """The teacher's features themselves: mean_V ||r(F) - T||^2 of unit vectors, or mean_V mean_c (r(F) - T)^2, r a 1x1
+    convolution (FitNets, Romero et al., ICLR 2015), mean over the levels.
 
     Args:
         adapt: whether r is there; without it both sides must have the same channels.

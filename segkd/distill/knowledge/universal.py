@@ -17,9 +17,9 @@ def own_target(
     share: Float[Tensor, "b h w"], hit: Float[Tensor, "b h w"], valid: Bool[Tensor, "b h w"]
 ) -> Float[Tensor, "b h w"]:
     """P = s_y^2 + V - mean_V s_y^2: how much of the label's class to ask for, pixels of which the student is surer more
-    (USKD, Yang et al., ICCV 2023), with V = `hit` the label's own value there; kept in 0..1."""
+    (USKD, Yang et al., ICCV 2023), with V = `hit` the label's own value there; a weight whose mean is that of V."""
     square = share.square()
-    return (square + hit - common_mean(square, valid)).clamp(0.0, 1.0)
+    return square + hit - common_mean(square, valid)
 
 
 def zipf_shares(rank_by: Float[Tensor, "b k h w"], label: Int64[Tensor, "b h w"]) -> Float[Tensor, "b k h w"]:

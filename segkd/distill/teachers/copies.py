@@ -53,29 +53,35 @@ class Snapshot(Teacher):
 
     Args:
         epochs: epochs between two copies.
+        cycles: of the learning rate (`optim.cycles`): a copy at the end of each, whatever the number of epochs.
     """
 
     gives = frozenset({"logits", "features"})
     taken: Tensor
 
-    def __init__(self, epochs: int = 1) -> None:
+    def __init__(self, epochs: int = 1, cycles: int | None = None) -> None:
         super().__init__()
         if epochs < 1:
             raise InputError(f"Snapshot: epochs between two copies must be at least 1, found {epochs}.")
-        self.epochs = epochs
+        if cycles is not None and cycles < 2:
+            raise InputError(f"Snapshot: cycles must be at least 2, as the last one teaches nobody, found {cycles}.")
+        self.epochs, self.cycles = epochs, cycles
         self.register_buffer("taken", torch.tensor(False))
 
     def meet(self, scene: Scene) -> None:
         """Makes room for the copy; doubts a training that ends before the first one is taken."""
         first = self.epochs * scene.steps_per_epoch
-        if scene.steps is not None and first >= scene.steps:
+        if self.cycles is not None and scene.steps is not None:
+            self.copies, self.during = self.cycles, scene.steps
+        else:
+            self.copies, self.during = 1, first
+        if self.during == first and scene.steps is not None and first >= scene.steps:
             self.doubts = (
                 f"takes its first copy after {self.epochs} epochs, and the training has "
                 f"{scene.steps // scene.steps_per_epoch}: it teaches nothing. Train longer (engine.epochs), or write "
                 f"{self.key or 'Snapshot'}.epochs below that",
             )
         self.network, self.features = copy.deepcopy(scene.student).requires_grad_(False), scene.features
-        self.every = first
 
     def forward(self, batch: Batch, student: Prediction, look: Look) -> Lesson:
         """What the copy predicts; nowhere before there is one."""
@@ -84,7 +90,7 @@ class Snapshot(Teacher):
         return Lesson(seen, self.taken.expand_as(batch.label))
 
     def follow(self, student: Network, step: int) -> None:
-        """Takes a copy at the end of a stretch."""
-        if step % self.every == 0:
+        """Takes a copy at the end of a stretch, a whole number of steps or not."""
+        if step * self.copies // self.during > (step - 1) * self.copies // self.during:
             self.network.load_state_dict(student.state_dict())
             self.taken.fill_(True)

@@ -86,10 +86,10 @@ def window_histogram(
 class LabelTeacher(Teacher):
     """The pixel-level virtual teacher generated from labels: Tf-KD_reg (Yuan et al., CVPR 2020, eq. 8) per pixel.
 
-    It has no temperature: `Response` alone softens. With power softening the optimum of cross-entropy plus
-    response is the same at every temperature, so a constant teacher is close to label smoothing; the other
-    kinds say something about *where* labels are certain. `antialiased` is the only one that knows more than
-    the resized label does.
+    It has no temperature: `Response` alone softens. With power softening the optimum of the response is the
+    teacher at every temperature, and beside cross-entropy a distribution between teacher and label, so a constant
+    teacher is close to label smoothing; the other kinds say something about *where* labels are certain. `antialiased`
+    is the only one that knows more than the resized label does.
 
     Args:
         kind: "constant": confidence `confidence` on the label's class, the rest spread evenly (Tf-KD, eq. 8).

@@ -80,7 +80,32 @@ def test_between_levels_the_first_common_channels_are_compared():
     finer, deeper = torch.randn(2, 6, 8, 8), torch.randn(2, 4, 4, 4)
     small = F.avg_pool2d(finer, 2)[:, :4].flatten(2)
     naive = (F.normalize(small, dim=2) - F.normalize(deeper.flatten(2), dim=2)).square().sum(dim=2).mean()
-    torch.testing.assert_close(levels_apart(finer, deeper, torch.ones(2, 4, 4, dtype=torch.bool)), naive)
+    everywhere = torch.ones(2, 8, 8, dtype=torch.bool), torch.ones(2, 4, 4, dtype=torch.bool)
+    torch.testing.assert_close(levels_apart(finer, deeper, *everywhere), naive)
+
+
+def test_between_levels_a_finer_position_that_does_not_count_has_neither_value_nor_gradient():
+    deeper, counts = torch.randn(1, 3, 2, 2), torch.ones(1, 4, 4, dtype=torch.bool)
+    counts[0, 0, 0] = counts[0, 2:, 2:] = False  # one of four in the first cell, all four in the last
+    finer = torch.randn(1, 3, 4, 4).masked_fill(~counts, torch.inf).requires_grad_()
+    found = levels_apart(finer, deeper, counts, torch.ones(1, 2, 2, dtype=torch.bool))
+    small = torch.zeros(1, 3, 2, 2)
+    for y, x in ((0, 0), (0, 1), (1, 0)):
+        rows, columns = slice(2 * y, 2 * y + 2), slice(2 * x, 2 * x + 2)
+        small[0, :, y, x] = finer.detach()[0, :, rows, columns][:, counts[0, rows, columns]].mean(dim=1)
+    goal = deeper.clone()
+    goal[0, :, 1, 1] = 0
+    naive = (F.normalize(small.flatten(2), dim=2) - F.normalize(goal.flatten(2), dim=2)).square().sum(dim=2).mean()
+    torch.testing.assert_close(found, naive)
+    found.backward()
+    assert ((finer.grad[0, 0] != 0) == counts[0]).all()
+
+
+def test_a_level_of_one_channel_has_no_halves():
+    student = Prediction(torch.zeros(2, 3, 32, 32), (torch.zeros(2, 4, 8, 8), torch.zeros(2, 1, 4, 4)))
+    with pytest.raises(InputError, match="halves of a level's channels, and a level has 1"):
+        TeacherFree().meet(student, student)
+    TeacherFree(within=0.0).meet(student, student)
 
 
 @pytest.mark.parametrize("knowledge", [AttentionAcross(), HintAcross(), TeacherFree()])

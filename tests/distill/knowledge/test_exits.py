@@ -4,7 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from segkd.distill.exits import shrunk
+from segkd.distill.base import Term
+from segkd.distill.distiller import Distiller
+from segkd.distill.exits import Exits, shrunk
 from segkd.distill.knowledge.exits import AllPairs, AtExits, at_size
 from segkd.distill.knowledge.feature import Hint
 from segkd.distill.knowledge.response import Response, response
@@ -35,6 +37,13 @@ def test_exits_of_a_teacher_teach_those_of_the_student_one_by_one(make_batch):
     torch.testing.assert_close(found, torch.stack(losses).mean())
     with pytest.raises(InputError, match="the student has 2 exits, the teacher 1"):
         AtExits(Response(), target="exits").meet(student, replace(teacher, exits=teacher.exits[:1]))
+
+
+def test_exits_that_nobody_teaches_are_refused():
+    terms = {"depth": Term(AtExits(Response(), target="exits"))}
+    with pytest.raises(InputError, match="has no teacher: it would compare the student with itself"):
+        Distiller(exits=Exits(), terms=terms)
+    Distiller(exits=Exits(), terms={"output": Term(AtExits(Response()))})
 
 
 def test_only_knowledge_about_logits_can_be_asked_of_exits():

@@ -8,6 +8,7 @@ from segkd.distill.distiller import Distiller
 from segkd.distill.knowledge.feature import Hint
 from segkd.distill.teachers.copies import MeanTeacher, Snapshot
 from segkd.distill.teachers.peer import Peer
+from segkd.engine.optim import Optim, rate_at
 from segkd.types import InputError
 from tests.distill.teachers.stage import Tiny, met, shaken
 
@@ -55,7 +56,25 @@ def test_what_they_copied_is_in_their_state_and_learns_nothing(make_batch):
         assert torch.equal(one.target.logits, other.target.logits)
 
 
-@pytest.mark.parametrize("make", [lambda: MeanTeacher(1.0), lambda: Snapshot(0)])
+@pytest.mark.parametrize("steps", [30, 31, 32])
+def test_a_snapshot_is_taken_where_a_cycle_of_the_rate_ends_however_long_the_training(make_batch, steps):
+    batch, student = make_batch(3), Tiny()
+    with torch.no_grad():
+        seen = student.eval()(batch.clean)
+    teacher, optim, taken = Snapshot(cycles=3), Optim(cycles=3), []
+    teacher.meet(Scene(student, batch, seen, 4, Tiny, steps=steps))
+    for step in range(1, steps + 1):
+        before = teacher(batch, seen, student).target.logits
+        teacher.follow(shaken(student), step)
+        if not torch.equal(teacher(batch, seen, student).target.logits, before):
+            taken.append(step)
+    rates = [rate_at(optim, step / steps) for step in range(steps)]
+    restarts = [step for step in range(steps // 4, steps) if rates[step] > rates[step - 1]]
+    assert len(restarts) == 2
+    assert taken[:2] == restarts and taken[2:] == [steps] and teacher.doubts == ()
+
+
+@pytest.mark.parametrize("make", [lambda: MeanTeacher(1.0), lambda: Snapshot(0), lambda: Snapshot(cycles=1)])
 def test_impossible_settings_are_named(make):
     with pytest.raises(InputError, match="found"):
         make()
