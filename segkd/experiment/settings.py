@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
 from jsonargparse.typing import register_type
@@ -88,15 +88,25 @@ class Evaluation:
     band_errors: bool = True
 
     def __post_init__(self) -> None:
-        paces = self.every if isinstance(self.every, dict) else {0.0: self.every}
-        if any(every is not None and not every >= 1e-6 for every in paces.values()):
-            raise InputError(f"evaluation.every is a number of epochs above 0 (at least 1e-6), found {self.every}.")
-        if not paces or min(paces) != 0 or not all(math.isfinite(start) for start in paces):
-            raise InputError(
-                f"evaluation.every: expected a mapping to begin at epoch 0, as {{0: .25, 4: 2}}, found {self.every}."
-            )
+        refuse_pace(self.every)
         if not 0 < self.threshold < 1:
             raise InputError(f"evaluation.threshold is a probability in 0..1, found {self.threshold}.")
+
+
+def refuse_pace(every: Any) -> None:
+    """Raises InputError unless `every` is None, a number of epochs, or a mapping of epochs from 0 to such numbers."""
+    paces = every if isinstance(every, dict) else {0.0: every}
+    if any(isinstance(start, str) for start in paces):  # the parser looks at the values of a mapping alone
+        raise InputError(
+            f"evaluation.every: expected epochs as numbers, as in {{0: .25, 4: 2}}, found {every}: write them without "
+            "quotes, and the whole mapping at once."
+        )
+    if any(one is not None and not one >= 1e-6 for one in paces.values()):
+        raise InputError(f"evaluation.every is a number of epochs above 0 (at least 1e-6), found {every}.")
+    if not paces or min(paces) != 0 or not all(math.isfinite(start) for start in paces):
+        raise InputError(
+            f"evaluation.every: expected a mapping to begin at epoch 0, as {{0: .25, 4: 2}}, found {every}."
+        )
 
 
 def training_parser() -> ArgumentParser:

@@ -38,6 +38,15 @@ def test_a_grid_and_a_csv_file_are_read(tmp_path):
     assert rows == ROWS and apart == []
 
 
+def test_means_by_data_set_are_printed_where_there_are_several(tmp_path):
+    alone = said(ROWS, tmp_path, scores=["f_mean"])
+    assert "/ baseline" not in alone and alone.split("━")[0].count("f_mean") == 1
+    more = [replace(one, dataset="more", seconds=one.seconds * (2 if one.arm == "b" else 1)) for one in ROWS]
+    both = said(ROWS + more, tmp_path, scores=["f_mean"])
+    [line] = [text.split("│") for text in both.splitlines() if text.startswith("b ") and text.endswith("1.41")]
+    assert len(line) == 4 and "0.7150" in line[1] and "0.7150" in line[2]  # twice the time on one of two sets
+
+
 def test_the_same_cell_twice_is_refused(tmp_path):
     write_rows(tmp_path / "cells.csv", ROWS)
     rows, _ = gather([str(tmp_path), str(tmp_path)], "val")

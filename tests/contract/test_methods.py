@@ -35,7 +35,7 @@ RECIPES = sorted((REPOSITORY / "configs" / "methods").glob("*.yaml"))
 CLASSES = {"uskd": 3, "specialists": 3}
 """Recipes that need more than two classes."""
 SAID = {
-    "snapshot": ["--distiller.teachers.before.epochs", "1"],
+    "snapshot": ["--distiller.teachers.before.cycles", "5"],
     "omgd": [f"--distiller.teachers.{name}.network.{key}={value}" for name in ("wide", "deep")
              for key, value in (("encoder", TINY), ("weights", "null"), ("width", 16))],
 }  # fmt: skip
@@ -122,7 +122,7 @@ def introduce(learner: Learner, batch: Batch, another: Callable[[], Network]) ->
         seen = learner.student.eval()(batch.clean)
     learner.student.train()
     if learner.distiller.meets:
-        learner.distiller.meet(Scene(learner.student, batch, seen, EPOCH, another))
+        learner.distiller.meet(Scene(learner.student, batch, seen, EPOCH, another, steps=TOTAL))
 
 
 def descend(learner: Learner, batches: list[Batch], first: int = 1, at: float | None = None) -> list[float]:

@@ -104,6 +104,12 @@ def test_epochs_that_are_validated_often_at_the_start_alone_are_validated_then_a
     assert [one for one in due({0.0: 0.25, 4.0: 2.0}, 7, 14) if one > 28] == [42, 56, 70, 84, 98]
 
 
+def test_a_pace_holds_for_what_comes_after_its_epoch():
+    plan = Plan(8, 7, 1, 100, {0.0: 0.25, 4.0: 2.0}, None, "miou_image")
+    assert [plan.pace(micro) for micro in (0, 1, 28, 29, 56)] == [0.25, 0.25, 0.25, 2.0, 2.0]
+    assert Plan(8, 7, 1, 100, 0.5, None, "miou_image").pace(56) == 0.5
+
+
 def test_every_epoch_has_as_many_validations_as_was_asked_for():
     for per_epoch in range(4, 60):
         assert len(due(0.25, per_epoch, epochs=5)) == 20

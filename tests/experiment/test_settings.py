@@ -4,7 +4,7 @@ import yaml
 from segkd.datasets.data import Data
 from segkd.distill.distiller import Distiller
 from segkd.experiment.layers import packaged_layers
-from segkd.experiment.settings import instantiate, parse, training_parser
+from segkd.experiment.settings import instantiate, parse, refuse_pace, training_parser
 from segkd.models.fusion import FusionNet
 from segkd.types import InputError
 from tests.conftest import TINY
@@ -117,6 +117,12 @@ def test_validations_may_come_often_at_first(tmp_path):
     path.write_text("evaluation: {every: {0: 0.25, 4: 2}}")
     evaluation = instantiate(parser, parse(parser, ["--config", str(path), *QUICK])).evaluation
     assert evaluation.every == {0.0: 0.25, 4.0: 2.0}
+
+
+@pytest.mark.parametrize("every", [{"0": 1.0, "4": 2.0}, {0: 1.0, "a": 2.0}])
+def test_epochs_between_validations_that_are_no_numbers_are_named(every):
+    with pytest.raises(InputError, match=r"evaluation\.every: expected epochs as numbers.*without quotes"):
+        refuse_pace(every)
 
 
 @pytest.mark.parametrize(

@@ -52,30 +52,30 @@ class Snapshot(Teacher):
     It sees the undisturbed view that the student learns from; until the first copy is taken it teaches nothing.
 
     Args:
-        epochs: epochs between two copies.
-        cycles: of the learning rate (`optim.cycles`): a copy at the end of each, whatever the number of epochs.
+        epochs: epochs between two copies; 1 where neither this nor `cycles` is said.
+        cycles: in place of it, a copy at the end of each of so many cycles of the learning rate (as `optim.cycles`).
     """
 
     gives = frozenset({"logits", "features"})
     taken: Tensor
 
-    def __init__(self, epochs: int = 1, cycles: int | None = None) -> None:
+    def __init__(self, epochs: int | None = None, cycles: int | None = None) -> None:
         super().__init__()
-        if epochs < 1:
+        if epochs is not None and cycles is not None:
+            raise InputError(f"Snapshot: expected epochs or cycles, found both ({epochs}, {cycles}). Set one to null.")
+        if epochs is not None and epochs < 1:
             raise InputError(f"Snapshot: epochs between two copies must be at least 1, found {epochs}.")
         if cycles is not None and cycles < 2:
             raise InputError(f"Snapshot: cycles must be at least 2, as the last one teaches nobody, found {cycles}.")
-        self.epochs, self.cycles = epochs, cycles
+        self.epochs, self.cycles = epochs or 1, cycles
         self.register_buffer("taken", torch.tensor(False))
 
     def meet(self, scene: Scene) -> None:
         """Makes room for the copy; doubts a training that ends before the first one is taken."""
-        first = self.epochs * scene.steps_per_epoch
+        self.copies, self.during = 1, self.epochs * scene.steps_per_epoch
         if self.cycles is not None and scene.steps is not None:
             self.copies, self.during = self.cycles, scene.steps
-        else:
-            self.copies, self.during = 1, first
-        if self.during == first and scene.steps is not None and first >= scene.steps:
+        elif scene.steps is not None and self.during >= scene.steps:
             self.doubts = (
                 f"takes its first copy after {self.epochs} epochs, and the training has "
                 f"{scene.steps // scene.steps_per_epoch}: it teaches nothing. Train longer (engine.epochs), or write "

@@ -62,7 +62,7 @@ def test_a_snapshot_is_taken_where_a_cycle_of_the_rate_ends_however_long_the_tra
     with torch.no_grad():
         seen = student.eval()(batch.clean)
     teacher, optim, taken = Snapshot(cycles=3), Optim(cycles=3), []
-    teacher.meet(Scene(student, batch, seen, 4, Tiny, steps=steps))
+    teacher.meet(Scene(student, batch, seen, steps, Tiny, steps=steps))  # of one epoch: copies come within it
     for step in range(1, steps + 1):
         before = teacher(batch, seen, student).target.logits
         teacher.follow(shaken(student), step)
@@ -74,7 +74,9 @@ def test_a_snapshot_is_taken_where_a_cycle_of_the_rate_ends_however_long_the_tra
     assert taken[:2] == restarts and taken[2:] == [steps] and teacher.doubts == ()
 
 
-@pytest.mark.parametrize("make", [lambda: MeanTeacher(1.0), lambda: Snapshot(0), lambda: Snapshot(cycles=1)])
+@pytest.mark.parametrize(
+    "make", [lambda: MeanTeacher(1.0), lambda: Snapshot(0), lambda: Snapshot(cycles=1), lambda: Snapshot(2, 3)]
+)
 def test_impossible_settings_are_named(make):
     with pytest.raises(InputError, match="found"):
         make()
