@@ -68,7 +68,8 @@ class Plan:
 
     def _paces(self) -> list[tuple[float, float]]:
         every = self.validate_every
-        return sorted(every.items()) if isinstance(every, dict) else [(0.0, every)]
+        pairs = every.items() if isinstance(every, dict) else [(0.0, every)]
+        return sorted((float(start), float(pace)) for start, pace in pairs)
 
 
 @runtime_checkable

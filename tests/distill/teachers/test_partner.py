@@ -8,10 +8,12 @@ from segkd.distill.distiller import Distiller
 from segkd.distill.knowledge.response import Response
 from segkd.distill.teachers.partner import Clean, SameClass, Twin, class_means
 from segkd.engine.learner import Learner
+from segkd.experiment.settings import instantiate, parse, training_parser
 from segkd.frequency.disturb import DctQuantization
 from segkd.frequency.mix import CutMix
 from segkd.frequency.swap import SwapPatches
 from segkd.types import IGNORE, Disturbance, InputError, Prediction
+from tests.conftest import REPOSITORY
 from tests.distill.teachers.stage import Pointwise, Tiny, met
 
 
@@ -43,6 +45,16 @@ def test_a_twin_looks_with_gradient_at_another_disturbance(make_batch):
     with torch.no_grad():
         repeated = [twin(batch, seen, lambda image: Distiller().see(student, image)).target.logits for _ in range(2)]
     assert torch.equal(*repeated)
+
+
+def test_every_second_view_of_ddgsd_is_distorted(make_batch):
+    parser = training_parser()
+    card = REPOSITORY / "configs" / "methods" / "ddgsd.yaml"
+    recipe = instantiate(parser, parse(parser, ["--config", str(card), "--data.embedded", "{}"])).distiller
+    batch = make_batch(2, b=12)
+    looked = []
+    recipe.teachers["twin"].train()(batch, Tiny(2)(batch.image), lambda image: looked.append(image) or Tiny(2)(image))
+    assert all(not torch.equal(one, other) for one, other in zip(looked[0], batch.clean, strict=True))
 
 
 def test_a_twin_refuses_what_moves_pixels_or_learns(make_batch):
