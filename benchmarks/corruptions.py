@@ -1,10 +1,11 @@
 """How the arms of a grid fare under damaged images: every finished cell scored as `segkd evaluate --corruptions` does.
 
     python benchmarks/corruptions.py --grid GRID [--data-root DIR] [--split val] [--baseline ARM] [--trust]
+    python benchmarks/corruptions.py --scores FILE.csv --baseline ARM
 
 Means of miou_image by arm and corruption (three severities each), JPEG apart, and each arm's gain over the baseline
-paired by data set and seed, with a 95 % interval. What is scored goes to GRID/corruptions_SPLIT.csv, a row per cell,
-corruption and severity; cells that are there are not scored again.
+paired by data set and seed, with a 95 % interval and its p, after Holm over the arms of a column. What is scored goes
+to GRID/corruptions_SPLIT.csv, a row per cell, corruption and severity; cells that are there are not scored again.
 """
 
 import argparse
@@ -52,13 +53,24 @@ class Reading:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Scores what is not scored yet, and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--grid", type=Path, required=True)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--grid", type=Path)
+    source.add_argument("--scores", type=Path, help="a file that an earlier call wrote: nothing is scored")
     parser.add_argument("--data-root", type=Path, default=None, help="DIR/NAME holds each data set, if it has moved")
     parser.add_argument("--split", choices=["val", "test"], default="val")
     parser.add_argument("--baseline", default=None, help="the first arm of the grid's cells.csv by default")
     parser.add_argument("--trust", action="store_true", help="open runs that name code of their own")
     options = parser.parse_args(arguments)
-    console, file = Console(width=max(110, Console().width)), options.grid / f"corruptions_{options.split}.csv"
+    console = Console(width=max(140, Console().width))
+    if options.scores is not None:
+        readings = read(options.scores)
+        if not readings or options.baseline is None:
+            raise SystemExit(
+                f"{options.scores}: expected a file of scores, and --baseline with the name of an arm in it."
+            )
+        show(readings, options.baseline, console)
+        return
+    file = options.grid / f"corruptions_{options.split}.csv"
     readings = read(file)
     done = {(one.arm, one.dataset, one.seed) for one in readings}
     cells = list(finished(options.grid))
@@ -123,16 +135,18 @@ def show(readings: Sequence[Reading], baseline: str, console: Console) -> None:
     rows = rows_of(readings)
     found = {column: compare(rows, column, SCORE, baseline) for column in GROUPS}
     tables = []
-    for title in (f"mean {SCORE}, by corruption", f"gain over {baseline}, in points, with its 95 % interval"):
+    for title in (f"mean {SCORE}, by corruption", f"gain over {baseline}, in points, with its 95 % interval and p"):
         table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
         table.add_column("arm")
         for column in GROUPS:
             table.add_column(column, justify="right")
         tables.append(table)
+    tables[1].add_column("pairs", justify="right")
     for number, arm in enumerate(found["clean"].arms):
         tables[0].add_row(arm.name, *(f"{100 * found[column].arms[number].mean:.2f}" for column in GROUPS))
         if arm.name != baseline:
-            tables[1].add_row(arm.name, *(_gain(found[column].arms[number].gain) for column in GROUPS))
+            gains = [found[column].arms[number].gain for column in GROUPS]
+            tables[1].add_row(arm.name, *map(_gain, gains), str(len(gains[0].units)) if gains[0] else "0")
     for table in tables:
         console.print(table, "")
 
@@ -141,7 +155,7 @@ def _gain(gain: Gain | None) -> str:
     if gain is None:
         return "-"
     interval = "" if gain.interval is None else f"\n{100 * gain.interval[0]:+.2f}..{100 * gain.interval[1]:+.2f}"
-    return f"{100 * gain.mean:+.2f}{interval}"
+    return f"{100 * gain.mean:+.2f}{interval}\np {gain.p_holm:.4f}"
 
 
 def read(file: Path) -> list[Reading]:
