@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from docs.draw_league import PAGE, TABLES, drawn
 from tests.conftest import REPOSITORY
 
 PAGES = sorted([*(REPOSITORY / "docs").rglob("*.md"), REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md"])
@@ -43,3 +44,9 @@ def test_the_notebook_runs(tmp_path, monkeypatch):
         if cell["cell_type"] == "code":
             exec(compile("".join(cell["source"]), cell["id"], "exec"), names)
     assert names["status"] == 0 and names["shares"].shape == (2, 72, 96) and names["picture"].shape == (72, 96, 3)
+
+
+def test_the_tables_of_the_league_are_those_of_its_cells():
+    page = PAGE.read_text(encoding="utf-8")
+    assert set(re.findall(r"<!-- (\w+) -->", page)) - {"end"} == TABLES.keys()
+    assert drawn(page) == page, "python -m docs.draw_league"

@@ -1,0 +1,206 @@
+"""Writes the tables of results/league.md from the files of cells beside it: `python -m docs.draw_league`.
+
+A table stands between `<!-- NAME -->` and `<!-- end -->`, its NAME a key of `TABLES`; what stands there is replaced. A
+test holds the page to it.
+"""
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from benchmarks.corruptions import GROUPS, read, rows_of
+from segkd.ablation.rows import Row, read_rows
+from segkd.ablation.statistics import Gain, compare
+from segkd.ablation.tables import dataset_table
+
+RESULTS = Path(__file__).parent / "results"
+PAGE = RESULTS / "league.md"
+SETS = ("ecssd", "camo", "cvc_clinicdb", "sd_saliency_900", "horses", "camvid")
+SCORES = ("miou_image", "f_mean")
+MAIN = ("segkd", "baseline", "frskd", "fading", "deep_supervision", "label_smoothing", "cutmix", "mean_teacher")
+BESIDE = (
+    ("virtual", "strong", "levels", "structure", "strong_structure", "ce_2", "frskd"),
+    ("ce_0.3", "ce_0.1", "iou_3", "structure_iou", "virtual_0.3", "fading_antialiased", "deep_supervision_light",
+     "levels_light", "clean_view_light", "frequency_random_light"),
+)  # fmt: skip
+"""What the search tried beside a whole cross-entropy, and beside three tenths of it or less."""
+LAST = {
+    "cross_fit_light": "taught by networks that never saw the image, so that they know what is hard",
+    "in_fold_light": "its control: finished baselines that saw it",
+    "guided_light": "a teacher that sees half of the label's patches",
+    "narrowing_light": "labels low-passed early, exact at the end",
+    "patch_swap_light": "patches of one class change places, and must be predicted as at home",
+    "swap_patches_light": "its control: the patches alone",
+}
+"""The last ideas of the search, and why they could help."""
+
+
+def main() -> None:
+    """Rewrites the page."""
+    PAGE.write_text(drawn(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def drawn(page: str) -> str:
+    """The text of a page with every table made anew."""
+    return re.sub(r"<!-- (\w+) -->\n.*?<!-- end -->", _replaced, page, flags=re.DOTALL)
+
+
+def _replaced(match: re.Match[str]) -> str:
+    head, *body = TABLES[match[1]]()
+    lines = [f"| {' | '.join(line)} |" for line in [head, ["---"] * len(head), *body]]
+    return "\n".join([f"<!-- {match[1]} -->", *lines, "<!-- end -->"])
+
+
+def cells(name: str) -> list[Row]:
+    """The rows of a file of results/league."""
+    return read_rows(RESULTS / "league" / f"{name}.csv")
+
+
+def means(name: str, arms: Sequence[str], sets: Sequence[str]) -> list[list[str]]:
+    """On test, the mean of each score over the seeds of a set, and the time beside the baseline's."""
+    tables = []
+    for score in SCORES:
+        table = dataset_table(cells(name), compare(cells(name), "test", score, "baseline"))
+        tables.append({line[0].text: dict(zip(table.columns[1:], line[1:])) for line in table.body})
+    lines = []
+    for arm in arms:
+        found = [f"{_short(tables[0][arm][s].text)} {_short(tables[1][arm][s].text)}" for s in sets]
+        lines.append([arm, *found, tables[0][arm]["/ baseline"].text])
+    return [["arm", *sets, "time"], *lines]
+
+
+def gains(
+    name: str, arms: Sequence[str], baselines: Sequence[str], split: str = "test", *, p: bool = True
+) -> list[list[str]]:
+    """For each arm, over each baseline, pairs and the gain in each score."""
+    rows = cells(name)
+    found = {(b, s): {a.name: a.gain for a in compare(rows, split, s, b).arms} for b in baselines for s in SCORES}
+    lines = []
+    for arm in arms:
+        own = [found[key][arm] for key in found]
+        line = [arm, str(max(len(gain.units) for gain in own if gain))]
+        for gain in own:
+            line += [_gain(gain), *([_figure(gain.p_holm) if gain else ""] if p else [])]
+        lines.append(line)
+    titles = [[f"{s} over {b}", *(["p (Holm)"] if p else [])] for b, s in found]
+    return [["arm", "pairs", *(title for pair in titles for title in pair)], *lines]
+
+
+def last() -> list[list[str]]:
+    """The gains of the last ideas, with the reason of each and its time."""
+    table = gains("search_last", tuple(LAST), ["ce_0.3"], "val", p=False)
+    rows = cells("search_last")
+    times = dataset_table(rows, compare(rows, "val", "miou_image", "ce_0.3"))
+    time = {line[0].text: line[-1].text for line in times.body}
+    head = ["arm", "why it could help", "pairs", *SCORES, "time"]
+    return [head, *([arm, LAST[arm], *rest, time[arm]] for arm, *rest in table[1:])]
+
+
+def pairs(name: str, arm: str, baseline: str, split: str) -> list[list[str]]:
+    """For each pair of set and seed both scores of the baseline and of the arm, and the difference; its mean below."""
+    theirs, ours = (_by_unit(name, who, split) for who in (baseline, arm))
+    lines = []
+    for unit in sorted(theirs.keys() & ours.keys(), key=lambda unit: (SETS.index(unit[0]), unit[1])):
+        line = [f"{unit[0]} {unit[1]}"]
+        for score in SCORES:
+            two = [theirs[unit].scores[score], ours[unit].scores[score]]
+            line += ["", "", ""] if math.isnan(two[1]) else [*map(_figure, two), _signed(two[1] - two[0])]
+        lines.append(line)
+    found = [next(a.gain for a in compare(cells(name), split, s, baseline).arms if a.name == arm) for s in SCORES]
+    lines.append(["**mean**", *(text for gain in found for text in ("", "", f"**{_gain(gain)}**"))])
+    titles = [[f"{score}: {baseline}", arm, "difference"] for score in SCORES]
+    return [["set, seed", *(title for three in titles for title in three)], *lines]
+
+
+def beside(arms: Sequence[str], sets: Sequence[str]) -> list[list[str]]:
+    """On val, seed 0 of the search, what each arm gains on the old baseline in miou_image, f_mean and f_max."""
+    base = _by_unit("search", "baseline", "val")
+    lines = []
+    for arm in arms:
+        own = _by_unit("search", arm, "val")
+        line = [arm]
+        for unit in ((name, 0) for name in sets):
+            shown = (*SCORES, "f_max") if unit in own else ()
+            line.append(" ".join(_signed(own[unit].scores[s] - base[unit].scores[s]) for s in shown))
+        lines.append(line)
+    return [["arm", *sets], *lines]
+
+
+def corrupted(name: str, arm: str, baselines: Sequence[str]) -> list[list[str]]:
+    """In points of miou_image, by corruption, the gain of an arm with its p."""
+    rows = rows_of(read(RESULTS / "frequency" / f"{name}.csv"))
+    lines = []
+    for baseline in baselines:
+        line = [f"over {baseline}"]
+        for column in GROUPS:
+            gain = next(a.gain for a in compare(rows, column, "miou_image", baseline).arms if a.name == arm)
+            line.append(_points(gain))
+        lines.append(line)
+    return [[arm, *("mean of the four" if column == "mean" else column for column in GROUPS)], *lines]
+
+
+def splits(name: str, arm: str, baselines: Sequence[str]) -> list[list[str]]:
+    """The gain of an arm over each baseline on val and on test."""
+    keys = [("val", "miou_image"), ("val", "f_mean"), ("test", "miou_image"), ("test", "f_mean")]
+    lines = []
+    for baseline in baselines:
+        found = [next(a.gain for a in compare(cells(name), split, score, baseline).arms if a.name == arm)
+                 for split, score in keys]  # fmt: skip
+        lines.append([f"over {baseline}", *map(_gain, found)])
+    return [[arm, *(f"{split}, {score}" for split, score in keys)], *lines]
+
+
+def _by_unit(name: str, arm: str, split: str) -> dict[tuple[str, int], Row]:
+    """The rows of an arm by set and seed."""
+    return {row.unit: row for row in cells(name) if (row.arm, row.split) == (arm, split)}
+
+
+def _figure(value: float) -> str:
+    """Four decimals without the zero in front."""
+    return f"{value:.4f}".replace("0.", ".", 1)
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.4f}".replace("0.", ".", 1)
+
+
+def _short(text: str) -> str:
+    """The mean of a cell alone."""
+    return "" if text == "none" else text.split(" ", maxsplit=1)[0].replace("0.", ".", 1)
+
+
+def _gain(gain: Gain | None) -> str:
+    if gain is None:
+        return ""
+    ends = "" if gain.interval is None else f" [{_signed(gain.interval[0])}, {_signed(gain.interval[1])}]"
+    return f"{_signed(gain.mean)}{ends}"
+
+
+def _points(gain: Gain | None) -> str:
+    if gain is None or gain.interval is None:
+        return ""
+    low, high = (100 * end for end in gain.interval)
+    return f"{100 * gain.mean:+.1f} [{low:+.1f}, {high:+.1f}], p {_figure(gain.p_holm)}"
+
+
+TABLES: dict[str, Callable[[], list[list[str]]]] = {
+    "search": partial(pairs, "search", "ce_0.3", "baseline", "val"),
+    "beside_whole": partial(beside, BESIDE[0], ("camo", "cvc_clinicdb", "sd_saliency_900")),
+    "beside_light": partial(beside, BESIDE[1], ("camo", "cvc_clinicdb", "sd_saliency_900")),
+    "last": last,
+    "means": partial(means, "cells", MAIN, SETS[:5]),
+    "gains": partial(gains, "cells", (*MAIN, "frskd_cross_entropy"), ["frskd", "baseline"]),
+    "means_224": partial(means, "league_224", MAIN[:3], SETS[:3]),
+    "gains_224": partial(gains, "league_224", MAIN[:3], ["frskd", "baseline"]),
+    "whole": partial(corrupted, "corruptions_league", "segkd_frequency", ["frskd", "baseline"]),
+    "cross_fit": partial(splits, "cross_fit", "cross_fit", ["baseline", "frskd"]),
+    "ten_val": partial(pairs, "ten_percent", "frequency_random", "baseline", "val"),
+    "ten_test": partial(pairs, "ten_percent", "frequency_random", "baseline", "test"),
+}
+"""Name -> lines of cells, the titles first."""
+
+
+if __name__ == "__main__":
+    main()
