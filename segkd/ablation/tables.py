@@ -256,8 +256,21 @@ def _time(units: dict[Unit, Row], base: dict[Unit, Row]) -> str:
     return f"{math.exp(statistics.fmean(logs)):.2f}" if logs else "none"
 
 
-def _units(units: Iterable[Unit]) -> str:
-    return ", ".join(f"{dataset} seed {seed}" for dataset, seed in units)
+def _units(units: Sequence[Unit]) -> str:
+    """Data sets with their seeds: 'ecssd seeds 2 to 4, camo seed 3'."""
+    seeds: dict[str, list[int]] = {}
+    for dataset, seed in sorted(units, key=lambda unit: unit[1]):
+        seeds.setdefault(dataset, []).append(seed)
+    return ", ".join(f"{dataset} {_seeds(seeds[dataset])}" for dataset in dict.fromkeys(d for d, _ in units))
+
+
+def _seeds(found: list[int]) -> str:
+    first, last = found[0], found[-1]
+    if len(found) == 1:
+        return f"seed {first}"
+    if len(found) > 2 and last - first == len(found) - 1:
+        return f"seeds {first} to {last}"
+    return f"seeds {', '.join(map(str, found[:-1]))} and {last}"
 
 
 def _count(n: int, noun: str) -> str:

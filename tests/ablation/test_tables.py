@@ -108,9 +108,11 @@ def test_the_verdict_names_what_is_missing_or_undefined():
     del values["arm"]["set0", 4]
     values["arm"]["set0", 2] = math.nan
     assert said(values).endswith("; no row for set0 seed 4; no f_mean for set0 seed 2.")
+    values["other"] = {unit: 0.6 for unit in values["base"] if unit[1] in (1, 4)}
+    assert said(values, "other").endswith("no row for set0 seeds 0, 2, 3 and 5.")
     values["late"] = {("set9", 0): 0.7}
-    assert said(values, "late").startswith(
-        "late: no pair with the baseline, nothing to compare; no row for set0 seed 0, "
+    assert said(values, "late") == (
+        "late: no pair with the baseline, nothing to compare; no row for set0 seeds 0 to 5."
     )
     assert said(values, "base") == "base: the baseline; no row for set9 seed 0."
 
@@ -182,7 +184,7 @@ def test_an_arm_that_lacks_units_is_marked_and_cannot_be_the_best():
     text = to_markdown(table_of(values))
     lines = {line[0]: line for line in markdown_rows(text)}
     assert lines["few"][1] == "0.9000 ± 0.0000 †" and lines["arm"][1].startswith("**")
-    assert "\n- † lacks pairs that other arms have" in text and "no row for set0 seed 2" in text
+    assert "\n- † lacks pairs that other arms have" in text and "no row for set0 seeds 2 to 5." in text
     assert "†" not in to_markdown(table_of(steady({"arm": 0.02})))
 
 
