@@ -35,9 +35,11 @@ def schedule_values(owner: str, schedule: Schedule) -> list[float]:
     """The values that a schedule goes through.
 
     Raises:
-        InputError: it has none, one is not finite, or a progress lies beyond 0..1; `owner` names it.
+        InputError: it has none, one is not finite, or a progress lies beyond 0..1 or is quoted; `owner` names it.
     """
     points = schedule if isinstance(schedule, dict) else {0.0: schedule}
+    if quoted := [at for at in points if isinstance(at, str)]:  # a file's keys come as they were written
+        raise InputError(f"{owner}: expected a number for the progress, found the text {quoted[0]!r}: write {quoted[0]}.")
     if not points or not all(0 <= at <= 1 and np.isfinite(value) for at, value in points.items()):
         raise InputError(f"{owner} is a number or {{progress in 0..1: number}}, found {schedule}.")
     return list(points.values())

@@ -1,4 +1,5 @@
 import dataclasses
+import inspect
 import os
 from dataclasses import replace
 
@@ -6,7 +7,7 @@ import pytest
 import torch
 from jaxtyping import TypeCheckError
 
-from segkd.types import IGNORE, Disturbance, InputError, LayerPath, Lesson, Prediction
+from segkd.types import IGNORE, Disturbance, InputError, LayerPath, Lesson, Prediction, schedule_values
 
 
 def test_valid_pixels_are_those_with_a_class(make_batch):
@@ -104,3 +105,9 @@ def test_a_target_carries_no_gradient():
     logits = torch.zeros(1, 2, 4, 4, requires_grad=True)
     target = Prediction(logits * 2, (logits * 3,), (logits * 4,)).detached()
     assert not any(one.requires_grad for one in (target.logits, *target.features, *target.exits))
+
+
+def test_a_quoted_progress_of_a_schedule_is_told():
+    unchecked = inspect.unwrap(schedule_values)  # a file's keys reach it as text, which annotations deny
+    with pytest.raises(InputError, match="task_weight: expected a number .*found the text '0"):
+        unchecked("task_weight", {0.0: 1.0, "0.5": 2.0})
