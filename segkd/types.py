@@ -39,7 +39,9 @@ def schedule_values(owner: str, schedule: Schedule) -> list[float]:
     """
     points = schedule if isinstance(schedule, dict) else {0.0: schedule}
     if quoted := [at for at in points if isinstance(at, str)]:  # a file's keys come as they were written
-        raise InputError(f"{owner}: expected a number for the progress, found the text {quoted[0]!r}: write {quoted[0]}.")
+        raise InputError(
+            f"{owner}: expected a number for the progress, found the text {quoted[0]!r}: write {quoted[0]}."
+        )
     if not points or not all(0 <= at <= 1 and np.isfinite(value) for at, value in points.items()):
         raise InputError(f"{owner} is a number or {{progress in 0..1: number}}, found {schedule}.")
     return list(points.values())
