@@ -31,7 +31,7 @@ LAST = {
     "in_fold_light": "its control: finished baselines that saw it",
     "guided_light": "a teacher that sees half of the label's patches",
     "narrowing_light": "labels low-passed early, exact at the end",
-    "patch_swap_light": "patches of one class change places, and must be predicted as at home",
+    "patch_swap_light": "patches of one class come from another image, and must be predicted as there",
     "swap_patches_light": "its control: the patches alone",
 }
 """The last ideas of the search, and why they could help."""

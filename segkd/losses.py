@@ -23,7 +23,7 @@ def global_mean(values: Float[Tensor, "*n"], where: Bool[Tensor, "*n"] | Float[T
     training takes is the gradient of the mean over everything. A mean of per-process means is not, as soon as
     the processes hold unequal numbers of valid pixels.
     """
-    values = values.to(torch.promote_types(values.dtype, torch.float32))  # a float16 ends at 65504 pixels
+    values = wide(values)  # a float16 ends at 65504 pixels
     weight = where.to(values.dtype)
     # masked_fill, not a product: a pixel that does not count may hold inf
     total = (values.masked_fill(weight == 0, 0.0) * weight).sum()
@@ -38,7 +38,7 @@ def global_mean(values: Float[Tensor, "*n"], where: Bool[Tensor, "*n"] | Float[T
 def common_mean(values: Float[Tensor, "*n"], where: Bool[Tensor, "*n"]) -> Float[Tensor, ""]:
     """The mean of `values` over `where` itself, the same number on all processes and without gradient; 0 where nothing
     counts. (`global_mean` is right as a loss, once gradients are averaged, and not as a number.)"""
-    values = values.detach().to(torch.promote_types(values.dtype, torch.float32))
+    values = wide(values.detach())
     parts = torch.stack([values.masked_fill(~where, 0.0).sum(), where.sum().to(values.dtype)])
     if dist.is_available() and dist.is_initialized():
         dist.all_reduce(parts)
@@ -55,6 +55,11 @@ def hushed(logits: Float[Tensor, "b k h w"], valid: Bool[Tensor, "b h w"]) -> Fl
     """`logits` with 0 on ignored pixels: their gradient is exactly 0, even where they are inf or nan."""
     # a mask on the values alone is too late: the gradient of a softmax of inf is nan, and 0 * nan is nan
     return logits.masked_fill(~valid.unsqueeze(1), 0.0)
+
+
+def wide(values: Tensor) -> Tensor:
+    """At least float32: differences of logarithms, and sums over many pixels, vanish in half precision."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def one_hot(label: Int64[Tensor, "b h w"], classes: int) -> Float[Tensor, "b k h w"]:

@@ -201,9 +201,11 @@ class Disturbance(nn.Module, ABC):
 
     Attributes:
         progress: 0..1 of the training, for schedules.
+        learns: whether it follows the loss, by its gradient or in `seek`.
     """
 
     progress: float = 0.0
+    learns: bool = False
 
     @abstractmethod
     def forward(self, batch: Batch) -> Batch:

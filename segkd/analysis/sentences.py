@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from segkd.analysis.evidence import Sentence, Verdict
-from segkd.analysis.summary import LEVEL, Change, Curve, Group, change, spearman, student
+from segkd.analysis.summary import LEVEL, Change, Curve, Group, change, percentiles, spearman, student
 from segkd.frequency.rings import EDGES, ring_names
 
 FEWEST = 5
@@ -157,7 +157,8 @@ def _lean(curve: Curve) -> tuple[float, float, float]:
         low = np.arange(len(there)) < SPLIT
         return values[:, low & there].mean(axis=1) - values[:, ~low & there].mean(axis=1)
 
-    low, high = np.quantile(of(curve.draws), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    ends = percentiles(of(curve.draws)[:, None])
+    low, high = ends[0][0], ends[1][0]
     if len(curve.seeds) >= SEEDS:
         ends = student(of(curve.seeds)[:, None])
         low, high = np.minimum(low, ends[0][0]), np.maximum(high, ends[1][0])

@@ -122,7 +122,7 @@ class Change:
 def change(other: Group, base: Group, key: str, level: float = LEVEL) -> Change:
     """`other` - `base` of a curve, with intervals of the given level."""
     ours, theirs = other.curves[key], base.curves[key]
-    mean, images = ours.mean - theirs.mean, _percentiles(ours.draws - theirs.draws, level)
+    mean, images = ours.mean - theirs.mean, percentiles(ours.draws - theirs.draws, level)
     if min(len(ours.seeds), len(theirs.seeds)) < 3:
         nothing = np.full(len(mean), np.nan)
         return Change(mean, *images, nothing, nothing)
@@ -250,10 +250,10 @@ def _curve(runs: Sequence[Evidence], statistic: Statistic, weights: np.ndarray) 
     draws = values[:, 1:].mean(axis=0)
     if weights.shape[1] < FEWEST:
         draws = np.full_like(draws, np.nan)
-    return Curve(values[:, 0].mean(axis=0), *_percentiles(draws), values[:, 0], draws)
+    return Curve(values[:, 0].mean(axis=0), *percentiles(draws), values[:, 0], draws)
 
 
-def _percentiles(draws: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
+def percentiles(draws: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
     """The interval over the resamples in which a value is defined: a few without it must not undo the others."""
     ends = np.full((2, draws.shape[1]), np.nan)
     some = ~np.isnan(draws).all(axis=0)

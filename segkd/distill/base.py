@@ -38,6 +38,7 @@ class Scene:
         groups: finds the patient, video or sequence of each of `ids`, None where no `group` is said; None likewise.
         steps: optimiser steps of the whole training; None where that is not known yet.
         draw: which images an epoch holds; None where that is not known.
+        cycles: of the learning rate; None where that is not known.
     """
 
     student: Network
@@ -52,6 +53,7 @@ class Scene:
     groups: Callable[[], Sequence[str | None]] | None = None
     steps: int | None = None
     draw: Draw | None = None
+    cycles: int | None = None
 
     @property
     def classes(self) -> int:
@@ -154,7 +156,7 @@ class Term:
     Args:
         knowledge: what is compared.
         teacher: name of the teacher in `distiller.teachers`; the only one when null, or the student itself where there
-            is none and the knowledge compares levels.
+            is none and the knowledge compares levels. "student" is the student itself beside other teachers.
         weight: a number, or {progress 0..1 of the training: weight} interpolated linearly.
     """
 

@@ -1,6 +1,6 @@
 """`Distiller`: the task loss, and the terms of every teacher, each times its scheduled weight."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import final
 
@@ -15,7 +15,10 @@ from segkd.models.network import Network
 from segkd.models.taps import evaluating, tapped
 from segkd.types import Batch, InputError, Lesson, Prediction, Schedule, schedule_values, scheduled
 
-RESERVED = ("task", "exits")
+STUDENT = "student"
+"""The teacher of a term that compares levels of the student, where there are other teachers."""
+
+RESERVED = ("task", "exits", STUDENT)
 
 
 @final
@@ -97,6 +100,7 @@ class Distiller(nn.Module):
                     self._refuse_silent(name, compare, teacher_name, target)
                 compare.meet(scene.seen, target)
                 compare.eval()
+                self._refuse_one_way(name, compare)
         self.to(batch.image.device).train()
 
     def see(self, network: Network, image: Float[Tensor, "b 3 h w"]) -> Prediction:
@@ -120,9 +124,9 @@ class Distiller(nn.Module):
         """Named, weighted terms whose sum is the loss of `network` on `batch`."""
         student = self.see(network, batch.image)
         terms = {"task": scheduled(self.task_weight, self.progress) * self.task(student.logits, batch)}
-        if self.exits is not None:
-            terms["exits"] = scheduled(self.exits.weight, self.progress) * exit_loss(self.task, student, batch)
         counts = {name: self.weight(name) for name in self.knowledge if self._counts(name)}
+        if self.exits is not None and not self._unsupervised(counts):
+            terms["exits"] = scheduled(self.exits.weight, self.progress) * exit_loss(self.task, student, batch)
         lessons = self._lessons(batch, student, lambda image: self.see(network, image), set(counts))
         for name, weight in counts.items():
             terms |= self._compared(name, weight, student, lessons, batch)
@@ -163,6 +167,11 @@ class Distiller(nn.Module):
         mutual = teacher is not None and "student" in self.asked[teacher].learns
         return self.weight(name) != 0 or mutual or learning(self.knowledge[name])
 
+    def _unsupervised(self, counts: Iterable[str]) -> bool:
+        """Whether the exits learn from terms alone; without any, a weight of 0 keeps them in the gradient."""
+        exits = self.exits
+        return exits is not None and exits.weight == 0 and any("exits" in self._knowledge[n].reads for n in counts)
+
     def _lessons(
         self,
         batch: Batch,
@@ -195,32 +204,25 @@ class Distiller(nn.Module):
         return terms
 
     def _teacher_of(self, name: str, term: Term) -> str | None:
-        names = list(self.teachers)
-        if not term.knowledge.needs:
-            if term.teacher is not None:
-                raise InputError(
-                    f"distiller.terms.{name} ({named(term.knowledge)}) compares the student with itself alone: leave "
-                    f"out its teacher, found {term.teacher!r}."
-                )
+        names, said = list(self.teachers), term.teacher
+        if not term.knowledge.needs and said not in (None, STUDENT):
+            raise InputError(
+                f"distiller.terms.{name} ({named(term.knowledge)}) compares the student with itself alone: leave "
+                f"out its teacher, found {said!r}."
+            )
+        if not term.knowledge.needs or said == STUDENT:
             return None
-        if term.teacher is not None:
-            if term.teacher not in names:
-                raise InputError(
-                    f"distiller.terms.{name}.teacher: expected one of distiller.teachers "
-                    f"({', '.join(names) or 'none'}), found {term.teacher!r}."
-                )
-            return term.teacher
-        if len(names) > 1:
+        if said is not None and said not in names:
+            raise InputError(
+                f"distiller.terms.{name}.teacher: expected one of distiller.teachers "
+                f"({', '.join(names) or 'none'}), found {said!r}."
+            )
+        if said is None and len(names) > 1:
+            names += [STUDENT] if term.knowledge.across else []
             raise InputError(f"distiller.terms.{name} names no teacher, and there are {', '.join(names)}: name one.")
-        return names[0] if names else None
+        return said or (names[0] if names else None)
 
     def _refuse_misfits(self) -> None:
-        wrong = [name for name in self.knowledge if name in RESERVED]
-        if wrong:
-            raise InputError(
-                f"distiller.terms may not be named {', '.join(wrong)}: the loss has such a term of its own. Choose "
-                "another name."
-            )
         for name in self.teachers:
             if name not in self.teacher_of.values():
                 raise InputError(
@@ -245,7 +247,16 @@ class Distiller(nn.Module):
             raise InputError(
                 f"distiller.terms.{name} ({named(compare)}) compares {sorted(compare.needs)}, but "
                 f"{named(self.teachers[teacher])} gives only {sorted(self.asked[teacher].gives)}. Choose a teacher "
-                f"that gives {sorted(missing)}, or another knowledge."
+                f"that gives {sorted(missing)}{', or student' if compare.across else ''}, or another knowledge."
+            )
+
+    def _refuse_one_way(self, name: str, compare: Knowledge) -> None:
+        """A map from the student's features to a teacher's is none from the teacher's to the student's."""
+        teacher = self.teacher_of[name]
+        if teacher is not None and "student" in self.asked[teacher].learns and learning(compare):
+            raise InputError(
+                f"distiller.terms.{name} ({named(compare)}) learns a map from student to teacher, which is none for "
+                f"{named(self.teachers[teacher])} to learn of the student by: its mutual: false, or another knowledge."
             )
 
     def _refuse_missing(self, name: str, compare: Knowledge, seen: Prediction) -> None:
@@ -280,4 +291,8 @@ def _refuse_names(owner: str, names: list[str]) -> None:
         raise InputError(
             f"{owner}: expected names of letters, digits and _ that Python's dictionaries and torch's modules do not "
             f"use themselves, found {wrong[0]!r}. Choose another name."
+        )
+    if wrong := [name for name in names if name in RESERVED]:
+        raise InputError(
+            f"{owner} may not be named {', '.join(wrong)}: the loss has such a part of its own. Choose another name."
         )

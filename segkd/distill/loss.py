@@ -38,7 +38,8 @@ def virtual_teacher_loss(
         A scalar, 0 (with a gradient of 0) where nothing counts.
 
     Raises:
-        InputError: labels of a floating type, or whose size is not that of the logits.
+        InputError: labels of a floating type, or whose size is not that of the logits; a weight or temperature out of
+            range; on the CPU also class numbers that are none (elsewhere one would have to wait for the device).
     """
     if logits.shape[1] == 1:
         logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
@@ -48,13 +49,24 @@ def virtual_teacher_loss(
             f"0..1, found {label.dtype} {list(label.shape)} and {weight}. Enlarge logits with F.interpolate; "
             "label.long() makes numbers of other types."
         )
+    if temperature <= 0:
+        raise InputError(f"virtual_teacher_loss: temperature must be above 0, found {temperature}.")
     label = label.long()
+    _refuse_no_classes(label, logits.shape[1], ignore)
     label = label.masked_fill(label == ignore, IGNORE)
     nothing = logits.new_zeros(()).expand(len(label), 3, *label.shape[1:])  # the teacher looks at labels alone
     batch = Batch(nothing, nothing, label, None, ("",) * len(label))
     teacher = LabelTeacher(kind, confidence)(batch, Prediction(logits), _blind).target.logits
     hard = cross_entropy(logits, label, batch.valid, None)
     return (1 - weight) * hard + weight * response(logits, teacher, batch.valid, temperature, True)
+
+
+def _refuse_no_classes(label: Tensor, classes: int, ignore: int) -> None:
+    if label.device.type != "cpu" or not len(found := label[(label != ignore) & ((label < 0) | (label >= classes))]):
+        return
+    raise InputError(
+        f"virtual_teacher_loss: expected class numbers 0..{classes - 1} or {ignore} (ignore), found {int(found[0])}."
+    )
 
 
 def _blind(image: Tensor) -> Prediction:

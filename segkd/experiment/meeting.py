@@ -127,6 +127,7 @@ def introduce(
         groups=partial(groups_of, data, dataset.records),
         steps=objects.engine.epochs * per_epoch,
         draw=objects.draw or Shuffle(),
+        cycles=objects.optim.cycles,
     )
     objects.distiller.meet(scene)
     return [line for name, one in objects.distiller.asked.items() for line in _told(name, one)]

@@ -87,6 +87,7 @@ class DctQuantization(Disturbance):
         refuse_block(block)
         refuse_share("DctQuantization", "probability", probability)
         self.objective, self.granularity, self.color, self.block = objective, granularity, color, block
+        self.learns = objective in ("cooperative", "adversarial")
         self.rounding, self.probability, self.strength = rounding or StraightThrough(), probability, strength
         self.bounds, self.faithful, self.size = bounds, faithful, size
         self.spread, self.jitter, self.inner_steps, self.inner_step = spread, jitter, inner_steps, inner_step
@@ -101,11 +102,6 @@ class DctQuantization(Disturbance):
         self.theta: nn.Parameter | None = None
         if self.learns and granularity != "image":
             self.theta = nn.Parameter(self._held(torch.zeros(1, self.layout.entries))[0])
-
-    @property
-    def learns(self) -> bool:
-        """Whether the table follows the loss."""
-        return self.objective in ("cooperative", "adversarial")
 
     def forward(self, batch: Batch) -> Batch:
         """The batch with `image` quantised.
@@ -244,6 +240,7 @@ class DctQuantization(Disturbance):
                 raise InputError(f"DctQuantization: {name} is one of {one_of}; found {getattr(self, name)!r}.")
         (low, high), strength, drawn = self.bounds, min(self._strengths()), self.objective == "random"
         idle = not self.learns and (not drawn or self.jitter == 0) and self.granularity != "coefficient"
+        image = self.learns and self.granularity == "image"
         why = f"granularity {self.granularity} changes nothing with objective {self.objective}"
         faults = [
             (0 < low < high < math.inf, f"bounds are [smallest, largest] step above 0, found {list(self.bounds)}"),
@@ -255,6 +252,8 @@ class DctQuantization(Disturbance):
             (min(self.size or (1, 1)) >= 1, f"size is [h, w] in pixels, found {list(self.size or ())}"),
             (not drawn or self.spread + self.jitter > 0, "objective random with spread 0 and jitter 0 draws nothing"),
             (not idle, f"{why}{' and jitter 0' if drawn else ''}; leave it at coefficient"),
+            (drawn or self.jitter == 0, f"jitter moves the entries of objective random, not of {self.objective}"),
+            (image or self.inner_steps == 1, "inner_steps are those of granularity image with a table that learns"),
         ]
         for fine, fault in faults:
             if not fine:

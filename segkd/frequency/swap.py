@@ -1,4 +1,4 @@
-"""Cells of one class exchanged between images: the disturbance of intra-class patch swap."""
+"""Cells of one class copied from image to image: the disturbance of intra-class patch swap."""
 
 from typing import final
 
@@ -28,15 +28,16 @@ def same_class_cells(batch: Batch, other: Tensor, cell: int) -> Bool[Tensor, "b 
 
 @final
 class SwapPatches(Disturbance):
-    """Cells of one class exchanged with the same cells of another image of the batch, where that holds the class too
+    """Cells of one class replaced by the same cells of another image of the batch, where that holds the class too
     (intra-class patch swap, Choi et al., Neurocomputing 2025, on cells of the label map; the paper swaps patches of
-    images of one class, and its exact sizes were not at hand).
+    images of one class, and its exact sizes were not at hand; here each image draws its own cells, so that few change
+    places with each other).
 
     The label stays right by construction; `clean` stays as loaded, and `source` says where each pixel came from.
 
     Args:
         cell: side of a cell in pixels.
-        share: share of the cells that could be exchanged and are.
+        share: share of the cells that could be replaced and are.
     """
 
     def __init__(self, cell: int = 16, share: float = 0.5) -> None:
@@ -47,7 +48,7 @@ class SwapPatches(Disturbance):
         self.cell, self.share = cell, share
 
     def forward(self, batch: Batch) -> Batch:
-        """The batch with cells exchanged."""
+        """The batch with cells replaced."""
         refuse_image(batch.image)
         b, _, h, w = batch.image.shape
         other = partners(b, batch.image.device)

@@ -87,6 +87,17 @@ def test_reliance_is_asked_of_equal_noise(make_evidence, low, verdict):
     assert len(same) == 1
 
 
+def test_a_few_resamples_without_a_score_do_not_undo_the_others(make_evidence):
+    """A resample may hold no image that has the score."""
+    noise = np.array([0.4, 0.3, 0.2, 0.2, 0.1, 0.1, 0.05, 0.05])
+    found = group([drops(make_evidence(), noise)])[0]
+    for name, curve in found.curves.items():
+        draws = curve.draws.copy()
+        draws[:5] = np.nan
+        found.curves[name] = replace(curve, draws=draws)
+    assert relies(found)[0].verdict == "supported"
+
+
 def test_reliance_on_all_bands_alike_cannot_be_told(make_evidence):
     run = drops(make_evidence(), np.full(8, 0.2))
     assert relies(group([run])[0])[0].verdict == "cannot be told"

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -9,7 +10,9 @@ from torch import nn
 from segkd.distill.base import Knowledge, Look, Scene, Teacher, Term
 from segkd.distill.distiller import Distiller
 from segkd.distill.exits import Exits
+from segkd.distill.knowledge.across import AttentionAcross
 from segkd.distill.knowledge.exits import AtExits
+from segkd.distill.knowledge.feature import Hint, MeanFeatures
 from segkd.distill.knowledge.response import Response
 from segkd.distill.teachers.label import LabelTeacher
 from segkd.distill.teachers.peer import Peer
@@ -251,9 +254,49 @@ def test_misfits_are_named_when_they_are_built(make_batch):
         Distiller(teachers={"a": LabelTeacher(), "b": LabelTeacher()}, terms={"kl": Term(Response())})
     with pytest.raises(InputError, match=r"terms\.kl\.teacher: expected one of distiller\.teachers \(a\), found 'c'"):
         Distiller(teachers={"a": LabelTeacher()}, terms={"kl": Term(Response(), "c")})
-    for name in ("task", "exits", "a.b"):
+    for name in ("task", "exits", "student", "a.b"):
         with pytest.raises((InputError, KeyError), match=name.replace(".", r"\.")):
             Distiller(teachers={"a": LabelTeacher()}, terms={name: Term(Response())})
+        with pytest.raises((InputError, KeyError), match=name.replace(".", r"\.")):  # keys of the loss are of both
+            Distiller(teachers={name: LabelTeacher()}, terms={"kl": Term(Response())})
+
+
+def test_beside_a_teacher_a_term_may_ask_for_the_student_itself(make_batch):
+    batch, network = make_batch(3), Fixed(levels=2)
+    label, depth = {"label": LabelTeacher()}, Term(AttentionAcross(), "student")
+    distiller = met(Distiller(teachers=label, terms={"kl": Term(Response()), "depth": depth}), network, batch)
+    alone = met(Distiller(terms={"depth": Term(AttentionAcross())}), network, batch)
+    terms = distiller(batch, network)
+    assert list(terms) == ["task", "kl", "depth"] and torch.equal(terms["depth"], alone(batch, network)["depth"])
+    with pytest.raises(InputError, match=r"there are a, b, student: name one"):
+        Distiller(teachers={"a": Half(), "b": Half()}, terms={"depth": Term(AttentionAcross())})
+    with pytest.raises(InputError, match=r"Choose a teacher that gives \['features'\], or student"):
+        Distiller(teachers={"a": Half()}, terms={"depth": Term(AttentionAcross())})
+    with pytest.raises(InputError, match=r"\(Response\) has no teacher: it would compare the student with itself"):
+        Distiller(teachers={"a": Half()}, terms={"kl": Term(Response(), "student")})
+
+
+@pytest.mark.parametrize("knowledge", [Hint, partial(MeanFeatures, adapt=True)])
+def test_a_map_that_is_learned_serves_one_direction(knowledge, make_batch):
+    """One convolution from the student's features to its peer's would also be taken for the way back."""
+    batch, network = make_batch(3), Fixed(levels=2)
+    for mutual in (True, False):
+        peer = Peer(lambda _: Fixed(levels=2), mutual)
+        distiller = Distiller(teachers={"peer": peer}, terms={"f": Term(knowledge())})
+        if mutual:
+            with pytest.raises(InputError, match=r"terms\.f .*learns a map from student to teacher.*mutual: false"):
+                met(distiller, network, batch)
+        else:
+            assert met(distiller, network, batch)(batch, network)["f"] > 0
+
+
+def test_exits_of_weight_0_that_a_term_reads_cost_no_loss_of_their_own(make_batch):
+    batch, network = make_batch(3), Fixed(levels=2)
+    terms = {"depth": Term(Levels(), weight={0.0: 1.0, 0.5: 0.0})}
+    distiller = met(Distiller(terms=terms, exits=Exits(weight=0.0)), network, batch)
+    assert list(distiller(batch, network)) == ["task", "depth"]
+    distiller.arrive(0.5)
+    assert list(distiller(batch, network)) == ["task", "exits"], "or they would have no gradient that others wait for"
 
 
 def test_what_the_student_lacks_is_named_before_the_first_step(make_batch):

@@ -65,6 +65,16 @@ def test_what_is_no_label_is_refused(label, weight):
         virtual_teacher_loss(given()[0], label, weight)
 
 
+def test_numbers_that_are_no_class_and_a_temperature_of_0_are_refused():
+    logits, label = given()
+    for wrong, ignore in ((3, 255), (-1, 255), (255, -1)):
+        label[1, 2, 3] = wrong
+        with pytest.raises(InputError, match=rf"0\.\.2 or {ignore} \(ignore\), found {wrong}"):
+            virtual_teacher_loss(logits, label, ignore=ignore)
+    with pytest.raises(InputError, match="temperature must be above 0, found 0"):
+        virtual_teacher_loss(logits, label, temperature=0.0)
+
+
 def test_it_is_found_where_one_looks():
     assert "virtual_teacher_loss" in dir(segkd) and segkd.virtual_teacher_loss is virtual_teacher_loss
     assert {"load_model", "InputError"} <= set(dir(segkd)) and not {"Any", "models"} & set(dir(segkd))

@@ -250,6 +250,8 @@ def test_sharpness_follows_the_training(make_batch):
         ({"strength": {0.0: 1.0, 1.0: 50.0}}, "out of reach"),
         ({"strength": 50.0, "objective": "adversarial"}, "out of reach"),
         ({"objective": "random", "spread": 0.0}, "draws nothing"),
+        ({"jitter": 1.0}, "jitter moves the entries of objective random, not of cooperative"),
+        ({"inner_steps": 2}, "inner_steps are those of granularity image"),
         ({"objective": "random", "spread": -1.0}, "spread"),
         ({"objective": "fixed", "granularity": "pixel"}, "granularity pixel changes nothing with objective fixed"),
         ({"inner_steps": 0}, "inner_steps"),

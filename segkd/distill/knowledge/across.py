@@ -12,23 +12,28 @@ from segkd.losses import global_mean
 from segkd.types import IGNORE, Batch, InputError, Prediction
 
 
-def soft_attention(level: Float[Tensor, "b c _h _w"], valid: Bool[Tensor, "b h w"]) -> Float[Tensor, "b n"]:
-    """softmax over the valid positions of sum_c F^2, enlarged to the size of `valid` (SAD, Hou et al., ICCV 2019): sums
-    to 1 in each image."""
-    energy = fitted(level.float().square().sum(dim=1, keepdim=True), valid.unsqueeze(1).float())
-    return energy.squeeze(1).masked_fill(~valid, -1e4).flatten(1).softmax(dim=1).masked_fill(~valid.flatten(1), 0.0)
+def soft_attention(energy: Float[Tensor, "b h w"], valid: Bool[Tensor, "b h w"]) -> Float[Tensor, "b n"]:
+    """softmax over the valid positions of sum_c F^2 (SAD, Hou et al., ICCV 2019): sums to 1 in each image."""
+    return energy.masked_fill(~valid, -1e4).flatten(1).softmax(dim=1).masked_fill(~valid.flatten(1), 0.0)
 
 
 def attention_across(
-    finer: Float[Tensor, "b _c h w"], deeper: Float[Tensor, "b _d _h _w"], valid: Bool[Tensor, "b h w"]
+    finer: Float[Tensor, "b _c h w"],
+    deeper: Float[Tensor, "b _d _h _w"],
+    valid: Bool[Tensor, "b h w"],
+    below: Bool[Tensor, "b _h _w"],
 ) -> Float[Tensor, ""]:
     """h w mean_b sum_hw (psi(F_m) - psi(F_{m+1}))^2, psi = `soft_attention` at the size of the finer level (SAD).
 
-    Departure: SAD takes the mean over positions, whose size falls with the square of their number; here the value
-    does not depend on it.
+    Departures: SAD takes the mean over positions, whose size falls with the square of their number; here the value
+    does not depend on it. The deeper level is enlarged from its own valid positions, `below`, alone.
     """
-    gap = (soft_attention(finer, valid) - soft_attention(deeper, valid)).square().sum(dim=1)
-    return valid[0].numel() * global_mean(gap, valid.flatten(1).any(dim=1))
+    energy = finer.float().square().sum(dim=1)
+    deep = deeper.float().square().sum(dim=1).masked_fill(~below, 0.0)
+    enlarged, share = (fitted(one.float().unsqueeze(1), energy.unsqueeze(1)).squeeze(1) for one in (deep, below))
+    valid = valid & (share > 0)
+    gap = soft_attention(energy, valid) - soft_attention(enlarged / share.clamp_min(1e-6), valid)
+    return valid[0].numel() * global_mean(gap.square().sum(dim=1), valid.flatten(1).any(dim=1))
 
 
 def halves(level: Float[Tensor, "b c h w"], valid: Bool[Tensor, "b h w"]) -> Float[Tensor, ""]:
@@ -57,9 +62,10 @@ class AttentionAcross(Knowledge):
 
     def forward(self, student: Prediction, target: Prediction, batch: Batch) -> Float[Tensor, ""]:
         """Mean over pairs of levels and images of all processes."""
+        inside = [label_at(batch, level) != IGNORE for level in student.features]
         return mean_over_levels(
-            attention_across(one, deeper, label_at(batch, one) != IGNORE)
-            for one, deeper in zip(student.features, target.features[1:])
+            attention_across(finer, deeper, *valid)
+            for finer, deeper, *valid in zip(student.features, target.features[1:], inside, inside[1:])
         )
 
 
@@ -87,11 +93,11 @@ class HintAcross(Knowledge):
 
     def forward(self, student: Prediction, target: Prediction, batch: Batch) -> Float[Tensor, ""]:
         """Mean over levels and valid positions of all processes."""
-        losses = []
+        losses, counts = [], label_at(batch, target.features[0]) != IGNORE
         for level, project in zip(student.features[1:], self.projectors):
-            goal = F.interpolate(target.features[0].float(), size=level.shape[-2:], mode="area")
+            goal, there = shrunken(target.features[0], counts, level)
             gap = (F.normalize(project(level).float(), dim=1) - F.normalize(goal, dim=1)).square().sum(dim=1)
-            losses.append(global_mean(gap, label_at(batch, level) != IGNORE))
+            losses.append(global_mean(gap, there & (label_at(batch, level) != IGNORE)))
         return mean_over_levels(losses)
 
 
@@ -150,16 +156,25 @@ def levels_apart(
 ) -> Float[Tensor, ""]:
     """mean_b mean_c ||F_c / |F_c| - D_c / |D_c|||^2 over the first common channels, the finer level averaged over its
     own valid positions to the deeper one's size (TF-FD's term between levels)."""
-    common, size = min(finer.shape[1], deeper.shape[1]), deeper.shape[-2:]
-    share = F.interpolate(counts.unsqueeze(1).float(), size=size, mode="area")
-    small = F.interpolate(finer.float().masked_fill(~counts.unsqueeze(1), 0.0), size=size, mode="area")
-    small, valid = small / share.clamp_min(1e-6), valid & (share[:, 0] > 0)
+    common = min(finer.shape[1], deeper.shape[1])
+    small, there = shrunken(finer, counts, deeper)
+    valid = valid & there
     maps = [
         F.normalize(level[:, :common].float().masked_fill(~valid.unsqueeze(1), 0.0).flatten(2), dim=2)
         for level in (small, deeper)
     ]
     gap = (maps[0] - maps[1]).square().sum(dim=2).mean(dim=1)
     return global_mean(gap, valid.flatten(1).any(dim=1))
+
+
+def shrunken(
+    finer: Float[Tensor, "b c _h _w"], counts: Bool[Tensor, "b _h _w"], like: Float[Tensor, "b _d h w"]
+) -> tuple[Float[Tensor, "b c h w"], Bool[Tensor, "b h w"]]:
+    """A level averaged over its valid positions, `counts`, to the size of a deeper one, and where there are any."""
+    size = like.shape[-2:]
+    share = F.interpolate(counts.unsqueeze(1).float(), size=size, mode="area")
+    small = F.interpolate(finer.float().masked_fill(~counts.unsqueeze(1), 0.0), size=size, mode="area")
+    return small / share.clamp_min(1e-6), share[:, 0] > 0
 
 
 def refuse_one_level(owner: Knowledge, student: Prediction) -> None:

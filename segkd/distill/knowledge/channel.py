@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from segkd.distill.base import Knowledge
-from segkd.losses import global_mean, hushed
+from segkd.losses import global_mean, hushed, wide
 from segkd.types import Batch, InputError, Prediction
 
 
@@ -23,7 +23,7 @@ def channel_wise(
     """
     hidden = ~valid.unsqueeze(1)
     logs = [
-        (hushed(logits, valid) / temperature).masked_fill(hidden, -1e4).flatten(2).log_softmax(dim=2)
+        (wide(hushed(logits, valid)) / temperature).masked_fill(hidden, -1e4).flatten(2).log_softmax(dim=2)
         for logits in (student, teacher)
     ]
     log_s, log_t = (log.masked_fill(hidden.flatten(2), 0.0) for log in logs)
@@ -39,7 +39,7 @@ def correlation(
     total = count.sum(dim=-1, keepdim=True).clamp_min(1.0)
     a = (a - (a * count).sum(dim=-1, keepdim=True) / total) * count
     b = (b - (b * count).sum(dim=-1, keepdim=True) / total) * count
-    return (a * b).sum(dim=-1) / (a.square().sum(dim=-1) * b.square().sum(dim=-1) + 1e-12).sqrt()
+    return (a * b).sum(dim=-1) / (a.square().sum(dim=-1) * b.square().sum(dim=-1) + 1e-16).sqrt()
 
 
 def relations(
@@ -56,7 +56,7 @@ def relations(
     Departure: the second correlation runs over the valid pixels of an image, not of a batch, which keeps the mean
     additive over processes.
     """
-    p, q = ((hushed(logits, valid) / temperature).softmax(dim=1) for logits in (student, teacher))
+    p, q = ((wide(hushed(logits, valid)) / temperature).softmax(dim=1) for logits in (student, teacher))
     loss = student.new_zeros(())
     if between:
         loss = loss + between * global_mean(1 - correlation(p.movedim(1, -1), q.movedim(1, -1)), valid)

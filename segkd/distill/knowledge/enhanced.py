@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from segkd.distill.base import Knowledge
-from segkd.losses import global_mean, hushed, one_hot
+from segkd.losses import global_mean, hushed, one_hot, wide
 from segkd.types import Batch, InputError, Prediction
 
 Variant = Literal["paper", "code"]
@@ -30,17 +30,12 @@ def decoupled(
     Departure: a mean over valid pixels of a map instead of over a batch of images.
     """
     target = label.masked_fill(~valid, 0).unsqueeze(1)
-    parts = [_split(_wide(hushed(logits, valid)) / temperature, target) for logits in (student, teacher)]
+    parts = [_split(wide(hushed(logits, valid)) / temperature, target) for logits in (student, teacher)]
     (log_s, log_s_other, s_rest), (log_t, log_t_other, t_rest) = parts
     tckd = log_t.exp() * (log_t - log_s) + log_t_other.exp() * (log_t_other - log_s_other)
     share = t_rest.exp()
     nckd = torch.where(share > 0, share * (t_rest - s_rest), 0.0).sum(dim=1)
     return temperature**2 * global_mean(alpha * tckd + beta * nckd, valid)
-
-
-def _wide(logits: Tensor) -> Tensor:
-    """At least float32: differences of logarithms vanish in half precision."""
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def _split(x: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:

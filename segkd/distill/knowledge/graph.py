@@ -180,9 +180,10 @@ class GraphEdges(Knowledge):
         first, second = self._drawn(level)
         ends = [nodes_at(one, self.side, level, student.logits, batch.label) for one in (first, second)]
         own = ends[0].joined(ends[1])
-        neighbour = own if self.graph == "self" else ends[1].joined(ends[0])
-        kept = (own.label == neighbour.label) & (own.label != IGNORE)
-        said = self.second(self.mix(own.features, neighbour.features)).float()
+        neighbour = ends[1].joined(ends[0])
+        kept = (own.label == neighbour.label) & (own.label != IGNORE)  # of "self" too, which is to differ in m alone
+        joined = own if self.graph == "self" else neighbour
+        said = self.second(self.mix(own.features, joined.features)).float()
         loss = self.feature * agreement(own.logits, said, kept)
         if self.feature:
             far, apart = self._far(first, own, neighbour, kept, student, batch)

@@ -69,12 +69,18 @@ class Snapshot(Teacher):
             raise InputError(f"Snapshot: cycles must be at least 2, as the last one teaches nobody, found {cycles}.")
         self.epochs, self.cycles = epochs or 1, cycles
         self.register_buffer("taken", torch.tensor(False))
+        self.there = False  # `taken` as the host knows it, once it has asked
 
     def meet(self, scene: Scene) -> None:
         """Makes room for the copy; doubts a training that ends before the first one is taken."""
         self.copies, self.during = 1, self.epochs * scene.steps_per_epoch
         if self.cycles is not None and scene.steps is not None:
             self.copies, self.during = self.cycles, scene.steps
+            if scene.cycles not in (None, self.cycles):
+                self.doubts = (
+                    f"takes copies at the ends of {self.cycles} cycles, and the learning rate has {scene.cycles}: they "
+                    f"are taken while it is high. Write optim.cycles: {self.cycles}",
+                )
         elif scene.steps is not None and self.during >= scene.steps:
             self.doubts = (
                 f"takes its first copy after {self.epochs} epochs, and the training has "
@@ -84,7 +90,10 @@ class Snapshot(Teacher):
         self.network, self.features = copy.deepcopy(scene.student).requires_grad_(False), scene.features
 
     def forward(self, batch: Batch, student: Prediction, look: Look) -> Lesson:
-        """What the copy predicts; nowhere before there is one."""
+        """What the copy predicts; nowhere, and without asking it, before there is one."""
+        self.there = self.there or bool(self.taken)
+        if not self.there:
+            return Lesson(student.detached(), self.taken.expand_as(batch.label))
         with torch.no_grad(), evaluating(self.network):
             seen = moved(tapped(self.network, batch.clean, self.features), batch)
         return Lesson(seen, self.taken.expand_as(batch.label))

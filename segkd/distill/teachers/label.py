@@ -76,8 +76,9 @@ def window_histogram(
     steps = torch.arange(-radius, radius + 1, device=label.device, dtype=torch.float32)
     kernel = torch.exp(-(steps**2) / (2 * sigma**2))
     planes = one_hot(label.masked_fill(~valid, -1), classes).flatten(0, 1).unsqueeze(1)
-    planes = F.conv2d(planes, kernel.view(1, 1, -1, 1), padding=(radius, 0))
-    planes = F.conv2d(planes, kernel.view(1, 1, 1, -1), padding=(0, radius))
+    with torch.autocast(label.device.type, enabled=False):  # half precision errs by as much as smoothing moves
+        planes = F.conv2d(planes, kernel.view(1, 1, -1, 1), padding=(radius, 0))
+        planes = F.conv2d(planes, kernel.view(1, 1, 1, -1), padding=(0, radius))
     shares = planes.view(len(label), classes, *label.shape[1:])
     return shares / shares.sum(dim=1, keepdim=True).clamp_min(1e-12)
 
@@ -86,8 +87,8 @@ def window_histogram(
 class LabelTeacher(Teacher):
     """The pixel-level virtual teacher generated from labels: Tf-KD_reg (Yuan et al., CVPR 2020, eq. 8) per pixel.
 
-    It has no temperature: `Response` alone softens. With power softening the optimum of the response is the
-    teacher at every temperature, and beside cross-entropy a distribution between teacher and label, so a constant
+    It has no temperature: knowledge softens, as `Response` does. With power softening the optimum of the response is
+    the teacher at every temperature, and beside cross-entropy a distribution between teacher and label, so a constant
     teacher is close to label smoothing; the other kinds say something about *where* labels are certain. `antialiased`
     is the only one that knows more than the resized label does.
 
@@ -122,6 +123,11 @@ class LabelTeacher(Teacher):
         for name, value in (("confidence", confidence), ("boundary_confidence", boundary_confidence)):
             if not 0 < value < 1:
                 raise InputError(f"LabelTeacher: {name} is a probability below 1 (0.95, say), found {value}.")
+        if kind == "boundary" and boundary_confidence > confidence:
+            raise InputError(
+                f"LabelTeacher: boundary_confidence is the lowest confidence, found {boundary_confidence} above "
+                f"confidence, {confidence}."
+            )
         if min(schedule_values("LabelTeacher: sigma", sigma)) <= 0:
             raise InputError(f"LabelTeacher: sigma is a width in pixels, above 0, found {sigma}.")
         self.kind, self.confidence, self.boundary_confidence = kind, confidence, boundary_confidence

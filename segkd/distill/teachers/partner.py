@@ -45,7 +45,7 @@ class Twin(Teacher):
 
     def meet(self, scene: Scene) -> None:
         """Raises InputError for a disturbance that learns or moves pixels."""
-        if learning(self.disturbance):
+        if learning(self.disturbance) or self.disturbance.learns:
             raise InputError(
                 f"Twin: {type(self.disturbance).__name__} has a table that learns, and nobody would teach it. Choose a "
                 "disturbance without one, such as RandomJpeg, or objective: fixed or random."

@@ -17,7 +17,8 @@ class Peer(Teacher):
     Args:
         network: the peer, with features of its own; one more of the student's kind, with a random start of its own and
             the student's features, when null. `--init` is the student's alone: two networks of one start would stay
-            one. Layers of `optim.freeze` are frozen in a peer of the student's kind, in another one they are not.
+            one. Layers that `optim.freeze` names for the whole training are frozen in a peer of the student's kind;
+            those of a schedule, and in a network of another kind, are not.
         mutual: whether it learns of the student too, not of the labels alone.
     """
 

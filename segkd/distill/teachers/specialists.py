@@ -40,7 +40,8 @@ def groups_of(together: Float[Tensor, "k k"], size: int) -> list[list[int]]:
     """Classes in groups of 2 to `size` that are confused most, each in one at most; those alone have none.
 
     From single classes on, the two groups with the largest mean of `together` across them become one, while there are
-    two whose union is not too large (average linkage; online k-means over columns in the paper).
+    two whose union is not too large and that are confused at all (average linkage; online k-means over columns in the
+    paper).
     """
     groups = [[c] for c in range(len(together))]
     while True:
@@ -48,7 +49,7 @@ def groups_of(together: Float[Tensor, "k k"], size: int) -> list[list[int]]:
             (float(together[a][:, b].mean()), i, j)
             for i, a in enumerate(groups)
             for j, b in enumerate(groups[:i])
-            if len(a) + len(b) <= size
+            if len(a) + len(b) <= size and float(together[a][:, b].mean()) > 0
         ]
         if not found:
             return sorted(sorted(group) for group in groups if len(group) > 1)
@@ -178,6 +179,8 @@ class Specialists(Teacher):
         self.member = [member]
         every = [list(range(scene.classes))]
         self.groups = every if self.whole else groups_of(self._together(scene), min(self.size, scene.classes - 1))
+        if not self.groups:
+            raise InputError(f"{self.owner}: {member.name} confuses no two classes: there is nothing to specialise in.")
         outputs = sum(len(group) + (len(group) < scene.classes) for group in self.groups)
         self.heads = nn.ModuleList(Head(level.shape[1], outputs) for level in seen.features)
         for head in self.heads.parameters():

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,8 @@ from segkd.distill.knowledge.across import (
     levels_apart,
     soft_attention,
 )
-from segkd.types import InputError, Prediction
+from segkd.distill.knowledge.feature import label_at
+from segkd.types import IGNORE, InputError, Prediction
 from tests.distill.knowledge.maps import maps, softmax
 
 
@@ -23,7 +26,7 @@ def two_levels(grows: bool = True) -> Prediction:
 
 def test_soft_attention_is_a_distribution_over_the_valid_positions():
     level, _, _, valid = maps(4)
-    found = soft_attention(level / 2, valid)
+    found = soft_attention((level / 2).square().sum(dim=1), valid)
     torch.testing.assert_close(found.sum(dim=1), torch.ones(2))
     assert (found[~valid.flatten(1)] == 0).all()
     for b in range(2):
@@ -33,16 +36,28 @@ def test_soft_attention_is_a_distribution_over_the_valid_positions():
 
 def test_attention_across_is_the_squared_distance_times_the_positions():
     finer, deeper, _, valid = maps(4)
-    gap = (soft_attention(finer, valid) - soft_attention(deeper, valid)).square().sum(dim=1).mean()
-    torch.testing.assert_close(attention_across(finer, deeper, valid), 30 * gap)
+    psi = [soft_attention(level.square().sum(dim=1), valid) for level in (finer, deeper)]
+    gap = (psi[0] - psi[1]).square().sum(dim=1).mean()
+    torch.testing.assert_close(attention_across(finer, deeper, valid, valid), 30 * gap)
 
 
 def test_the_attention_is_enlarged_and_not_the_features():
     """Features of opposite sign, enlarged, would look nowhere between them."""
-    level = torch.ones(1, 4, 3, 4)
-    level[..., ::2] = -1.0
-    found = soft_attention(level, torch.ones(1, 6, 8, dtype=torch.bool))
-    torch.testing.assert_close(found, torch.full((1, 48), 1 / 48))
+    deeper = torch.ones(1, 4, 3, 4)
+    deeper[..., ::2] = -1.0
+    everywhere = torch.ones(1, 6, 8, dtype=torch.bool), torch.ones(1, 3, 4, dtype=torch.bool)
+    assert attention_across(torch.ones(1, 2, 6, 8), deeper, *everywhere) == 0
+
+
+@pytest.mark.parametrize("knowledge", [AttentionAcross(), HintAcross(), TeacherFree()])
+def test_what_stands_on_ignored_positions_is_seen_nowhere(knowledge, make_batch):
+    """Neither does it leak into its neighbours when a level is enlarged or averaged down."""
+    student, batch = two_levels(grows=False), make_batch(3, ignored=0.5)
+    knowledge.meet(student, student)
+    hidden = [label_at(batch, level).unsqueeze(1) == IGNORE for level in student.features]
+    other = replace(student, features=tuple(
+        level.masked_fill(where, 30.0) for level, where in zip(student.features, hidden)))  # fmt: skip
+    torch.testing.assert_close(knowledge(student, student, batch), knowledge(other, other, batch))
 
 
 def test_the_deeper_level_is_a_given_and_the_finer_learns(make_batch):

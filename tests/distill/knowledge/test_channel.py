@@ -46,6 +46,28 @@ def test_a_map_has_nothing_to_learn_from_itself_however_rare_a_class_is():
     assert float(relations(logits, logits, valid, 0.0, 1.0, 1.0)) == pytest.approx(0.0, abs=1e-4)
 
 
+@pytest.mark.parametrize("loss", [lambda *x: channel_wise(*x, 4.0), lambda *x: relations(*x, 1.0, 1.0, 1.0)])
+def test_in_half_precision_near_sides_differ_by_as_much_and_pull_as_far(loss):
+    """A log-softmax over thousands of pixels in bfloat16 knows two digits; two sides that are near lose both."""
+    teacher = torch.randn(1, 3, 96, 96, generator=torch.Generator().manual_seed(0)).bfloat16()
+    student = (teacher + 0.1 * torch.randn(1, 3, 96, 96, generator=torch.Generator().manual_seed(1))).bfloat16()
+    found, pulls = [], []
+    for kind in (torch.bfloat16, torch.float32):
+        own = student.detach().to(kind, copy=True).requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=kind == torch.bfloat16):
+            found.append(loss(own, teacher.to(kind), torch.ones(1, 96, 96, dtype=torch.bool)))
+        found[-1].backward()
+        pulls.append(own.grad.float())
+    assert found[0].item() == pytest.approx(found[1].item(), rel=1e-3)
+    assert (pulls[0] - pulls[1]).norm() < 0.01 * pulls[1].norm()
+
+
+def test_a_class_that_is_almost_nowhere_has_nothing_to_learn_from_itself_either():
+    logits, _, _, valid = maps(3)
+    logits[:, 2] -= 12
+    assert float(relations(logits, logits, valid, 0.0, 1.0, 1.0)) < 0.02
+
+
 def test_between_two_classes_there_is_no_correlation_to_learn():
     two = Prediction(torch.randn(1, 2, 4, 4))
     with pytest.raises(InputError, match="Write between: 0"):

@@ -1,4 +1,5 @@
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -31,10 +32,11 @@ def test_a_mean_teacher_is_the_average_of_the_student_looking_at_clean_images(ma
 def test_a_snapshot_teaches_nothing_before_it_is_taken_and_then_stands_still(make_batch):
     batch, student = make_batch(3), Tiny()
     teacher = met(Snapshot(epochs=2), student, batch, steps_per_epoch=3)
-    seen = student(batch.image)
+    seen, asked = student(batch.image), []
+    teacher.network.register_forward_pre_hook(lambda *_: asked.append(True))
     for step in range(1, 6):
         teacher.follow(shaken(student), step)
-        assert not teacher(batch, seen, student).mask.any()
+        assert not teacher(batch, seen, student).mask.any() and not asked
     teacher.follow(shaken(student), 6)
     taken = student.eval()(batch.clean).logits
     lesson = teacher(batch, seen, student)
@@ -104,3 +106,13 @@ def test_a_copy_that_comes_too_late_is_doubted(make_batch):
         teacher.meet(scene)
     assert "first copy after 3 epochs, and the training has 3: it teaches nothing" in late.doubts[0]
     assert early.doubts == ()
+
+
+def test_cycles_that_are_not_those_of_the_rate_are_doubted(make_batch):
+    batch, student = make_batch(3), Tiny()
+    with torch.no_grad():
+        scene = Scene(student, batch, student(batch.clean), 4, Tiny, steps=12, cycles=1)
+    doubted, fine = Snapshot(cycles=3), Snapshot(cycles=3)
+    doubted.meet(scene)
+    fine.meet(replace(scene, cycles=3))
+    assert "ends of 3 cycles, and the learning rate has 1" in doubted.doubts[0] and fine.doubts == ()

@@ -217,6 +217,7 @@ def test_antialiased_blends_the_shares_of_the_batch_and_is_refused_without(make_
         ({"confidence": 1.0}, "confidence is a probability below 1.*found 1.0"),
         ({"confidence": 0.0}, "confidence.*found 0.0"),
         ({"boundary_confidence": 1.5}, "boundary_confidence.*found 1.5"),
+        ({"kind": "boundary", "confidence": 0.8, "boundary_confidence": 0.9}, "lowest confidence, found 0.9 above"),
         ({"sigma": 0.0}, "sigma.*above 0, found 0.0"),
         ({"sigma": {0.0: 3.0, 1.0: 0.0}}, "sigma.*above 0, found {0.0: 3.0, 1.0: 0.0}"),
         ({"sigma": {2.0: 3.0}}, "sigma is a number or {progress"),

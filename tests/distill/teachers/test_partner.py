@@ -62,6 +62,8 @@ def test_a_twin_refuses_what_moves_pixels_or_learns(make_batch):
         met(Twin(CutMix()), Tiny(), make_batch(3))
     with pytest.raises(InputError, match="DctQuantization has a table that learns"):
         met(Twin(DctQuantization()), Tiny(), make_batch(3))
+    with pytest.raises(InputError, match="DctQuantization has a table that learns"):  # without a parameter
+        met(Twin(DctQuantization(objective="adversarial", granularity="image")), Tiny(), make_batch(3))
 
 
 class Fading(Brighter):
