@@ -31,8 +31,8 @@ def ablate(arguments: list[str]) -> int:
         "only, and the arms whose runs they read")  # fmt: skip
     parser.add_argument("--keep-code", action="store_true", help="keep finished cells when the code alone changed")
     parser.add_argument("--dry-run", action="store_true", help="say what would run and why, and stop")
-    config, grid = read_grid(parser, arguments)
-    grid = narrowed(grid, config.only)
+    config, whole = read_grid(parser, arguments)
+    grid = narrowed(whole, config.only)
     if config.threads < 1 or (config.processes or 1) < 1:
         raise InputError(f"--processes and --threads must be at least 1, found {config.processes}, {config.threads}.")
     processes = config.processes or default_processes(config.threads)
@@ -48,11 +48,11 @@ def ablate(arguments: list[str]) -> int:
         for line in stock_lines(take_stock(cells, run, list(grid.splits))):
             console.print(line, markup=False)
         return 0
-    status = run_grid(grid, cells, run, console)
-    rows = read_rows(run.out / "cells.csv") if status <= 1 and len(grid.arms) > 1 else []
+    status = run_grid(grid, cells, run, whole, console)
+    rows = read_rows(run.out / "cells.csv") if status <= 1 and len(whole.arms) > 1 else []
     if rows:
         # where no cell of the baseline succeeded, the first arm that has one takes its place
-        baseline = grid.baseline if any(row.arm == grid.baseline for row in rows) else None
+        baseline = whole.baseline if any(row.arm == whole.baseline for row in rows) else None
         report(rows, Namespace(split=None, scores=None, baseline=baseline), run.out / "report", console)
     if status > 1:
         console.print(f"stopped; go on with the same command. Cells so far: {run.out / 'cells.csv'}", markup=False)

@@ -39,6 +39,8 @@ def report(rows: Sequence[Row], wanted: Namespace, out: Path | None, console: Co
     tables = [arm_table(chosen, comparisons), *parts]
     if len({row.seed for row in chosen}) == 1:
         console.print("one seed: these are readings, no result")
+    if lost := sorted({row.arm for row in rows} - {row.arm for row in chosen}):
+        console.print(f"left out, without scores on {split}: {', '.join(lost)}", markup=False)
     if out is not None:
         _write(out, chosen, comparisons, tables)
         console.print(f"tables and plots: {out}", markup=False)

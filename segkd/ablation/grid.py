@@ -17,9 +17,9 @@ from segkd.ablation.engines import Engine, LocalEngine, RayEngine
 from segkd.ablation.plan import Grid
 from segkd.ablation.progress import Watcher
 from segkd.ablation.resolve import Cell
-from segkd.ablation.rows import SCORES, Row, write_rows
+from segkd.ablation.rows import SCORES, Row, read_rows, write_rows
 from segkd.ablation.runner import Run, Task, run_tasks, take_stock
-from segkd.disk import write_whole
+from segkd.disk import read_text, write_whole
 from segkd.experiment.planning import FEW, STEPS
 from segkd.types import InputError
 
@@ -28,8 +28,9 @@ COSTS = ("arm", "dataset", "seed", "status", "steps", "seconds", "cpu_seconds", 
 """Columns of costs.csv, one line per cell."""
 
 
-def run_grid(grid: Grid, cells: list[Cell], run: Run, console: Console) -> int:
-    """Runs what is not done yet; returns 0, 1 when a cell failed, or 128 + the number of the signal that stopped it.
+def run_grid(grid: Grid, cells: list[Cell], run: Run, whole: Grid, console: Console) -> int:
+    """Runs what is not done yet of a grid, or of a part of the `whole`; returns 0, 1 when a cell failed, or 128 + the
+    number of the signal that stopped it.
 
     Raises:
         InputError: the folder is not a grid's, or another process is at work in it.
@@ -40,11 +41,12 @@ def run_grid(grid: Grid, cells: list[Cell], run: Run, console: Console) -> int:
             engine = start_engine(run)
             if grid.tune:
                 trials = [cell for cell in cells if cell.seed == grid.seeds[0]]
-                stopped = _run(take_stock(trials, run, ["val"]), ["val"], engine, run, console, "tuning on val")
+                tasks = take_stock(trials, run, ["val"])
+                stopped = _run(tasks, ["val"], engine, run, whole, console, "tuning on val")
                 if stopped:
                     return 128 + signal.Signals[stopped].value
             tasks = take_stock(chosen(grid, cells, run.out, console), run, list(grid.splits))
-            stopped = _run(tasks, list(grid.splits), engine, run, console, "training")
+            stopped = _run(tasks, list(grid.splits), engine, run, whole, console, "training")
     except Timeout as error:
         raise InputError(
             f"--out {run.out}: another `segkd ablate` is at work there. Wait for it, or stop it."
@@ -113,6 +115,8 @@ def chosen(grid: Grid, cells: list[Cell], out: Path, console: Console) -> list[C
         entry = (-math.inf if score is None else score, -(cell.option or 0))
         best[cell.arm, cell.dataset] = max(best.get((cell.arm, cell.dataset), entry), entry)
     for (arm, dataset), (score, option) in best.items():
+        if score == -math.inf:
+            raise InputError(f"arm {arm}, data set {dataset}: no tuning trial has a score on val; see their log.txt.")
         console.print(
             f"tuned {arm} on {dataset}: option {-option} {grid.tune[-option]} (val {score:.4f})", markup=False
         )
@@ -141,14 +145,31 @@ def collect(tasks: Sequence[Task]) -> tuple[list[Row], list[list[Any]]]:
     return rows, costs
 
 
-def write_cells(out: Path, tasks: Sequence[Task]) -> list[Row]:
-    """Brings `cells.csv` and `costs.csv` up to date."""
+def write_cells(out: Path, tasks: Sequence[Task], whole: Grid) -> None:
+    """Brings `cells.csv` and `costs.csv` up to date. Where `tasks` are a part of the `whole` grid (`--only`), lines of
+    the rest stay. Rows of the baseline come first: `segkd compare` takes the first arm for it."""
     rows, costs = collect(tasks)
+    own = {(task.cell.arm, task.cell.dataset, task.cell.seed) for task in tasks}
+    others = {(arm, dataset, seed) for seed in whole.seeds for dataset in whole.datasets for arm in whole.arms} - own
+    if others:
+        rows += [row for row in _earlier(out) if (row.arm, *row.unit) in others]
+        costs += [line for line in _earlier_costs(out) if (line[0], line[1], int(line[2])) in others]
+    rows.sort(key=lambda row: row.arm != whole.baseline)
     write_rows(out / "cells.csv", rows)
     file = io.StringIO()
     csv.writer(file, lineterminator="\n").writerows([COSTS, *costs])
     write_whole(out / "costs.csv", file.getvalue())
-    return rows
+
+
+def _earlier(out: Path) -> list[Row]:
+    return read_rows(out / "cells.csv") if (out / "cells.csv").is_file() else []
+
+
+def _earlier_costs(out: Path) -> list[list[str]]:
+    if not (out / "costs.csv").is_file():
+        return []
+    lines = list(csv.reader(io.StringIO(read_text(out / "costs.csv", "a CSV file of costs"), newline="")))
+    return [line for line in lines[1:] if len(line) == len(COSTS) and line[2].isdecimal()]
 
 
 def _row(cell: Cell, state: State, split: str, scores: dict[str, float | None]) -> Row:
@@ -158,23 +179,19 @@ def _row(cell: Cell, state: State, split: str, scores: dict[str, float | None]) 
     return Row(cell.arm, cell.dataset, cell.seed, split, plain, state.steps, images, state.seconds, state.commit)
 
 
-def _run(tasks: list[Task], splits: list[str], engine: Engine, run: Run, console: Console, what: str) -> str:
+def _run(
+    tasks: list[Task], splits: list[str], engine: Engine, run: Run, whole: Grid, console: Console, what: str
+) -> str:
     for line in stock_lines(tasks):
         console.print(f"{what}: {line}", markup=False)
     waiting = [task for task in tasks if task.run]
     select = selected_score(tasks[0].cell.identity["config"])
     cells = [task.cell for task in waiting]
     rates: dict[str, list[float]] = {}
-    with Watcher(
-        console, splits, select, cells, run.processes, lambda: _ignore(write_cells(run.out, tasks)), rates
-    ) as w:
+    with Watcher(console, splits, select, cells, run.processes, lambda: write_cells(run.out, tasks, whole), rates) as w:
         stopped = run_tasks(waiting, engine, run.processes, run.out, w)
-    write_cells(run.out, tasks)
+    write_cells(run.out, tasks, whole)
     return stopped
-
-
-def _ignore(_: object) -> None:
-    """A callback's result is nobody's."""
 
 
 def _statuses(tasks: Sequence[Task]) -> dict[str, str]:

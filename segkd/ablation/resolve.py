@@ -68,14 +68,15 @@ def resolve(grid: Grid, place: Place) -> list[Cell]:
         InputError: a layer, a setting, a class or a data list is at fault, or the budgets of the arms differ.
     """
     parser, code = training_parser(), code_digests()
-    splits: dict[tuple[str, Any], dict[str, Any]] = {}
+    splits: dict[str, dict[str, Any]] = {}
     built: set[tuple[str, int]] = set()
     cells = []
     for arm, dataset, seed, option in _combinations(grid):
         try:
             config = parse(parser, _arguments(grid, place, (arm, dataset, seed, option)))
-            _refuse_named_in_layers(grid, plain_config(resolved_text(parser, config)))
-            part = (dataset, str((config.data.fold, config.data.only_fold)))
+            plain = plain_config(resolved_text(parser, config))
+            _refuse_named_in_layers(grid, plain)
+            part = _files(dataset, plain)
             if part not in splits:
                 splits[part] = data_digests(instantiate(parser, Namespace(data=config.data)).data)
                 _refuse_missing(grid, splits[part])
@@ -96,9 +97,18 @@ def resolve(grid: Grid, place: Place) -> list[Cell]:
         needs = tuple(f"{dataset}/{run}" for one in needed(grid, arm, dataset) for run in runs_of(one, grid, seed))
         cells.append(Cell(arm, dataset, seed, option, text, steps, images, identity, needs))
     cells = [_with_needs(cell, {one.name: one for one in cells}, place) for cell in cells]
+    _refuse_unlike(cells, grid)
     if grid.budget == "equal":
         _refuse_unequal(cells, grid)
     return cells
+
+
+def _files(dataset: str, plain: dict[str, Any]) -> str:
+    """What tells which files a cell reads: its data set, and all of its data settings but those of the batches."""
+    same = ("data.size", "data.batch_size", "data.augment", "data.resize")
+    return str(
+        (dataset, {key: value for key, value in plain.items() if key[:5] == "data." and not key.startswith(same)})
+    )
 
 
 def needed(grid: Grid, arm: str, dataset: str) -> list[str]:
@@ -156,7 +166,7 @@ def _with_needs(cell: Cell, cells: dict[str, Cell], place: Place, above: tuple[s
     """The cell, its identity following the content of what it needs instead of the place where that lies."""
     if cell.name in above:
         raise InputError(f"arm {cell.arm} needs its own run in the end: {' -> '.join([*above, cell.name])}.")
-    config = {key: _without_place(value, place) for key, value in cell.identity["config"].items()}
+    config = {key: without_place(value, place.out) for key, value in cell.identity["config"].items()}
     for name in cell.needs:
         whole = _with_needs(cells[name], cells, place, (*above, cell.name))
         content = {part: whole.identity[part] for part in ("config", "data")}  # the code is in our own identity too
@@ -164,11 +174,11 @@ def _with_needs(cell: Cell, cells: dict[str, Cell], place: Place, above: tuple[s
     return replace(cell, identity=cell.identity | {"config": config})
 
 
-def _without_place(value: Any, place: Place) -> Any:
-    cells = str(place.out.resolve() / "cells")
+def without_place(value: Any, out: Path) -> Any:
+    """A setting that does not tell where the grid's folder lies."""
     if isinstance(value, str):
-        return value.replace(cells, "$cells")
-    return [_without_place(part, place) for part in value] if isinstance(value, list) else value
+        return value.replace(str(out.resolve() / "cells"), "$cells")
+    return [without_place(part, out) for part in value] if isinstance(value, list) else value
 
 
 def _flow(value: object) -> str:
@@ -238,6 +248,21 @@ def _refuse_missing(grid: Grid, splits: dict[str, Any]) -> None:
     absent = [name for name in grid.splits if not splits.get(name, {}).get("pairs")]
     if absent:
         raise InputError(f"no {absent[0]} split to score on. Give its list, or leave it out of the grid's splits.")
+
+
+def _refuse_unlike(cells: list[Cell], grid: Grid) -> None:
+    """Arms are compared on the same images."""
+    first: dict[tuple[str, int, str], Cell] = {}
+    for cell in cells:
+        for split in (name for name in grid.splits if name != "train"):  # of which arms may see a part
+            other = first.setdefault((cell.dataset, cell.seed, split), cell)
+            ours, theirs = (one.identity["data"].get(split) for one in (cell, other))
+            if ours != theirs:
+                raise InputError(
+                    f"arms {other.arm} and {cell.arm} would be scored on different {split} lists of {cell.dataset} "
+                    f"({theirs['pairs']} and {ours['pairs']} images), so they do not compare. Give all arms the same "
+                    f"one, or leave {split} out of the grid's splits."
+                )
 
 
 def _refuse_unequal(cells: list[Cell], grid: Grid) -> None:

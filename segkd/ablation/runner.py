@@ -13,7 +13,7 @@ from segkd.ablation.cell import STOPPED, State, read_state, write_state
 from segkd.ablation.engines import Engine, Job
 from segkd.ablation.identity import config_today, differences
 from segkd.ablation.progress import Watcher
-from segkd.ablation.resolve import Cell
+from segkd.ablation.resolve import Cell, without_place
 from segkd.disk import write_whole
 from segkd.engine.signals import interruption
 from segkd.types import InputError
@@ -55,16 +55,29 @@ class Task:
 
 def take_stock(cells: Iterable[Cell], run: Run, splits: list[str]) -> list[Task]:
     """What lies in `run.out` for each cell, and what is to do; nothing is written."""
-    return [_task(cell, run.out / "cells" / cell.name, splits, run.keep_code) for cell in cells]
+    named = {cell.name: cell for cell in cells}
+    found: dict[str, Task] = {}
+
+    def look(cell: Cell) -> Task:
+        if cell.name not in found:
+            read = [look(named[name]) for name in cell.needs if name in named]
+            found[cell.name] = _task(cell, run, splits, not any(task.stale for task in read))
+        return found[cell.name]
+
+    return [look(cell) for cell in named.values()]
 
 
-def _task(cell: Cell, folder: Path, splits: list[str], keep_code: bool) -> Task:
+def _task(cell: Cell, run: Run, splits: list[str], kept: bool) -> Task:
+    """`kept`: whether the runs that it reads are still those that it read."""
+    folder = run.out / "cells" / cell.name
     state = read_state(folder)
     if state is None:
         return Task(cell, folder, True, "new", stale=folder.exists())
     then, now = state.identity, cell.identity
-    if keep_code:
-        then = {**then, "config": _config_then(then["config"], now["config"], folder), "code": now["code"]}
+    if run.keep_code:
+        config = _config_then(then["config"], now["config"], folder, run.out)
+        config |= {key: value for key, value in now["config"].items() if kept and key.startswith("needs.")}
+        then = {**then, "config": config, "code": now["code"]}
     changed = differences(then, now)
     if changed:
         more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
@@ -79,14 +92,16 @@ def _task(cell: Cell, folder: Path, splits: list[str], keep_code: bool) -> Task:
     )
 
 
-def _config_then(then: dict[str, Any], now: dict[str, Any], folder: Path) -> dict[str, Any]:
+def _config_then(then: dict[str, Any], now: dict[str, Any], folder: Path, out: Path) -> dict[str, Any]:
     """What a cell was configured to, with settings that came with later code at their defaults."""
     if then.keys() == now.keys():
-        return then
+        return dict(then)
     try:
-        return config_today(folder / "config.yaml")
+        today = config_today(folder / "config.yaml")
     except InputError:
-        return then
+        return dict(then)
+    needs = {key: value for key, value in then.items() if key.startswith("needs.")}
+    return {key: without_place(value, out) for key, value in today.items()} | needs
 
 
 def prepare(task: Task, out: Path, splits: list[str]) -> None:

@@ -10,11 +10,13 @@ from jsonargparse import Namespace
 
 from segkd.ablation.identity import plain_config
 from segkd.ablation.rows import SCORES, Row, read_rows, refuse_wild
+from segkd.datasets.digest import Digests
 from segkd.disk import read_json, read_text
 from segkd.engine.record import read_lines
 from segkd.experiment.classes import refuse_foreign
 from segkd.experiment.folder import checkpoint_of, flat, read_environment
 from segkd.experiment.layers import read_layer
+from segkd.experiment.same_data import FILE
 from segkd.experiment.scoring import score_student
 from segkd.experiment.settings import instantiate, parse, training_parser
 from segkd.experiment.training import make_accelerator
@@ -75,8 +77,9 @@ def gather(sources: Sequence[str], split: str | None, trust: bool = False) -> tu
     split = split or next((row.split for row in rows[::-1] if judged), "val")
     methods = {run: _method(run) for run in runs}
     names = arm_names(methods)
-    rows += [replace(_row_of(run, split, trust), arm=names[run]) for run in runs]
-    return rows, [*_uneven(judged), *what_differs({names[run]: methods[run] for run in runs})]
+    scored = {run: replace(_row_of(run, split, trust), arm=names[run]) for run in runs}
+    rows += scored.values()
+    return rows, [*_uneven(judged), *_other_images(scored), *what_differs({names[run]: methods[run] for run in runs})]
 
 
 def arm_names(methods: dict[Path, dict[str, Any]]) -> dict[Path, str]:
@@ -147,9 +150,16 @@ def _row_of(run: Path, split: str, trust: bool) -> Row:
         scores=scores,
         steps=steps,
         images=images,
-        seconds=sum(s for session in sessions if isinstance(s := session.get("seconds"), int | float)),
+        seconds=_seconds(sessions),
         commit=str(sessions[-1].get("commit", "")) if sessions else "",
     )
+
+
+def _seconds(sessions: Sequence[dict[str, Any]]) -> float:
+    """Of all sessions together; 0, which is not known, where one of them was killed before it could write it down."""
+    found = [session.get("seconds") for session in sessions]
+    known = [one for one in found if isinstance(one, int | float)]
+    return float(sum(known)) if len(known) == len(found) else 0.0
 
 
 def domains_named(config: dict[str, Any]) -> list[str]:
@@ -196,6 +206,18 @@ def _uneven(judged: dict[Path, dict[str, Any]]) -> list[str]:
         if len(set(counts.values())) > 1:
             texts = ", ".join(f"{path} {count}" for path, count in counts.items())
             sentences.append(f"warning: unequal numbers of images were scored of {dataset}: {texts}")
+    return sentences
+
+
+def _other_images(scored: dict[Path, Row]) -> list[str]:
+    """A warning for each run that was validated on other images than the first one of its data set and seed."""
+    first: dict[tuple[str, int], tuple[Path, dict[str, str] | None]] = {}
+    sentences = []
+    for run, row in scored.items():
+        known = read_json(run / FILE, Digests, "the digests of a run's data") if (run / FILE).is_file() else {}
+        other, theirs = first.setdefault(row.unit, (run, known.get("val")))
+        if theirs and known.get("val") not in (None, theirs):
+            sentences.append(f"warning: {other} and {run} have different val images of {row.dataset}, and are paired")
     return sentences
 
 

@@ -26,14 +26,14 @@ class Matching:
 
     Attributes:
         pairs: what can be scored, in the order of names.
-        missing: labels without a prediction.
+        missing: why labels have none, by id.
         surplus: predictions without a label.
         unreadable: predictions that cannot be used, by stem.
         notes: what the user should know of how the folder was read.
     """
 
     pairs: list[MapPair]
-    missing: list[str] = field(default_factory=list)
+    missing: dict[str, str] = field(default_factory=dict)
     surplus: list[str] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -66,7 +66,8 @@ def match_maps(predictions: Path, labels: Mapping[str, Path]) -> Matching:
         label_of = _by_rule(predictions, named, labels, notes)
     pairs = sorted((MapPair(label, found[name], labels[label]) for name, label in label_of.items()), key=lambda p: p.id)
     faults = {label: said for label, said in named.faults.items() if label in labels}
-    missing = [f"{label}: no prediction" for label in sorted(labels.keys() - set(label_of.values()) - faults.keys())]
+    lone = sorted(labels.keys() - set(label_of.values()) - faults.keys())
+    missing = {label: f"{label}: no prediction" for label in lone}
     surplus = [f"{found[name].name}: no label" for name in sorted(found.keys() - label_of.keys())]
     return Matching(pairs, missing, surplus, faults, notes)
 

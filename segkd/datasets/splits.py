@@ -80,9 +80,11 @@ def carve(pairs: Sequence[Pair], share: float, group: Callable[[str], str]) -> t
     count = min(max(1, round(share * len(pairs))), len(pairs) - 1)
     ranked = sorted(groups, key=lambda name: hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest())
     taken: set[str] = set()
+    number = 0
     for name in ranked:
-        if sum(len(groups[one]) for one in taken) + len(groups[name]) <= count:
+        if number + len(groups[name]) <= count:
             taken.add(name)
+            number += len(groups[name])
     taken = taken or {min(ranked, key=lambda name: len(groups[name]))}
     kept = [pair for pair in pairs if group(pair.stem) not in taken]
     return kept, sorted((pair for name in taken for pair in groups[name]), key=lambda pair: pair.stem)

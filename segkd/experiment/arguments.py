@@ -35,9 +35,9 @@ def data_layer(rest: list[str], given: str | None, run: str | None) -> list[str]
     if not isinstance(data, dict):
         raise InputError(f"{path}: expected the key data with the settings of a data set, found none.")
     refuse_foreign({"data": data}, str(path))  # data may come from anyone, and names no class
-    if data.get("root"):  # relative to the file it stands in
-        data["root"] = str((path.parent / Path(data["root"]).expanduser()).resolve())
-    for one in (data.get("domains") or {}).values() if isinstance(data.get("domains"), dict) else ():
-        if isinstance(one, dict) and one.get("root"):
-            one["root"] = str((path.parent / Path(one["root"]).expanduser()).resolve())
+    domains = data.get("domains")
+    for part in [data, *(domains.values() if isinstance(domains, dict) else ())]:
+        for key in ("root", "parquet"):  # relative to the file they stand in
+            if isinstance(part, dict) and part.get(key) and "://" not in str(part[key]):
+                part[key] = str((path.parent / Path(part[key]).expanduser()).resolve())
     return ["--config", yaml.safe_dump({"data": data}), *rest]

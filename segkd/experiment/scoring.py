@@ -52,6 +52,12 @@ def open_split(
             f"data.classes names {len(data.classes)} classes ({', '.join(data.classes)}), but the student was trained "
             f"on {len(classes)} ({', '.join(classes)}). Score it on data with the same classes."
         )
+    if moved := [name for name, own in zip(data.classes, classes) if name != own and name in classes]:
+        raise InputError(
+            f"data.classes are {', '.join(data.classes)}, but the student was trained on {', '.join(classes)}: "
+            f"{moved[0]} is another number there. Write them in the student's order, and let data.label_map bring the "
+            "values of the masks to it."
+        )
     with ticking(console, "checking the data") as ticker:
         records, findings = open_data(data, [split], ticker, skipped)
     say_findings(console, findings)

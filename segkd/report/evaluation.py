@@ -57,8 +57,8 @@ def judge(arguments: list[str]) -> Judgement:
     failed: list[str] = []
     config = Namespace(out=None)
     for given in sets or [None]:
-        config = parse(parser, data_layer(rest, given, runs[-1] if runs else None))
-        config.members, config.files = [*runs, *files], files
+        config = parse(parser, data_layer(rest, given, runs[0] if runs else None))
+        config.members, config.files, config.sets = [*runs, *files], files, len(sets or [None])
         _refuse_unclear(config)
         refuse_unwritable(config.out)  # before the work, not after it
         for job in _jobs(config, instantiate(parser, config).data, given):
@@ -154,8 +154,13 @@ def _refuse_unclear(config: Namespace) -> None:
     """Raises InputError unless one thing is to be judged, and nothing is said that would have no effect on it."""
     what = [name for name in ("run", "onnx", "predictions") if config[name] is not None]
     _refuse_networks(config, what)
+    number = config.sets * len(config.predictions or [None])
+    if number > 1 and str(config.out).endswith(".json"):
+        raise InputError(f"--out {config.out}: {number} data sets need a folder, not one file.")
     if config.processes < 1:
         raise InputError(f"--processes must be at least 1, found {config.processes}.")
+    if config.stride != 0.5 and not config.slide:
+        raise InputError("--stride is that of a sliding window: say --slide too.")
     for name in ("labels", "list", "images"):
         if config[name] is not None and len(config[name]) != len(config.predictions or []):
             raise InputError(f"--{name}: expected one for each of --predictions, found {len(config[name])}.")
@@ -163,18 +168,28 @@ def _refuse_unclear(config: Namespace) -> None:
     asked += ["onnx_output"] if config.onnx_output != "auto" else []
     if asked and config.onnx is None:
         raise InputError(f"--{asked[0].replace('_', '-')} says how a file of --onnx is read: leave it out.")
-    if config.predictions is not None and config.labels is None and config.data.domains:
+    if config.predictions is not None:
+        _refuse_for_maps(config)
+    elif config.prediction_map is not None or config.prediction_scale is not None:
+        raise InputError("--prediction-map and --prediction-scale say how the files of --predictions are read.")
+    elif config.processes > 1:
+        raise InputError("--processes score the maps of --predictions; a network's are those of accelerate launch.")
+
+
+def _refuse_for_maps(config: Namespace) -> None:
+    """Raises InputError for what maps in folders lack, and for what is asked of a network alone."""
+    if config.labels is None and (config.data.domains or config.data.domain_group):
         raise InputError("--predictions are judged on one data set: name the layer of one domain, or --labels DIR.")
-    if config.predictions is None:
-        if config.prediction_map is not None or config.prediction_scale is not None:
-            raise InputError("--prediction-map and --prediction-scale say how the files of --predictions are read.")
-        return
     if config.labels is None and (len(config.predictions) > 1 or not config.data.root):
         raise InputError("--predictions DIR needs --labels DIR, or --data LAYER.yaml with the labels' data set.")
+    if config.labels is not None and config.split != "test":
+        raise InputError("--split is one of a data set: --labels are judged as they lie there.")
     if config.flip or config.slide or list(config.scales) != [1.0]:
         raise InputError("--flip, --scales and --slide are for a network; --predictions are judged as they are.")
     if config.corruptions:
         raise InputError("--corruptions damages what a network sees: say --run or --onnx, not --predictions.")
+    if config.trust or config.device != "auto":
+        raise InputError("--trust and --device are for a network; --predictions are files.")
 
 
 def _name_of(data: Data, given: str | None) -> str:

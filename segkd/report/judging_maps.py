@@ -45,12 +45,14 @@ def judge_maps(config: Namespace, data: Data, number: int) -> Judged:
     if found.resized:
         console.print(f"{found.resized} of {len(found.meter.rows)} predictions are scaled to the size of their label")
     skipped = source.unusable | matching.unreadable | faults | found.faults
-    missing = [*skipped.values(), *matching.missing]
+    skipped |= matching.missing
+    missing = list(skipped.values())
     if not found.meter.rows:
         raise _nothing(folder, missing, len(matching.pairs))
     about = {
         "predictions": str(folder),
         "dataset": source.name,
+        **({} if config.labels is not None else {"split": config.split}),
         "threshold": scorer.threshold,
         "n_resized": found.resized,
         "skipped": missing,
@@ -58,7 +60,6 @@ def judge_maps(config: Namespace, data: Data, number: int) -> Judged:
         "coding": coding,
         "fingerprint": fingerprint(scorer.protocol, cut_of(scorer.threshold, data.classes), data.ignore),
     }
-    skipped |= {line.partition(":")[0]: line for line in matching.missing}
     by_id = {pair.id: pair for pair in good}
     return Judged(
         source.name,

@@ -11,7 +11,7 @@ from segkd.ablation.latex import escape_latex
 from segkd.disk import dump_json, write_whole
 from segkd.metrics.meter import LOWER_IS_BETTER, score_names
 from segkd.report.judging import Judged
-from segkd.types import InputError, printable
+from segkd.types import printable
 
 
 def write_outputs(out: Path, judged: Sequence[Judged]) -> list[Path]:
@@ -22,8 +22,6 @@ def write_outputs(out: Path, judged: Sequence[Judged]) -> list[Path]:
     sets, in a folder each, the tables over all).
     """
     if out.suffix == ".json":
-        if len(judged) > 1:
-            raise InputError(f"--out {out}: {len(judged)} data sets need a folder, not one file.")
         write_whole(out, scores_json(judged[0]))
         return [out.parent]
     folders = [out / one.name for one in judged] if len(judged) > 1 else [out]

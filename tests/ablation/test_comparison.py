@@ -8,7 +8,7 @@ from rich.console import Console
 
 from segkd.ablation.comparison import report
 from segkd.ablation.rows import SCORES, Row, read_rows, write_rows
-from segkd.ablation.sources import arm_names, gather, what_differs
+from segkd.ablation.sources import _seconds, arm_names, gather, what_differs
 from segkd.metrics.protocol import PLAIN, fingerprint
 from segkd.types import InputError
 from tests.ablation.conftest import SMALL
@@ -114,6 +114,11 @@ def test_runs_are_compared(run_cli, tmp_path):
     card = json.loads((tmp_path / "wide-1" / "model.json").read_text())
     assert rows[3].scores["miou_image"] == card["scores"]["miou_image"] and rows[3].seconds > 0
 
+    assert "different val images" not in out
+    for run, name in zip(runs, ("one", "one", "another", "one")):  # generated images have no digests
+        (run / "data.json").write_text(json.dumps({"train": {}, "val": {name: "1 2"}}))
+    _, out, _ = run_cli("compare", *runs)
+    assert out.count(f"{runs[0]} and {runs[2]} have different val images of embedded, and are paired") == 1
     status, _, err = run_cli("compare", runs[0], "--split", "test", "--out", tmp_path / "test")
     assert status == 0, err
     run_cli("evaluate", "--run", runs[0], "--split", "test", "--out", tmp_path / "test.json", "--device", "cpu")
@@ -143,7 +148,17 @@ def test_scores_of_any_model_are_compared(tmp_path):
         ("ours", "ecssd", "test", 0.5), ("theirs", "ecssd", "test", 0.7),
     ]  # fmt: skip
     text = said(rows, tmp_path)
-    assert "+0.2000" in text and "budgets of the trainings unknown" in text
+    assert "+0.2000" in text and "budgets of the trainings unknown" in text and "left out" not in text
+
+
+def test_who_has_no_scores_on_the_split_is_named(tmp_path):
+    text = said([*ROWS, row("late", 0, 0.9, "val")], tmp_path)
+    assert "left out, without scores on test: late" in " ".join(text.split())
+
+
+def test_the_time_of_a_run_that_was_killed_is_not_known():
+    assert _seconds([{"seconds": 3}, {"seconds": 4.5}]) == 7.5
+    assert _seconds([{"seconds": 3}, {"seconds": None}]) == _seconds([{}, {"seconds": 3}]) == 0
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,18 @@ def test_later_wins_base_then_data_set_then_arm(resolved, tmp_path):
     assert optim["plain"]["weight_decay"] == 0.25
 
 
+def test_every_arm_is_planned_from_its_own_files_and_all_are_scored_on_the_same(resolved):
+    few = {"few": {"set": {"data.embedded.train": 4}}, "plain": {}}
+    _, cells = resolved(arms=few, seeds=[0], budget="free")
+    assert [(c.arm, c.steps, c.images, c.identity["data"]["train"]["pairs"]) for c in cells] == [
+        ("few", 2, 8, 4), ("plain", 4, 16, 8)]  # fmt: skip
+    with pytest.raises(InputError, match="unequal budgets on embedded"):
+        resolved(arms=few)
+    words = r"plain and other would be scored on different val lists of embedded \(3 and 5 images\)"
+    with pytest.raises(InputError, match=words):
+        resolved(arms={"plain": {}, "other": {"set": {"data.embedded.val": 5}}})
+
+
 def test_a_class_is_named_by_a_setting(resolved):
     arms = {"plain": {}, "other": {"set": {"model": "SmpNet", "model.architecture": "FPN"}}}
     base = {"layers": ["quickstart.yaml"], "set": {"data.embedded.train": 8, "data.embedded.side": 32, "data.size": 32}}

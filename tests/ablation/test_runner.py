@@ -9,9 +9,12 @@ from rich.console import Console
 
 from segkd.ablation.cell import STOPPED, State, read_state, write_state
 from segkd.ablation.engines import Engine, Job, spawn
+from segkd.ablation.grid import write_cells
 from segkd.ablation.identity import plain_config
+from segkd.ablation.plan import Grid, Part
 from segkd.ablation.progress import Watcher
-from segkd.ablation.resolve import Cell
+from segkd.ablation.resolve import Cell, without_place
+from segkd.ablation.rows import read_rows
 from segkd.ablation.runner import Run, run_tasks, take_stock
 from segkd.experiment.folder import resolved_text
 from segkd.experiment.settings import parse, training_parser
@@ -141,6 +144,55 @@ def test_a_setting_that_came_with_later_code_is_kept_with_the_code_where_it_stan
     assert found(whole, keep_code=False).why == f"changed: {new}: None then, True now"
     assert found(whole | {new: False}).why == f"changed: {new}: True then, False now"
     assert "optim.lr" in found(whole | {"optim.lr": 9}).why
+
+
+def test_with_the_code_kept_who_reads_a_run_that_is_kept_is_kept_too(tmp_path):
+    """The digest of what it reads follows settings that came since, as those of the run itself do."""
+    (tmp_path / "source.yaml").write_text("x")
+    parser = training_parser()
+    run_path = str((tmp_path / "cells" / "data" / "a" / "seed-0" / "run").resolve())
+    words = ["--config", "methods/virtual_teacher.yaml", "--data.embedded", "{}", "--init", run_path]
+    text = resolved_text(parser, parse(parser, words))
+    whole = {key: without_place(value, tmp_path) for key, value in plain_config(text).items()}
+    (new,) = (key for key in whole if key.endswith("knowledge.init_args.soften_student"))
+    before = {key: value for key, value in whole.items() if key != new}
+    old = re.sub(r"\n *soften_student: true", "", text)
+    teacher = replace(cell("a", config=before), config=old)
+    pupil = replace(cell("b", config=before | {"needs.a": "then"}), config=old, needs=(teacher.name,))
+    run(tmp_path, [teacher, pupil])
+
+    def stock(first, keep_code=True):
+        cells = [replace(pupil, identity=IDENTITY | {"config": whole | {"needs.a": "now"}}),
+                 replace(teacher, identity=IDENTITY | {"config": first})]  # fmt: skip
+        return take_stock(cells, Run(tmp_path, 1, 1, "local", keep_code), ["val"])
+
+    assert whole["init"] == "$cells/data/a/seed-0/run" and not any(task.run for task in stock(whole))
+    assert all(task.run for task in stock(whole, keep_code=False))
+    changed = stock(whole | {"optim.lr": 9})
+    assert [task.why for task in changed] == [
+        "changed: needs.a: then then, now now",
+        f"changed: optim.lr: {whole['optim.lr']} then, 9 now",
+    ]
+
+
+def test_a_part_of_a_grid_leaves_the_lines_of_the_rest_and_the_baseline_first(tmp_path):
+    part = {"data": Part()}
+    whole = Grid({"a": Part(), "base": Part(), "b": Part()}, part, [0, 1], baseline="base")
+    cells = [cell(arm, seed) for seed in (0, 1) for arm in ("a", "base", "b")]
+    run(tmp_path, cells)
+
+    def written(some):
+        write_cells(tmp_path, take_stock(some, Run(tmp_path, 1, 1, "local"), ["val", "test"]), whole)
+        lines = (tmp_path / "costs.csv").read_text().splitlines()[1:]
+        return [(r.arm, r.seed) for r in read_rows(tmp_path / "cells.csv") if r.split == "val"], len(lines)
+
+    everything = [("base", 0), ("base", 1), ("a", 0), ("b", 0), ("a", 1), ("b", 1)]
+    assert written(cells) == (everything, 6)
+    again, costs = written([cells[0], cells[3]])
+    assert sorted(again) == sorted(everything) and again[:2] == everything[:2] and costs == 6
+    smaller = Grid({"a": Part(), "base": Part()}, part, [0], baseline="base")
+    write_cells(tmp_path, take_stock([cells[0]], Run(tmp_path, 1, 1, "local"), ["val", "test"]), smaller)
+    assert {(r.arm, r.seed) for r in read_rows(tmp_path / "cells.csv")} == {("a", 0), ("base", 0)}, "b is gone"
 
 
 def test_who_reads_the_run_of_a_cell_that_failed_is_not_run_and_says_what_it_waits_for(tmp_path):

@@ -13,7 +13,7 @@ def test_missing_and_surplus_files_are_listed_not_refused(tmp_path):
     labels = {stem: tmp_path / f"{stem}.png" for stem in "abd"}
     found = match_maps(tmp_path / "maps", labels)
     assert [pair.id for pair in found.pairs] == ["a"]
-    assert found.missing == ["b: no prediction"] and found.surplus == ["c.npy: no label"]
+    assert found.missing == {"b": "b: no prediction"} and found.surplus == ["c.npy: no label"]
     assert "expected a file, found a folder" in found.unreadable["d"]
 
 
@@ -71,7 +71,7 @@ def test_one_rule_that_holds_for_every_prediction_is_used_and_said(tmp_path, wri
     touch(tmp_path, *(written.format(stem) for stem in stems[1:]))
     found = match_maps(tmp_path, labels_of(*stems))
     assert found.notes == [f"predictions are matched with labels by their names: {said}"]
-    assert [pair.id for pair in found.pairs] == sorted(stems[1:]) and found.missing == ["img8: no prediction"]
+    assert [pair.id for pair in found.pairs] == sorted(stems[1:]) and found.missing == {"img8": "img8: no prediction"}
     assert all(pair.prediction.name == Path(written.format(pair.id)).name for pair in found.pairs)
 
 

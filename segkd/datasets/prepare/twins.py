@@ -12,8 +12,8 @@ ALIKE = 6
 FLAT = 3.0
 """Standard deviation of grey levels below which a picture shows too little to be told from others."""
 
-BLOCK = 2048
-"""Prints that are compared at a time."""
+BLOCK = 2**24
+"""Pairs of prints that are compared at a time: 64 MB."""
 
 
 def print_of(image: UInt8[np.ndarray, "h w 3"]) -> Bool[np.ndarray, "128"] | None:
@@ -36,8 +36,9 @@ def twins(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray]) -> 
         return []
     names, found = list(first), []
     ours = np.stack(list(first.values())).astype(np.float32) * 2 - 1
-    for at in range(0, len(second), BLOCK):
-        few = list(second)[at : at + BLOCK]
+    others, step = list(second), max(1, BLOCK // len(names))
+    for at in range(0, len(others), step):
+        few = others[at : at + step]
         theirs = np.stack([second[name] for name in few]).astype(np.float32) * 2 - 1
         apart = (ours.shape[1] - theirs @ ours.T) / 2
         nearest = apart.argmin(axis=1)
