@@ -26,7 +26,7 @@ FOUND = {
 """What is said of each layout, and settings that are written."""
 
 
-def test_shards_are_trained_on_without_the_folder(run_cli, tmp_path):
+def test_shards_are_trained_on_without_the_folder(run_cli, tmp_path, monkeypatch):
     root, layer, run = tmp_path / "leaves", tmp_path / "leaves.yaml", tmp_path / "run"
     LAYOUTS["leaves"](root)
     status, out, err = run_cli("prepare", root, "--out", layer, "--to", "parquet")
@@ -39,6 +39,10 @@ def test_shards_are_trained_on_without_the_folder(run_cli, tmp_path):
     )
     assert status == 0 and "2 Parquet shards" in " ".join(out.split()), out + err
     assert run_cli("evaluate", "--run", run, "--split", "val")[0] == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")  # what stands in a layer is relative to its file
+    status, out, err = run_cli("evaluate", "--run", run, "--data", "../leaves.yaml", "--split", "val")
+    assert status == 0, out + err
 
 
 @pytest.mark.parametrize("name", LAYOUTS)

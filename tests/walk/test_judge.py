@@ -109,7 +109,8 @@ def test_labels_may_come_from_a_data_layer(maps, run_cli, tmp_path):
     arguments = ["--predictions", folder, "--data.root", root, "--data.classes", "[a, b]", "--out", tmp_path / "out"]
     status, out, err = run_cli("evaluate", *arguments)
     assert status == 0, err
-    assert json.loads((tmp_path / "out" / "scores.json").read_text())["n_images"] == 2
+    scores = json.loads((tmp_path / "out" / "scores.json").read_text())
+    assert (scores["n_images"], scores["split"]) == (2, "test")  # by which `segkd compare` pairs them
 
 
 def test_class_maps_are_judged_with_ignored_pixels(run_cli, tmp_path):
@@ -146,6 +147,12 @@ def test_class_maps_are_judged_with_ignored_pixels(run_cli, tmp_path):
         (["--predictions", "MAPS", "--labels", "GT", "--processes", "0"], "--processes"),
         (["--predictions", "GT/photo0.png", "--labels", "GT"], "expected a folder, found a file"),
         (["--onnx", "gone.onnx", "--data.root", "ROOT"], "gone.onnx"),
+        (["--onnx", "gone.onnx", "--data.root", "ROOT", "--processes", "2"], "accelerate launch"),
+        (["--onnx", "gone.onnx", "--data.root", "ROOT", "--stride", "0.2"], "say --slide too"),
+        (["--predictions", "MAPS", "--labels", "GT", "--split", "val"], "--split is one of a data set"),
+        (["--predictions", "MAPS", "--labels", "GT", "--trust"], "--trust and --device are for a network"),
+        (["--predictions", "MAPS", "--data.root", "ROOT", "--data.domain_group", "(.)"], "one data set"),
+        (["--predictions", "MAPS", "MAPS", "--labels", "GT", "GT", "--out", "s.json"], "2 data sets need a folder"),
     ],
 )
 def test_mistakes_are_one_paragraph(maps, run_cli, arguments, said):
