@@ -70,11 +70,6 @@ def composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def find_rule(left: Collection[str], right: Collection[str]) -> Rule | None:
-    """The rule that brings most of `left` and `right` together, None without any: the first of `find_rules`."""
-    return next(iter(find_rules(left, right)), None)
-
-
 def rivals(rules: Sequence[Rule], left: Collection[str], right: Collection[str]) -> list[Rule]:
     """Those of `rules` that fit as well as the first one, but bring other files together; affixes are whole words."""
     if not rules:

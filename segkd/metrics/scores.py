@@ -3,41 +3,8 @@
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from segkd.metrics.protocol import BETA2
-
 ECE_BINS = 15
 """Equal bins of the probability (Guo et al., ICML 2017); 255 levels are 15 bins of 17."""
-
-
-def precision_recall(histogram: Int64[np.ndarray, "2 256"]) -> tuple[np.ndarray, np.ndarray]:
-    """Precision and recall [256] of "p >= t / 255" for t = 0..255; precision is 0 where nothing is predicted."""
-    above = histogram[:, ::-1].cumsum(axis=1)[:, ::-1]
-    hits, predicted = above[1], above.sum(axis=0)
-    precision = np.divide(hits, predicted, out=np.zeros(256), where=predicted > 0)
-    return precision, hits / max(int(histogram[1].sum()), 1)
-
-
-def f_beta(precision: np.ndarray, recall: np.ndarray, beta2: float = BETA2) -> np.ndarray:
-    """(1 + beta2) P R / (beta2 P + R), and 0 where both are 0."""
-    below = beta2 * precision + recall
-    return np.divide((1 + beta2) * precision * recall, below, out=np.zeros_like(below), where=below > 0)
-
-
-def f_curve(histogram: Int64[np.ndarray, "2 256"]) -> Float64[np.ndarray, "256"]:
-    """F-beta at the 256 thresholds t / 255; NaN for an image without foreground, where F is not defined."""
-    if histogram[1].sum() == 0:
-        return np.full(256, np.nan)
-    return f_beta(*precision_recall(histogram))
-
-
-def f_adaptive(histogram: Int64[np.ndarray, "2 256"]) -> float:
-    """F-beta at min(2 mean(p), 1), the mean taken over the 256 levels of valid pixels; NaN without foreground."""
-    if histogram[1].sum() == 0:
-        return float("nan")
-    levels = histogram.sum(axis=0)
-    mean = (levels * np.arange(256)).sum() / max(int(levels.sum()), 1)
-    threshold = max(1, min(int(np.ceil(2 * mean)), 255))  # an all-zero map predicts nothing
-    return float(f_curve(histogram)[threshold])
 
 
 def iou(confusion: Int64[np.ndarray, "k k"]) -> Float64[np.ndarray, "k"]:
@@ -81,11 +48,6 @@ def dice(confusion: Int64[np.ndarray, "k k"]) -> Float64[np.ndarray, "k"]:
     both = np.diag(confusion).astype(float)
     below = confusion.sum(axis=0) + confusion.sum(axis=1)
     return np.divide(2 * both, below, out=np.full(len(both), np.nan), where=below > 0)
-
-
-def balanced_error(confusion: Int64[np.ndarray, "2 2"]) -> float:
-    """BER: the mean over the classes that occur in the label of the share of their pixels predicted wrong."""
-    return 1 - class_accuracy(confusion)
 
 
 def calibration_error(histogram: Int64[np.ndarray, "2 256"]) -> float:

@@ -1,8 +1,12 @@
 import pytest
 
-from segkd.datasets.naming import find_rule, find_rule_within, matches, same_names
+from segkd.datasets.naming import find_rule_within, find_rules, matches, same_names
 
 NUMBERS = [f"{i:03}" for i in range(8, 32)]
+
+
+def find_rule(left, right):
+    return next(iter(find_rules(left, right)), None)
 
 
 @pytest.mark.parametrize(

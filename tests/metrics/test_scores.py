@@ -4,21 +4,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segkd.metrics.counts import count_binary
-from segkd.metrics.scores import (
-    BETA2,
-    best_threshold,
-    f_adaptive,
-    f_beta,
-    f_curve,
-    iou,
-    mean_iou,
-    pixel_accuracy,
-    precision_recall,
-)
+from segkd.metrics.curves import curves, f_of
+from segkd.metrics.protocol import BETA2, PLAIN
+from segkd.metrics.scores import best_threshold, iou, mean_iou, pixel_accuracy
 from segkd.types import IGNORE
 
 seeds = st.integers(0, 2**31)
-shares = st.integers(0, 10**6).map(lambda n: n / 10**6)
+numbers = st.tuples(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 10**6))
+"""Hits, false alarms, and foreground that was missed."""
 
 
 def image(seed, foreground=True):
@@ -36,6 +29,18 @@ def histogram(probability, label):
     return count_binary(probability, label, 0.5).histogram
 
 
+def f_adaptive(probability, label):
+    counts = count_binary(probability, label, 0.5)
+    hits, alarms, figure = (np.array([n]) for n in (*counts.adaptive, counts.histogram[1].sum()))
+    return f_of(hits, alarms, figure, PLAIN)[2][0]
+
+
+def scored(hits, alarms, missed):
+    """Precision, recall and F of numbers of pixels."""
+    found = f_of(np.array([hits]), np.array([alarms]), np.array([hits + missed]), PLAIN)
+    return tuple(float(one[0]) for one in found)
+
+
 def naive_f(probability, label, threshold):
     """(1 + .3) P R / (.3 P + R) of one thresholded map, from its pixels."""
     valid = label != IGNORE
@@ -50,7 +55,8 @@ def naive_f(probability, label, threshold):
 def test_the_f_curve_equals_a_loop_over_thresholds(seed):
     probability, label = image(seed)
     expected = [naive_f(probability, label, np.float32(t / 255)) for t in range(256)]
-    np.testing.assert_allclose(f_curve(histogram(probability, label)), expected, rtol=1e-12)
+    found = curves(histogram(probability, label)[None])["f"][0]
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
 @settings(deadline=None)
@@ -60,47 +66,44 @@ def test_the_adaptive_threshold_is_twice_the_mean_level_and_at_most_one(seed):
     level = np.floor(probability * np.float32(255))
     threshold = min(2 * level[label != IGNORE].mean(), 255)
     expected = naive_f(level.astype(float), label, threshold)
-    assert f_adaptive(histogram(probability, label)) == pytest.approx(expected, rel=1e-12)
+    assert f_adaptive(probability, label) == pytest.approx(expected, rel=1e-12)
 
 
 def test_the_adaptive_threshold_of_a_bright_map_is_one():
     label = np.array([[1, 0, 1]], np.uint8)
-    sure = histogram(np.array([[1.0, 0.9, 0.8]], np.float32), label)
-    assert f_adaptive(sure) == pytest.approx(naive_f(np.array([[1.0, 0.9, 0.8]]), label, 1.0))
+    sure = np.array([[1.0, 0.9, 0.8]], np.float32)
+    assert f_adaptive(sure, label) == pytest.approx(naive_f(sure, label, 1.0))
 
 
-@given(shares, shares, st.floats(0.01, 10))
-def test_f_beta_lies_between_precision_and_recall(precision, recall, beta2):
-    value = f_beta(np.array(precision), np.array(recall), beta2)
-    assert min(precision, recall) * (1 - 1e-9) <= value <= max(precision, recall) * (1 + 1e-9)
+@given(numbers)
+def test_f_beta_lies_between_precision_and_recall(found):
+    if sum(found[::2]):
+        precision, recall, f = scored(*found)
+        assert min(precision, recall) * (1 - 1e-9) <= f <= max(precision, recall) * (1 + 1e-9)
+        assert found[1] != found[2] or f == pytest.approx(precision)
 
 
-@given(shares)
-def test_f_beta_of_equals_is_that_and_of_nothing_is_zero(share):
-    assert f_beta(np.array(share), np.array(share)) == pytest.approx(share)
-    assert f_beta(np.array(share), np.array(0.0)) == 0 and f_beta(np.array(0.0), np.array(share)) == 0
-
-
-def test_beta2_of_three_tenths_favours_precision():
-    assert BETA2 == 0.3
-    assert f_beta(np.array(0.9), np.array(0.6)) > f_beta(np.array(0.6), np.array(0.9))
+def test_f_of_nothing_found_is_zero_and_beta2_of_three_tenths_favours_precision():
+    assert scored(0, 7, 5) == scored(0, 0, 5) == (0, 0, 0)
+    assert BETA2 == 0.3 and scored(6, 1, 4)[2] > scored(6, 4, 1)[2]
 
 
 @given(seeds)
 def test_recall_never_rises_with_the_threshold_and_starts_at_one(seed):
-    precision, recall = precision_recall(histogram(*image(seed)))
+    found = curves(histogram(*image(seed))[None])
+    precision, recall = found["precision"][0], found["recall"][0]
     assert recall[0] == 1 and (np.diff(recall) <= 0).all() and precision.max() <= 1 and precision.min() >= 0
 
 
 def test_without_foreground_f_is_not_defined_and_never_zero():
-    empty = histogram(*image(0, foreground=False))
-    assert np.isnan(f_curve(empty)).all() and np.isnan(f_adaptive(empty))
+    empty = image(0, foreground=False)
+    assert np.isnan(curves(histogram(*empty)[None])["f"]).all() and np.isnan(f_adaptive(*empty))
 
 
 def test_a_perfect_map_scores_one():
     label = image(1)[1]
     perfect = histogram((label == 1).astype(np.float32), label)
-    assert (f_curve(perfect)[1:] == 1).all() and best_threshold(perfect) == 1 / 255
+    assert (curves(perfect[None])["f"][0, 1:] == 1).all() and best_threshold(perfect) == 1 / 255
 
 
 @settings(deadline=None, max_examples=15)
