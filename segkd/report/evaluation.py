@@ -58,6 +58,7 @@ def judge(arguments: list[str]) -> Judgement:
     config = Namespace(out=None)
     for given in sets or [None]:
         config = parse(parser, data_layer(rest, given, runs[0] if runs else None))
+        config.sized = any(word.split("=")[0] == "--data.size" for word in rest)
         config.members, config.files, config.sets = [*runs, *files], files, len(sets or [None])
         _refuse_unclear(config)
         refuse_unwritable(config.out)  # before the work, not after it
@@ -172,6 +173,8 @@ def _refuse_unclear(config: Namespace) -> None:
         _refuse_for_maps(config)
     elif config.prediction_map is not None or config.prediction_scale is not None:
         raise InputError("--prediction-map and --prediction-scale say how the files of --predictions are read.")
+    elif config.sized and config.run is not None and not config.slide:
+        raise InputError("--data.size: a run looks at images of its own size. See --scales and --slide for others.")
     elif config.processes > 1:
         raise InputError("--processes score the maps of --predictions; a network's are those of accelerate launch.")
 

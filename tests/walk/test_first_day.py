@@ -43,6 +43,8 @@ def test_shards_are_trained_on_without_the_folder(run_cli, tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path / "elsewhere")  # what stands in a layer is relative to its file
     status, out, err = run_cli("evaluate", "--run", run, "--data", "../leaves.yaml", "--split", "val")
     assert status == 0, out + err
+    status, _, err = run_cli("evaluate", "--run", run, "--split", "val", "--data.size", 96)
+    assert status == 2 and "a run looks at images of its own size" in err
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
