@@ -11,6 +11,7 @@ from jsonargparse import Namespace
 from segkd.ablation.identity import plain_config
 from segkd.ablation.rows import SCORES, Row, read_rows, refuse_wild
 from segkd.datasets.digest import Digests
+from segkd.datasets.packed import name_of
 from segkd.disk import read_json, read_text
 from segkd.engine.record import read_lines
 from segkd.experiment.classes import refuse_foreign
@@ -144,7 +145,7 @@ def _row_of(run: Path, split: str, trust: bool) -> Row:
     root = "+".join(domains_named(config)) or config.get("data.root") or config.get("data.parquet")
     return Row(
         arm="",
-        dataset=Path(str(root)).name if root else "embedded",
+        dataset=name_of(root) if root else "embedded",
         seed=sizes[3],
         split=split,
         scores=scores,

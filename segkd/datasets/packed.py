@@ -149,3 +149,9 @@ def reading(path: str) -> Iterator[None]:
             raise
         reason = " ".join(str(error).split())[:300]
         raise InputError(f"data.parquet: {path}: expected Parquet shards that can be read, found: {reason}.") from error
+
+
+def name_of(place: object) -> str:
+    """What a data set is called: its folder; of shards of `segkd prepare`, which lie in NAME.prepared/shards, NAME."""
+    path = Path(str(place))
+    return path.parent.name.removesuffix(".prepared") if path.name == "shards" else path.name

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import ArgumentParser, Namespace
 
 from segkd.datasets.data import Data
+from segkd.datasets.packed import name_of
 from segkd.disk import refuse_unwritable
 from segkd.experiment.arguments import data_layer
 from segkd.experiment.commands import TRUST
@@ -199,5 +200,5 @@ def _name_of(data: Data, given: str | None) -> str:
     if data.domains:
         return "+".join(data.domains)
     if data.embedded is None:
-        return Path(str(data.root or data.parquet)).name
+        return name_of(data.root or data.parquet)
     return Path(given).stem if given else "embedded"

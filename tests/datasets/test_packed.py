@@ -63,3 +63,16 @@ def test_a_row_without_bytes_and_a_shard_that_went_away_are_said(tmp_path):
     gone = Shard(str(tmp_path), str(tmp_path / "gone.parquet"), ("image", "mask"))
     with pytest.raises(InputError, match=r"gone\.parquet: expected Parquet shards that can be read"):
         Packed(gone, 0, 0, "image", "0.png").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [
+        ("/data/ecssd", "ecssd"),
+        ("leaves.prepared/shards", "leaves"),
+        ("hf://datasets/owner/leaves", "leaves"),
+        ("/x/my/shards/", "my"),
+    ],
+)
+def test_a_data_set_is_called_by_its_folder_and_shards_by_what_was_prepared(place, name):
+    assert packed.name_of(place) == name
