@@ -76,7 +76,7 @@ def resolve(grid: Grid, place: Place) -> list[Cell]:
             config = parse(parser, _arguments(grid, place, (arm, dataset, seed, option)))
             plain = plain_config(resolved_text(parser, config))
             _refuse_named_in_layers(grid, plain)
-            part = _files(dataset, plain)
+            part = _files(dataset, plain, config.data)
             if part not in splits:
                 splits[part] = data_digests(instantiate(parser, Namespace(data=config.data)).data)
                 _refuse_missing(grid, splits[part])
@@ -103,12 +103,12 @@ def resolve(grid: Grid, place: Place) -> list[Cell]:
     return cells
 
 
-def _files(dataset: str, plain: dict[str, Any]) -> str:
-    """What tells which files a cell reads: its data set, and all of its data settings but those of the batches."""
-    same = ("data.size", "data.batch_size", "data.augment", "data.resize")
-    return str(
-        (dataset, {key: value for key, value in plain.items() if key[:5] == "data." and not key.startswith(same)})
-    )
+def _files(dataset: str, plain: dict[str, Any], data: Namespace) -> str:
+    """What tells which files a cell reads: its data set, where they lie, and all other settings of data but those of
+    the batches."""
+    batches = ("data.size", "data.batch_size", "data.augment")
+    said = {key: value for key, value in plain.items() if key.startswith("data.") and not key.startswith(batches)}
+    return str((dataset, data.root, data.parquet, data.domains, said))
 
 
 def needed(grid: Grid, arm: str, dataset: str) -> list[str]:

@@ -38,10 +38,10 @@ def judge_maps(config: Namespace, data: Data, number: int) -> Judged:
         console.print(note)
     glances = _look(config, data, matching, console)
     scorer, faults, coding = _scorer(config, data, glances, console)
-    good = [pair for pair in matching.pairs if pair.id not in faults]
+    by_id = {pair.id: pair for pair in matching.pairs if pair.id not in faults}
     with ticking(console, "scoring") as ticker:
-        ticker(len(good))
-        found = score_maps(good, scorer, data.classes, config.processes, ticker.move)
+        ticker(len(by_id))
+        found = score_maps(list(by_id.values()), scorer, data.classes, config.processes, ticker.move)
     if found.resized:
         console.print(f"{found.resized} of {len(found.meter.rows)} predictions are scaled to the size of their label")
     skipped = source.unusable | matching.unreadable | faults | found.faults
@@ -60,7 +60,6 @@ def judge_maps(config: Namespace, data: Data, number: int) -> Judged:
         "coding": coding,
         "fingerprint": fingerprint(scorer.protocol, cut_of(scorer.threshold, data.classes), data.ignore),
     }
-    by_id = {pair.id: pair for pair in good}
     return Judged(
         source.name,
         f"{folder} on {source.name} ({len(found.meter.rows)} images)",
