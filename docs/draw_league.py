@@ -95,7 +95,8 @@ def last() -> list[list[str]]:
     times = dataset_table(rows, compare(rows, "val", "miou_image", "ce_0.3"))
     time = {line[0].text: line[-1].text for line in times.body}
     head = ["arm", "why it could help", "pairs", *SCORES, "time"]
-    return [head, *([arm, LAST[arm], *rest, time[arm]] for arm, *rest in table[1:])]
+    sources = {"cross_fit_light": " + its folds", "in_fold_light": " + two baselines"}
+    return [head, *([arm, LAST[arm], *rest, time[arm] + sources.get(arm, "")] for arm, *rest in table[1:])]
 
 
 def pairs(name: str, arm: str, baseline: str, split: str) -> list[list[str]]:

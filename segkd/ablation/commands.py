@@ -1,16 +1,19 @@
 """`segkd ablate` and `segkd compare`."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
+from rich.console import Console
 
-from segkd.ablation.comparison import report
+from segkd.ablation.comparison import report, split_of
 from segkd.ablation.engines import default_processes
 from segkd.ablation.grid import describe, run_grid, stock_lines
-from segkd.ablation.plan import grid_parser, narrowed, read_grid
-from segkd.ablation.resolve import Place, resolve
+from segkd.ablation.plan import Grid, grid_parser, narrowed, read_grid
+from segkd.ablation.resolve import Cell, Place, resolve
 from segkd.ablation.rows import read_rows
-from segkd.ablation.runner import Run, take_stock
+from segkd.ablation.runner import Run, Task, take_stock
 from segkd.ablation.sources import gather
 from segkd.experiment.commands import TRUST
 from segkd.experiment.console import make_console, ticking
@@ -36,27 +39,49 @@ def ablate(arguments: list[str]) -> int:
     if config.threads < 1 or (config.processes or 1) < 1:
         raise InputError(f"--processes and --threads must be at least 1, found {config.processes}, {config.threads}.")
     processes = config.processes or default_processes(config.threads)
-    run = Run(Path(config.out), processes, config.threads, config.engine, config.keep_code)
+    run = Run(Path(config.out), processes, config.threads, config.engine, config.keep_code, whole.baseline)
     files, _ = apart(arguments, "--config")
     folder = Path(found_layer(files[0])).resolve().parent if files else Path.cwd()
     console = make_console(True)
+    place = Place(folder, config.threads, config.data_root, Path(config.out))
     with ticking(console, "resolving the grid"):
-        cells = resolve(grid, Place(folder, config.threads, config.data_root, Path(config.out)))
+        cells = resolve(grid, place)
+        run = replace(run, rest=tuple(_rest(whole, cells, place, run, console)))
     for line in describe(grid, cells, run):
         console.print(line, markup=False)
     if config.dry_run:
         for line in stock_lines(take_stock(cells, run, list(grid.splits))):
             console.print(line, markup=False)
         return 0
-    status = run_grid(grid, cells, run, whole, console)
+    status = run_grid(grid, cells, run, console)
     rows = read_rows(run.out / "cells.csv") if status <= 1 and len(whole.arms) > 1 else []
     if rows:
         # where no cell of the baseline succeeded, the first arm that has one takes its place
-        baseline = whole.baseline if any(row.arm == whole.baseline for row in rows) else None
+        split = split_of(rows, None)
+        baseline = whole.baseline if any((row.arm, row.split) == (whole.baseline, split) for row in rows) else None
         report(rows, Namespace(split=None, scores=None, baseline=baseline), run.out / "report", console)
     if status > 1:
         console.print(f"stopped; go on with the same command. Cells so far: {run.out / 'cells.csv'}", markup=False)
     return status
+
+
+def _rest(whole: Grid, cells: Sequence[Cell], place: Place, run: Run, console: Console) -> list[Task]:
+    """What lies in the grid's folder beside `cells`, a part of it, as the whole grid is written today."""
+    names = {cell.name for cell in cells}
+    there = [path.parent for path in place.out.glob("cells/*/*/seed-*/cell.json")]
+    others = [path.parent for path in there if str(path.relative_to(place.out / "cells")) not in names]
+    arms, datasets = (
+        {path.name for path in others} & set(whole.arms),
+        {p.parent.name for p in others} & set(whole.datasets),
+    )
+    if whole.tune or not arms or not datasets:
+        return []
+    try:
+        found = resolve(narrowed(whole, sorted(arms | datasets)), place)
+    except InputError as error:
+        console.print(f"cells.csv and the report are of this part alone: {error}", markup=False)
+        return []
+    return take_stock([cell for cell in found if cell.name not in names], run, list(whole.splits))
 
 
 def compare(arguments: list[str]) -> int:

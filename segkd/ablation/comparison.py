@@ -23,11 +23,11 @@ def report(rows: Sequence[Row], wanted: Namespace, out: Path | None, console: Co
 
     `wanted` has `split`, `scores` and `baseline`, each None for a choice by what there is.
     """
-    there = {row.split for row in rows}
-    split = wanted.split or next((name for name in ("test", "val") if name in there), "train")
+    split = split_of(rows, wanted.split)
     chosen = [row for row in rows if row.split == split]
     if not chosen:
-        raise InputError(f"--split {split}: no cell has scores of it. There are: {', '.join(sorted(there))}.")
+        there = sorted({row.split for row in rows})
+        raise InputError(f"--split {split}: no cell has scores of it. There are: {', '.join(there)}.")
     scores = wanted.scores or _defined(chosen)
     baseline = wanted.baseline or chosen[0].arm
     comparisons = [compare(chosen, split, score, baseline) for score in scores]
@@ -44,6 +44,12 @@ def report(rows: Sequence[Row], wanted: Namespace, out: Path | None, console: Co
     if out is not None:
         _write(out, chosen, comparisons, tables)
         console.print(f"tables and plots: {out}", markup=False)
+
+
+def split_of(rows: Sequence[Row], wanted: str | None) -> str:
+    """The split that is compared: the one that is wanted, else the first of test, val and train that has rows."""
+    there = {row.split for row in rows}
+    return wanted or next((name for name in ("test", "val") if name in there), "train")
 
 
 def _defined(rows: Sequence[Row]) -> list[str]:

@@ -17,9 +17,10 @@ from segkd.ablation.engines import Engine, LocalEngine, RayEngine
 from segkd.ablation.plan import Grid
 from segkd.ablation.progress import Watcher
 from segkd.ablation.resolve import Cell
-from segkd.ablation.rows import SCORES, Row, read_rows, write_rows
+from segkd.ablation.rows import SCORES, Row, write_rows
 from segkd.ablation.runner import Run, Task, run_tasks, take_stock
-from segkd.disk import read_text, write_whole
+from segkd.disk import write_whole
+from segkd.experiment.console import warn
 from segkd.experiment.planning import FEW, STEPS
 from segkd.types import InputError
 
@@ -28,9 +29,8 @@ COSTS = ("arm", "dataset", "seed", "status", "steps", "seconds", "cpu_seconds", 
 """Columns of costs.csv, one line per cell."""
 
 
-def run_grid(grid: Grid, cells: list[Cell], run: Run, whole: Grid, console: Console) -> int:
-    """Runs what is not done yet of a grid, or of a part of the `whole`; returns 0, 1 when a cell failed, or 128 + the
-    number of the signal that stopped it.
+def run_grid(grid: Grid, cells: list[Cell], run: Run, console: Console) -> int:
+    """Runs what is not done yet; returns 0, 1 when a cell failed, or 128 + the number of the signal that stopped it.
 
     Raises:
         InputError: the folder is not a grid's, or another process is at work in it.
@@ -41,19 +41,20 @@ def run_grid(grid: Grid, cells: list[Cell], run: Run, whole: Grid, console: Cons
             engine = start_engine(run)
             if grid.tune:
                 trials = [cell for cell in cells if cell.seed == grid.seeds[0]]
-                tasks = take_stock(trials, run, ["val"])
-                stopped = _run(tasks, ["val"], engine, run, whole, console, "tuning on val")
+                stopped = _run(take_stock(trials, run, ["val"]), ["val"], engine, run, console, "tuning on val")
                 if stopped:
                     return 128 + signal.Signals[stopped].value
-            tasks = take_stock(chosen(grid, cells, run.out, console), run, list(grid.splits))
-            stopped = _run(tasks, list(grid.splits), engine, run, whole, console, "training")
+            final = chosen(grid, cells, run.out, console)
+            tasks = take_stock(final, run, list(grid.splits))
+            stopped = _run(tasks, list(grid.splits), engine, run, console, "training")
     except Timeout as error:
         raise InputError(
             f"--out {run.out}: another `segkd ablate` is at work there. Wait for it, or stop it."
         ) from error
     if stopped:
         return 128 + signal.Signals[stopped].value
-    return int(any(status != "done" for status in _statuses(tasks).values()))
+    untuned = len({(cell.arm, cell.dataset) for cell in cells} - {(cell.arm, cell.dataset) for cell in final})
+    return int(untuned > 0 or any(status != "done" for status in _statuses(tasks).values()))
 
 
 def claim(out: Path) -> None:
@@ -116,11 +117,15 @@ def chosen(grid: Grid, cells: list[Cell], out: Path, console: Console) -> list[C
         best[cell.arm, cell.dataset] = max(best.get((cell.arm, cell.dataset), entry), entry)
     for (arm, dataset), (score, option) in best.items():
         if score == -math.inf:
-            raise InputError(f"arm {arm}, data set {dataset}: no tuning trial has a score on val; see their log.txt.")
+            warn(console, f"{arm} on {dataset} is left out: no tuning trial has a score on val; see their log.txt")
+            continue
         console.print(
             f"tuned {arm} on {dataset}: option {-option} {grid.tune[-option]} (val {score:.4f})", markup=False
         )
-    return [cell for cell in cells if cell.option == -best[cell.arm, cell.dataset][1]]
+    tuned = {key: -option for key, (score, option) in best.items() if score > -math.inf}
+    if not tuned:
+        raise InputError("no tuning trial has a score on val; the log.txt of each says why.")
+    return [cell for cell in cells if tuned.get((cell.arm, cell.dataset)) == cell.option]
 
 
 def selected_score(config: dict[str, Any]) -> str:
@@ -145,31 +150,15 @@ def collect(tasks: Sequence[Task]) -> tuple[list[Row], list[list[Any]]]:
     return rows, costs
 
 
-def write_cells(out: Path, tasks: Sequence[Task], whole: Grid) -> None:
-    """Brings `cells.csv` and `costs.csv` up to date. Where `tasks` are a part of the `whole` grid (`--only`), lines of
-    the rest stay. Rows of the baseline come first: `segkd compare` takes the first arm for it."""
-    rows, costs = collect(tasks)
-    own = {(task.cell.arm, task.cell.dataset, task.cell.seed) for task in tasks}
-    others = {(arm, dataset, seed) for seed in whole.seeds for dataset in whole.datasets for arm in whole.arms} - own
-    if others:
-        rows += [row for row in _earlier(out) if (row.arm, *row.unit) in others]
-        costs += [line for line in _earlier_costs(out) if (line[0], line[1], int(line[2])) in others]
-    rows.sort(key=lambda row: row.arm != whole.baseline)
-    write_rows(out / "cells.csv", rows)
+def write_cells(run: Run, tasks: Sequence[Task]) -> None:
+    """Brings `cells.csv` and `costs.csv` up to date. Rows of the baseline come first: `segkd compare` takes the first
+    arm for it."""
+    rows, costs = collect([*tasks, *run.rest])
+    rows.sort(key=lambda row: row.arm != run.baseline)
+    write_rows(run.out / "cells.csv", rows)
     file = io.StringIO()
     csv.writer(file, lineterminator="\n").writerows([COSTS, *costs])
-    write_whole(out / "costs.csv", file.getvalue())
-
-
-def _earlier(out: Path) -> list[Row]:
-    return read_rows(out / "cells.csv") if (out / "cells.csv").is_file() else []
-
-
-def _earlier_costs(out: Path) -> list[list[str]]:
-    if not (out / "costs.csv").is_file():
-        return []
-    lines = list(csv.reader(io.StringIO(read_text(out / "costs.csv", "a CSV file of costs"), newline="")))
-    return [line for line in lines[1:] if len(line) == len(COSTS) and line[2].isdecimal()]
+    write_whole(run.out / "costs.csv", file.getvalue())
 
 
 def _row(cell: Cell, state: State, split: str, scores: dict[str, float | None]) -> Row:
@@ -179,18 +168,16 @@ def _row(cell: Cell, state: State, split: str, scores: dict[str, float | None]) 
     return Row(cell.arm, cell.dataset, cell.seed, split, plain, state.steps, images, state.seconds, state.commit)
 
 
-def _run(
-    tasks: list[Task], splits: list[str], engine: Engine, run: Run, whole: Grid, console: Console, what: str
-) -> str:
+def _run(tasks: list[Task], splits: list[str], engine: Engine, run: Run, console: Console, what: str) -> str:
     for line in stock_lines(tasks):
         console.print(f"{what}: {line}", markup=False)
     waiting = [task for task in tasks if task.run]
     select = selected_score(tasks[0].cell.identity["config"])
     cells = [task.cell for task in waiting]
     rates: dict[str, list[float]] = {}
-    with Watcher(console, splits, select, cells, run.processes, lambda: write_cells(run.out, tasks, whole), rates) as w:
+    with Watcher(console, splits, select, cells, run.processes, lambda: write_cells(run, tasks), rates) as w:
         stopped = run_tasks(waiting, engine, run.processes, run.out, w)
-    write_cells(run.out, tasks, whole)
+    write_cells(run, tasks)
     return stopped
 
 

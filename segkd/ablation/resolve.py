@@ -169,9 +169,14 @@ def _with_needs(cell: Cell, cells: dict[str, Cell], place: Place, above: tuple[s
     config = {key: without_place(value, place.out) for key, value in cell.identity["config"].items()}
     for name in cell.needs:
         whole = _with_needs(cells[name], cells, place, (*above, cell.name))
-        content = {part: whole.identity[part] for part in ("config", "data")}  # the code is in our own identity too
-        config[f"needs.{whole.arm}"] = digest_of(json.dumps(content, sort_keys=True, default=str).encode())
+        config[f"needs.{whole.arm}"] = content_digest(whole.identity)
     return replace(cell, identity=cell.identity | {"config": config})
+
+
+def content_digest(identity: dict[str, Any]) -> str:
+    """What stands for a run in the configuration of an arm that reads it; the code is in that arm's identity too."""
+    content = {part: identity[part] for part in ("config", "data")}
+    return digest_of(json.dumps(content, sort_keys=True, default=str).encode())
 
 
 def without_place(value: Any, out: Path) -> Any:
@@ -251,17 +256,18 @@ def _refuse_missing(grid: Grid, splits: dict[str, Any]) -> None:
 
 
 def _refuse_unlike(cells: list[Cell], grid: Grid) -> None:
-    """Arms are compared on the same images."""
+    """Arms are compared on the same images; one whose run another reads may have its own."""
+    read = {name for cell in cells for name in cell.needs}
     first: dict[tuple[str, int, str], Cell] = {}
-    for cell in cells:
+    for cell in (one for one in cells if one.arm == grid.baseline or one.name not in read):
         for split in (name for name in grid.splits if name != "train"):  # of which arms may see a part
             other = first.setdefault((cell.dataset, cell.seed, split), cell)
             ours, theirs = (one.identity["data"].get(split) for one in (cell, other))
             if ours != theirs:
                 raise InputError(
-                    f"arms {other.arm} and {cell.arm} would be scored on different {split} lists of {cell.dataset} "
-                    f"({theirs['pairs']} and {ours['pairs']} images), so they do not compare. Give all arms the same "
-                    f"one, or leave {split} out of the grid's splits."
+                    f"{other.name} and {cell.name} would be scored on different {split} lists ({theirs['pairs']} and "
+                    f"{ours['pairs']} images), so they do not compare. Give all arms the same one, or leave {split} "
+                    "out of the grid's splits."
                 )
 
 

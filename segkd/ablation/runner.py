@@ -13,7 +13,7 @@ from segkd.ablation.cell import STOPPED, State, read_state, write_state
 from segkd.ablation.engines import Engine, Job
 from segkd.ablation.identity import config_today, differences
 from segkd.ablation.progress import Watcher
-from segkd.ablation.resolve import Cell, without_place
+from segkd.ablation.resolve import Cell, content_digest, without_place
 from segkd.disk import write_whole
 from segkd.engine.signals import interruption
 from segkd.types import InputError
@@ -32,6 +32,8 @@ class Run:
         threads: CPU threads of each.
         engine: "local" or "ray".
         keep_code: whether cells stay valid when nothing but the code changed, settings that came with it included.
+        baseline: the arm that stands first in `cells.csv`.
+        rest: of a part of a grid what lies there of the rest, whose lines stay in `cells.csv`; it is not run.
     """
 
     out: Path
@@ -39,6 +41,8 @@ class Run:
     threads: int
     engine: str
     keep_code: bool = False
+    baseline: str | None = None
+    rest: "tuple[Task, ...]" = ()
 
 
 @dataclass(frozen=True)
@@ -61,14 +65,14 @@ def take_stock(cells: Iterable[Cell], run: Run, splits: list[str]) -> list[Task]
     def look(cell: Cell) -> Task:
         if cell.name not in found:
             read = [look(named[name]) for name in cell.needs if name in named]
-            found[cell.name] = _task(cell, run, splits, not any(task.stale for task in read))
+            found[cell.name] = _task(cell, run, splits, read)
         return found[cell.name]
 
     return [look(cell) for cell in named.values()]
 
 
-def _task(cell: Cell, run: Run, splits: list[str], kept: bool) -> Task:
-    """`kept`: whether the runs that it reads are still those that it read."""
+def _task(cell: Cell, run: Run, splits: list[str], read: list[Task]) -> Task:
+    """`read`: the tasks of the runs that it reads."""
     folder = run.out / "cells" / cell.name
     state = read_state(folder)
     if state is None:
@@ -76,7 +80,9 @@ def _task(cell: Cell, run: Run, splits: list[str], kept: bool) -> Task:
     then, now = state.identity, cell.identity
     if run.keep_code:
         config = _config_then(then["config"], now["config"], folder, run.out)
-        config |= {key: value for key, value in now["config"].items() if kept and key.startswith("needs.")}
+        for key, digest in _runs_there(read).items():
+            if config.get(key) == digest:  # it read the run that lies there, and that is kept
+                config[key] = now["config"][key]
         then = {**then, "config": config, "code": now["code"]}
     changed = differences(then, now)
     if changed:
@@ -90,6 +96,12 @@ def _task(cell: Cell, run: Run, splits: list[str], kept: bool) -> Task:
     return Task(
         cell, folder, True, f"not yet scored on {', '.join(missing)}" if state.status == "done" else "unfinished"
     )
+
+
+def _runs_there(read: list[Task]) -> dict[str, str]:
+    """What stands in a configuration for the runs that lie there, of those that are kept."""
+    states = [(task.cell.arm, read_state(task.folder)) for task in read if not task.stale]
+    return {f"needs.{arm}": content_digest(state.identity) for arm, state in states if state is not None}
 
 
 def _config_then(then: dict[str, Any], now: dict[str, Any], folder: Path, out: Path) -> dict[str, Any]:

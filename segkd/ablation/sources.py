@@ -80,7 +80,8 @@ def gather(sources: Sequence[str], split: str | None, trust: bool = False) -> tu
     names = arm_names(methods)
     scored = {run: replace(_row_of(run, split, trust), arm=names[run]) for run in runs}
     rows += scored.values()
-    return rows, [*_uneven(judged), *_other_images(scored), *what_differs({names[run]: methods[run] for run in runs})]
+    odd = _other_images(scored) if split == "val" else []
+    return rows, [*_uneven(judged), *odd, *what_differs({names[run]: methods[run] for run in runs})]
 
 
 def arm_names(methods: dict[Path, dict[str, Any]]) -> dict[Path, str]:
@@ -212,12 +213,14 @@ def _uneven(judged: dict[Path, dict[str, Any]]) -> list[str]:
 
 def _other_images(scored: dict[Path, Row]) -> list[str]:
     """A warning for each run that was validated on other images than the first one of its data set and seed."""
-    first: dict[tuple[str, int], tuple[Path, dict[str, str] | None]] = {}
+    first: dict[tuple[str, int], tuple[Path, dict[str, str]]] = {}
     sentences = []
     for run, row in scored.items():
         known = read_json(run / FILE, Digests, "the digests of a run's data") if (run / FILE).is_file() else {}
-        other, theirs = first.setdefault(row.unit, (run, known.get("val")))
-        if theirs and known.get("val") not in (None, theirs):
+        if not known.get("val"):  # generated images, or a run of an older version
+            continue
+        other, theirs = first.setdefault(row.unit, (run, known["val"]))
+        if theirs != known["val"]:
             sentences.append(f"warning: {other} and {run} have different val images of {row.dataset}, and are paired")
     return sentences
 

@@ -294,5 +294,5 @@ def _refuse_names(owner: str, names: list[str]) -> None:
         )
     if wrong := [name for name in names if name in RESERVED]:
         raise InputError(
-            f"{owner} may not be named {', '.join(wrong)}: the loss has such a part of its own. Choose another name."
+            f"{owner} may not be named {', '.join(wrong)}: such a name has a meaning of its own. Choose another one."
         )

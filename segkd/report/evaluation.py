@@ -113,8 +113,8 @@ def _parser() -> ArgumentParser:
     add("--onnx", type=str, default=None, metavar="FILE", help="a network as an ONNX file; several with --fuse")
     add("--fuse", choices=["mean"], default=None, help="score all --run and --onnx as one: the mean of probabilities")
     add("--flip", action="store_true", help="test-time augmentation: mirrored images too")
-    add("--scales", type=float, nargs="+", default=[1.0], help="test-time augmentation: times the data's size")
-    add("--slide", action="store_true", help="sliding window of the data's size over the full image")
+    add("--scales", type=float, nargs="+", default=[1.0], help="test-time augmentation: times the network's size")
+    add("--slide", action="store_true", help="sliding window of the network's size over the full image")
     add("--corruptions", action="store_true", help="again under JPEG, blur, noise, low contrast, few pixels")
     add("--stride", type=float, default=0.5, help="share of the window by which it slides")
     add("--onnx-output", choices=["auto", "probability", "logits"], default="auto", help="what the ONNX file gives")
@@ -174,8 +174,8 @@ def _refuse_unclear(config: Namespace) -> None:
         _refuse_for_maps(config)
     elif config.prediction_map is not None or config.prediction_scale is not None:
         raise InputError("--prediction-map and --prediction-scale say how the files of --predictions are read.")
-    elif config.sized and config.run is not None and not config.slide:
-        raise InputError("--data.size: a run looks at images of its own size. See --scales and --slide for others.")
+    elif config.sized and config.run is not None:
+        raise InputError("--data.size: a run looks at images of its own size. See --scales for others.")
     elif config.processes > 1:
         raise InputError("--processes score the maps of --predictions; a network's are those of accelerate launch.")
 
@@ -183,7 +183,10 @@ def _refuse_unclear(config: Namespace) -> None:
 def _refuse_for_maps(config: Namespace) -> None:
     """Raises InputError for what maps in folders lack, and for what is asked of a network alone."""
     if config.labels is None and (config.data.domains or config.data.domain_group):
-        raise InputError("--predictions are judged on one data set: name the layer of one domain, or --labels DIR.")
+        raise InputError(
+            "--predictions are judged on one data set: name the layer of one domain, leave groups out "
+            "(--data.domain_group null), or name --labels DIR."
+        )
     if config.labels is None and (len(config.predictions) > 1 or not config.data.root):
         raise InputError("--predictions DIR needs --labels DIR, or --data LAYER.yaml with the labels' data set.")
     if config.labels is not None and config.split != "test":

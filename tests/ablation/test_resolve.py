@@ -52,9 +52,12 @@ def test_every_arm_is_planned_from_its_own_files_and_all_are_scored_on_the_same(
         ("few", 2, 8, 4), ("plain", 4, 16, 8)]  # fmt: skip
     with pytest.raises(InputError, match="unequal budgets on embedded"):
         resolved(arms=few)
-    words = r"plain and other would be scored on different val lists of embedded \(3 and 5 images\)"
+    words = r"embedded/plain/seed-0 and embedded/other/seed-0 would be scored on different val lists \(3 and 5 images\)"
     with pytest.raises(InputError, match=words):
         resolved(arms={"plain": {}, "other": {"set": {"data.embedded.val": 5}}})
+    student = {"layers": ["methods/tf_kd_self.yaml"], "set": {"distiller.teachers.before.sources": ["$other"]}}
+    other = {"set": {"data.embedded.val": 5}}  # a teacher may be of other data
+    assert len(resolved(arms={"plain": {}, "other": other, "student": student}, seeds=[0], budget="free")[1]) == 3
 
 
 def test_a_class_is_named_by_a_setting(resolved):

@@ -1,3 +1,4 @@
+import io
 import os
 import re
 import signal
@@ -9,15 +10,16 @@ from rich.console import Console
 
 from segkd.ablation.cell import STOPPED, State, read_state, write_state
 from segkd.ablation.engines import Engine, Job, spawn
-from segkd.ablation.grid import write_cells
+from segkd.ablation.grid import chosen, write_cells
 from segkd.ablation.identity import plain_config
 from segkd.ablation.plan import Grid, Part
 from segkd.ablation.progress import Watcher
-from segkd.ablation.resolve import Cell, without_place
+from segkd.ablation.resolve import Cell, content_digest, without_place
 from segkd.ablation.rows import read_rows
 from segkd.ablation.runner import Run, run_tasks, take_stock
 from segkd.experiment.folder import resolved_text
 from segkd.experiment.settings import parse, training_parser
+from segkd.types import InputError
 
 IDENTITY = {"config": {"optim.lr": 1}, "data": {}, "code": {"segkd/a.py": "x"}}
 
@@ -158,41 +160,56 @@ def test_with_the_code_kept_who_reads_a_run_that_is_kept_is_kept_too(tmp_path):
     before = {key: value for key, value in whole.items() if key != new}
     old = re.sub(r"\n *soften_student: true", "", text)
     teacher = replace(cell("a", config=before), config=old)
-    pupil = replace(cell("b", config=before | {"needs.a": "then"}), config=old, needs=(teacher.name,))
+    then = content_digest(teacher.identity)
+    pupil = replace(cell("b", config=before | {"needs.a": then}), config=old, needs=(teacher.name,))
     run(tmp_path, [teacher, pupil])
 
     def stock(first, keep_code=True):
-        cells = [replace(pupil, identity=IDENTITY | {"config": whole | {"needs.a": "now"}}),
-                 replace(teacher, identity=IDENTITY | {"config": first})]  # fmt: skip
-        return take_stock(cells, Run(tmp_path, 1, 1, "local", keep_code), ["val"])
+        today = replace(teacher, identity=IDENTITY | {"config": first})
+        now = whole | {"needs.a": content_digest(today.identity)}
+        cells = [replace(pupil, identity=IDENTITY | {"config": now}), today]
+        return take_stock(cells, Run(tmp_path, 1, 1, "local", keep_code), ["val", "test"])
 
     assert whole["init"] == "$cells/data/a/seed-0/run" and not any(task.run for task in stock(whole))
     assert all(task.run for task in stock(whole, keep_code=False))
-    changed = stock(whole | {"optim.lr": 9})
-    assert [task.why for task in changed] == [
-        "changed: needs.a: then then, now now",
-        f"changed: optim.lr: {whole['optim.lr']} then, 9 now",
-    ]
+    other = whole | {"optim.lr": 9}
+    assert [task.run for task in stock(other)] == [True, True]
+    run(tmp_path, [replace(teacher, identity=IDENTITY | {"config": other})])  # and the pupil is of the run before
+    after = stock(other)
+    assert not after[1].run and after[0].why.startswith(f"changed: needs.a: {then} then")
 
 
-def test_a_part_of_a_grid_leaves_the_lines_of_the_rest_and_the_baseline_first(tmp_path):
-    part = {"data": Part()}
-    whole = Grid({"a": Part(), "base": Part(), "b": Part()}, part, [0, 1], baseline="base")
+def test_a_part_of_a_grid_leaves_what_still_holds_of_the_rest_and_the_baseline_stands_first(tmp_path):
     cells = [cell(arm, seed) for seed in (0, 1) for arm in ("a", "base", "b")]
     run(tmp_path, cells)
 
-    def written(some):
-        write_cells(tmp_path, take_stock(some, Run(tmp_path, 1, 1, "local"), ["val", "test"]), whole)
+    def written(some, rest=()):
+        grid = Run(tmp_path, 1, 1, "local", baseline="base")
+        grid = replace(grid, rest=tuple(take_stock(rest, grid, ["val", "test"])))
+        write_cells(grid, take_stock(some, grid, ["val", "test"]))
         lines = (tmp_path / "costs.csv").read_text().splitlines()[1:]
         return [(r.arm, r.seed) for r in read_rows(tmp_path / "cells.csv") if r.split == "val"], len(lines)
 
     everything = [("base", 0), ("base", 1), ("a", 0), ("b", 0), ("a", 1), ("b", 1)]
     assert written(cells) == (everything, 6)
-    again, costs = written([cells[0], cells[3]])
+    again, costs = written(cells[:1], cells[1:])
     assert sorted(again) == sorted(everything) and again[:2] == everything[:2] and costs == 6
-    smaller = Grid({"a": Part(), "base": Part()}, part, [0], baseline="base")
-    write_cells(tmp_path, take_stock([cells[0]], Run(tmp_path, 1, 1, "local"), ["val", "test"]), smaller)
-    assert {(r.arm, r.seed) for r in read_rows(tmp_path / "cells.csv")} == {("a", 0), ("base", 0)}, "b is gone"
+    changed = [replace(one, identity=IDENTITY | {"config": {"optim.lr": 2}}) for one in cells[1:]]
+    assert written(cells[:1], changed) == ([("a", 0)], 1), "lines of other settings are not paired with new ones"
+
+
+def test_an_arm_without_a_tuned_setting_is_left_out_and_said(tmp_path):
+    grid = Grid({"fine": Part(), "broken": Part()}, {"data": Part()}, [0], tune=[{"optim.lr": 1}, {"optim.lr": 2}])
+    cells = [replace(cell(arm, config={"data.classes": ["a", "b"]}), option=o) for arm in grid.arms for o in (0, 1)]
+    for one, score in zip(cells, (0.2, 0.4, None, None)):
+        folder = tmp_path / "cells" / one.name
+        folder.mkdir(parents=True)
+        write_state(folder, State(one.identity, ["val"], scores={"val": {"miou_image": score}} if score else {}))
+    said = Console(file=io.StringIO(), width=200)
+    assert [(c.arm, c.option) for c in chosen(grid, cells, tmp_path, said)] == [("fine", 1)]
+    assert "broken on data is left out: no tuning trial has a score on val" in said.file.getvalue()
+    with pytest.raises(InputError, match="no tuning trial has a score"):
+        chosen(grid, cells[2:], tmp_path, said)
 
 
 def test_who_reads_the_run_of_a_cell_that_failed_is_not_run_and_says_what_it_waits_for(tmp_path):
