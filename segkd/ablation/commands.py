@@ -54,8 +54,8 @@ def ablate(arguments: list[str]) -> int:
             console.print(line, markup=False)
         return 0
     status = run_grid(grid, cells, run, console)
-    rows = read_rows(run.out / "cells.csv") if status <= 1 and len(whole.arms) > 1 else []
-    if rows:
+    rows = read_rows(run.out / "cells.csv") if status <= 1 else []
+    if len({row.arm for row in rows}) > 1 or (rows and len(grid.arms) > 1):
         # where no cell of the baseline succeeded, the first arm that has one takes its place
         split = split_of(rows, None)
         baseline = whole.baseline if any((row.arm, row.split) == (whole.baseline, split) for row in rows) else None
