@@ -273,7 +273,7 @@ def test_beside_a_teacher_a_term_may_ask_for_the_student_itself(make_batch):
     with pytest.raises(InputError, match=r"Choose a teacher that gives \['features'\], or student"):
         Distiller(teachers={"a": Half()}, terms={"depth": Term(AttentionAcross())})
     with pytest.raises(InputError, match=r"\(Response\) has no teacher: it would compare the student with itself"):
-        Distiller(teachers={"a": Half()}, terms={"kl": Term(Response(), "student")})
+        Distiller(teachers={"a": Half()}, terms={"kl": Term(Response(), "student"), "other": Term(Response())})
 
 
 @pytest.mark.parametrize("knowledge", [Hint, partial(MeanFeatures, adapt=True)])

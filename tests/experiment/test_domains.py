@@ -208,6 +208,7 @@ def test_teachers_are_told_the_groups_of_the_domains():
     records = replace(smooth_records(2), ids=("a/p1", "b/p1"), domains=("a", "b"))
     dataset = SegmentationDataset(records, Transform((32, 32), None, 3, soft=False), 0)
     distiller = SimpleNamespace(meets=True, meet=told.append, asked={})
-    objects = Namespace(distiller=distiller, model=Pointwise(), data=data, engine=Namespace(epochs=1), draw=None)
+    own = {"engine": Namespace(epochs=1), "optim": Namespace(cycles=1)}
+    objects = Namespace(distiller=distiller, model=Pointwise(), data=data, draw=None, **own)
     introduce(objects, dataset, 1, Pointwise)
     assert told[0].groups() == ["a/p", None]

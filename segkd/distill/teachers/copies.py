@@ -4,7 +4,7 @@ import copy
 from typing import final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from segkd.distill.base import Look, Scene, Teacher, moved
 from segkd.models.average import Average
@@ -69,7 +69,8 @@ class Snapshot(Teacher):
             raise InputError(f"Snapshot: cycles must be at least 2, as the last one teaches nobody, found {cycles}.")
         self.epochs, self.cycles = epochs or 1, cycles
         self.register_buffer("taken", torch.tensor(False))
-        self.there = False  # `taken` as the host knows it, once it has asked
+        self.there: bool | None = None  # `taken` as the host knows it; None where it has to ask the device
+        self.register_load_state_dict_post_hook(_forget)
 
     def meet(self, scene: Scene) -> None:
         """Makes room for the copy; doubts a training that ends before the first one is taken."""
@@ -91,7 +92,8 @@ class Snapshot(Teacher):
 
     def forward(self, batch: Batch, student: Prediction, look: Look) -> Lesson:
         """What the copy predicts; nowhere, and without asking it, before there is one."""
-        self.there = self.there or bool(self.taken)
+        if self.there is None:
+            self.there = bool(self.taken)
         if not self.there:
             return Lesson(student.detached(), self.taken.expand_as(batch.label))
         with torch.no_grad(), evaluating(self.network):
@@ -103,3 +105,9 @@ class Snapshot(Teacher):
         if step * self.copies // self.during > (step - 1) * self.copies // self.during:
             self.network.load_state_dict(student.state_dict())
             self.taken.fill_(True)
+            self.there = True
+
+
+def _forget(teacher: nn.Module, keys: object) -> None:
+    """What the host knew is not of the state that was loaded."""
+    teacher.there = None  # type: ignore[assignment]
