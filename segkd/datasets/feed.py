@@ -73,7 +73,11 @@ class Feed(Generic[T]):
         kill = Finalize(None, end_workers, args=(mine,), exitpriority=100)
         try:
             while True:
-                found = self._next(stream)
+                try:
+                    found = self._next(stream)
+                except InputError:  # torch would wait five seconds for each one that hangs
+                    kill()
+                    raise
                 if found is None:
                     return
                 if isinstance(found, Fault):

@@ -23,6 +23,9 @@ SETTINGS = {
     "engine.epochs": 3,
     "engine.log_every": 1,
 }
+OWN = ["--config", "quickstart.yaml", *(part for key, value in SETTINGS.items() for part in (f"--{key}", value)),
+       "--engine.threads", 1]  # fmt: skip
+"""One cell as a run of its own."""
 NETWORK = """
 from torch import nn
 from segkd.models.network import Network
@@ -73,7 +76,7 @@ def ablate(place, *more):
     return segkd(place, "ablate", "--config", "grid.yaml", "--out", "GRID", *more)
 
 
-def test_killed_and_started_again_it_finishes_and_runs_nothing_twice(place):
+def test_killed_and_started_again_it_finishes_and_runs_nothing_twice(place, run_cli, monkeypatch):
     process = subprocess.Popen(
         command("ablate", "--config", "grid.yaml", "--out", "GRID", "--processes", "1"),
         cwd=place, env=environment(), stdout=subprocess.DEVNULL, start_new_session=True,
@@ -97,19 +100,19 @@ def test_killed_and_started_again_it_finishes_and_runs_nothing_twice(place):
     assert len(rows) == 8 and all(float(r["miou_image"]) > 0 for r in rows.values())
     assert {r["steps"] for r in rows.values()} == {"6"} and {r["images"] for r in rows.values()} == {"24"}
 
-    settings = [part for key, value in SETTINGS.items() for part in (f"--{key}", value)]
-    trained = segkd(place, "train", "--config", "quickstart.yaml", *settings, "--seed", 1, "--out", "RUN",
-                    "--model.init_args.width", 8, "--engine.threads", 1)  # fmt: skip
-    assert trained.returncode == 0, trained.stderr
-    segkd(place, "evaluate", "--run", "RUN", "--trust", "--split", "test", "--out", "test.json")
+    monkeypatch.chdir(place)
+    status, out, err = run_cli("train", *OWN, "--seed", 1, "--model.init_args.width", 8, "--out", "RUN")
+    assert status == 0, out + err
+    assert run_cli("evaluate", "--run", "RUN", "--trust", "--split", "test", "--out", "test.json")[0] == 0
     alone = json.loads((place / "test.json").read_text())
     row = rows["wide", "1", "test"]
     assert all(float(row[name]) == alone[name] for name in ("f_mean", "miou_image", "miou_dataset", "mae"))
 
-    again = ablate(place, "--dry-run")
-    assert "4 of 4 cells are done already" in again.stdout and "runs again" not in again.stdout
-    changed = ablate(place, "--arms.wide.set", '{"model.init_args.width": 6}', "--dry-run")
-    assert "2 of 4" in changed.stdout and "model.init_args.width: 8 then, 6 now" in changed.stdout
+    grid = ("ablate", "--config", "grid.yaml", "--out", "GRID", "--dry-run")
+    _, again, _ = run_cli(*grid)
+    assert "4 of 4 cells are done already" in again and "runs again" not in again
+    _, changed, _ = run_cli(*grid, "--arms.wide.set", '{"model.init_args.width": 6}')
+    assert "2 of 4" in changed and "model.init_args.width: 8 then, 6 now" in changed
 
 
 def test_an_arm_that_fails_says_why_in_its_cell_and_the_others_go_on(place):
@@ -144,16 +147,18 @@ def test_options_are_tried_on_val_and_the_best_is_trained_with_every_seed(place)
     assert {seed for _, seed, _ in table(place / "GRID" / "cells.csv")} == {"0", "1"}
 
 
-def test_ray_gives_the_same_cells(place):
+def test_ray_gives_the_same_cells(place, run_cli, monkeypatch):
+    """A cell of the local engine is what `train` gives, as above."""
     pytest.importorskip("ray", reason="the extra segkd[ray] is not installed")
     few = ["--seeds", "[0]", "--arms", "{plain: {}}", "--splits", "[val]"]
-    local = ablate(place, "--processes", "1", *few)
-    assert local.returncode == 0, local.stdout + local.stderr
+    monkeypatch.chdir(place)
+    status, out, err = run_cli("train", *OWN, "--out", "RUN")
+    assert status == 0, out + err
     through = segkd(place, "ablate", "--config", "grid.yaml", "--out", "RAY", "--engine", "ray", *few)
     assert through.returncode == 0, through.stdout + through.stderr
-    a, b = table(place / "GRID" / "cells.csv"), table(place / "RAY" / "cells.csv")
-    assert a.keys() == b.keys() and len(a) == 1
-    assert all(a[key]["miou_image"] == b[key]["miou_image"] for key in a)
+    alone = json.loads((place / "RUN" / "model.json").read_text())["scores"]
+    [row] = table(place / "RAY" / "cells.csv").values()
+    assert all(float(row[name]) == alone[name] for name in ("f_mean", "miou_image", "miou_dataset", "mae"))
 
 
 def test_another_grid_at_work_in_the_folder_is_refused(place):
