@@ -7,6 +7,7 @@ if __name__ == "__main__" and not sys.flags.safe_path:
         0
     ]  # `python -m` puts the working directory first, where a data set's yaml.py would be taken for PyYAML
 
+import os
 import signal
 from collections.abc import Callable
 from importlib import import_module
@@ -54,7 +55,10 @@ def main(arguments: list[str] | None = None) -> int:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show ends nothing
     try:
-        return _run(name, rest)
+        status = _run(name, rest)
+        if owned and status == 0:
+            _part()
+        return status
     except BrokenPipeError:
         return 141
     except KeyboardInterrupt:
@@ -97,6 +101,15 @@ def _run(name: str, rest: list[str]) -> int:
         return _said(
             name, f"the memory does not suffice: {error or 'no more could be had'}. Free some, or ask for less."
         )
+
+
+def _part() -> None:
+    """Ends what binds the processes of a launcher: threads of it that live on abort a process that is about to end."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and "torch" in sys.modules:
+        import torch.distributed as dist
+
+        if dist.is_available() and dist.is_initialized():
+            dist.destroy_process_group()
 
 
 def _said(name: str, sentence: str) -> int:
