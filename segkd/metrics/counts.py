@@ -79,7 +79,7 @@ def confusion(
     stray = np.flatnonzero(joint[:classes, classes:].sum(axis=0))
     if len(stray):
         raise InputError(f"prediction: expected classes 0..{classes - 1}, found {classes + stray[0]}.")
-    return joint[:classes, :classes]
+    return joint[:classes, :classes].copy()  # a view would keep half a megabyte with every image
 
 
 def count_binary(

@@ -26,6 +26,31 @@ def curves(histograms: Int64[np.ndarray, "n 2 256"], protocol: Protocol = PLAIN)
     return found
 
 
+class SumOfCurves:
+    """Sums curves of images, leaving out those where a curve is not defined.
+
+    Images are added one after the other, so that a sum does not depend on how many come at once.
+    """
+
+    def __init__(self) -> None:
+        self._sums = {name: np.zeros(256) for name in ("precision", "recall", "f", "e")}
+        self._numbers = {name: np.zeros(256, np.int64) for name in self._sums}
+
+    def add(self, found: Curves) -> None:
+        """Takes in the curves of some images."""
+        for name, values in found.items():
+            defined = ~np.isnan(values)
+            self._numbers[name] += defined.sum(axis=0)
+            self._sums[name] = np.vstack([self._sums[name], np.where(defined, values, 0)]).sum(axis=0)
+
+    def means(self) -> dict[str, np.ndarray]:
+        """The mean of each curve [256]; NaN where it is defined for no image."""
+        return {
+            name: np.where(number > 0, self._sums[name] / np.maximum(number, 1), np.nan)
+            for name, number in self._numbers.items()
+        }
+
+
 def f_of(
     hits: np.ndarray, alarms: np.ndarray, figure: np.ndarray, protocol: Protocol
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

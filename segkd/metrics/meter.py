@@ -8,7 +8,7 @@ import numpy as np
 
 from segkd.metrics.boundary import WIDTHS
 from segkd.metrics.counts import ImageCounts
-from segkd.metrics.curves import Curves, curves
+from segkd.metrics.curves import SumOfCurves, curves
 from segkd.metrics.protocol import PLAIN, Protocol
 from segkd.metrics.rows import BOUNDARY, mean_defined, row_of_classes, rows_of_binary
 from segkd.metrics.scores import (
@@ -24,6 +24,9 @@ from segkd.metrics.scores import (
 
 LOWER_IS_BETTER = frozenset({"mae", "ber", "hd95", "ece"})
 """All other scores are better the higher they are."""
+
+BLOCK = 1024
+"""Images of two classes whose curves are made at once: they take about 25 KB each."""
 
 WORST = "worst_"
 """Before the name of a score: of the part where it is lowest."""
@@ -133,23 +136,25 @@ class Meter:
         That order is also the order of sums, so that they do not depend on which process saw which image.
         """
         many = {id: self.many[id] for id in sorted(self.many)}
-        if not self.images:
-            return many
-        order = sorted(self.images)
-        return many | dict(
-            zip(order, rows_of_binary([self.images[id] for id in order], self.image_curves, self.protocol))
-        )
+        return many | self._binary[0]
 
-    @cached_property
-    def image_curves(self) -> Curves:
-        """Precision, recall, F and E of each image [n 256], in the order of the ids."""
-        histograms = [self.images[id].histogram for id in sorted(self.images)]
-        return curves(np.stack([h for h in histograms if h is not None] or [np.zeros((2, 256), int)]), self.protocol)
-
-    @cached_property
+    @property
     def mean_curves(self) -> dict[str, np.ndarray]:
         """Precision, recall, F and E at t / 255 for t = 0..255, mean over the images where they are defined."""
-        return {name: mean_over_images(values) for name, values in self.image_curves.items()}
+        return self._binary[1]
+
+    @cached_property
+    def _binary(self) -> tuple[dict[str, dict[str, float]], dict[str, np.ndarray]]:
+        """The rows and the mean curves of the images of two classes, made block by block."""
+        order, rows, sums = sorted(self.images), {}, SumOfCurves()
+        for start in range(0, len(order), BLOCK):
+            ids = order[start : start + BLOCK]
+            counts = [self.images[id] for id in ids]
+            histograms = np.stack([one.histogram for one in counts if one.histogram is not None])
+            found = curves(histograms, self.protocol)
+            rows |= dict(zip(ids, rows_of_binary(counts, found, self.protocol)))
+            sums.add(found)
+        return rows, sums.means()
 
     @property
     def n_without_foreground(self) -> int:
@@ -164,20 +169,15 @@ class Meter:
         return self.parts.setdefault(name, Meter(self.classes, self.protocol))
 
     def _forget(self) -> None:
-        for name in ("rows", "image_curves", "mean_curves"):
+        for name in ("rows", "_binary"):
             self.__dict__.pop(name, None)
 
 
-def mean_over_images(values: np.ndarray) -> np.ndarray:
-    """Mean over images (axis 0) without the undefined ones; NaN when none is defined."""
-    defined = ~np.isnan(values)
-    count = defined.sum(axis=0)
-    return np.where(count > 0, np.where(defined, values, 0).sum(axis=0) / np.maximum(count, 1), np.nan)
-
-
 def _mean_of(rows: Collection[dict[str, float]], name: str) -> float:
+    """The mean over the images where a score is defined; NaN when it is for none."""
     values = np.array([row.get(name, float("nan")) for row in rows])
-    return float(mean_over_images(values)) if len(values) else float("nan")
+    defined = ~np.isnan(values)
+    return float(np.where(defined, values, 0).sum() / defined.sum()) if defined.any() else float("nan")
 
 
 def score_names(classes: int) -> list[str]:

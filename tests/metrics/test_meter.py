@@ -117,6 +117,24 @@ def test_any_partition_in_any_order_gives_the_same_scores_to_the_last_bit(seed, 
     assert one.threshold() == other.threshold() and one.n_without_foreground == other.n_without_foreground
 
 
+def test_curves_are_made_by_blocks_and_no_score_depends_on_their_size(monkeypatch):
+    counts = random_counts(3, 11)
+    whole = filled(*counts)
+    monkeypatch.setattr("segkd.metrics.meter.BLOCK", 2)
+    parts = filled(*counts)
+    assert parts.scores() == whole.scores() and list(parts.rows) == list(whole.rows)
+    assert str(parts.rows) == str(whole.rows)  # NaN is NaN there
+    for name, curve in whole.mean_curves.items():
+        np.testing.assert_array_equal(parts.mean_curves[name], curve)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.uint8])
+def test_the_counts_of_an_image_of_two_classes_keep_a_few_kilobytes(dtype):
+    counts = count_binary(np.ones((300, 200), dtype), np.ones((300, 200), np.uint8), 0.5)
+    kept = [counts.confusion, counts.histogram, counts.boundary]
+    assert sum((array if array.base is None else array.base).nbytes for array in kept) < 5000
+
+
 def test_meters_that_share_an_image_do_not_merge():
     counts = random_counts(0, number=2)
     one, other = filled(*counts), filled(counts[0])
