@@ -168,11 +168,11 @@ def _judged(gain: Gain) -> str:
     pairs = _count(len(gain.units), "pair")
     if gain.seeds == 1:
         return f"one seed: a reading, no result (gain {gain.mean:+.4f} over {pairs})"
+    pairs = f"{pairs} ({sum(one > 0 for one in gain.gains)} above 0)"
     numbers = f"gain {_interval(gain)} over {pairs}, p = {_p(gain.p_holm)} after Holm"
     low, high = gain.interval or (-math.inf, math.inf)
-    side = "above" if low > 0 else "below"
     shown = low > 0 or high < 0
-    holds = f"the interval lies {side} 0" if shown else "the interval holds 0"
+    holds = f"the interval lies {'above' if low > 0 else 'below'} 0" if shown else "the interval holds 0"
     if gain.interval is None:
         holds = "too few pairs for an interval"
     if gain.floor > ALPHA:

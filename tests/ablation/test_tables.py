@@ -69,10 +69,10 @@ def test_one_seed_is_a_reading_on_however_many_data_sets_and_however_clear(gain,
 
 def test_a_clear_gain_over_enough_pairs_is_better_and_a_clear_loss_is_worse():
     assert re.fullmatch(
-        r"arm: gain \+0\.020\d \[\+0\.020\d, \+0\.020\d\] over 6 pairs, p = 0\.0312 after Holm: better\.",
+        r"arm: gain \+0\.020\d \[\+0\.020\d, \+0\.020\d\] over 6 pairs \(6 above 0\), p = 0\.0312 after Holm: better\.",
         said(steady({"arm": 0.02})),
     )
-    assert said(steady({"arm": -0.02})).endswith("p = 0.0312 after Holm: worse.")
+    assert said(steady({"arm": -0.02})).endswith("over 6 pairs (0 above 0), p = 0.0312 after Holm: worse.")
     assert said(steady({"arm": -0.02}), score="mae").endswith("p = 0.0312 after Holm: better.")
 
 
