@@ -1,6 +1,5 @@
 """Which configuration keys name a class, what may stand there, and what a stranger's configuration may not name."""
 
-import importlib.util
 import inspect
 import pkgutil
 import re
@@ -15,7 +14,7 @@ from segkd.frequency.rounding import Rounding
 from segkd.frequency.tables import Table
 from segkd.losses import TaskLoss
 from segkd.models.network import Network
-from segkd.models.trust import WRAPPED, foreign, refuse_foreign_network, seek_beside
+from segkd.models.trust import WRAPPED, foreign, importable, is_plain_encoder, refuse_foreign_network, seek_beside
 from segkd.types import Disturbance, InputError
 
 BASES: dict[str, type] = {
@@ -45,6 +44,15 @@ MAPS = ("data", "data.embedded", "data.augment", "data.domains", "optim", "engin
 
 DOMAIN = re.compile(r"data\.domains\.[^.]+(\.embedded)?")
 """Likewise of each domain."""
+
+OF_THE_COMMAND = ("config", "out", "resume", "data_changed", "trust")
+"""What the command line of `segkd train` says beside the configuration; `config` in a file would open another."""
+
+PARQUET = re.compile(r"data\.(domains\.[^.]+\.)?parquet")
+"""Keys of addresses."""
+
+PLAIN_ADDRESS = re.compile(r"(file|hf|s3|gs|gcs)://[^?@]*")
+"""An address in one of the well-known stores; parameters and names of users may lead a key of ours to any host."""
 
 IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
 
@@ -92,12 +100,17 @@ def refuse_foreign(tree: Mapping[str, Any], where: str) -> None:
     own = {name: f"{c.__module__}.{c.__qualname__}"
            for base in BASES.values() for c in subclasses(base) if c.__module__.startswith("segkd.")
            for name in (c.__name__, f"{c.__module__}.{c.__qualname__}")}  # fmt: skip
+    for name in OF_THE_COMMAND:
+        if name in tree:
+            raise foreign(f"{name}: {tree[name]!r}", where)
     _walk(tree, "", own, where)
 
 
 def _walk(value: Any, key: str, own: Mapping[str, str], where: str) -> None:
     if isinstance(value, str):
         unfolded = _unfolded(value)
+        if PARQUET.fullmatch(key):
+            _refuse_address(value, key, where)
         if not isinstance(unfolded, str):
             _walk(unfolded, key, own, where)
         elif (key in MAPS or DOMAIN.fullmatch(key)) and unfolded not in own:
@@ -107,12 +120,38 @@ def _walk(value: Any, key: str, own: Mapping[str, str], where: str) -> None:
     elif isinstance(value, Mapping):
         if "class_path" in value:
             _refuse_class(value, own, where)
+        elif key == "model":
+            raise foreign("a model without its class_path", where)
         for name, part in value.items():
+            _refuse_key(name, part, key, value, where)
             step = "*" if key == "data.domains" else name  # a name of the user's, whatever it holds
             _walk(part, f"{key}.{step}".strip("."), own, where)
     elif isinstance(value, list):
         for part in value:
             _walk(part, key, own, where)
+
+
+def _refuse_key(name: Any, part: Any, key: str, beside: Mapping[str, Any], where: str) -> None:
+    """Raises InputError for what would get past the list of classes and of their arguments: `part` at `key.name`."""
+    if key and not key.startswith(BRANCHES):
+        return
+    # jsonargparse unfolds dots after this was read; names of classes (`vehicle.car`) are no keys of ours
+    if isinstance(name, str) and IMPORT_PATH.fullmatch(name) and not key.endswith(".classes"):
+        raise foreign(f"the key {f'{key}.{name}'.strip('.')}", where)
+    if name == "dict_kwargs" or (name == "init_args" and "class_path" not in beside):
+        raise foreign(f"{name} at {key} without a class of its own", where)
+    if name == "trust" and part not in (None, False):
+        raise foreign(f"trust: {part} at {key}", where)
+    if name == "encoder" and not is_plain_encoder(part):
+        raise foreign(f"the encoder {part!r}", where)
+
+
+def _refuse_address(address: str, key: str, where: str) -> None:
+    if "://" in address and not PLAIN_ADDRESS.fullmatch(address):
+        raise InputError(
+            f"{where}: {key}: expected a folder, or an address of hf, s3 or gs without parameters, found {address!r}: "
+            f"a file must not say which host is asked with your keys. If it may, write --{key} on the command line."
+        )
 
 
 def _refuse_class(value: Mapping[str, Any], own: Mapping[str, str], where: str) -> None:
@@ -135,10 +174,7 @@ def _unfolded(text: str) -> Any:
 
 
 def _importable(text: str) -> bool:
-    try:
-        return bool(IMPORT_PATH.fullmatch(text)) and importlib.util.find_spec(text.partition(".")[0]) is not None
-    except (ImportError, ValueError):
-        return True
+    return bool(IMPORT_PATH.fullmatch(text)) and importable(text)
 
 
 def _texts(tree: Any) -> Iterator[str]:

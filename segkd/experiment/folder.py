@@ -15,6 +15,7 @@ from jsonargparse import ArgumentParser, Namespace
 from segkd.disk import dump_json, read_json, write_whole
 from segkd.engine.checkpoint import circumstances, read_checkpoint
 from segkd.engine.step import Engine
+from segkd.experiment.classes import OF_THE_COMMAND
 from segkd.experiment.lock import LOCK
 from segkd.experiment.settings import parse
 from segkd.types import InputError
@@ -168,7 +169,7 @@ def read_environment(folder: Path) -> list[dict[str, Any]]:
 def resolved_text(parser: ArgumentParser, config: Namespace) -> str:
     """The whole configuration as YAML, every default said; it reruns the run."""
     plain = config.clone()
-    for name in ("config", "out", "resume", "data_changed", "trust"):
+    for name in OF_THE_COMMAND:
         plain.pop(name, None)
     return parser.dump(plain, skip_validation=True, skip_unset=False)
 

@@ -146,7 +146,8 @@ class Meter:
     @cached_property
     def _binary(self) -> tuple[dict[str, dict[str, float]], dict[str, np.ndarray]]:
         """The rows and the mean curves of the images of two classes, made block by block."""
-        order, rows, sums = sorted(self.images), {}, SumOfCurves()
+        order, sums = sorted(self.images), SumOfCurves()
+        rows: dict[str, dict[str, float]] = {}
         for start in range(0, len(order), BLOCK):
             ids = order[start : start + BLOCK]
             counts = [self.images[id] for id in ids]

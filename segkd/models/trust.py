@@ -44,9 +44,10 @@ def refuse_foreign_network(class_path: Any, init_args: Mapping[str, Any], where:
     if class_path not in NETWORKS:
         raise foreign(str(class_path), where)
     refuse_hidden(init_args, where)
-    encoder = init_args.get("encoder")
-    if encoder is not None and not (isinstance(encoder, str) and PLAIN_NAME.fullmatch(encoder)):
-        raise foreign(f"the encoder {encoder!r}", where)
+    if not is_plain_encoder(init_args.get("encoder")):
+        raise foreign(f"the encoder {init_args['encoder']!r}", where)
+    if init_args.get("trust") not in (None, False):  # of the run whose head is reused: a file cannot trust for us
+        raise foreign(f"trust: {init_args['trust']}", where)
     name = class_path.rpartition(".")[2]
     if name == "WrappedNet":
         network = init_args.get("network")
@@ -87,9 +88,13 @@ def _refuse_arguments(path: str, arguments: Any, where: str) -> None:
     for name in arguments:
         if name not in own:
             raise foreign(f"the argument {name!r} of {path}", where)
-    encoder = arguments.get("encoder_name", "resnet34")
-    if not (isinstance(encoder, str) and PLAIN_NAME.fullmatch(encoder)):
-        raise foreign(f"the encoder {encoder!r}", where)
+    if not is_plain_encoder(arguments.get("encoder_name")):
+        raise foreign(f"the encoder {arguments['encoder_name']!r}", where)
+
+
+def is_plain_encoder(name: Any) -> bool:
+    """Whether an encoder is none, or of a library's own list."""
+    return name is None or (isinstance(name, str) and bool(PLAIN_NAME.fullmatch(name)))
 
 
 def refuse_hidden(tree: Any, where: str) -> None:
@@ -128,11 +133,24 @@ def imported(path: str) -> Any:
 
 def seek_beside(path: str) -> None:
     """Appends the working directory to `sys.path` if the first part of an import path is found there alone."""
-    first, here = path.partition(".")[0], os.getcwd()
-    try:
-        known = importlib.util.find_spec(first) is not None
-    except (ImportError, ValueError):
-        known = True
-    there = os.path.isfile(os.path.join(here, f"{first}.py")) or os.path.isdir(os.path.join(here, first))
-    if first and not known and there and here not in sys.path:
+    here = os.getcwd()
+    if not _known(path) and _lies_here(path) and here not in sys.path:
         sys.path.append(here)
+
+
+def importable(path: str) -> bool:
+    """Whether the first part of an import path is found, in the working directory too; nothing is imported."""
+    return _known(path) or _lies_here(path)
+
+
+def _known(path: str) -> bool:
+    try:
+        return importlib.util.find_spec(path.partition(".")[0]) is not None
+    except (ImportError, ValueError):
+        return True
+
+
+def _lies_here(path: str) -> bool:
+    first = path.partition(".")[0]
+    here = os.path.join(os.getcwd(), first)
+    return bool(first) and (os.path.isfile(f"{here}.py") or os.path.isdir(here))

@@ -41,6 +41,26 @@ HOSTILE = {
     "a data set with a dot in its name": "data: {domains: {a.b: planted_here.Net}}",
     "a data set of another file": "data: {domains: {a.b: other.yaml}}",
     "a list for a class": "model: {class_path: [planted_here, Net]}",
+    "a configuration inside": "config: other.yaml",
+    "a dot at the root": "model.init_args.network: planted_here.Net",
+    "a dot beside a class": "model: {class_path: WrappedNet, init_args: {network: torchvision.models.segmentation."
+    "fcn_resnet50}, init_args.network: planted_here.Net}",
+    "a dot beside arguments": f"model: {{class_path: WrappedNet, init_args: {{network: {SMP}.Unet}}, "
+    "init_args.arguments: {checkpoint_path: evil.pth}}",
+    "a dot among teachers": "distiller: {teachers: {a.init_args.trust: true}}",
+    "arguments of a default": "model: {init_args: {encoder: 'hf-hub:a/b'}}",
+    "settings of a default": "model: {encoder: 'hf-hub:a/b'}",
+    "settings of a default in a text": "model: '{width: 8}'",
+    "arguments beside the declared ones": f"model: {{class_path: WrappedNet, init_args: {{network: {SMP}.Unet}}, "
+    "dict_kwargs: {checkpoint_path: evil.pth}}",
+    "a teacher that trusts": "distiller: {teachers: {a: {class_path: Frozen, init_args: {sources: [b], trust: true}}}}",
+    "a teacher that trusts in words": "distiller: {teachers: {a: {class_path: Frozen, init_args: {trust: 'yes'}}}}",
+    "a head that trusts": "model: {class_path: ReusedHead, init_args: {run: b, trust: true}}",
+    "a fetched encoder in a teacher": "distiller: {teachers: {a: {class_path: Peer, init_args: {network: {encoder: "
+    "'hf-hub:a/b'}}}}}",
+    "a host of its own": "data: {parquet: 's3://bucket/data?scheme=http&endpoint_override=evil.example'}",
+    "a host for a domain": "data: {domains: {a: {parquet: 'hdfs://evil.example:80/data'}}}",
+    "a user at a host": "data: {parquet: 's3://key:secret@evil.example/data'}",
 }
 
 
@@ -64,6 +84,14 @@ def test_a_hostile_configuration_is_refused_before_anything_is_imported(name, ma
     assert not marker.exists()
 
 
+@pytest.mark.parametrize("name", ["a table as a text", "a model", "a wrapped network"])
+def test_what_lies_in_the_working_directory_alone_is_refused_too(name, marker, monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place != str(tmp_path)])
+    with pytest.raises(InputError, match=r"planted_here\.Net"):
+        refuse_foreign(load_yaml(HOSTILE[name], ""), "RUN/config.yaml")
+    assert not marker.exists() and str(tmp_path) not in sys.path
+
+
 def test_the_same_would_be_imported_if_it_were_parsed(marker):
     with pytest.raises(InputError):
         parse(training_parser(), ["--config", HOSTILE["a model"]])
@@ -76,6 +104,9 @@ def test_all_that_segkd_writes_itself_is_let_through():
     text = parser.dump(parse(parser, arguments), skip_validation=True, skip_unset=False)
     refuse_foreign(yaml.safe_load(text), "config.yaml")
     refuse_foreign({"model": {"class_path": "SmpNet", "init_args": {"architecture": "FPN"}}}, "config.yaml")
+    refuse_foreign({"data": {"parquet": "s3://bucket/data"}, "init": "runs/a"}, "config.yaml")
+    of_names = {"class_path": "Frozen", "init_args": {"classes": {"vehicle.car": "car"}, "trust": False}}
+    refuse_foreign({"distiller": {"teachers": {"a": of_names}}}, "config.yaml")
     refuse_foreign({"data": {"images": "{}_x.png", "test": "test.txt", "classes": ["os.path", "b"]}}, "data.yaml")
     assert all(choices(base) for base in BASES.values())
 

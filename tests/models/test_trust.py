@@ -79,6 +79,10 @@ HOSTILE = {
     "arguments of a network inside that are a text": reused(arguments="{marker}"),
     "a donor of a head": reused({"network": "planted.Net", "arguments": {}, "head": "head"}),
     "a donor that is a text": reused("planted.Net"),
+    "a head of a run that the card trusts": reused(run="{folder}", trust=True),
+    "a trusted run inside a network": reused(
+        network="ReusedHead", arguments={"run": "{folder}", "network": "FusionNet", "trust": True}
+    ),
     "unpickling through a donor of a donor": reused(
         {
             "network": "ReusedHead",
