@@ -205,6 +205,15 @@ def _refuse_double_keys(node: yaml.MappingNode) -> None:
         lines[name] = line
 
 
+def is_deep(picture: Any) -> bool:
+    """Whether a picture that Pillow has opened, but not loaded yet, has colours of 16 bits, of which Pillow gives 8."""
+    if picture.mode not in ("RGB", "RGBA", "RGBX", "LA") or getattr(picture, "format", None) not in ("PNG", "TIFF"):
+        return False
+    given = picture.tile[0][3] if getattr(picture, "tile", None) else None
+    raw = given[0] if isinstance(given, tuple) else given
+    return isinstance(raw, str) and ";16" in raw
+
+
 def _finite(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):

@@ -157,10 +157,12 @@ def _name_of(run: Path) -> str:
 
 
 def _settings(options: Namespace) -> Examination:
-    for name, low, high in (("images", 2, 10**9), ("batch_size", 1, 10**6), ("heatmap", 0, 10**5), ("seed", 0, 2**31)):
+    bounds = {"images": (2, 10**9), "batch_size": (1, 10**6), "workers": (0, 10**4), "heatmap": (0, 10**5),
+              "seed": (0, 2**31)}  # fmt: skip
+    for name, (low, high) in bounds.items():
         value = getattr(options, name)
         if not low <= value <= high:
-            raise InputError(f"--{name.replace('_', '-')} must be at least {low}, found {value}.")
+            raise InputError(f"--{name.replace('_', '-')}: expected a number from {low} to {high}, found {value}.")
     if not 0 < options.noise <= 1:
         raise InputError(f"--noise is a root mean square in image units, 0 < noise <= 1, found {options.noise}.")
     return Examination(

@@ -143,7 +143,8 @@ def plot_outline(groups: Sequence[Group]) -> Figure:
     levels = [int(name) / 10 for name in WIDTHS]
     for axes, key, title in ((panels[0], "boundary", "On the outline"), (panels[1], "interior", "Away from it")):
         for number, one in enumerate(groups):
-            _draw_points(axes, one.curves[key], known[one.name], _dodge(number, len(groups)))
+            at = np.arange(len(levels)) + _dodge(number, len(groups))
+            _draw_points(axes, one.curves[key], known[one.name], at)
         axes.set_xticks(range(len(levels)), [f"{level:g} %" for level in levels])
         axes.set(title=title, xlabel="width, share of the diagonal", xlim=(-0.5, len(levels) - 0.5))
         axes.set_ylim(0, 1)
@@ -184,9 +185,9 @@ def _draw_passes(axes: Axes, one: Group, score: str, look: Look) -> None:
     axes.axhline(float(one.curves[f"clean/{score}"].mean[0]), color=look.colour, ls=":", lw=1.2)
 
 
-def _draw_points(axes: Axes, curve: Curve, look: Look, shift: float) -> None:
+def _draw_points(axes: Axes, curve: Curve, look: Look, x: np.ndarray) -> None:
     """A point with its interval per value, and the seeds beside it."""
-    x, (low, high) = np.arange(len(curve.mean)) + shift, interval(curve)
+    low, high = interval(curve)
     axes.vlines(x, low, high, color=look.colour, lw=1.6, zorder=2)
     axes.plot(x, curve.mean, look.marker, color=look.colour, ms=6.5, zorder=3)
     if len(curve.seeds) > 1:
@@ -195,14 +196,14 @@ def _draw_points(axes: Axes, curve: Curve, look: Look, shift: float) -> None:
 
 
 def _draw_aliasing(axes: Axes, groups: Sequence[Group], known: dict[str, Look]) -> None:
-    names: list[str] = []
+    strides = {one.name: [stride for _, stride, _ in one.runs[0].aliasing] for one in groups}
+    every = sorted(set().union(*strides.values()))  # networks of two groups may have other levels
     for number, one in enumerate(groups):
-        _draw_points(axes, one.curves["aliasing"], known[one.name], _dodge(number, len(groups)))
-        levels = [f"1/{stride}" for _, stride, _ in one.runs[0].aliasing]
-        names = levels if len(levels) > len(names) else names
-    axes.set_xticks(range(len(names)), names)
+        at = np.array([every.index(stride) for stride in strides[one.name]])
+        _draw_points(axes, one.curves["aliasing"], known[one.name], at + _dodge(number, len(groups)))
+    axes.set_xticks(range(len(every)), [f"1/{stride}" for stride in every])
     axes.set(title="Aliasing in the encoder", ylabel="energy above the next Nyquist, share")
-    axes.set(xlabel="encoder level, size of its features", xlim=(-0.5, len(names) - 0.5))
+    axes.set(xlabel="encoder level, size of its features", xlim=(-0.5, len(every) - 0.5))
     axes.grid(False, axis="x")
     from_zero(axes, 0.05)
 

@@ -2,7 +2,6 @@
 
 import cv2
 import numpy as np
-from PIL import ImageFile
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from segkd.datasets.packed import File
@@ -12,15 +11,6 @@ SWAPPED = (5, 6, 7, 8)
 
 NUMBERS = {1: "whole numbers", 2: "signed whole numbers", 3: "real numbers"}
 """The sample formats of a TIFF."""
-
-
-def is_deep(picture: ImageFile.ImageFile) -> bool:
-    """Whether an opened, not yet loaded, picture has colours of 16 bits."""
-    if picture.format not in ("PNG", "TIFF") or picture.mode not in ("RGB", "RGBA", "RGBX", "LA") or not picture.tile:
-        return False
-    given = picture.tile[0][3]
-    raw = given[0] if isinstance(given, tuple) else given
-    return isinstance(raw, str) and ";16" in raw
 
 
 def read_deep(path: File, tag: int, exif: bool) -> np.ndarray | None:

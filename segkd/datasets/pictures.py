@@ -12,12 +12,13 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from segkd.datasets.arrays import read_array
 from segkd.datasets.colours import Colour, Colours
-from segkd.datasets.deep import describe_tiff, is_deep, read_deep
+from segkd.datasets.deep import describe_tiff, read_deep
 from segkd.datasets.dicom import CURE, WHAT, is_dicom
 from segkd.datasets.masks import mask_values, one_plane, whole_numbers
 from segkd.datasets.packed import File
 from segkd.datasets.unfit import Unfit, no_room
 from segkd.datasets.walk import ARRAYS
+from segkd.disk import is_deep
 from segkd.types import InputError
 
 # Pillow's own limit is a Python warning first and an error without a remedy later: `How.max_megapixels` stands for it

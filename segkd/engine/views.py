@@ -9,6 +9,7 @@ from torch import Tensor
 
 from segkd.datasets.transforms import View
 from segkd.models.network import Network
+from segkd.models.windows import hill, starts
 from segkd.types import InputError, Prediction
 
 
@@ -19,8 +20,8 @@ class Looks:
     Attributes:
         flip: mirrored left and right too.
         scales: at the data's size times each of these.
-        slide: the full image is seen through a window of the data's size, moved by `stride` of it; else the whole
-            image is shrunk to that size.
+        slide: the full image is seen through a window of the data's size, moved by `stride` of it and blended as in
+            `models.windows.slide`; else the whole image is shrunk to that size.
         stride: share of the window by which it moves.
     """
 
@@ -40,7 +41,7 @@ class Looks:
         """The words of a fingerprint: "none" for one look at the whole image."""
         parts = ["flip"] if self.flip else []
         parts += ["scales " + " ".join(f"{scale:g}" for scale in self.scales)] if self.scales != (1.0,) else []
-        parts += [f"window stride {self.stride:g}"] if self.slide else []
+        parts += [f"window stride {self.stride:g}, blended"] if self.slide else []
         return ", ".join(parts) or "none"
 
 
@@ -75,8 +76,8 @@ class Looking(Network):
         height, width = image.shape[-2:]
         pad = (0, max(0, self.window[1] - width), 0, max(0, self.window[0] - height))
         padded = F.pad(image, pad, mode="replicate") if any(pad) else image
-        rows = _starts(padded.shape[-2], self.window[0], self.looks.stride)
-        columns = _starts(padded.shape[-1], self.window[1], self.looks.stride)
+        rows, columns = (starts(s, w, self.looks.stride) for s, w in zip(padded.shape[-2:], self.window))
+        weight = hill(self.window).to(padded.device)
         total: Tensor | None = None
         times = padded.new_zeros(padded.shape[-2:])
         for top in rows:
@@ -85,16 +86,10 @@ class Looking(Network):
                 logits = self.network(padded[(..., *part)].contiguous()).logits.float()
                 if total is None:
                     total = logits.new_zeros(*logits.shape[:2], *padded.shape[-2:])
-                total[(..., *part)] += logits
-                times[part] += 1
+                total[(..., *part)] += logits * weight
+                times[part] += weight
         assert total is not None
         return (total / times)[..., :height, :width]
-
-
-def _starts(side: int, window: int, stride: float) -> Sequence[int]:
-    """Where the windows begin: evenly, at most `stride` windows apart, the last one at the end."""
-    steps = int(np.ceil((side - window) / max(1, round(window * stride)))) + 1
-    return np.linspace(0, side - window, steps).round().astype(int).tolist()
 
 
 def _resized(x: Tensor, size: Sequence[int]) -> Tensor:

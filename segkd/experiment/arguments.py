@@ -21,10 +21,11 @@ def refuse_no_run(run: str) -> None:
         raise InputError(f"expected a run folder with a config.yaml, found none at {run}.")
 
 
-def data_layer(rest: list[str], given: str | None, run: str | None) -> list[str]:
+def data_layer(rest: list[str], given: str | None, run: str | None, *, opened: bool = True) -> list[str]:
     """The arguments `rest` with the `data` key of the layer `given`, the same file that `train` takes as `--config`.
 
-    Without it, the data that `run` was trained on, unless a `--config` in `rest` names other data.
+    Without it, the data that `run` was trained on, unless a `--config` in `rest` names other data. Where the data are
+    not `opened`, or `rest` says where they lie, it does not matter which address the layer names.
     """
     if given is None and (run is None or apart(rest, "--config")[0]):
         return rest
@@ -34,10 +35,17 @@ def data_layer(rest: list[str], given: str | None, run: str | None) -> list[str]
     data = read_layer(path).get("data")
     if not isinstance(data, dict):
         raise InputError(f"{path}: expected the key data with the settings of a data set, found none.")
-    refuse_foreign({"data": data}, str(path))  # data may come from anyone, and names no class
     domains = data.get("domains")
-    for part in [data, *(domains.values() if isinstance(domains, dict) else ())]:
+    parts = [
+        part for part in [data, *(domains.values() if isinstance(domains, dict) else ())] if isinstance(part, dict)
+    ]
+    for part in parts:
+        said = part is data and any(word.split("=")[0] == "--data.parquet" for word in rest)
+        if part.get("parquet") and (said or not opened):
+            part["parquet"] = "unread"
+    refuse_foreign({"data": data}, str(path))  # data may come from anyone, and names no class
+    for part in parts:
         for key in ("root", "parquet"):  # relative to the file they stand in
-            if isinstance(part, dict) and part.get(key) and "://" not in str(part[key]):
+            if part.get(key) and "://" not in str(part[key]):
                 part[key] = str((path.parent / Path(part[key]).expanduser()).resolve())
     return ["--config", yaml.safe_dump({"data": data}), *rest]

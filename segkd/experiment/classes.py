@@ -150,7 +150,8 @@ def _refuse_address(address: str, key: str, where: str) -> None:
     if "://" in address and not PLAIN_ADDRESS.fullmatch(address):
         raise InputError(
             f"{where}: {key}: expected a folder, or an address of hf, s3 or gs without parameters, found {address!r}: "
-            f"a file must not say which host is asked with your keys. If it may, write --{key} on the command line."
+            f"a file must not say which host is asked with your keys. If it may, write --{key} on the command line (of "
+            "a run that goes on: --trust)."
         )
 
 

@@ -26,6 +26,7 @@ from segkd.experiment.layers import apart
 from segkd.experiment.processes import join_processes
 from segkd.experiment.scoring import Sight, open_split, opened, score_network
 from segkd.experiment.settings import data_parser, instantiate, parse
+from segkd.metrics.meter import WORST
 from segkd.models.complexity import Latency, complexity, latency
 from segkd.models.export import ENDINGS, Exported, write_network
 from segkd.models.exported import compared, macs_of, opened_file, raw_of
@@ -84,7 +85,7 @@ class Bench:
     def row(self, name: str, network: Network, path: Path) -> Row:
         """What the student, or a file of it, scores on val, takes and weighs."""
         meter = score_network(network, self.records, self.accelerator, self.sight)
-        return Row(name, meter.scores()[self.select], self._time(network), path.stat().st_size)
+        return Row(name, meter.score(self.select), self._time(network), path.stat().st_size)
 
     def images(self, count: int, size: tuple[int, int], records: Records | None = None) -> Iterator[np.ndarray]:
         """Images of val (or of `records`), spread over it, as they are shown: float32 [3 h w] in 0..1."""
@@ -177,7 +178,7 @@ def _bench(config: Namespace, data: Data, console: Console) -> tuple[Bench, Reco
     model = opened(config.run, "cpu", config.trust, console)
     classes = len(model.card.classes)
     select = at(settings_of(Path(config.run)), "evaluation", "select")
-    if select not in model.card.scores:
+    if str(select).removeprefix(WORST) not in model.card.scores:
         select = "miou_image" if classes == 2 else "miou_dataset"
     records = open_split(data, "val", console, model.card.classes)
     calibration = open_split(data, "train", console, model.card.classes) if config.int8 else None

@@ -64,9 +64,11 @@ def claim_folder(folder: Path, parser: ArgumentParser, config: Namespace, resume
 
 def refuse_used(folder: Path) -> None:
     """Raises InputError unless a new run may begin in `folder`."""
-    used = (not folder.is_dir()) if folder.exists() else False
-    # its data or its settings may have been at fault, or a kill came before the first checkpoint
-    if used or (folder.is_dir() and any(path.name not in NOT_BEGUN for path in folder.iterdir())):
+    if not folder.exists():
+        return
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else {"a file"}
+    # its data or its settings may have been at fault, or a kill came before the first checkpoint: then a lock is there
+    if names - set(NOT_BEGUN) or (names and LOCK not in names):
         raise InputError(
             f"--out {folder}: expected a folder that is new or empty, found one in use. "
             f"Give another, or go on with it: segkd train --resume {folder}"

@@ -1,5 +1,6 @@
 """Which images a user means (files, folders, patterns, a list), and which file each result becomes."""
 
+import codecs
 import glob
 import os
 import sys
@@ -74,7 +75,7 @@ def _places(given: Sequence[str], faults: list[str]) -> Iterator[str]:
     """Every path that is meant, patterns and the list spelled out."""
     for text in given:
         if text == "-":
-            lines = os.fsdecode(sys.stdin.buffer.read()).splitlines()
+            lines = os.fsdecode(sys.stdin.buffer.read().removeprefix(codecs.BOM_UTF8)).splitlines()
             yield from (line.strip() for line in lines if line.strip())
         elif glob.has_magic(text) and not os.path.lexists(text):
             fitting = sorted(glob.glob(text, recursive=True))

@@ -172,7 +172,7 @@ def model_card(card: ModelCard, facts: Mapping[str, str], repo: str, license: st
         "---", yaml.safe_dump(front, sort_keys=False).strip(), named, "---", "", f"# {printable(name)}", "",
         f"A segmentation network ({_short(card)}), trained with segkd. RGB images of any size in, "
         f"{len(card.classes)} classes out.", "", "## Use", "", "```",
-        f"segkd pull {repo} --out model", "segkd predict --run model --images photos --out masks",
+        f"segkd pull {name} --out model", "segkd predict --run model --images photos --out masks",
         "segkd export model --format onnx --data.root FOLDER", "```", "", "```python",
         'model = segkd.load_model("model")', "shares = model.predict(image)  # RGB uint8 [h w 3] -> float32 [k h w]",
         "```", "", "## What it is", "", "| | |", "|---|---|",

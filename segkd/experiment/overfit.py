@@ -28,10 +28,12 @@ class Learned:
         kappa: agreement of prediction and label beyond chance. The mean of IoU over the classes would judge by a class
             of ten pixels as much as by the rest; the share of right pixels is high where all is called background.
         missed: the classes that it has not learned, with their shares of the pixels and their IoU.
+        alone: the only class that the labels hold; "" of several.
     """
 
     kappa: float
     missed: tuple[str, ...] = ()
+    alone: str = ""
 
     @classmethod
     def of(cls, meter: Meter) -> "Learned":
@@ -42,17 +44,23 @@ class Learned:
             for (name, value), share in zip(meter.per_class().items(), shares.tolist())
             if share > 0 and value < MISSED
         ]
-        return cls(kappa(meter.confusion), tuple(missed))
+        held = [name for name, share in zip(meter.per_class(), shares.tolist()) if share > 0]
+        return cls(kappa(meter.confusion), tuple(missed), held[0] if len(held) == 1 else "")
 
     @property
     def enough(self) -> bool:
-        """Whether the batch is overfitted."""
-        return self.kappa >= ENOUGH
+        """Whether the batch is overfitted; one class alone shows nothing."""
+        return self.kappa >= ENOUGH and not self.alone
 
     @property
     def said(self) -> str:
         """The verdict."""
         missed = f" Not learned: {', '.join(self.missed[:5])}." if self.missed else ""
+        if self.alone:
+            return (
+                f"the batch shows nothing: its labels hold {self.alone} alone. Look at the labels (segkd sheet); a "
+                "larger data.batch_size takes more of the first images of the training split."
+            )
         value = f"Cohen's kappa of prediction and label {self.kappa:.3f}"
         if self.enough:
             return f"the batch is overfitted ({value}): network, labels and loss work together.{missed}"

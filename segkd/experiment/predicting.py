@@ -150,8 +150,8 @@ def predict_images(config: Namespace, given: Sequence[str], how: How) -> int:
     out = Path(config.out)
     gathered = gather(given, out, console)
     targets = {path: stem.with_name(stem.name + painter.suffix) for path, stem in gathered.targets.items()}
-    targets = _without_existing(targets, config.existing, console)
     overlays, told = _overlays(targets, out, config.overlays)
+    targets = _without_existing(targets, overlays, config.existing, console)
     job = Job(model, painter, how, overlays, config.stride)
     with ticking(console, "predicting") as ticker:
         ticker(len(targets))
@@ -216,14 +216,25 @@ def _overlays(targets: Mapping[Path, Path], out: Path, given: str | None) -> tup
     if folder.resolve() == out.resolve():
         raise InputError(f"--overlays {given}: expected another folder than the results' own, --out {out}.")
     files = {path: (folder / target.relative_to(out)).with_suffix(".jpg") for path, target in targets.items()}
+    own = {path.resolve() for path in targets}
+    hit = [str(file) for file in files.values() if file.resolve() in own]
+    if hit:
+        raise InputError(
+            f"--overlays {folder}: expected another folder than the images', as overlays would replace them:\n"
+            f"{listed(hit, 3)}"
+        )
     return files, f"; overlays in {folder}"
 
 
-def _without_existing(targets: dict[Path, Path], existing: str, console: Console) -> dict[Path, Path]:
-    """The images that are to be done."""
-    there = {path for path, target in targets.items() if target.exists()}
+def _without_existing(
+    targets: dict[Path, Path], overlays: Mapping[Path, Path], existing: str, console: Console
+) -> dict[Path, Path]:
+    """The images that are to be done. Where nothing may be replaced, an overlay that is there counts as its result."""
+    there = {path: target for path, target in targets.items() if target.exists()}
+    if existing == "refuse":
+        there = {path: file for path, file in overlays.items() if file.exists()} | there
     if there and existing == "refuse":
-        first = [f"{targets[path]} (of {path})" for path in targets if path in there]
+        first = [f"{there[path]} (of {path})" for path in targets if path in there]
         raise InputError(
             f"{len(there)} of {len(targets)} results are there already. Choose another --out, or write --existing skip "
             f"to do the others alone, or --existing replace:\n{listed(first, 3)}"
@@ -247,5 +258,5 @@ def _how_of(run: Path) -> How:
     if not (folder / "config.yaml").is_file():
         return How()
     parser = data_parser("", "segkd predict")
-    data = instantiate(parser, parse(parser, data_layer([], None, str(folder)))).data
+    data = instantiate(parser, parse(parser, data_layer([], None, str(folder), opened=False))).data
     return replace(data, colours=None).how  # of masks, and perhaps in a file that is not here

@@ -152,11 +152,13 @@ def draw_sheet(config: Namespace, data: Data) -> int:
     kind = Image.registered_extensions().get(Path(config.out).suffix.lower())
     if kind not in ("PNG", "JPEG", "WEBP", "TIFF", "BMP"):
         raise InputError(f"--out {config.out}: expected a picture file to write, such as sheet.png or sheet.jpg.")
+    if config.number < 1:
+        raise InputError(f"--number must be at least 1, found {config.number}.")
     console = make_console(True)
     with ticking(console, "checking the data") as ticker:
         records, findings = open_data(data, [config.split], ticker)
     say_findings(console, findings)
-    picture = contact_sheet(records[config.split], max(1, config.number), data.classes)
+    picture = contact_sheet(records[config.split], config.number, data.classes)
     write_whole(Path(config.out), partial(Image.fromarray(picture).save, format=kind))
     console.print(f"contact sheet: {config.out}")
     return 0

@@ -145,16 +145,17 @@ def level_values(low: int, high: int, protocol: Protocol) -> Float64[np.ndarray,
 def _count_levels(
     levels: np.ndarray, label: np.ndarray, threshold: float, protocol: Protocol, depth: Depth
 ) -> ImageCounts:
+    if cv2.countNonZero(cv2.inRange(label, 2, IGNORE - 1)):
+        _refuse_stray(label)
     raw = joint_histogram(levels, label, 2)
     pixels = raw[0] + raw[1]
     there = np.flatnonzero(pixels)
     low, high = (int(there[0]), int(there[-1])) if len(there) else (0, 0)
     below = np.concatenate([np.zeros((2, 1), np.int64), raw.cumsum(axis=1)], axis=1)
     ground, figure = below[:, -1].tolist()
-    if ground + figure < label.size:
-        _refuse_stray(label)
-        if protocol.stretch:  # the map's own range counts ignored pixels too, as it would in a file
-            low, high = (int(n) for n in cv2.minMaxLoc(levels)[:2])
+    if protocol.stretch and ground + figure < label.size:
+        # the map's own range counts ignored pixels too, as it would in a file
+        low, high = (int(n) for n in cv2.minMaxLoc(levels)[:2])
     values = level_values(low, high, protocol)
     cut = int(np.searchsorted(values, threshold, side="right" if protocol.strict else "left"))
     missed, hits = int(below[1, cut]), figure - int(below[1, cut])

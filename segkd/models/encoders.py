@@ -16,7 +16,7 @@ from segkd.types import InputError
 
 PACKAGED = "tf_efficientnet_lite0"
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-UNUSABLE = (RuntimeError, OSError, AttributeError, KeyError, UnpicklingError, SafetensorError)
+UNUSABLE = (RuntimeError, OSError, EOFError, AttributeError, KeyError, UnpicklingError, SafetensorError)
 """What torch, timm, smp and safetensors raise for weights that are missing, unreadable or of another network."""
 
 

@@ -7,7 +7,7 @@ float32 [n k h w], or class numbers uint8 [n h w].
 import copy
 import json
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -53,7 +53,7 @@ def write_onnx(exported: Exported, path: Path, metadata: Mapping[str, str]) -> N
     import onnx
 
     plain = copy.deepcopy(exported)
-    _same_replaced(plain, FlippedSame)
+    _flip_same(plain)
     axes = {0: "n", 2: "h", 3: "w"}
     out = {0: "n", 1: "h", 2: "w"} if exported.output == "classes" else axes
     torch.onnx.register_custom_op_symbolic("aten::adaptive_avg_pool2d", _pooled, OPSET)
@@ -104,7 +104,7 @@ def write_torchscript(exported: Exported, path: Path, metadata: Mapping[str, str
 def write_pt2(exported: Exported, path: Path, metadata: Mapping[str, str]) -> None:
     """An archive of torch.export; `metadata` lies in it as `EXTRA`."""
     plain = copy.deepcopy(exported)
-    _same_replaced(plain, FlippedSame)
+    _flip_same(plain)
     dynamic = torch.export.Dim.DYNAMIC
     program = torch.export.export(
         plain, (torch.rand(SHOWN),), dynamic_shapes=({0: dynamic, 2: dynamic, 3: dynamic},), strict=False
@@ -130,15 +130,15 @@ class FlippedSame(nn.Module):
         return F.conv2d(x.flip(2, 3), self.weight, self.bias, self.stride, self.padding, 1, self.groups).flip(2, 3)
 
 
-def _same_replaced(module: nn.Module, other: Callable[[nn.Conv2d], nn.Module]) -> None:
-    """Puts `other(convolution)` for each "same" convolution of stride 2 and odd size."""
+def _flip_same(module: nn.Module) -> None:
+    """Puts a `FlippedSame` for each "same" convolution of stride 2 and odd size."""
     from timm.layers import Conv2dSame
 
     for name, child in module.named_children():
         if not isinstance(child, Conv2dSame):
-            _same_replaced(child, other)
+            _flip_same(child)
         elif (child.stride, child.dilation) == ((2, 2), (1, 1)) and all(size % 2 for size in child.kernel_size):
-            setattr(module, name, other(child))
+            setattr(module, name, FlippedSame(child))
 
 
 WRITERS = {"onnx": write_onnx, "torchscript": write_torchscript, "pt2": write_pt2}

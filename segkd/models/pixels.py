@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
+from segkd.disk import is_deep
 from segkd.types import InputError
 
 Picture = str | os.PathLike[str] | Image.Image | np.ndarray
@@ -51,11 +52,13 @@ def _of_array(array: np.ndarray) -> np.ndarray:
 
 
 def _of_image(image: Image.Image, name: str) -> np.ndarray:
+    deep = is_deep(image)
     turned = ImageOps.exif_transpose(image)
-    if turned.mode[0] in "IF":
+    if deep or turned.mode[0] in "IF":
         raise InputError(
-            f"{name}: expected 8 bits per channel, found the mode {turned.mode}. Bring the values to 0..255 as "
-            "training did and give the array, or use segkd predict, which reads images as the run did."
+            f"{name}: expected 8 bits per channel, found {'colours of 16' if deep else f'the mode {turned.mode}'}. "
+            "Bring the values to 0..255 as training did and give the array, or use segkd predict, which reads images "
+            "as the run did."
         )
     if turned.mode == "P" and "transparency" in turned.info:
         turned = turned.convert("RGBA")  # Pillow warns of one step

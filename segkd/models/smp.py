@@ -43,7 +43,13 @@ class SmpNet(Network):
         refuse_few_classes(classes)
         ours = build_encoder(encoder, weights)
         self.network: Any = _architecture(architecture, encoder, classes, arguments or {})
-        self.network.encoder.model.load_state_dict(ours.body.state_dict())
+        try:
+            self.network.encoder.model.load_state_dict(ours.body.state_dict())
+        except (RuntimeError, AttributeError) as error:
+            raise InputError(
+                f"SmpNet: {architecture} makes another encoder of {encoder} than the one whose weights it is to have. "
+                f"Wrap it: --model WrappedNet --model.network segmentation_models_pytorch.{architecture}"
+            ) from error
         for twin, parameter in zip(self.network.encoder.model.parameters(), ours.body.parameters()):
             twin.requires_grad_(parameter.requires_grad)
         self.register_buffer("mean", ours.mean.clone(), persistent=False)

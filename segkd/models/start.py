@@ -96,7 +96,7 @@ def tensors_of(path: Path, owner: str = "--init") -> dict[str, Tensor]:
             f"{owner} {path}: expected a torch file of plain tensors, found: {reason}. Save the state_dict alone: "
             "torch.save(network.state_dict(), FILE)."
         ) from error
-    found = next((part for part in _inside(state) if part), {})
+    found = max(_inside(state), key=len, default={})  # a checkpoint may hold its loss, a tensor, at the root
     if not found:
         raise InputError(f"{owner} {path}: expected tensors by name, found {type(state).__name__} without any.")
     return found

@@ -64,7 +64,8 @@ class Scale:
         low = min(values) if axis.low is None else axis.low
         high = max(values) if axis.high is None else axis.high
         if not high > low:
-            low, high = low - 0.5, low + 0.5
+            half = 0.5 * abs(low) or 0.5
+            low, high = low - half, low + half
         rough = (high - low) / 4
         unit = 10.0 ** math.floor(math.log10(rough))
         step = next(unit * times for times in (1, 2, 2.5, 5, 10) if unit * times >= rough * (1 - 1e-9))

@@ -19,7 +19,10 @@ from segkd.types import IGNORE, InputError
 SIDE = 400
 """Pixels of the longer side of a picture."""
 
-MISSED, ALARM = np.array([40, 120, 255]), np.array([255, 140, 0])
+STRIP = 256
+"""Rows that are painted at once."""
+
+MISSED, ALARM = np.array([40, 120, 255], np.float32), np.array([255, 140, 0], np.float32)
 """Blue where the object was missed, orange where there is none: told apart by all eyes."""
 
 
@@ -111,15 +114,22 @@ def paint_error(exhibit: Exhibit) -> UInt8[np.ndarray, "h w 3"]:
     """Blue where the object was missed, orange where it is not, as bright as the error is large; of more than two
     classes, orange where the class is wrong. What is right shows the image faintly in grey, what is ignored is grey.
     """
-    label, prediction = exhibit.label, exhibit.prediction
-    ground = np.zeros((*label.shape, 3))
-    if exhibit.image is not None:
-        ground += 0.35 * exhibit.image.mean(axis=2, keepdims=True)
+    painted = np.empty((*exhibit.label.shape, 3), np.uint8)
+    for top in range(0, len(painted), STRIP):  # a photo's planes of real numbers would be a hundred bytes per pixel
+        rows = slice(top, top + STRIP)
+        image = None if exhibit.image is None else exhibit.image[rows]
+        painted[rows] = _error(image, exhibit.label[rows], exhibit.prediction[rows])
+    return painted
+
+
+def _error(image: np.ndarray | None, label: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    ground = np.zeros((*label.shape, 1), np.float32)
+    if image is not None:
+        ground = np.float32(0.35) * image.mean(axis=2, dtype=np.float32, keepdims=True)
     if prediction.dtype == np.uint8:
-        wrong, colour = (prediction != label).astype(float), ALARM
+        wrong, colour = (prediction != label).astype(np.float32), ALARM
     else:
-        object_ = (label == 1)[..., None]
-        wrong, colour = np.abs(prediction - (label == 1)), np.where(object_, MISSED, ALARM)
+        wrong, colour = np.abs(prediction - (label == 1)), np.where((label == 1)[..., None], MISSED, ALARM)
     painted = (ground + wrong[..., None] * (colour - ground)).round().astype(np.uint8)
     painted[label == IGNORE] = 110
     return painted

@@ -74,7 +74,7 @@ def judge_network(config: Namespace, data: Data, name: str) -> Judged:
     console = make_console(accelerator.is_main_process)
     network, card = _network(config, data, str(accelerator.device), console)
     protocol, looks = find_protocol(config.protocol), _looks(config)
-    sight = Sight(data, card, threshold_for(config, card), protocol, looks)
+    sight = Sight(data, card, threshold_for(config, card, len(card.classes)), protocol, looks)
     skipped: dict[str, str] = {}
     records = open_split(data, config.split, console, card.classes, skipped)
     meter = score_network(network, records, accelerator, sight, skipped)
@@ -129,6 +129,12 @@ def _network(config: Namespace, data: Data, device: str, console: Console) -> tu
     card = ModelCard("segkd.models.onnx.OnnxNetwork", {}, list(data.classes), size)
     if told is not None:
         card = replace(card, classes=told.classes, threshold=told.threshold, step=told.step)
+        if config.sized and data.shape != size:
+            raise InputError(f"--data.size: {config.onnx} states that it looks at {size[0]} x {size[1]}: leave it out.")
+    elif config.threshold == "val" and network.meaning != "classes":
+        raise InputError(
+            f"--threshold val: {config.onnx} states no threshold of its own. Write a number, or leave it out."
+        )
     return network.eval(), card
 
 
@@ -178,9 +184,14 @@ def _looks(config: Namespace) -> Looks:
     return Looks(config.flip, tuple(config.scales), config.slide, config.stride)
 
 
-def threshold_for(config: Namespace, card: ModelCard | None) -> float:
+def threshold_for(config: Namespace, card: ModelCard | None, classes: int) -> float:
     """The threshold of the foreground that the command line asks for, as its protocol allows."""
     threshold = threshold_of(config.threshold, card)
+    if classes > 2 and config.threshold != "0.5":
+        raise InputError(
+            f"--threshold {config.threshold} decides between two classes; of {classes} the most probable one is taken: "
+            "leave it out."
+        )
     if find_protocol(config.protocol).stretch and threshold != 0.5:
         raise InputError(f"--protocol pysod cuts at 0.5: leave out --threshold {config.threshold}, or use plain.")
     return threshold
@@ -201,9 +212,11 @@ def said_of(judged: Judged, console: Console) -> None:
         warn(console, sentence)
     empty, number = judged.meter.n_without_foreground, len(judged.meter.rows)
     if len(judged.meter.classes) == 2 and 0 < empty < number:
+        zero = judged.meter.protocol.zero_when_empty
+        rule = "1 where nothing is predicted, which raises iou_fg_image and miou_image"
         console.print(
-            f"{empty} of {number} labels hold no foreground: by image their IoU is 1 where nothing is predicted, which "
-            "raises iou_fg_image and miou_image; iou_fg_dataset counts pixels"
+            f"{empty} of {number} labels hold no foreground: by image the IoU of their foreground is "
+            f"{'0, which lowers iou_fg_image' if zero else rule}; iou_fg_dataset counts pixels"
         )
     for what, lines in (("not scored", list(judged.skipped.values())), ("surplus", judged.surplus)):
         for line in lines[:5]:

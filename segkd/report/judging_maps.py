@@ -31,7 +31,7 @@ from segkd.types import InputError
 def judge_maps(config: Namespace, data: Data, number: int) -> Judged:
     """Judges the maps of `config.predictions[number]` against a folder of labels, or against a split of `data`."""
     console, folder = make_console(True), Path(config.predictions[number])
-    threshold_for(config, None)
+    threshold_for(config, None, len(data.classes))
     source = _labels(config, data, number)
     matching = match_maps(folder, source.labels)
     for note in [*source.notes, *matching.notes]:
@@ -131,7 +131,7 @@ def _scorer(
         warn(console, note)
     rules = {"labels": code.rule, "predictions": coding.rule}
     said = {name: {"found": words, "rule": rules[name]} for name, words in found.items()}
-    protocol, threshold = find_protocol(config.protocol), threshold_for(config, None)
+    protocol, threshold = find_protocol(config.protocol), threshold_for(config, None, len(data.classes))
     scorer = MapScorer(len(data.classes), code, coding, protocol, threshold, data.how, own)
     return scorer, unread | misfits | faults | coding.faults, said
 

@@ -43,10 +43,12 @@ def headline(meter: Meter) -> str:
     name = "iou_fg_dataset" if len(meter.classes) == 2 else "miou_dataset"
     title, meaning = MEANINGS[name]
     empty, number = len(without_foreground(meter)), len(meter.rows)
+    rule = "IoU and Dice of these are 1 where nothing is predicted and 0 otherwise, F-measures leave them out"
+    if meter.protocol.zero_when_empty:
+        rule = "IoU, Dice and F-measures of these are 0"
     said = (
-        f'<p class="aloud"><b>{empty} of {number} labels hold no foreground.</b> By image, IoU and Dice of these are 1 '
-        "where nothing is predicted and 0 otherwise, F-measures leave them out; they are not among the median and the "
-        "best below.</p>"
+        f'<p class="aloud"><b>{empty} of {number} labels hold no foreground.</b> By image, {rule}; they are not among '
+        "the median and the best below.</p>"
         if empty
         else ""
     )

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -9,7 +10,7 @@ from PIL import Image
 from segkd.analysis.canvas import COLOURS, looks, save, style, words
 from segkd.analysis.figures import draw_figures
 from segkd.analysis.maps import full_plane, plot_heatmap, spearman
-from segkd.analysis.plots import plot_overview, plot_reliance
+from segkd.analysis.plots import plot_outline, plot_overview, plot_reliance
 from segkd.analysis.summary import group
 from segkd.analysis.training import plot_learning
 from segkd.frequency.rings import power
@@ -46,6 +47,15 @@ def test_what_is_missing_is_left_out_or_said(make_evidence, tmp_path):
     assert "cannot be told" in texts(plot_overview(bare))
     both = group([make_evidence("bare", learning=False), make_evidence("whole")])
     assert "not recorded:\nbare" in texts(plot_overview(both)) and "cannot be told" not in texts(plot_overview(both))
+
+
+def test_levels_of_other_networks_stand_at_their_own_strides(make_evidence):
+    coarse = make_evidence("coarse")
+    coarse = replace(coarse, aliasing=coarse.aliasing[1:])
+    axes = plot_outline(group([make_evidence("fine"), coarse])).axes[2]
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["1/2", "1/4", "1/8", "1/16"]
+    places = [np.round(line.get_xdata()).tolist() for line in axes.lines if line.get_markersize() == 6.5]
+    assert places == [[0, 1, 2, 3], [1, 2, 3]]
 
 
 def test_a_group_has_its_colour_in_all_figures_and_nine_groups_have_their_own_marks(make_evidence):

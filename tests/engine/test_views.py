@@ -4,6 +4,7 @@ import torch
 
 from segkd.engine.views import Looking, Looks, untouched
 from segkd.models.network import Network
+from segkd.models.windows import slide
 from segkd.types import InputError, Prediction
 
 
@@ -37,6 +38,25 @@ def test_a_sliding_window_sees_every_pixel_once_on_average(size, stride):
     assert set(network.sizes[:-1]) == {(64, 64)}
 
 
+class Place(Network):
+    """Predicts where in the window a pixel lies."""
+
+    def forward(self, image):
+        ramp = torch.linspace(0, 1, image.shape[-1]).expand(image.shape[0], 1, *image.shape[-2:])
+        down = torch.linspace(0, 2, image.shape[-2])[:, None].expand_as(ramp)
+        return Prediction(torch.cat([image[:, :1] - ramp, down], dim=1))
+
+
+@pytest.mark.parametrize("size", [(64, 64), (70, 131), (30, 20)])
+@pytest.mark.parametrize("stride", [0.4, 1.0])
+def test_what_is_scored_through_a_window_is_what_predict_writes(size, stride):
+    pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    image = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
+    scored = Looking(Place(), Looks(slide=True, stride=stride), (32, 48))(image).logits[0]
+    written = torch.cat(list(slide(Place(), pixels, (32, 48), stride)), dim=1)
+    torch.testing.assert_close(scored, written)
+
+
 def test_a_mirrored_look_makes_the_prediction_symmetric():
     found = Looking(LeftOnly(), Looks(flip=True), (32, 32))(torch.rand(2, 3, 32, 40)).logits
     torch.testing.assert_close(found, found.flip(-1))
@@ -52,7 +72,7 @@ def test_scales_look_at_other_sizes_and_answer_at_the_images():
 
 def test_what_was_done_is_said_and_nonsense_refused():
     assert Looks().said == "none"
-    assert Looks(True, (0.75, 1.0), True).said == "flip, scales 0.75 1, window stride 0.5"
+    assert Looks(True, (0.75, 1.0), True).said == "flip, scales 0.75 1, window stride 0.5, blended"
     for wrong in ({"scales": (0.0,)}, {"scales": ()}, {"stride": 0.0}, {"stride": 1.5}):
         with pytest.raises(InputError):
             Looks(**wrong)

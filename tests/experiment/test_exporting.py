@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from jsonargparse import Namespace
 from PIL import Image
+from rich.console import Console
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
+from segkd.datasets.data import Data
 from segkd.experiment import exporting
 from segkd.models.exported import Parity
 from segkd.models.fusion import FusionNet
@@ -43,6 +46,8 @@ def test_the_file_scores_as_the_run_and_says_what_it_expects(run, run_cli, tmp_p
             "evaluate", *given, "--split", "val", "--threshold", "val", "--out", tmp_path / f"{name}.json"
         )
         assert status == 0, out + err
+    status, _, err = run_cli("evaluate", "--onnx", run / "student.onnx", *data, "--data.size", "[32, 32]")
+    assert status == 2 and "states that it looks at 40 x 48" in err, err
     ours, theirs = (json.loads((tmp_path / f"{name}.json").read_text()) for name in "ab")
     predicted = []
     for name, given in (("a", run), ("b", run / "student.onnx")):
@@ -57,6 +62,15 @@ def test_the_file_scores_as_the_run_and_says_what_it_expects(run, run_cli, tmp_p
     for score in ("miou_image", "mae", "f_mean", "threshold", "size", "step", "classes"):
         assert theirs[score] == pytest.approx(ours[score], abs=1e-6) if isinstance(ours[score], float) else (
             theirs[score] == ours[score]), score  # fmt: skip
+
+
+@pytest.mark.parametrize(("select", "by"), [("worst_mae", "worst_mae"), ("mae", "mae"), (None, "miou_image")])
+def test_the_score_that_chose_the_weights_decides(run, select, by):
+    config = yaml.safe_load((run / "config.yaml").read_text()) | {"evaluation": {"select": select}}
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    asked = Namespace(run=str(run), trust=False, int8=False, output="logits")
+    bench, _ = exporting._bench(asked, Data(**config["data"] | {"size": (40, 48)}), Console(quiet=True))
+    assert bench.select == by
 
 
 def test_eight_bits_are_weighed_and_refused_with_the_numbers(run, run_cli, monkeypatch):

@@ -1,6 +1,7 @@
 import pytest
 
 from segkd.experiment.folder import checkpoint_of, claim_folder
+from segkd.experiment.lock import LOCK
 from segkd.experiment.settings import parse, training_parser
 from segkd.types import InputError
 
@@ -21,7 +22,15 @@ def test_a_new_folder_gets_the_whole_configuration(tmp_path, parsed):
 
 def test_a_folder_whose_training_never_began_may_be_used_again(tmp_path, parsed):
     claim_folder(tmp_path / "run", *parsed, resume=False)
+    (tmp_path / "run" / LOCK).touch()  # as every training leaves it
     claim_folder(tmp_path / "run", *parsed, resume=False)
+
+
+def test_a_configuration_that_lies_there_before_any_training_is_the_user_s(tmp_path, parsed):
+    (tmp_path / "config.yaml").write_text("# my notes\n")
+    with pytest.raises(InputError, match="in use"):
+        claim_folder(tmp_path, *parsed, resume=False)
+    assert (tmp_path / "config.yaml").read_text() == "# my notes\n"
 
 
 def test_a_folder_in_use_and_a_file_are_refused(tmp_path, parsed):

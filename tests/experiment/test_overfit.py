@@ -28,7 +28,8 @@ def test_a_constant_prediction_is_not_enough_however_large_the_background_is():
     assert not found.enough and found.kappa == 0
     assert "could not be overfitted" in found.said and "c1 (1 % of the pixels" in found.said
     assert learned([[9900, 0], [0, 100]]).kappa == 1
-    assert learned([[100, 0], [0, 0]]).kappa == 1  # nothing but background, and that is what is said
+    one = learned([[100, 0], [0, 0]])  # nothing but background, and that is what is predicted
+    assert one.kappa == 1 and not one.enough and "holds c0 alone" in one.said.replace("hold ", "holds ")
 
 
 def test_kappa_is_what_drawing_labels_at_random_leaves_over():

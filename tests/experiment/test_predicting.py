@@ -234,6 +234,25 @@ def test_patterns_and_lists_are_spelled_out_and_a_file_is_done_once(run_of, fold
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a/2.png\n\n  b/3.png\n")))
     status, _, err = run_cli("predict", run_of(4), "-", "--out", "two")
     assert status == 0 and files_in(folder / "two") == ["2.png", "3.png"], err
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xef\xbb\xbfa/2.png\r\n")))
+    status, _, err = run_cli("predict", run_of(4), "-", "--out", "three")
+    assert status == 0 and files_in(folder / "three") == ["2.png"], err
+
+
+def test_overlays_replace_neither_photos_nor_unasked_what_is_there(run_of, folder, run_cli):
+    Image.fromarray(picture()[0]).save(folder / "a" / "3.jpg")
+    before = (folder / "a" / "3.jpg").read_bytes()
+    for existing in ("refuse", "skip", "replace"):
+        status, _, err = run_cli("predict", run_of(4), "a", "--out", "out", "--overlays", "a", "--existing", existing)
+        assert status == 2 and "another folder than the images'" in err and "a/3.jpg" in err, err
+    assert (folder / "a" / "3.jpg").read_bytes() == before and not (folder / "out").exists()
+    (folder / "out_overlays").mkdir()
+    (folder / "out_overlays" / "1.jpg").write_text("mine")
+    status, _, err = run_cli("predict", run_of(4), "a", "--out", "out")
+    assert status == 2 and "out_overlays/1.jpg" in err and "--existing replace" in err, err
+    assert (folder / "out_overlays" / "1.jpg").read_text() == "mine"
+    assert run_cli("predict", run_of(4), "a", "--out", "out", "--existing", "replace")[0] == 0
+    assert (folder / "out_overlays" / "1.jpg").read_bytes()[:2] == b"\xff\xd8"
 
 
 def test_what_is_not_there_costs_only_itself(run_of, folder, run_cli):

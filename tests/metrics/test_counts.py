@@ -47,6 +47,17 @@ def test_a_label_or_a_prediction_that_is_no_class_is_refused():
     assert confusion(plane([3, 0], np.uint8), plane([IGNORE, 0], np.uint8), 3).sum() == 1
 
 
+@pytest.mark.parametrize("stray", [2, 3, 7, 8, 254])
+@pytest.mark.parametrize("ignored", [False, True])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_a_label_of_two_classes_that_holds_another_number_is_refused(stray, ignored, dtype):
+    label = np.zeros((8, 8), np.uint8)
+    label[:4] = stray
+    label[7, 7] = IGNORE if ignored else 1
+    with pytest.raises(InputError, match=rf"label: expected classes 0\.\.1 or 255 \(ignored\), found {stray}"):
+        count_binary(np.zeros((8, 8), dtype), label, 0.5)
+
+
 @pytest.mark.parametrize("bad", [-0.01, 1.01, float("nan")])
 def test_what_is_no_probability_is_refused(bad):
     with pytest.raises(InputError, match=r"probability: expected 0\.\.1"):

@@ -144,6 +144,12 @@ def test_a_file_that_holds_no_weights_is_refused(name, suffix, tmp_path):
         build_encoder(name, str(path))
 
 
+def test_an_empty_file_is_refused(tmp_path):
+    (tmp_path / "empty.pth").touch()
+    with pytest.raises(InputError, match=r"empty\.pth.*not one of weights"):
+        build_encoder("test_efficientnet", str(tmp_path / "empty.pth"))
+
+
 def test_a_missing_file_is_named(tmp_path):
     for name in ("test_efficientnet", "mit_b0"):
         with pytest.raises(InputError, match=r"nowhere\.pth.*no such file"):

@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -30,6 +31,12 @@ def test_what_is_no_picture_is_refused_by_its_name(tmp_path):
     for name, said in [("none.png", "No such file"), ("torn.png", "expected a picture"), ("deep.png", "8 bits")]:
         with pytest.raises(InputError, match=f"{name}.*{said}"):
             as_rgb(tmp_path / name)
+    for name in ("colours.png", "colours.tif"):  # 12 bits in 16: Pillow would give the high bytes alone
+        cv2.imwrite(str(tmp_path / name), np.full((4, 4, 3), 4095, np.uint16))
+        with pytest.raises(InputError, match=f"{name}: expected 8 bits per channel, found colours of 16"):
+            as_rgb(tmp_path / name)
+        with Image.open(tmp_path / name) as opened, pytest.raises(InputError, match="colours of 16"):
+            as_rgb(opened)
     for array in (RGB.astype(np.float32), RGB[None], np.zeros((4, 4, 2), np.uint8)):
         with pytest.raises(InputError, match="uint8"):
             as_rgb(array)

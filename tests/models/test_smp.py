@@ -1,4 +1,5 @@
 import pytest
+import segmentation_models_pytorch as smp
 import torch
 
 from segkd.models.fusion import FusionNet
@@ -36,6 +37,13 @@ def test_normalises_inside():
     levels = network.network.encoder(torch.zeros(1, 3, 32, 32))
     expected = network.network.segmentation_head(network.network.decoder(levels))
     torch.testing.assert_close(network(grey).logits, expected)
+
+
+def test_an_architecture_with_another_encoder_is_refused_with_a_way_out(monkeypatch):
+    other = smp.Unet("tu-test_byobnet", encoder_weights=None, classes=2)
+    monkeypatch.setattr("segkd.models.smp._architecture", lambda *_: other)
+    with pytest.raises(InputError, match=r"DPT makes another encoder of .*--model WrappedNet"):
+        SmpNet(2, "DPT", TINY, None)
 
 
 def test_a_wrong_architecture_is_named():

@@ -72,6 +72,12 @@ def test_names_of_other_trainers_are_understood(begin, inside, tmp_path):
     assert torch.equal(network.network.first.weight, small.first.weight)
 
 
+def test_a_loss_among_the_tensors_is_not_taken_for_them(tmp_path):
+    small, network = Small(2), wrapped()
+    torch.save({"epoch": 3, "model_state_dict": small.state_dict(), "loss": torch.tensor(0.5)}, tmp_path / "w.pth")
+    assert "4 of 4 tensors taken" in start_from(network, tmp_path / "w.pth")
+
+
 def test_what_fits_nowhere_is_refused_with_both_sides(tmp_path):
     save_file({"other.weight": torch.ones(2)}, tmp_path / "w.safetensors")
     with pytest.raises(InputError, match=r"none of its 4 tensors.*network\.first\.weight.*the file has other\.weight"):

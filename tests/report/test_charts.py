@@ -27,6 +27,13 @@ def test_a_constant_line_has_a_place():
     assert "NaN" not in line_chart("t", Axis("x"), Axis("y"), {"a": ([1.0, 1.0], [2.0, 2.0])})
 
 
+def test_a_constant_learning_rate_can_be_read():
+    for value in (1e-4, 2.0, -3e9):
+        scale = Scale.of([value, value], Axis("lr"))
+        assert scale.low < value < scale.high and scale.high - scale.low <= 2 * abs(value)
+    assert Scale.of([0.0], Axis("lr")).ticks == pytest.approx((-0.5, -0.25, 0, 0.25, 0.5))
+
+
 def test_ticks_are_round_numbers_within_the_picture():
     lr = [0.000942, 0.00188, 0.0011]
     assert Scale.of(lr, Axis("")).ticks == pytest.approx((0.00075, 0.001, 0.00125, 0.0015, 0.00175, 0.002))

@@ -1,6 +1,7 @@
 import base64
 import io
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -38,6 +39,22 @@ def test_an_error_lies_on_the_faint_image():
     image = np.full((1, 2, 3), 200, np.uint8)
     painted = paint_error(Exhibit(image, np.array([[1, 0]], np.uint8), np.array([[0, 0]], np.float32)))
     np.testing.assert_array_equal(painted[0], [MISSED, [70] * 3])
+
+
+def test_errors_of_a_large_picture_are_those_of_its_pixels_and_need_little_memory():
+    draw = np.random.default_rng(0)
+    size = (900, 700)
+    image, label = draw.integers(0, 256, (*size, 3), np.uint8), draw.choice(np.array([0, 1, IGNORE], np.uint8), size)
+    prediction = draw.random(size, np.float32)
+    tracemalloc.start()
+    painted = paint_error(Exhibit(image, label, prediction))
+    peak = tracemalloc.get_traced_memory()[1] / label.size
+    tracemalloc.stop()
+    wrong = np.abs(prediction - (label == 1))[..., None]
+    colour = np.where((label == 1)[..., None], MISSED, ALARM)
+    ground = 0.35 * image.mean(axis=2, keepdims=True)
+    expected = np.where((label == IGNORE)[..., None], 110, (1 - wrong) * ground + wrong * colour)
+    assert np.abs(painted - expected).max() < 0.51 and peak < 25, "bytes per pixel"
 
 
 def test_the_answer_is_the_image_with_both_outlines():

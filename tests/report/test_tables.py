@@ -2,15 +2,16 @@ import numpy as np
 
 from segkd.metrics.counts import count_binary, count_classes
 from segkd.metrics.meter import BINARY, MANY, Meter
+from segkd.metrics.protocol import PLAIN, find_protocol
 from segkd.report.tables import MEANINGS, MOST_CLASSES, class_key, confusions, headline, scores, without_foreground
 
 
-def binary(*labels):
-    meter = Meter(["background", "object"])
+def binary(*labels, protocol=PLAIN):
+    meter = Meter(["background", "object"], protocol)
     for number, label in enumerate(labels):
         full = np.full((4, 4), label, np.uint8)
         full[0] = 0
-        meter.add(f"i{number}", count_binary(full.astype(np.float32), full, 0.5))
+        meter.add(f"i{number}", count_binary(full.astype(np.float32), full, 0.5, protocol))
     return meter
 
 
@@ -36,6 +37,13 @@ def test_images_without_foreground_are_counted_aloud():
     assert "2 of 3 labels hold no foreground" in headline(meter) and "3 images" in headline(meter)
     assert "no foreground" not in headline(binary(1)) and "1 image<" in headline(binary(1))
     assert "Mean IoU" in headline(many()) and without_foreground(many()) == set()
+
+
+def test_what_is_said_of_images_without_foreground_is_what_the_protocol_counts():
+    zero = binary(1, 0, 0, protocol=find_protocol("pysod"))
+    assert zero.rows["i1"]["iou_fg_image"] == zero.rows["i1"]["dice"] == zero.rows["i1"]["f_mean"] == 0
+    assert "F-measures of these are 0;" in headline(zero) and "leave them out" not in headline(zero)
+    assert np.isnan(binary(1, 0).rows["i1"]["f_mean"]) and "F-measures leave them out" in headline(binary(1, 0))
 
 
 def test_classes_have_their_colours_and_what_they_are_taken_for():

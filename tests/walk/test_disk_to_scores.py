@@ -77,7 +77,7 @@ def test_several_data_sets_and_several_looks_at_test(trained, run_cli, tmp_path)
     assert status == 2 and "2 of 6 images have no scores" in err and "photo4" in err, out + err
     scores = json.loads((tmp_path / "out" / "folder-2" / "scores.json").read_text())
     assert scores["n_images"] == 2 and len(scores["skipped"]) == 1 and scores["miou_image"] > 0.6
-    assert scores["fingerprint"]["augmentation"] == "flip, scales 1 1.5, window stride 0.5"
+    assert scores["fingerprint"]["augmentation"] == "flip, scales 1 1.5, window stride 0.5, blended"
     page = (tmp_path / "out" / "folder" / "report.html").read_text()
     assert "Training loss" in page and "environment.json" in page
 

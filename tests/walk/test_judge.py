@@ -130,6 +130,8 @@ def test_class_maps_are_judged_with_ignored_pixels(run_cli, tmp_path):
     scores = json.loads((tmp_path / "out" / "scores.json").read_text())
     assert set(score_names(3)) <= scores.keys() and 0.7 < scores["pixel_accuracy"] < 1 and "sky" in scores["iou"]
     assert scores["fingerprint"]["threshold"] == "largest"
+    status, _, err = run_cli("evaluate", *arguments, "--threshold", "0.3")
+    assert status == 2 and "--threshold 0.3 decides between two classes; of 3 the most probable" in err
     assert not (tmp_path / "out" / "curves.csv").exists() and (tmp_path / "out" / "report.html").is_file()
 
 

@@ -62,6 +62,11 @@ def test_a_normalisation_that_divides_by_nothing_is_refused(given, sided, run_cl
         assert status == 2 and "std above 0" in err
 
 
+def test_a_threshold_is_one_that_somebody_stated(given, sided, run_cli):
+    status, _, err = run_cli("evaluate", "--onnx", sided, *given, "--onnx-output-name", "final", "--threshold", "val")
+    assert status == 2 and "states no threshold of its own" in err, err
+
+
 @pytest.mark.parametrize("option", [["--onnx-output", "logits"], ["--onnx-output-name", "x"], ["--std", 1, 1, 1]])
 def test_options_without_effect_are_refused(given, run_cli, tmp_path, option):
     status, _, err = run_cli("evaluate", "--predictions", tmp_path, "--labels", tmp_path, *option)

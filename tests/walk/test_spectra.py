@@ -67,7 +67,8 @@ def test_mistakes_are_told_before_the_work(runs, run_cli, tmp_path):
     assert "named twice" in told(plain, f"b={plain}", "--out", out)
     assert "both have seed 0" in told(f"a={plain}", f"a={runs / 'table'}", "--out", out)
     assert "found no name" in told(f"={plain}", "--out", out)
-    assert "--images must be at least 2" in told(plain, "--out", out, "--images", "1")
+    assert "--images: expected a number from 2 to" in told(plain, "--out", out, "--images", "1")
+    assert "--workers: expected a number from 0 to" in told(plain, "--out", out, "--workers", "-1")
     assert "--noise" in told(plain, "--out", out, "--noise", "0")
     three = f'{{"data": {{"embedded": {SET}, "classes": ["a", "b", "c"]}}}}'
     (runs / "three.yaml").write_text(three)
