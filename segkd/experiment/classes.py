@@ -131,7 +131,7 @@ def _walk(value: Any, key: str, own: Mapping[str, str], where: str) -> None:
             _walk(part, key, own, where)
 
 
-def _refuse_key(name: Any, part: Any, key: str, beside: Mapping[str, Any], where: str) -> None:
+def _refuse_key(name: Any, part: Any, key: str, beside: Mapping[Any, Any], where: str) -> None:
     """Raises InputError for what would get past the list of classes and of their arguments: `part` at `key.name`."""
     if key and not key.startswith(BRANCHES):
         return

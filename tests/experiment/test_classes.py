@@ -105,6 +105,9 @@ def test_all_that_segkd_writes_itself_is_let_through():
     refuse_foreign(yaml.safe_load(text), "config.yaml")
     refuse_foreign({"model": {"class_path": "SmpNet", "init_args": {"architecture": "FPN"}}}, "config.yaml")
     refuse_foreign({"data": {"parquet": "s3://bucket/data"}, "init": "runs/a"}, "config.yaml")
+    refuse_foreign(
+        {"disturbance": {"class_path": "FDA", "init_args": {"strength": {0.0: 0.5, 1.0: 2.0}}}}, "config.yaml"
+    )
     of_names = {"class_path": "Frozen", "init_args": {"classes": {"vehicle.car": "car"}, "trust": False}}
     refuse_foreign({"distiller": {"teachers": {"a": of_names}}}, "config.yaml")
     refuse_foreign({"data": {"images": "{}_x.png", "test": "test.txt", "classes": ["os.path", "b"]}}, "data.yaml")
