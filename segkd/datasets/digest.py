@@ -42,6 +42,12 @@ def differences(then: Digests, now: Digests) -> list[str]:
     return found
 
 
+def reordered(then: Digests, now: Digests) -> list[str]:
+    """The splits whose images are the same, in another order: epochs draw them by their place."""
+    return [f"{split}: the same images in another order" for split in sorted(then.keys() & now.keys())
+            if list(then[split]) != list(now[split])]  # fmt: skip
+
+
 def _others(before: Mapping[str, str], after: Mapping[str, str], place: int) -> list[str]:
     shared = sorted(before.keys() & after.keys())
     return [id for id in shared if before[id].split(" ")[place:][:1] != after[id].split(" ")[place:][:1]]

@@ -12,11 +12,15 @@ from segkd.datasets.labels import LabelCode
 from segkd.datasets.masks import IN_COLOURS, MIXED, MOST_COLOURS
 from segkd.datasets.packed import File
 from segkd.datasets.pairing import Pair
+from segkd.datasets.pictures import Seen
 from segkd.datasets.unfit import Unfit, some
-from segkd.types import InputError
+from segkd.types import IGNORE, InputError
 
 CLOSE = 16
 """Raw values that lie closer than this are not told apart after JPEG."""
+
+MOSTLY = 0.75
+"""Share of the pixels of grey masks that are black or white, or close to it."""
 
 LOSSY = "compressed with loss (as JPEG is)"
 """What is wrong with masks that `Seen` calls lossy."""
@@ -31,6 +35,7 @@ def refuse_faults(audit: Audit, pairs: Sequence[Pair], code: LabelCode, classes:
     if strange is None and lossy:
         strange = _blurred(audit, code, lossy)
     lines += [strange] if strange is not None else []
+    lines += _two_readings({masks[stem]: seen for stem, seen in audit.masks.items() if stem in masks})
     if not lines:
         return
     if len(lines) == 1:
@@ -123,12 +128,26 @@ def _strange_values(
     if not unknown:
         return None
     files = [masks[stem] for stem, (values, _) in audit.counts.items() if not code.known[values].all()]
-    remedy = _remedy(audit.total, len(classes), lossy, len(audit.counts))
+    told = audit.total.copy()
+    told[code.known & (code.table == IGNORE)] = 0
+    remedy = _remedy(told, len(classes), lossy, len(audit.counts))
     return (
         f"{remedy} {len(files)} of {len(audit.counts)} masks hold raw values that are no class "
         f"({some([str(value) for value in unknown], 12)}): {some(files)}. Read as: {code.rule}. "
         f"Found raw values: {_summary(audit.total)}."
     )
+
+
+def _two_readings(masks: Mapping[str, Seen]) -> list[str]:
+    """A sentence where some masks give the numbers of their palettes, and others, of a palette of greys, the greys."""
+    numbers, greys = ([path for path, seen in masks.items() if getattr(seen, kind)] for kind in ("palette", "greys"))
+    if not (numbers and greys):
+        return []
+    return [
+        f"Name the colours in data.colours, which reads all masks alike. {len(greys)} masks have palettes of greys "
+        f"alone, whose greys are read: {some(greys)}; {len(numbers)} have palettes of colours, whose numbers are read: "
+        f"{some(numbers)}. Where the unused colours of a palette were dropped, one number is read as two classes."
+    ]
 
 
 def _blurred(audit: Audit, code: LabelCode, lossy: Sequence[str]) -> str | None:
@@ -147,35 +166,72 @@ def _no_jpeg(lossy: Sequence[str], number: int) -> str:
 
 
 def _remedy(total: np.ndarray, classes: int, lossy: Sequence[str], number: int) -> str:
+    """What to write, of the pixels of each raw value but of those that are ignored already."""
     values = np.flatnonzero(total).tolist()
     if classes == 2 and values == [0, 1, 255]:
         return (
             "If some masks are 0/1 and others 0/255, write `data.label_map: {0: 0, 1: 1, 255: 1}`; "
             "if 255 marks pixels to leave out, write `data.ignore: [255]`."
         )
-    if classes == 2 and 3 < len(values) < 256 and values == list(range(len(values))) and not lossy:
-        return f"These look like the numbers of {len(values)} classes: name them all in data.classes, or map them."
-    if classes == 2 and len(values) > 3 and values[-1] > 128:
-        why = (
-            f"{len(lossy)} of {number} masks are {LOSSY}, which blurs 0 and 255"
-            if lossy
-            else "these look like grey levels"
-        )
-        return f"Write `data.threshold: 128` to read values above 128 as class 1: {why}."
+    if classes == 2 and len(values) > 3:
+        return _of_two_classes(total, values, lossy, number)
     if lossy:
         return _no_jpeg(lossy, number)
+    if classes == 2 and len(values) == 3:
+        return _of_three_values(values)
     if classes > 2 and values == [0, 255]:
         return f"A mask of 0 and 255 would be read as class 255, but data.classes names {classes}: name two, or map it."
     if classes > 2 and values[-1] == 255 and values[-2] < classes:
         return "If 255 marks pixels to leave out, write `data.ignore: [255]`."
-    suggestion = ", ".join(f"{raw}: {target}" for target, raw in enumerate(values[:classes]))
+    if values == list(range(classes + 1)):
+        above = _mapping(values[1:])
+        return (
+            f"There are {len(values)} values and {classes} classes: name {len(values)} in data.classes; or, where 0 is "
+            f"none of them, write `label_map: {above}`, and `ignore: [0]`."
+        )
     rest = f", and `ignore: {values[classes:]}`" if len(values) > classes else ""
     if rest and len(values) < 256:
         return (
             f"There are {len(values)} values and {classes} classes: name {len(values)} in data.classes, or leave "
-            f"values out, for example `label_map: {{{suggestion}}}`{rest}."
+            f"values out, for example `label_map: {_mapping(values[:classes])}`{rest}."
         )
-    return f"Write the class of each value in the data layer, for example `label_map: {{{suggestion}}}`{rest}."
+    return (
+        f"Write the class of each value in the data layer, for example `label_map: {_mapping(values[:classes])}`{rest}."
+    )
+
+
+def _of_two_classes(total: np.ndarray, values: Sequence[int], lossy: Sequence[str], number: int) -> str:
+    """Many values of two classes: grey levels of an edge, or the numbers of classes or of objects."""
+    if lossy:
+        return (
+            "Write `data.threshold: 128` to read values above 128 as class 1: "
+            f"{len(lossy)} of {number} masks are {LOSSY}, which blurs 0 and 255."
+        )
+    black_and_white = total[:CLOSE].sum() + total[256 - CLOSE : 256].sum()
+    if values[-1] > 128 and values[-1] < 256 and black_and_white > MOSTLY * total.sum():
+        return "Write `data.threshold: 128` to read values above 128 as class 1: these look like grey levels."
+    named = f"if they are classes, name all {len(values)} in data.classes, or map them" if len(values) < 256 else ""
+    return (
+        "These look like numbers: if they are numbers of objects, `data.threshold: 0` reads all above 0 as class 1"
+        f"{'; ' if named else ''}{named}."
+    )
+
+
+def _of_three_values(values: Sequence[int]) -> str:
+    low, middle, high = values
+    if (low, high) == (0, 255):
+        return (
+            f"There are 3 values and 2 classes: name 3 in data.classes; or, where {middle} marks a border to leave "
+            f"out, write `label_map: {{0: 0, 255: 1}}`, and `ignore: [{middle}]`."
+        )
+    return (
+        f"There are 3 values and 2 classes: name 3 in data.classes; or say which is which: `label_map: {{VALUE: 0, "
+        f"VALUE: 1}}` for background and foreground, and `ignore: [VALUE]`, of {low}, {middle} and {high}."
+    )
+
+
+def _mapping(values: Sequence[int]) -> str:
+    return f"{{{', '.join(f'{raw}: {target}' for target, raw in enumerate(values))}}}"
 
 
 def _summary(total: np.ndarray) -> str:

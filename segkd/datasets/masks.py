@@ -37,10 +37,11 @@ NEARLY_GREY = 8
 
 def mask_values(
     path: File, picture: Image.Image, values: np.ndarray | None, colours: Colours | None, lossy: bool = False
-) -> tuple[np.ndarray, dict[int, Colour], bool]:
+) -> tuple[np.ndarray, dict[int, Colour] | None, bool]:
     """The raw values [h w] of a mask, the colours of its indices, and whether a varying alpha was left out.
 
-    A palette gives its indices with their colours, or where all of it is grey, its greys without.
+    A palette gives its indices with their colours, or where all of it is grey, its greys; then None stands for the
+    colours where these are not its indices.
 
     Args:
         path: the file, to name it.
@@ -127,7 +128,9 @@ def _cure_of_colours(found: Mapping[int, int]) -> str:
     )
 
 
-def _indexed(path: File, picture: Image.Image, colours: Colours | None) -> tuple[np.ndarray, dict[int, Colour], bool]:
+def _indexed(
+    path: File, picture: Image.Image, colours: Colours | None
+) -> tuple[np.ndarray, dict[int, Colour] | None, bool]:
     raw = np.asarray(picture)
     index = raw if raw.ndim == 2 else raw[..., 0]
     table = _palette(picture)
@@ -139,7 +142,7 @@ def _indexed(path: File, picture: Image.Image, colours: Colours | None) -> tuple
         return by_colour(path, table[index, :3], colours), {}, varies
     entries = table[: max(int(used[-1]) + 1, len(picture.getpalette() or []) // 3), :3]
     if (entries == entries[:, :1]).all():
-        return table[index, 0], {}, varies
+        return table[index, 0], {} if (table[used, 0] == used).all() else None, varies
     named = {int(i): (int(table[i, 0]), int(table[i, 1]), int(table[i, 2])) for i in used}
     return index, named, varies
 

@@ -72,6 +72,7 @@ class Seen:
         scale: the values that became 0 and 255 there.
         left_out: what was not read, in a few words each.
         palette: the colours of the numbers in use, of a mask whose palette is no scale of greys.
+        greys: the mask's palette is one of greys, which are not its numbers: the greys were read.
     """
 
     tag: int = 1
@@ -80,6 +81,7 @@ class Seen:
     scale: tuple[float, float] = (0.0, 255.0)
     left_out: tuple[str, ...] = ()
     palette: Mapping[int, Colour] = field(default_factory=dict)
+    greys: bool = False
 
 
 def read_image(path: File, how: How = PLAIN) -> UInt8[np.ndarray, "h w 3"]:
@@ -119,7 +121,7 @@ def view_image(path: File, how: How = PLAIN) -> tuple[UInt8[np.ndarray, "h w 3"]
             picture = picture.convert("RGBA")  # Pillow warns of one step
         raw = np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
     raw = np.asarray(picture) if raw is None else raw[..., :3]
-    if raw.dtype == np.uint8 and how.range is None:
+    if raw.dtype == np.uint8 and (how.range is None or how.range[1] > 255):  # a range of more than 8 bits is not theirs
         return raw, Seen(opened.tag, opened.lossy, left_out=tuple(left_out))
     levels, values, scale = _levels(path, raw, how)
     if how.range is None and values[0] < scale[0]:
@@ -137,7 +139,8 @@ def view_mask(path: File, how: How = PLAIN) -> tuple[np.ndarray, Seen]:
     opened = _open(path, how)
     raw, palette, alpha = mask_values(path, opened.picture, opened.values, how.colours, opened.lossy)
     left_out = (*opened.left_out, *(("transparency",) if alpha else ()))
-    return whole_numbers(path, raw), Seen(opened.tag, opened.lossy, left_out=left_out, palette=palette)
+    seen = Seen(opened.tag, opened.lossy, left_out=left_out, palette=palette or {}, greys=palette is None)
+    return whole_numbers(path, raw), seen
 
 
 def refuse_large(path: File, size: tuple[int, int], how: How = PLAIN) -> None:
@@ -184,13 +187,38 @@ def _open(path: File, how: How) -> _Opened:
 
 
 def _is_lossy(picture: Image.Image, file: IO[bytes] | BufferedIOBase) -> bool:
-    if picture.format != "WEBP":
+    if picture.format == "TIFF":
+        return picture.info.get("compression") in ("jpeg", "tiff_jpeg", "webp")
+    if picture.format not in ("WEBP", "JPEG2000"):
         return picture.format in ("JPEG", "MPO", "AVIF")
     place = file.tell()
+    try:
+        return not (_is_lossless_webp if picture.format == "WEBP" else _is_reversible)(file)
+    finally:
+        file.seek(place)
+
+
+def _is_lossless_webp(file: IO[bytes] | BufferedIOBase) -> bool:
+    """Whether a WebP file has a chunk of lossless pixels (VP8L); others, such as a profile, may come before it."""
+    at = 12
+    while True:
+        file.seek(at)
+        head = file.read(8)
+        if len(head) < 8 or head[:4] == b"VP8 ":
+            return False
+        if head[:4] == b"VP8L":
+            return True
+        size = int.from_bytes(head[4:], "little")
+        # a frame of an animation begins with 16 bytes of its own; a chunk ends at an even place
+        at += 24 if head[:4] == b"ANMF" else 8 + size + size % 2
+
+
+def _is_reversible(file: IO[bytes] | BufferedIOBase) -> bool:
+    """Whether JPEG 2000 has the wavelet of whole numbers, which loses nothing, by the last byte of its marker COD."""
     file.seek(0)
-    head = file.read(4096)
-    file.seek(place)
-    return b"VP8L" not in head  # the chunk of lossless pixels
+    head = file.read(1 << 16)
+    at = head.find(b"\xff\x52", max(0, head.find(b"\xff\x4f\xff\x51")))
+    return head[at + 13 : at + 14] == b"\x01" if at >= 0 else False
 
 
 def _turned(picture: Image.Image, exif: bool) -> tuple[Image.Image, int]:

@@ -27,7 +27,22 @@ class Resize(A.Resize):
 
 
 class RandomResizedCrop(A.RandomResizedCrop):
-    """As albumentations', draw for draw, with nothing shifted."""
+    """As albumentations', draw for draw, with nothing shifted; anywhere in an image that holds no crop of the ratio.
+
+    Where ten draws do not fit (an elongated image), albumentations takes the largest crop in the middle, always that.
+    """
+
+    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+        """The place of the crop: left, top, right, bottom."""
+        found = super().get_params_dependent_on_data(params, data)
+        left, top, right, bottom = found["crop_coords"]
+        height, width = params["shape"][:2]
+        size = (bottom - top, right - left)
+        middle = found["crop_coords"] == crops.get_center_crop_coords((height, width), size)
+        if middle and (size[0] == height) != (size[1] == width):
+            at = self.py_random.random()
+            found["crop_coords"] = crops.get_crop_coords((height, width), size, at, at)
+        return found
 
     def apply(self, img: np.ndarray, crop_coords: tuple[int, int, int, int], **params: Any) -> np.ndarray:
         """The crop at the asked size."""

@@ -208,7 +208,7 @@ def _validate(engine: Engine, plan: Plan, progress: Progress, outputs: Outputs, 
     scores = meter.scores() | {plan.select: score}
     better = not math.isnan(score) and (progress.best is None or score > progress.best)
     progress.best = score if better else progress.best
-    progress.since_best = 0 if better else progress.since_best + 1
+    progress.since_best = 0 if better else progress.since_best + (not math.isnan(score))
     progress.owed = False
     outputs.recorder.scores(engine.step, epoch, scores, meter.per_class(), meter.by_part())
     if better or progress.best is None:

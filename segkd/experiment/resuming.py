@@ -61,6 +61,8 @@ def resumed(engine: Engine, session: Session, total: int) -> Progress:
         for key, (then, now) in session.changed.items():
             rates = ". The learning rate follows the longer schedule from here on" if key == "engine.epochs" else ""
             console.print(f"{key}: {then} until here, {now} from here on{rates}")
+            if key == "engine.epochs":
+                progress.since_best = 0  # patience begins anew, or a training that it ended would end at once
         for sentence in differing:
             warn(console, f"the last bits may differ from an unbroken run: {sentence}")
         lost = lost_student(session.folder, progress)
@@ -76,9 +78,10 @@ def resumed(engine: Engine, session: Session, total: int) -> Progress:
 def same_data(session: Session, digests: Digests, progress: Progress) -> None:
     """Refuses data that changed since the run began, and keeps what they are now."""
     promised = progress.promises.get("data")
-    for sentence in refuse_changes(session.folder, digests, promised, session.data_changed):
+    changed = refuse_changes(session.folder, digests, promised, session.data_changed)
+    for sentence in changed:
         warn(session.console, sentence)
     progress.promises["data"] = digest_of_all(digests)
     session.accelerator.wait_for_everyone()
-    if session.accelerator.is_main_process and promised != progress.promises["data"]:
+    if session.accelerator.is_main_process and (changed or promised != progress.promises["data"]):
         keep_digests(session.folder, digests)

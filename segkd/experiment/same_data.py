@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from segkd.datasets.data import Records
-from segkd.datasets.digest import Digests, differences, digest_of_all
+from segkd.datasets.digest import Digests, differences, digest_of_all, reordered
 from segkd.disk import dump_json, read_json, write_whole
 from segkd.types import InputError
 
@@ -37,12 +37,16 @@ def refuse_changes(folder: Path, now: Digests, promised: str | None, agreed: boo
     Raises:
         InputError: they changed, and the user did not say so.
     """
-    if promised is None or promised == digest_of_all(now):
+    if promised is None:
         return []
     try:
-        changed = differences(read_json(folder / FILE, Digests, "the digests of a run's data"), now)
+        then = read_json(folder / FILE, Digests, "the digests of a run's data")
     except InputError:
-        changed = []
+        then = {}
+    same = promised == digest_of_all(now)
+    changed = reordered(then, now) if same else differences(then, now) if then else []
+    if same and not changed:
+        return []
     what = "; ".join(changed) or "which files, nobody can tell any more"
     if not agreed:
         raise InputError(

@@ -1,4 +1,4 @@
-from segkd.datasets.digest import differences, digest_of, digest_of_all
+from segkd.datasets.digest import differences, digest_of, digest_of_all, reordered
 from segkd.datasets.pairing import Pair
 
 
@@ -22,6 +22,12 @@ def test_what_differs_is_counted_and_named():
     assert said == "train: 1 added (e), 1 removed (c), 1 with another image (b), 1 with another mask (a)"
     many = {"val": {str(n): "" for n in range(9)}}
     assert differences({}, many) == ["val: 9 added (0, 1, 2, ...)"]
+
+
+def test_another_order_is_told_of():
+    then, now = {"train": {"a": "1 1", "b": "2 2"}}, {"train": {"b": "2 2", "a": "1 1"}}
+    assert digest_of_all(then) == digest_of_all(now) and differences(then, now) == []
+    assert reordered(then, now) == ["train: the same images in another order"] and reordered(then, then) == []
 
 
 def test_an_image_that_moves_to_another_split_is_told_of():

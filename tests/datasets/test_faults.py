@@ -77,7 +77,37 @@ def test_more_values_than_classes_are_offered_to_ignore(make_pair):
 
 def test_three_values_of_two_classes_may_be_three_classes(make_pair):
     text = report([make_pair("a", plane(0, 128, 255))], 2)
-    assert "There are 3 values and 2 classes: name 3 in data.classes, or leave values out" in text
+    assert "name 3 in data.classes; or, where 128 marks a border to leave out" in text
+    assert "`label_map: {0: 0, 255: 1}`, and `ignore: [128]`" in text
+    text = report([make_pair("b", plane(1, 2, 3))], 2)
+    assert "name 3 in data.classes; or say which is which" in text and "1: 0" not in text
+
+
+def test_one_value_more_than_classes_may_be_none_of_them(make_pair):
+    pair = make_pair("a", plane(0, 1, 2, 3))
+    assert "where 0 is none of them, write `label_map: {1: 0, 2: 1, 3: 2}`, and `ignore: [0]`" in report([pair], 3)
+    ignored = report([pair], 3, code_from_map({1: 0, 2: 1}, [0], 3))
+    assert "`label_map: {1: 0, 2: 1, 3: 2}`" in ignored and "ignore: [" not in ignored
+
+
+def test_numbers_of_objects_are_not_called_grey_levels(make_pair):
+    for values in ((0, 1, 2, 90, 200, 364), (0, 1, 2, 3, 4)):
+        text = report([make_pair(f"a{values[-1]}", plane(*values, dtype=np.uint16))], 2)
+        assert "`data.threshold: 0`" in text and "128" not in text
+
+
+def test_a_trimmed_palette_is_not_read_as_white(tmp_path):
+    pairs = []
+    for name, colours in (("full", [0, 0, 0, 255, 255, 255, 255, 0, 0]), ("trimmed", [0, 0, 0, 255, 255, 255])):
+        picture = Image.new("P", (6, 4))
+        picture.putdata(plane(*range(len(colours) // 3)).ravel().tolist())
+        picture.putpalette(colours)
+        picture.save(tmp_path / f"{name}.png")
+        image = Image.new("RGB", picture.size)
+        image.save(tmp_path / f"{name}.jpg")
+        pairs.append(Pair(name, tmp_path / f"{name}.jpg", tmp_path / f"{name}.png"))
+    text = report(pairs, 3, guess_code([0, 1, 2, 255], [255], 3))
+    assert "1 masks have palettes of greys alone" in text and "trimmed.png" in text and "Name the colours" in text
 
 
 def test_16_bit_values_are_named(make_pair):
@@ -103,7 +133,7 @@ def test_mixed_0_1_and_0_255_masks_are_refused_with_a_map_for_both(make_pair):
 
 
 def test_grey_levels_get_the_advice_of_a_threshold(make_pair):
-    text = report([make_pair("a", plane(0, 3, 128, 250, 255))], 2)
+    text = report([make_pair("a", plane(*[0] * 20, 3, 128, 250, 255))], 2)
     assert text.startswith("the data cannot be used as they are. Write `data.threshold: 128`")
     assert "these look like grey levels" in text
 

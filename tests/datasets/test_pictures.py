@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segkd.datasets.pictures import How, read_image, read_mask, view_image
+from segkd.datasets.pictures import How, read_image, read_mask, view_image, view_mask
+from segkd.datasets.unfit import Unfit
 from segkd.types import InputError
 
 GREY = np.arange(48, dtype=np.uint8).reshape(6, 8)
@@ -215,3 +216,38 @@ def test_pages_bands_and_transparency_that_are_left_out_are_told(tmp_path):
     assert view_image(write(tmp_path / "a.png", four))[1].left_out == ("transparency",)
     four[..., 3] = 255
     assert view_image(write(tmp_path / "a.png", four))[1].left_out == ()
+
+
+LOSSY = [
+    ("tif", {"compression": "jpeg", "quality": 75}, True),
+    ("tif", {"compression": "tiff_lzw"}, False),
+    ("jp2", {"irreversible": True}, True),
+    ("jp2", {"irreversible": False}, False),
+    ("webp", {"quality": 80}, True),
+    ("webp", {"lossless": True}, False),
+    ("webp", {"lossless": True, "icc_profile": bytes(6001)}, False),
+    ("webp", {"quality": 80, "icc_profile": b"VP8L" * 2000}, True),
+]
+
+
+@pytest.mark.parametrize(("extension", "options", "lossy"), LOSSY)
+def test_masks_that_lost_something_are_known_by_their_coding(extension, options, lossy, tmp_path):
+    plane = np.repeat(np.repeat(np.random.default_rng(0).integers(0, 3, (8, 8), np.uint8), 8, 0), 8, 1)
+    path = write(tmp_path / f"a.{extension}", np.dstack([plane] * 3) if extension == "webp" else plane, **options)
+    try:
+        found, seen = view_mask(path)
+    except Unfit:  # its colours drifted apart
+        assert lossy
+        return
+    assert seen.lossy == lossy and ((found == plane).all() or lossy)
+
+
+def test_a_range_of_more_than_eight_bits_leaves_images_of_eight_as_they_are(tmp_path):
+    eight = GREY * np.uint8(5)
+    twelve = eight.astype(np.uint16) * 16
+    how = How(range=(0.0, 4095.0))
+    np.testing.assert_array_equal(read_image(write(tmp_path / "a.png", eight), how)[..., 0], eight)
+    deep = read_image(write(tmp_path / "b.png", twelve), how)[..., 0].astype(int)
+    assert abs(deep - eight).max() <= 1
+    narrow = read_image(write(tmp_path / "a.png", eight), How(range=(0.0, 100.0)))[..., 0]
+    assert narrow.max() == 255 and (narrow[eight >= 100] == 255).all()

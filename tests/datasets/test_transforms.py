@@ -56,6 +56,18 @@ def test_horizontal_and_vertical_flip_fire_independently():
     assert sum(times) == 80 and min(times) >= 10  # 20 expected of each
 
 
+@pytest.mark.parametrize("size", [(375, 1242), (1200, 300), (40, 30)])
+def test_crops_of_an_elongated_image_lie_everywhere(size):
+    rows, columns = np.indices(size)
+    place = np.stack([rows // 8, columns // 8, 0 * rows], axis=-1).astype(np.uint8)
+    crop = Transform((64, 64), Augment(flip_horizontal=False, colour=0.0), 2, False)
+    corners = [crop(place, np.zeros(size, np.uint8), draw(0, 0, i)).warp for i in range(200)]
+    assert len({warp.tobytes() for warp in corners}) > 100
+    for axis in (0, 1):  # a view's middle lies at the last column of its warp, its half side in the first ones
+        assert min(warp[axis, 2] - warp[axis, axis] for warp in corners) < -0.95
+        assert max(warp[axis, 2] + warp[axis, axis] for warp in corners) > 0.95
+
+
 def test_quarter_turns_give_all_four_views():
     image, label = photo((8, 8)), blobs((8, 8), 2)
     turn = Transform((8, 8), Augment(**{**STILL, "quarter_turns": True}), 2, False)

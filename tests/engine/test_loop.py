@@ -64,6 +64,12 @@ def test_the_best_is_kept_and_patience_ends_the_training(tmp_path, make_batch):
     assert (tmp_path / "checkpoints" / "last.pt").is_file()
 
 
+def test_a_score_that_is_not_defined_does_not_try_patience(tmp_path, make_batch, monkeypatch):
+    monkeypatch.setattr(Meter, "score", lambda self, name: float("nan"))
+    how, *_, progress = run(tmp_path, make_batch(soft=False), [4] * 6, patience=1)
+    assert how == "done" and progress.since_best == 0 and progress.best is None
+
+
 def test_the_last_epoch_always_ends_with_a_validation(tmp_path, make_batch):
     how, engine, notes, *_ = run(tmp_path, make_batch(soft=False), [4] * 6, epochs=5, validate_every=2.0)
     assert how == "done" and [epoch for epoch, *_ in notes.validations] == [2, 4, 5] and notes.steps == 10

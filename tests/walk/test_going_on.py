@@ -224,3 +224,19 @@ def test_a_full_disk_is_a_paragraph_and_costs_nothing(run, run_cli, monkeypatch)
     monkeypatch.setattr(checkpoint.torch, "save", plain)
     assert (run / "checkpoints" / "last.pt").read_bytes() != before
     assert run_cli("train", "--resume", run)[0] == 0
+
+
+def test_a_list_in_another_order_is_other_data(original, run_cli, tmp_path):
+    """Epochs draw images by their place in the list."""
+    data = Path(shutil.copytree(original / "d", tmp_path / "d"))
+    names = [str(i) for i in range(8)]
+    (data / "train.txt").write_text("\n".join(names))
+    (data / "val.txt").write_text("8\n9")
+    assert run_cli("train", "--data.root", data, *SETTINGS, "--out", tmp_path / "run")[0] == 0
+    (data / "train.txt").write_text("\n".join(names[::-1]))
+    further = ["train", "--resume", tmp_path / "run", "--engine.epochs", "3"]
+    assert "train: the same images in another order" in refused(run_cli, *further)
+    status, out, err = run_cli(*further, "--data-changed")
+    assert status == 0 and "another order" in out, out + err
+    status, out, err = run_cli("train", "--resume", tmp_path / "run", "--engine.epochs", "4")
+    assert status == 0 and "another order" not in out, out + err
