@@ -7,6 +7,7 @@ if __name__ == "__main__" and not sys.flags.safe_path:
         0
     ]  # `python -m` puts the working directory first, where a data set's yaml.py would be taken for PyYAML
 
+import contextlib
 import os
 import signal
 from collections.abc import Callable
@@ -113,6 +114,10 @@ def _part() -> None:
 
 
 def _said(name: str, sentence: str) -> int:
+    with contextlib.suppress(ImportError, OSError):  # else the sentence says that torch cannot be loaded
+        from segkd.types import printable
+
+        sentence = printable(sentence)
     print(f"segkd {name}: {sentence}", file=sys.stderr)
     return 2
 

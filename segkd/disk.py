@@ -20,6 +20,9 @@ MOST_NODES = 200_000
 """Values of a YAML file, aliases unfolded, beyond which it is refused ("billion laughs")."""
 
 
+NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+"""Opening a link fails: what lies in a stranger's folder must not lead our writing elsewhere."""
+
 LONGEST = 255
 """Bytes of a file's name, by nearly all file systems."""
 
@@ -41,7 +44,9 @@ def write_whole(path: Path, content: str | bytes | Callable[[IO[bytes]], None]) 
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with part.open("wb") as file:
+            with suppress(FileNotFoundError):
+                part.unlink()
+            with open(part, "wb", opener=_new) as file:
                 if callable(content):
                     content(file)
                 else:
@@ -54,6 +59,15 @@ def write_whole(path: Path, content: str | bytes | Callable[[IO[bytes]], None]) 
                 part.unlink()
             raise
         flush_folder(path.parent)
+
+
+def open_to_append(path: Path) -> IO[str]:
+    """A text file that is written on at its end, made when missing; a link, which may lead anywhere, is refused."""
+    return open(path, "a", encoding="utf-8", opener=lambda name, flags: os.open(name, flags | NO_LINK, 0o666))
+
+
+def _new(name: str, flags: int) -> int:
+    return os.open(name, flags | os.O_EXCL | NO_LINK, 0o666)
 
 
 def flush_folder(folder: Path) -> None:

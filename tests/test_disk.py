@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from segkd.disk import dump_json, load_yaml, read_json, read_text, write_whole
+from segkd.disk import dump_json, load_yaml, open_to_append, read_json, read_text, write_whole
 from segkd.types import InputError, printable
 
 
@@ -143,3 +143,18 @@ def test_text_is_shown_as_any_terminal_can():
     assert printable(os.fsdecode(b"caf\xe9")) == "caf\\xe9"
     assert printable("\u202egpj") == "\\u202egpj"
     assert str(InputError("caf\udce9")) == "caf\\xe9"
+
+
+def test_a_link_where_a_file_is_to_be_written_leads_nowhere(tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    (tmp_path / "a.json.part").symlink_to(victim)
+    write_whole(tmp_path / "a.json", "new")
+    assert victim.read_text() == "mine" and (tmp_path / "a.json").read_text() == "new"
+    (tmp_path / "b.json").symlink_to(victim)
+    write_whole(tmp_path / "b.json", "new")
+    assert victim.read_text() == "mine" and not (tmp_path / "b.json").is_symlink()
+    (tmp_path / "log").symlink_to(tmp_path / "new")
+    with pytest.raises(OSError):
+        open_to_append(tmp_path / "log")
+    assert not (tmp_path / "new").exists()

@@ -13,7 +13,9 @@ from segkd.datasets.folds import numbers_of
 from segkd.datasets.packed import size_on_disk
 from segkd.datasets.splits import SPLITS
 from segkd.disk import load_yaml
+from segkd.experiment.classes import refuse_unsaid
 from segkd.experiment.folder import flat, resolved_text
+from segkd.experiment.layers import read_layer
 from segkd.experiment.settings import parse, training_parser
 
 WITHOUT_EFFECT = frozenset({
@@ -37,12 +39,13 @@ def plain_config(text: str) -> dict[str, Any]:
     }
 
 
-def config_today(file: Path) -> dict[str, Any]:
+def config_today(file: Path, planned: str) -> dict[str, Any]:
     """The plain configuration of a resolved file with the settings that came since at their defaults.
 
     Raises:
-        InputError: it cannot be read, or has settings that are gone.
+        InputError: it cannot be read, has settings that are gone, or names classes that the plan, `planned`, does not.
     """
+    refuse_unsaid(read_layer(file), load_yaml(planned, ""), str(file))
     parser = training_parser()
     return plain_config(resolved_text(parser, parse(parser, ["--config", str(file)])))
 

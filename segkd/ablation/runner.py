@@ -79,7 +79,7 @@ def _task(cell: Cell, run: Run, splits: list[str], read: list[Task]) -> Task:
         return Task(cell, folder, True, "new", stale=folder.exists())
     then, now = state.identity, cell.identity
     if run.keep_code:
-        config = _config_then(then["config"], now["config"], folder, run.out)
+        config = _config_then(then["config"], now["config"], cell.config, folder, run.out)
         for key, digest in _runs_there(read).items():
             if config.get(key) == digest:  # it read the run that lies there, and that is kept
                 config[key] = now["config"][key]
@@ -104,12 +104,12 @@ def _runs_there(read: list[Task]) -> dict[str, str]:
     return {f"needs.{arm}": content_digest(state.identity) for arm, state in states if state is not None}
 
 
-def _config_then(then: dict[str, Any], now: dict[str, Any], folder: Path, out: Path) -> dict[str, Any]:
+def _config_then(then: dict[str, Any], now: dict[str, Any], planned: str, folder: Path, out: Path) -> dict[str, Any]:
     """What a cell was configured to, with settings that came with later code at their defaults."""
     if then.keys() == now.keys():
         return dict(then)
     try:
-        today = config_today(folder / "config.yaml")
+        today = config_today(folder / "config.yaml", planned)
     except InputError:
         return dict(then)
     needs = {key: value for key, value in then.items() if key.startswith("needs.")}

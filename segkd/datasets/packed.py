@@ -154,4 +154,6 @@ def reading(path: str) -> Iterator[None]:
 def name_of(place: object) -> str:
     """What a data set is called: its folder; of shards of `segkd prepare`, which lie in NAME.prepared/shards, NAME."""
     path = Path(str(place))
+    if path.name in ("", ".", ".."):  # results lie in a folder of that name
+        return "data"
     return path.parent.name.removesuffix(".prepared") if path.name == "shards" else path.name

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from segkd.disk import dump_json, flush_folder, parse_json, write_whole, writing
+from segkd.disk import dump_json, flush_folder, open_to_append, parse_json, write_whole, writing
 from segkd.engine.agreement import averaged
 from segkd.engine.board import Board
 from segkd.types import InputError, printable
@@ -114,7 +114,7 @@ class Recorder:
     def flush(self) -> None:
         """Puts metrics.jsonl on the disk, so that a checkpoint may promise what it holds."""
         if self.writes and self.path.is_file():
-            with writing(self.path), self.path.open("ab") as file:
+            with writing(self.path), open_to_append(self.path) as file:
                 os.fsync(file.fileno())
             flush_folder(self.path.parent)
 
@@ -136,7 +136,7 @@ class Recorder:
 
     def _line(self, line: Mapping[str, Any]) -> None:
         if self.writes:
-            with writing(self.path), self.path.open("a", encoding="utf-8") as file:
+            with writing(self.path), open_to_append(self.path) as file:
                 file.write(dump_json(_sayable(line), indent=None) + "\n")
             self.lines += 1
 

@@ -48,6 +48,9 @@ DOMAIN = re.compile(r"data\.domains\.[^.]+(\.embedded)?")
 OF_THE_COMMAND = ("config", "out", "resume", "data_changed", "trust")
 """What the command line of `segkd train` says beside the configuration; `config` in a file would open another."""
 
+OURS = {"class_path", "init_args", "dict_kwargs", "trust", "encoder"}
+"""Keys that say what is built."""
+
 PARQUET = re.compile(r"data\.(domains\.[^.]+\.)?parquet")
 """Keys of addresses."""
 
@@ -106,9 +109,14 @@ def refuse_foreign(tree: Mapping[str, Any], where: str) -> None:
     _walk(tree, "", own, where)
 
 
+def refuse_unsaid(tree: Mapping[str, Any], said: Mapping[str, Any], where: str) -> None:
+    """As `refuse_foreign`, but a branch that stands word for word in `said`, the user's own configuration, is allowed."""
+    refuse_foreign({name: part for name, part in tree.items() if name not in BRANCHES or part != said.get(name)}, where)
+
+
 def _walk(value: Any, key: str, own: Mapping[str, str], where: str) -> None:
     if isinstance(value, str):
-        unfolded = _unfolded(value)
+        unfolded = _unfolded(value, key, where)
         if PARQUET.fullmatch(key):
             _refuse_address(value, key, where)
         if not isinstance(unfolded, str):
@@ -135,8 +143,9 @@ def _refuse_key(name: Any, part: Any, key: str, beside: Mapping[Any, Any], where
     """Raises InputError for what would get past the list of classes and of their arguments: `part` at `key.name`."""
     if key and not key.startswith(BRANCHES):
         return
-    # jsonargparse unfolds dots after this was read; names of classes (`vehicle.car`) are no keys of ours
-    if isinstance(name, str) and IMPORT_PATH.fullmatch(name) and not key.endswith(".classes"):
+    # jsonargparse unfolds dots after this was read; names of classes (`vehicle.car: car`) are no keys of ours
+    a_class = key.endswith(".init_args.classes") and isinstance(part, str) and not OURS & set(str(name).split("."))
+    if isinstance(name, str) and IMPORT_PATH.fullmatch(name) and not a_class:
         raise foreign(f"the key {f'{key}.{name}'.strip('.')}", where)
     if name == "dict_kwargs" or (name == "init_args" and "class_path" not in beside):
         raise foreign(f"{name} at {key} without a class of its own", where)
@@ -165,11 +174,17 @@ def _refuse_class(value: Mapping[str, Any], own: Mapping[str, str], where: str) 
         refuse_foreign_network(own[name], arguments, where)
 
 
-def _unfolded(text: str) -> Any:
-    """What jsonargparse makes of a text where it expects keys and values; a text that stands for itself stays."""
+def _unfolded(text: str, key: str, where: str) -> Any:
+    """What jsonargparse makes of a text where it expects keys and values; a text that stands for itself stays.
+
+    Raises:
+        InputError: it is no YAML of ours where classes are named; jsonargparse may still read keys and values there.
+    """
     try:
         found = load_yaml(text, "")
     except InputError:
+        if key.startswith(BRANCHES):
+            raise foreign(f"{text!r} at {key}", where) from None
         return text
     return found if isinstance(found, dict | list) else text
 

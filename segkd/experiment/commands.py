@@ -78,6 +78,12 @@ def _own_config(run: Path, trust: bool) -> str:
         print(f"warning: {restored}", file=sys.stderr)
     if not trust:
         refuse_foreign(read_layer(path), str(path))
+        for place in (run / "checkpoints", run / "tensorboard"):
+            if place.is_symlink():
+                raise InputError(
+                    f"{place}: expected a folder, found a link, through which the training would write elsewhere. If "
+                    "you made it, add --trust."
+                )
     return str(path)
 
 

@@ -15,7 +15,8 @@ from jsonargparse import ArgumentParser, Namespace
 from segkd.disk import dump_json, read_json, write_whole
 from segkd.engine.checkpoint import circumstances, read_checkpoint
 from segkd.engine.step import Engine
-from segkd.experiment.classes import OF_THE_COMMAND
+from segkd.experiment.classes import OF_THE_COMMAND, refuse_unsaid
+from segkd.experiment.layers import read_layer
 from segkd.experiment.lock import LOCK
 from segkd.experiment.settings import parse
 from segkd.types import InputError
@@ -82,8 +83,11 @@ def changes(folder: Path, parser: ArgumentParser, config: Namespace) -> dict[str
     Raises:
         InputError: something differs that the weights depend on. More epochs may follow, fewer not.
     """
-    own = parse(parser, ["--config", str(folder / "config.yaml")])
-    then, now = (flat(yaml.safe_load(resolved_text(parser, one))) for one in (own, config))
+    path = folder / "config.yaml"
+    said = yaml.safe_load(resolved_text(parser, config))
+    refuse_unsaid(read_layer(path), said, str(path))  # parsing imports what it names
+    own = parse(parser, ["--config", str(path)])
+    then, now = flat(yaml.safe_load(resolved_text(parser, own))), flat(said)
     changed = {key: [then.get(key), now.get(key)] for key in sorted(then.keys() | now.keys())
                if then.get(key) != now.get(key)}  # fmt: skip
     longer = int(now["engine.epochs"]) > int(then.get("engine.epochs") or 0)

@@ -1,10 +1,9 @@
 """`segkd push` and `segkd pull`: a run's student with its card, on the Hugging Face hub or in a folder."""
 
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -24,6 +23,9 @@ from segkd.types import InputError, printable
 
 FILES = ("student.safetensors", "model.json", "config.yaml", "README.md")
 """What is pushed, and all that is ever pulled."""
+
+OWN_PATH = re.compile(r"/|~|\\\\|file:|[A-Za-z]:[/\\]|(.*[/\\])?\.\.([/\\]|$)")
+"""How paths of a machine begin: absolute ones, of Windows too, addresses of files, and those that climb with `..`."""
 
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -155,8 +157,8 @@ def without_paths(tree: Any) -> Any:
         return {key: without_paths(value) for key, value in tree.items()}
     if isinstance(tree, list | tuple):
         return [without_paths(value) for value in tree]
-    if isinstance(tree, str) and (os.path.isabs(tree) or tree.startswith("~")):
-        return Path(tree).name
+    if isinstance(tree, str) and OWN_PATH.match(tree):
+        return PureWindowsPath(tree).name  # which takes both slashes
     return tree
 
 
@@ -186,6 +188,11 @@ def model_card(card: ModelCard, facts: Mapping[str, str], repo: str, license: st
 
 def _stage(run: Path, card: ModelCard, folder: Path, config: Any) -> None:
     """Writes what is pushed into a folder."""
+    for name in (*FILES, "environment.json"):
+        if (run / name).is_symlink():
+            raise InputError(
+                f"{run / name}: expected a file, found a link, which may lead anywhere: nothing is pushed."
+            )
     tensors, _, _ = unpacked(run / "student.safetensors")
     card = replace(card, init_args=without_paths(card.init_args))
     settings = without_paths(settings_of(run))
@@ -236,8 +243,9 @@ def _trouble(repo: str, error: Exception) -> InputError:
 
 
 def _short(card: ModelCard) -> str:
-    return f"{card.class_path.rpartition('.')[2]}, classes: {', '.join(card.classes)}"
+    return f"{card.class_path.rpartition('.')[2]}, classes: {', '.join(map(_cell, card.classes))}"
 
 
 def _cell(text: str) -> str:
-    return " ".join(printable(text).split()).replace("|", "\\|")
+    """A text as Markdown shows it: no table cell, tag, link or heading begins in it."""
+    return re.sub(r"([|\\`*\[\]<>!#])", r"\\\1", " ".join(printable(text).split()))

@@ -11,6 +11,9 @@ RIGHT, TOP, BOTTOM = 14, 12, 40
 LETTER = 6.4
 """Width of a digit."""
 
+MOST = 1e100
+"""What is larger is no number of a training, and differences of such may be infinite."""
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -22,9 +25,9 @@ class Axis:
 
 
 def line_chart(title: str, x: Axis, y: Axis, lines: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> str:
-    """A chart of named lines (x, y); points that are not finite break a line. "" if nothing is finite."""
+    """A chart of named lines (x, y); points that are not finite break a line. "" if nothing is."""
     finite = {
-        name: [(a, b) if math.isfinite(a) and math.isfinite(b) else None for a, b in zip(*points)]
+        name: [(a, b) if abs(a) < MOST and abs(b) < MOST else None for a, b in zip(*points)]
         for name, points in lines.items()
     }
     points = [point for line in finite.values() for point in line if point]
@@ -63,7 +66,9 @@ class Scale:
         """The range of an axis, or of the values, widened to round numbers at about four equal steps."""
         low = min(values) if axis.low is None else axis.low
         high = max(values) if axis.high is None else axis.high
-        if not high > low:
+        if not high - low > 1e-12 * max(
+            abs(low), abs(high), 1e-280
+        ):  # else the steps between would be lost to rounding
             half = 0.5 * abs(low) or 0.5
             low, high = low - half, low + half
         rough = (high - low) / 4

@@ -202,8 +202,16 @@ def _series(lines: Sequence[dict], *path: str) -> tuple[list[float], list[float]
         value: Any = line
         for key in path:
             value = value.get(key) if isinstance(value, dict) else None
-        values.append(math.nan if value is None else float(value))
-    return [float(line["step"]) for line in lines], values
+        values.append(_float(value))
+    return [_float(line["step"]) for line in lines], values
+
+
+def _float(value: Any) -> float:
+    """A number of a file; NaN where it is none, or larger than any."""
+    try:
+        return math.nan if value is None else float(value)
+    except OverflowError:
+        return math.nan
 
 
 def _settings(judged: Judged, command: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from segkd.disk import load_yaml
-from segkd.experiment.classes import BASES, choices, refuse_foreign
+from segkd.experiment.classes import BASES, choices, refuse_foreign, refuse_unsaid
 from segkd.experiment.settings import parse, training_parser
 from segkd.types import InputError
 
@@ -58,6 +58,14 @@ HOSTILE = {
     "a head that trusts": "model: {class_path: ReusedHead, init_args: {run: b, trust: true}}",
     "a fetched encoder in a teacher": "distiller: {teachers: {a: {class_path: Peer, init_args: {network: {encoder: "
     "'hf-hub:a/b'}}}}}",
+    "a key twice in a text": "distiller: {task: '{class_path: planted_here.T, class_path: planted_here.T}'}",
+    "a date that is none in a text": "distiller: {teachers: '{a: {class_path: planted_here.T, b: 2001-99-99}}'}",
+    "escapes and a key twice": "distiller: {task: '{\"class\\x5fpath\": planted_here.T, b: 1, b: 1}'}",
+    "a teacher called classes": "distiller: {teachers: {classes: {class_path: Frozen, init_args: {sources: [b]}, "
+    "init_args.trust: true}}}",
+    "trust among names of classes": "distiller: {teachers: {a: {class_path: Frozen, init_args: {classes: "
+    "{init_args.trust: 'true'}}}}}",
+    "a map among names of classes": "distiller: {teachers: {a: {class_path: Frozen, init_args: {classes: {a.b: {c: 1}}}}}}",
     "a host of its own": "data: {parquet: 's3://bucket/data?scheme=http&endpoint_override=evil.example'}",
     "a host for a domain": "data: {domains: {a: {parquet: 'hdfs://evil.example:80/data'}}}",
     "a user at a host": "data: {parquet: 's3://key:secret@evil.example/data'}",
@@ -122,6 +130,24 @@ def test_going_on_with_a_hostile_run_runs_nothing_and_says_what_to_type(argument
     assert status == 2 and "planted_here.Net" in err and "--trust" in err and not marker.exists()
     run_cli("train", *arguments, "--trust")
     assert marker.exists()
+
+
+def test_what_the_user_s_own_configuration_says_word_for_word_is_theirs(marker):
+    theirs = {"model": {"class_path": "planted_here.Net"}, "seed": 1}
+    refuse_unsaid(theirs, theirs | {"seed": 2}, "RUN/config.yaml")
+    for said in ({}, {"model": {"class_path": "another.Net"}}, {"model": theirs["model"] | {"init_args": {}}}):
+        with pytest.raises(InputError, match=r"planted_here\.Net"):
+            refuse_unsaid(theirs, said, "RUN/config.yaml")
+    assert not marker.exists()
+
+
+def test_a_run_whose_folders_lead_elsewhere_is_not_gone_on_with(run_cli, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text("seed: 1\n")
+    (tmp_path / "run" / "checkpoints").symlink_to(tmp_path / "elsewhere")
+    status, _, err = run_cli("train", "--resume", tmp_path / "run")
+    assert status == 2 and "found a link" in err and "--trust" in err and not any((tmp_path / "elsewhere").iterdir())
 
 
 @pytest.mark.parametrize("command", [["evaluate", "--run"], ["predict", "--images", ".", "--out", "o", "--run"]])

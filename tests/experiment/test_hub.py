@@ -1,6 +1,7 @@
 """What is pushed comes back as it was, says nothing of the machine, and is not trusted."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,20 @@ def test_no_file_says_where_things_lie_on_this_machine(pushed):
         assert b"secret" not in path.read_bytes() and str(pushed.parent).encode() not in path.read_bytes(), path.name
     assert yaml.safe_load((pushed / "config.yaml").read_text())["data"] == CONFIG["data"] | {"root": "leaves"}
     assert without_paths({"a": ["/x/y.txt", "b/c", 3]}) == {"a": ["y.txt", "b/c", 3]}
+    for path in ("file:///home/joe/acme", "../../joe/acme", "C:\\Users\\joe\\acme", "~/joe/acme", "a/../../joe/acme"):
+        assert without_paths(path) == "acme"
+    assert without_paths(["s3://bucket/a", "a..b", "{}_x.png"]) == ["s3://bucket/a", "a..b", "{}_x.png"]
+
+
+def test_no_link_is_pushed_and_no_name_of_a_class_is_markup(run, run_cli, tmp_path):
+    card = replace(CARD, classes=["ground", "x\n\n<img src=a>\n\n# Owned"])
+    text = model_card(card, {"classes": "# a [b](c) <d>"}, "me/x", None)
+    assert "\n# Owned" not in text and "<img" not in text.replace("\\<", "") and "\\[b\\](c)" in text
+    (tmp_path / "kube.yaml").write_text("token: SECRET")
+    (run / "config.yaml").unlink()
+    (run / "config.yaml").symlink_to(tmp_path / "kube.yaml")
+    status, _, err = run_cli("push", run, tmp_path / "shelf")
+    assert status == 2 and "found a link" in err and not (tmp_path / "shelf" / "config.yaml").exists()
 
 
 def test_the_card_holds_scores_data_recipe_and_leaves_the_license_to_the_user(pushed):

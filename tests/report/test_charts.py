@@ -34,6 +34,11 @@ def test_a_constant_learning_rate_can_be_read():
     assert Scale.of([0.0], Axis("lr")).ticks == pytest.approx((-0.5, -0.25, 0, 0.25, 0.5))
 
 
+@pytest.mark.parametrize("values", [[-1e308, 1e308], [0.0, 5e-324], [1e-320, 2e-320], [1.0, 1.0 + 2e-16]])
+def test_numbers_that_no_training_has_end_in_no_error(values):
+    assert "NaN" not in line_chart("t", Axis("x"), Axis("y"), {"a": ([0.0, 1.0], values)})
+
+
 def test_ticks_are_round_numbers_within_the_picture():
     lr = [0.000942, 0.00188, 0.0011]
     assert Scale.of(lr, Axis("")).ticks == pytest.approx((0.00075, 0.001, 0.00125, 0.0015, 0.00175, 0.002))
