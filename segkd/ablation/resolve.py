@@ -17,6 +17,7 @@ from segkd.experiment.layers import found_layer, read_layer
 from segkd.experiment.meeting import rehearse
 from segkd.experiment.planning import plan_length, settle
 from segkd.experiment.settings import instantiate, parse, training_parser
+from segkd.metrics.protocol import READING
 from segkd.types import InputError
 
 
@@ -268,6 +269,14 @@ def _refuse_unlike(cells: list[Cell], grid: Grid) -> None:
                     f"{other.name} and {cell.name} would be scored on different {split} lists ({theirs['pairs']} and "
                     f"{ours['pairs']} images), so they do not compare. Give all arms the same one, or leave {split} "
                     "out of the grid's splits."
+                )
+            keys = tuple(f"data.{name}" for name in (*READING, "ignore"))
+            ours, theirs = ({key: value for key, value in one.identity["config"].items() if key.startswith(keys)}
+                            for one in (cell, other))  # fmt: skip
+            if ours != theirs:
+                raise InputError(
+                    f"{other.name} and {cell.name} would be scored against labels that are read in different ways, so "
+                    f"they do not compare: {theirs} against {ours}. Say it of the data set, for all arms."
                 )
 
 

@@ -235,16 +235,18 @@ def _refuse_other_rules(judged: dict[Path, dict[str, Any]], runs: Sequence[Path]
         if apart:
             raise InputError(
                 f"{first} and {source} were scored by different rules, so they do not compare: {'; '.join(apart)}. "
-                "Score both with the same --protocol, --threshold and looks (segkd evaluate)."
+                "Score both with the same --protocol, --threshold, looks and reading of labels (segkd evaluate)."
             )
 
 
 def _fingerprint(run: Path) -> dict[str, Any]:
-    config = flat(read_layer(run / "config.yaml"))
+    layer = read_layer(run / "config.yaml")
+    config, data = flat(layer), layer.get("data")
     try:
         several = len(config.get("data.classes", [])) > 2
         threshold = None if several else float(config.get("evaluation.threshold", 0.5))
-        return fingerprint(PLAIN, threshold, config.get("data.ignore") or ())
+        reading = data if isinstance(data, dict) else {}
+        return fingerprint(PLAIN, threshold, config.get("data.ignore") or (), reading=reading)
     except (TypeError, ValueError) as error:
         raise InputError(
             f"{run / 'config.yaml'}: expected data.classes, data.ignore and evaluation.threshold as segkd train writes "

@@ -1,6 +1,7 @@
 """Annotations that are no masks (COCO, LabelMe, YOLO, CVAT, VIA, run lengths, boxes, ...), recognised by content."""
 
 import csv
+import mmap
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -21,12 +22,17 @@ KAGGLE = "Kaggle run-length"
 RUNS = frozenset({"encodedpixels", "rle_mask", "rle", "encoding", "segmentation", "annotation", "mask_rle"})
 """Headings (lower case) of the column of run lengths in Kaggle's tables."""
 
+BEYOND = 0.1
+"""How far a YOLO outline may reach beyond its picture, in shares of the picture's sides: tools round, and cut late."""
+
 CURES = {
     "COCO": DRAWN,
+    "COCO box": "a box has no outline to learn: segmentation needs polygons, run lengths or masks",
     "LabelMe": DRAWN,
     "YOLO polygon": DRAWN,
     "YOLO box": "a box has no outline to learn: segmentation needs polygons or masks",
     "CVAT": DRAWN,
+    "CVAT box": "a box has no outline to learn: segmentation needs polygons or masks",
     "Pascal VOC box": "a box has no outline to learn: segmentation needs masks (VOC's own lie in SegmentationClass)",
     "VIA": DRAWN,
     KAGGLE: DRAWN,
@@ -63,7 +69,8 @@ def kind_of(path: Path) -> str:
     except OSError:
         return ""
     said = text.decode("utf-8", "replace")
-    return {".json": _json, ".xml": _xml, ".csv": _table}.get(path.suffix.lower(), _lines)(said)
+    kind = {".json": _json, ".xml": _xml, ".csv": _table}.get(path.suffix.lower(), _lines)(said)
+    return _coco(path) if kind == "COCO" else kind
 
 
 def _json(said: str) -> str:
@@ -77,9 +84,22 @@ def _json(said: str) -> str:
     return "VIA" if "regions" in keys and "shape_attributes" in keys else ""
 
 
+def _coco(path: Path) -> str:
+    """What a file of COCO's layout tells of its objects: outlines, boxes, or "" (captions, mere lists of images)."""
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            if content.find(b'"segmentation"') >= 0:
+                return "COCO"
+            return "COCO box" if content.find(b'"bbox"') >= 0 else ""
+    except OSError:  # a file system that maps no files: whoever reads it will say what is in it
+        return "COCO"
+
+
 def _xml(said: str) -> str:
-    if re.search(r"<(polygon|mask|polyline)\s", said) and "<annotations" in said:
+    if re.search(r"<(polygon|mask|polyline|ellipse)\s", said) and "<annotations" in said:
         return "CVAT"
+    if re.search(r"<box\s", said) and "<annotations" in said:
+        return "CVAT box"
     return "Pascal VOC box" if "<annotation" in said and "<bndbox" in said else ""
 
 
@@ -98,14 +118,15 @@ def heading(cells: Sequence[str]) -> list[str]:
 
 def _lines(said: str) -> str:
     rows = [line.split() for line in said.splitlines()[:20] if line.strip()]
-    number = re.compile(r"\d*\.?\d+([eE]-?\d+)?")
+    number = re.compile(r"-?\d*\.?\d+([eE]-?\d+)?")
     if not rows or not all(row[0].isdigit() and all(number.fullmatch(cell) for cell in row[1:]) for row in rows):
         return ""
-    if any(float(cell) > 1 for row in rows for cell in row[1:]):
+    if not all(-BEYOND <= float(cell) <= 1 + BEYOND for row in rows for cell in row[1:]):
         return ""
-    if all(len(row) >= 7 and len(row) % 2 for row in rows):
-        return "YOLO polygon"
-    return "YOLO box" if all(len(row) == 5 for row in rows) else ""
+    boxes = [len(row) == 5 for row in rows]
+    if all(boxes):
+        return "YOLO box"
+    return "YOLO polygon" if all(box or (len(row) >= 7 and len(row) % 2) for box, row in zip(boxes, rows)) else ""
 
 
 def _instances(folder: Path) -> str:

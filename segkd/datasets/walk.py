@@ -26,6 +26,9 @@ COMPANIONS = frozenset(
 HIDDEN = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "system volume information"})
 """Names (lower case) that a system hides without a leading dot."""
 
+MADE = ".prepared"
+"""The end of the name of a folder that `segkd prepare` makes: its masks and contact sheet are no data of their own."""
+
 GLANCE = 20_000
 """Files and folders to look at where a message would be better for knowing what lies there."""
 
@@ -76,7 +79,8 @@ def walk(folder: Path, kinds: Collection[str] | None = None, most: int | None = 
 
     Links to files and folders are followed, but not back into a folder that they lie in. Hidden files and folders
     (`.ipynb_checkpoints`, `__MACOSX`, `Thumbs.db`) are left alone, and so is everything that is no regular file:
-    opening a pipe would wait for ever. A path to one file is a walk that finds that file, whatever its extension.
+    opening a pipe would wait for ever. So are folders that `segkd prepare` made (`data.prepared`), unless `folder` is
+    or lies in such a one. A path to one file is a walk that finds that file, whatever its extension.
     With `most`, a glance: folders are entered until so many files and folders were seen.
 
     Raises:
@@ -100,6 +104,8 @@ def walk(folder: Path, kinds: Collection[str] | None = None, most: int | None = 
             path = Path(entry.path)
             if is_hidden(entry.name):
                 _pass(found, path, "hidden folder" if entry.is_dir() else "hidden")
+            elif entry.is_dir() and entry.name.endswith(MADE):
+                _pass(found, path, "made by segkd prepare")
             elif entry.is_dir():
                 identity = _identity(path)
                 repeats += identity in seen

@@ -110,7 +110,7 @@ def refuse_foreign(tree: Mapping[str, Any], where: str) -> None:
 
 
 def refuse_unsaid(tree: Mapping[str, Any], said: Mapping[str, Any], where: str) -> None:
-    """As `refuse_foreign`, but a branch that stands word for word in `said`, the user's own configuration, is allowed."""
+    """As `refuse_foreign`, but a branch that stands word for word in `said`, the user's own words, is allowed."""
     refuse_foreign({name: part for name, part in tree.items() if name not in BRANCHES or part != said.get(name)}, where)
 
 

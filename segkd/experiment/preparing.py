@@ -12,11 +12,11 @@ from segkd.datasets.labels import LabelCode
 from segkd.datasets.notes import notes_on
 from segkd.datasets.packing import write_shards
 from segkd.datasets.pictures import open_picture, read_mask
-from segkd.datasets.prepare.draft import Draft, names_of, new_draft
+from segkd.datasets.prepare.draft import Draft, names_of, new_draft, removed_on_error
 from segkd.datasets.prepare.proposal import SIDE_ACCELERATOR, SIDE_CPU, lost_share, propose_size, propose_turns
 from segkd.datasets.prepare.seen import Seen, look
 from segkd.datasets.prepare.sources import Told, lay_out
-from segkd.datasets.prepare.splitting import fold_lists, keep_apart
+from segkd.datasets.prepare.splitting import fold_lists, keep_apart, kept_together
 from segkd.datasets.prepare.values import Meaning, in_colours, meaning_of
 from segkd.datasets.prepare.written import at_size, smaller, write_masks
 from segkd.datasets.sheet import contact_sheet
@@ -46,6 +46,13 @@ def prepare(arguments: list[str]) -> int:
         raise InputError("--folds: expected 2 or more, and no --to parquet, whose shards are of one split.")
     console = make_console(True)
     draft = new_draft(Path(config.source).expanduser(), Path(config.out).expanduser())
+    with removed_on_error(draft):
+        _write(draft, config, console)
+    return 0
+
+
+def _write(draft: Draft, config: Namespace, console: Console) -> None:
+    """Writes the layer, what is made beside it, and the folds."""
     seen = _read(draft, config, console)
     code = seen.code(draft.data())
     _fit(draft, seen, code, console)
@@ -60,7 +67,6 @@ def prepare(arguments: list[str]) -> int:
     console.print(f"written: {config.out}. Train: segkd train --config {config.out} --out RUN")
     if config.folds is not None:
         _fold(draft, seen, config.folds, head, console)
-    return 0
 
 
 def _parser() -> ArgumentParser:
@@ -202,8 +208,11 @@ def _plan(draft: Draft, seen: Seen, batch: str | None, console: Console) -> None
 def _fold(draft: Draft, seen: Seen, folds: int, head: str, console: Console) -> None:
     """A layer for each fold of what is for training and for validation."""
     stems = [pair.stem for name in ("train", "val") for pair in seen.splits.members.get(name, [])]
-    written = []
-    for number, lists in enumerate(fold_lists(stems, folds, draft.settings.get("group"), draft.beside)):
+    group, written = draft.settings.get("group"), []
+    alike, said = kept_together(stems, folds, group, seen.prints)
+    if said:
+        warn(console, said)
+    for number, lists in enumerate(fold_lists(stems, folds, group, draft.beside, alike)):
         for name, path in lists.items():
             draft.take(name, path)
         written.append(draft.path.with_suffix(f".fold{number}{draft.path.suffix}"))

@@ -184,7 +184,7 @@ def _start(session: Session, network: Network) -> None:
     """Puts the weights of `--init` into a network whose training has not begun."""
     if session.config.init is None or (session.resume and checkpoint_of(session.folder).is_file()):
         return
-    session.console.print(start_from(network, session.config.init))
+    session.console.print(start_from(network, session.config.init, session.config.data.classes))
 
 
 def _train_set(objects: Namespace, records: Records, seed: int) -> SegmentationDataset:

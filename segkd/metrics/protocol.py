@@ -36,6 +36,10 @@ PYSOD = Protocol("pysod", stretch=True, strict=True, unbiased=True, zero_when_em
 """PySODMetrics 1.6.2: what most papers on salient and camouflaged objects print."""
 
 
+READING = ("threshold", "label_map", "colours")
+"""Settings of data that say what raw label values mean, beside `ignore`."""
+
+
 def find_protocol(name: str) -> Protocol:
     """The protocol of that name."""
     for protocol in (PLAIN, PYSOD):
@@ -45,7 +49,11 @@ def find_protocol(name: str) -> Protocol:
 
 
 def fingerprint(
-    protocol: Protocol, threshold: float | None, ignore: Sequence[int] = (), augmentation: str = "none"
+    protocol: Protocol,
+    threshold: float | None,
+    ignore: Sequence[int] = (),
+    augmentation: str = "none",
+    reading: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What two tables of scores must have in common to be compared, as plain values for `scores.json`.
 
@@ -54,7 +62,10 @@ def fingerprint(
         threshold: of the foreground probability, for two classes; None for more, where the largest wins.
         ignore: raw label values whose pixels count nowhere.
         augmentation: what was done at test beside one look at the whole image; "none" if nothing.
+        reading: the settings by which raw label values become classes (`READING`); others, and None, are left out.
     """
+    said = {name: (reading or {}).get(name) for name in READING}
+    labels = "; ".join(f"{name} {value}" for name, value in said.items() if value is not None)
     rule = "largest" if threshold is None else f"p {'>' if protocol.strict else '>='} {threshold:.6g}"
     return {
         "protocol": protocol.name,
@@ -65,6 +76,7 @@ def fingerprint(
         "beta2": BETA2,
         "ignore": sorted(ignore),
         "augmentation": augmentation,
+        **({"labels": labels} if labels else {}),
     }
 
 

@@ -1,6 +1,6 @@
 """A training that starts from trained weights: what fits by name and shape is taken, the rest is named."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -18,13 +18,14 @@ SHOWN = 6
 """As many names of tensors are said."""
 
 
-def start_from(network: nn.Module, source: str | Path) -> str:
+def start_from(network: nn.Module, source: str | Path, classes: Sequence[str] = ()) -> str:
     """Puts the tensors of `source` that fit by name and shape into `network`; says which did not.
 
     Args:
         network: what is to be trained; names may differ by the `module.` of a parallel network, and by the
             `network.` of a wrapped one.
         source: a run folder (its best student), a .safetensors file, or a torch file of plain tensors.
+        classes: the names that are to be learned; a student of as many others is taken, and that is said.
 
     Raises:
         InputError: it cannot be read, or nothing in it fits.
@@ -36,6 +37,10 @@ def start_from(network: nn.Module, source: str | Path) -> str:
     missing, surplus = [n for n in own if n not in named], [n for n in named if n not in own]
     rest = [(other, "new, of another shape"), (missing, "new, not there"), (surplus, "not used")]
     left = "; ".join(f"{what}: {_few(some)}" for some, what in rest if some)
+    theirs = _classes_of(Path(source))
+    if classes and len(theirs) == len(classes) and theirs != list(classes):
+        head = f"its classes ({_few(theirs)}) are others than yours ({_few(list(classes))}): taken by their numbers"
+        left = f"{left}; {head}" if left else head
     return f"starts from {source}: {len(taken)} of {len(own)} tensors taken{f'; {left}' if left else ''}"
 
 
@@ -100,6 +105,13 @@ def tensors_of(path: Path, owner: str = "--init") -> dict[str, Tensor]:
     if not found:
         raise InputError(f"{owner} {path}: expected tensors by name, found {type(state).__name__} without any.")
     return found
+
+
+def _classes_of(path: Path) -> list[str]:
+    """The names of the classes of a student; [] of another file."""
+    path = path / "student.safetensors" if path.is_dir() else path
+    card = unpacked(path)[1] if path.suffix == ".safetensors" else None
+    return list(card.get("classes", [])) if isinstance(card, dict) else []
 
 
 def _inside(state: Any) -> list[dict[str, Tensor]]:

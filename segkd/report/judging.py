@@ -93,7 +93,9 @@ def judge_network(config: Namespace, data: Data, name: str) -> Judged:
         "skipped": list(skipped.values()),
         **({"reading": network.said} if network.said else {}),
         **({"corruptions": robustness.content()} if robustness else {}),
-        "fingerprint": fingerprint(protocol, cut_of(sight.threshold, card.classes), data.ignore, looks.said),
+        "fingerprint": fingerprint(
+            protocol, cut_of(sight.threshold, card.classes), data.ignore, looks.said, vars(data)
+        ),
     }
     return Judged(
         name,

@@ -44,11 +44,11 @@ def judge_maps(config: Namespace, data: Data, number: int) -> Judged:
         found = score_maps(list(by_id.values()), scorer, data.classes, config.processes, ticker.move)
     if found.resized:
         console.print(f"{found.resized} of {len(found.meter.rows)} predictions are scaled to the size of their label")
-    skipped = source.unusable | matching.unreadable | faults | found.faults
-    skipped |= matching.missing
+    skipped = source.unusable | matching.unreadable | faults | found.faults | matching.missing
     missing = list(skipped.values())
     if not found.meter.rows:
         raise _nothing(folder, missing, len(matching.pairs))
+    cut = cut_of(scorer.threshold, data.classes)
     about = {
         "predictions": str(folder),
         "dataset": source.name,
@@ -58,7 +58,7 @@ def judge_maps(config: Namespace, data: Data, number: int) -> Judged:
         "skipped": missing,
         "surplus": matching.surplus,
         "coding": coding,
-        "fingerprint": fingerprint(scorer.protocol, cut_of(scorer.threshold, data.classes), data.ignore),
+        "fingerprint": fingerprint(scorer.protocol, cut, data.ignore, reading=vars(data)),
     }
     return Judged(
         source.name,

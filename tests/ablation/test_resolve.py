@@ -55,6 +55,8 @@ def test_every_arm_is_planned_from_its_own_files_and_all_are_scored_on_the_same(
     words = r"embedded/plain/seed-0 and embedded/other/seed-0 would be scored on different val lists \(3 and 5 images\)"
     with pytest.raises(InputError, match=words):
         resolved(arms={"plain": {}, "other": {"set": {"data.embedded.val": 5}}})
+    with pytest.raises(InputError, match="labels that are read in different ways"):
+        resolved(arms={"plain": {}, "other": {"set": {"data.ignore": [7]}}})
     student = {"layers": ["methods/tf_kd_self.yaml"], "set": {"distiller.teachers.before.sources": ["$other"]}}
     other = {"set": {"data.embedded.val": 5}}  # a teacher may be of other data
     assert len(resolved(arms={"plain": {}, "other": other, "student": student}, seeds=[0], budget="free")[1]) == 3

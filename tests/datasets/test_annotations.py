@@ -33,7 +33,15 @@ VIA = {"a.jpg1": {"regions": [{"shape_attributes": {"name": "polygon"}}]}}
         ("ann/bare.jpg.json", json.dumps({**SUPERVISELY, "objects": []}), "Supervisely", "Export as masks"),
         ("a.txt", "0 .1 .1 .5 .1 .5 .6\n1 0.1 0.1 0.5 1 0.5 1e-3\n", "YOLO polygon", "segkd prepare"),
         ("b.txt", "0 .1 .1 .5 .1\n", "YOLO box", "no outline"),
+        (
+            "mixed.txt",
+            "0 .1 .1 .5 .1 .5 .6\n1 0.1 0.1 0.5 1\n0 -0.001 0 1.001 0 1 1\n",
+            "YOLO polygon",
+            "segkd prepare",
+        ),
         ("annotations.xml", CVAT, "CVAT", "segkd prepare"),
+        ("boxes.xml", CVAT.replace("polygon", "box"), "CVAT box", "no outline"),
+        ("boxes.json", json.dumps(COCO).replace("segmentation", "bbox"), "COCO box", "no outline"),
         ("a.xml", VOC, "Pascal VOC box", "no outline"),
     ],
 )
@@ -47,8 +55,14 @@ def test_annotations_are_named_with_what_to_do(tmp_path, name, content, kind, cu
 
 def test_the_keys_of_a_large_file_may_lie_at_its_end(tmp_path):
     images = [{"id": i, "file_name": f"{i}.jpg"} for i in range(20_000)]
-    (tmp_path / "big.json").write_text(json.dumps({"images": images, "annotations": [], "categories": []}))
-    assert "COCO" in recognise(tmp_path)
+    middle = [{"image_id": i, "segmentation": []} for i in range(2)]
+    more = [{"image_id": i, "bbox": [i]} for i in range(20_000)]
+    content = {"images": images, "annotations": middle + more, "categories": []}
+    (tmp_path / "big.json").write_text(json.dumps(content))
+    assert "holds COCO annotations" in recognise(tmp_path)
+    content["annotations"] = more
+    (tmp_path / "big.json").write_text(json.dumps(content))
+    assert "holds COCO box annotations" in recognise(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +74,10 @@ def test_the_keys_of_a_large_file_may_lie_at_its_end(tmp_path):
         ("torn.json", '{"images'),
         ("empty.txt", ""),
         ("numbers.txt", "1 2 3 4 5 6 7\n"),
+        ("pixels.txt", "0 -20 7 8 9 10 11\n"),
         ("table.csv", "image,width\na.jpg,3\n"),
+        ("captions.json", json.dumps({"images": [], "annotations": [{"image_id": 1, "caption": "a"}]})),
+        ("image_info.json", json.dumps({"images": [{"id": 1, "file_name": "a.jpg"}], "categories": []})),
         ("bare.csv", ""),
     ],
 )

@@ -156,7 +156,8 @@ def test_a_wrong_root_is_told_what_lies_there(tmp_path):
     assert "The pictures there lie in: JPEGImages (2), SegmentationClass (1)" in refused(tmp_path)
     touch(tmp_path / "flat", "a.jpg", "b.jpg", "a_mask.png", "b_mask.png")
     assert 'write data.images: "{}.jpg" and data.masks: "{}_mask.png"' in refused(tmp_path / "flat")
-    (tmp_path / "JPEGImages" / "coco.json").write_text('{"images": [], "annotations": [], "categories": []}')
+    content = '{"images": [], "annotations": [{"segmentation": []}], "categories": []}'
+    (tmp_path / "JPEGImages" / "coco.json").write_text(content)
     assert "COCO" in refused(tmp_path, "JPEGImages", "JPEGImages/coco.json")
     assert "expected a folder or a pattern, found a file" in refused(tmp_path, "JPEGImages", "SegmentationClass/a.png")
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segkd.datasets.prepare.annotated import READERS, find_annotations, left_out, read_coco
+from segkd.datasets.prepare.annotated import READERS, find_annotations, left_out
+from segkd.datasets.prepare.coco import read_coco
 from segkd.datasets.prepare.drawing import Drawing, Runs, Shape, counts_of, draw, filled, polygon
 from segkd.datasets.prepare.kaggle import read_kaggle, settle_order
 from segkd.datasets.prepare.via import read_via
@@ -77,7 +78,7 @@ def yolo(root):
 def cvat(root):
     points = ";".join(f"{x},{y}" for x, y in SQUARE)
     runs = ",".join(map(str, [0, 72]))
-    images = f"<image name='0.jpg'><polygon label='cat' points='{points}'/><box label='cat'/></image>"
+    images = f"<image name='0.jpg'><polygon label='cat' points='{points}'/><points label='cat'/></image>"
     for i in (1, 2):
         images += (
             f"<image name='{i}.jpg'><mask label='cat' rle='{runs}' left='2' top='3' width='8' height='9'/></image>"
@@ -147,7 +148,7 @@ def test_each_kind_draws_the_same_square(tmp_path, kind, write):
         # OpenCV fills the pixels that an outline runs through: half a pixel too many at most
         assert all(2 <= y <= 12 and 1 <= x <= 10 for y, x in wrong) and (mask >= the_square()).all(), mask
     if kind in ("LabelMe", "CVAT", "VIA"):
-        assert any("a point" in one or "a box" in one for one in left_out(drawings))
+        assert any("a point" in one and "no area" in one for one in left_out(drawings))
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -175,7 +176,11 @@ def test_small_objects_are_drawn_over_large_ones():
 
 @pytest.mark.parametrize(
     ("segmentation", "words"),
-    [([[1, 2, 3]], "three corners"), ({"size": [20, 16], "counts": "\x01"}, "letters"), ({"size": [1]}, "values")],
+    [
+        ([[1, 2, 3, 4, 5, 6, 7]], "three corners"),
+        ({"size": [20, 16], "counts": "\x01"}, "letters"),
+        ({"size": [1]}, "values"),
+    ],
 )
 def test_what_is_wrong_is_named_with_its_file(tmp_path, segmentation, words):
     content = {

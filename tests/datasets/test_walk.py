@@ -60,6 +60,21 @@ def test_hidden_files_and_folders_are_left_alone(tmp_path):
     assert is_hidden("Desktop.ini") and not is_hidden("desktop.png")
 
 
+def test_what_prepare_made_is_passed_over_unless_it_is_named(tmp_path):
+    touch(
+        tmp_path,
+        "a.png",
+        "data.prepared/sheet.png",
+        "data.prepared/masks/a.png",
+        "sub/x.prepared/b.png",
+        "prepared/c.png",
+    )
+    found = walk(tmp_path)
+    assert names(found) == ["a.png", "prepared/c.png"] and why(found)["data.prepared"] == "made by segkd prepare"
+    assert names(walk(tmp_path / "data.prepared")) == ["masks/a.png", "sheet.png"]
+    assert names(walk(tmp_path / "data.prepared" / "masks")) == ["a.png"]
+
+
 def test_links_to_files_and_folders_are_followed_but_never_in_a_circle(tmp_path):
     touch(tmp_path / "store", "A/1.png", "A/2.png", "one.png")
     images = touch(tmp_path / "images", "0.png")

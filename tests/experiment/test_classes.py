@@ -65,7 +65,8 @@ HOSTILE = {
     "init_args.trust: true}}}",
     "trust among names of classes": "distiller: {teachers: {a: {class_path: Frozen, init_args: {classes: "
     "{init_args.trust: 'true'}}}}}",
-    "a map among names of classes": "distiller: {teachers: {a: {class_path: Frozen, init_args: {classes: {a.b: {c: 1}}}}}}",
+    "a map among names of classes": "distiller: {teachers: {a: {class_path: Frozen, init_args: {classes: "
+    "{a.b: {c: 1}}}}}}",
     "a host of its own": "data: {parquet: 's3://bucket/data?scheme=http&endpoint_override=evil.example'}",
     "a host for a domain": "data: {domains: {a: {parquet: 'hdfs://evil.example:80/data'}}}",
     "a user at a host": "data: {parquet: 's3://key:secret@evil.example/data'}",

@@ -26,6 +26,16 @@ def test_every_difference_is_said():
     assert differences(one, fingerprint(PLAIN, None, [255])) == ["threshold: p >= 0.5 against largest"]
 
 
+def test_another_reading_of_the_labels_is_another_rule():
+    usual, same = fingerprint(PLAIN, 0.5), fingerprint(PLAIN, 0.5, reading={"threshold": None, "size": 64})
+    assert usual == same and "labels" not in usual
+    high, low = (fingerprint(PLAIN, 0.5, reading={"threshold": cut}) for cut in (128, 60))
+    assert differences(high, low) == ["labels: threshold 128 against threshold 60"]
+    assert differences(usual, high) == ["labels: not said against threshold 128"]
+    mapped = fingerprint(PLAIN, 0.5, reading={"label_map": {0: 0, 9: 1}})
+    assert differences(mapped, json.loads(json.dumps(mapped))) == []
+
+
 def test_an_unknown_protocol_is_refused():
     assert find_protocol("pysod") is PYSOD and find_protocol("plain") is PLAIN
     with pytest.raises(InputError, match="plain or pysod"):

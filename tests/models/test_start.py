@@ -43,6 +43,13 @@ def test_a_trained_network_is_taken_whole(run, name):
     assert said.endswith(f"{whole} of {whole} tensors taken")
 
 
+def test_as_many_other_classes_are_taken_by_number_and_that_is_said(run):
+    folder, _ = run
+    for names, said in ((["b", "a"], "its classes (a, b) are others than yours (b, a)"), (["a", "b"], "taken")):
+        text = start_from(FusionNet(2, TINY, None, 16), folder, names)
+        assert said in text and ("others than yours" in text) == (names != ["a", "b"])
+
+
 def test_other_classes_get_a_new_head_and_all_else_is_taken(run):
     folder, trained = run
     network = FusionNet(3, TINY, None, 16)

@@ -1,7 +1,9 @@
 """A data layer in the making: where it is written, its settings, and why each is as it is."""
 
 import os
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,8 +12,12 @@ import yaml
 
 from segkd.datasets.data import Data
 from segkd.datasets.patterns import Pattern, find_named, is_pattern
+from segkd.datasets.walk import MADE, what_is
 from segkd.disk import write_whole
 from segkd.types import InputError, LayerPath
+
+PACKED = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst"})
+"""Extensions (lower case) of archives."""
 
 
 @dataclass
@@ -30,7 +36,7 @@ class Draft:
     @property
     def beside(self) -> Path:
         """The folder for masks and lists that are made: next to the layer, DATA.prepared for DATA.yaml."""
-        return self.path.with_suffix(".prepared")
+        return self.path.with_suffix(MADE)
 
     def take(self, name: str, value: Any, why: str = "") -> None:
         """One setting, and why it is so."""
@@ -98,7 +104,7 @@ def new_draft(source: Path, out: Path) -> Draft:
         InputError: there is no such folder, or `out` is no new YAML file.
     """
     if not source.is_dir():
-        raise InputError(f"{source}: expected the folder of a data set, found none there.")
+        raise InputError(f"{source}: expected the folder of a data set, found {what_is(source)} there.{_cure(source)}")
     if out.suffix.lower() not in (".yaml", ".yml"):
         raise InputError(f"--out {out}: expected the YAML file to write, such as data.yaml.")
     draft = Draft(out, source)
@@ -106,3 +112,26 @@ def new_draft(source: Path, out: Path) -> Draft:
         if path.exists():
             raise InputError(f"--out {out}: {path} exists already. Give another name, or move it away.")
     return draft
+
+
+@contextmanager
+def removed_on_error(draft: Draft) -> Iterator[None]:
+    """Takes back the layer and what was made beside it where a command fails, so that the corrected one can begin.
+
+    Neither was there before: `new_draft` sees to it.
+    """
+    try:
+        yield
+    except BaseException:  # Ctrl-C as well
+        shutil.rmtree(draft.beside, ignore_errors=True)
+        draft.path.unlink(missing_ok=True)
+        raise
+
+
+def _cure(source: Path) -> str:
+    """What to do about a data set that is no folder."""
+    if not source.is_file():
+        return " Correct the path."
+    if source.suffix.lower() in PACKED:
+        return " Unpack it, and give the folder that comes out."
+    return " Give the folder that it lies in; a file of annotations is named by --annotations."

@@ -1,6 +1,6 @@
 """Outlines and run lengths to masks of class numbers."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,31 +39,75 @@ class Starts:
     by_columns: bool = True
 
 
+Part = Polygon | Runs | Starts
+"""What an object's outline is made of."""
+
+
 @dataclass(frozen=True)
 class Shape:
     """One object: the name of its class, and its parts, all of which belong to it."""
 
     name: str
-    parts: tuple[Polygon | Runs | Starts, ...]
+    parts: tuple[Part, ...]
 
 
 @dataclass
 class Drawing:
-    """What annotations say of one image: its file as they write it, its shapes, and what of them was not read."""
+    """What annotations say of one image.
+
+    Attributes:
+        file: the image's file, as they write it.
+        shapes: its objects.
+        shares: coordinates are shares of the image's sides.
+        left_out: what was not read, and why, in a few words each.
+        size: (height, width) of the image that was annotated, where they say it; coordinates are its pixels.
+    """
 
     file: str
     shapes: list[Shape] = field(default_factory=list)
     shares: bool = False
     left_out: list[str] = field(default_factory=list)
+    size: tuple[int, int] | None = None
+
+    def take(self, name: str, parts: Iterable[Part | str]) -> None:
+        """Adds an object of the class `name`; a text among its parts says what of it is left out, and why."""
+        every = list(parts)
+        self.left_out += [part for part in every if isinstance(part, str)]
+        if drawn := tuple(part for part in every if not isinstance(part, str)):
+            self.shapes.append(Shape(name, drawn))
 
 
 Read = tuple[list[Drawing], list[str]]
 """Drawings, and the names of the classes in the order of their numbers, the background left out."""
 
 
+SHORT = "a polygon of fewer than three corners"
+"""What is left out of polygons, in words."""
+
+
+def no_area(kind: str) -> str:
+    """Why a shape of another kind ("polyline") is left out."""
+    return f"a {kind}, which has no area"
+
+
 def beside(path: Path, name: str, root: Path) -> str:
     """An image's name as the file at `path` writes it, below that file's folder: of several of one name, that one."""
-    return (path.parent.relative_to(root) / name).as_posix()
+    home = path.parent.relative_to(root) if path.is_relative_to(root) else Path()
+    return (home / name).as_posix()
+
+
+def in_pixels(size: tuple[int, int]) -> str:
+    """A (height, width) in words, as pictures' sizes are written: "640x480", the width first."""
+    return f"{size[1]}x{size[0]}"
+
+
+def stated(height: object, width: object) -> tuple[int, int] | None:
+    """The (height, width) that annotations state, as numbers or text; None where they say no such size."""
+    try:
+        sides = int(float(str(height))), int(float(str(width)))
+    except (ValueError, OverflowError):
+        return None
+    return sides if min(sides) > 0 else None
 
 
 @contextmanager
@@ -78,34 +122,33 @@ def faults_of(path: Path, place: str) -> Iterator[None]:
 def draw(drawing: Drawing, size: tuple[int, int], numbers: Mapping[str, int]) -> UInt8[np.ndarray, "h w"]:
     """The mask of a drawing at an image's (height, width), 0 where nothing is drawn.
 
-    Large objects are drawn first, so that a small one before a large one is seen. A drawing with `shares` has
-    coordinates in shares of the image's sides. Names that `numbers` lacks are left out.
+    Large objects are drawn first, so that a small one before a large one is seen. A drawing that states another size,
+    or that has coordinates in shares of the image's sides, is scaled. Names that `numbers` lacks are left out.
 
     Raises:
         InputError: run lengths do not fill their window, or it lies beyond the image.
     """
     mask = np.zeros(size, np.uint8)
+    of_size = (1, 1) if drawing.shares else drawing.size
     drawn = [
-        (inside_of(shape, size, drawing.shares), numbers[shape.name])
-        for shape in drawing.shapes
-        if shape.name in numbers
+        (inside_of(shape, size, of_size), numbers[shape.name]) for shape in drawing.shapes if shape.name in numbers
     ]
     for inside, number in sorted(drawn, key=lambda one: -int(one[0].sum())):
         mask[inside] = number
     return mask
 
 
-def inside_of(shape: Shape, size: tuple[int, int], shares: bool = False) -> Bool[np.ndarray, "h w"]:
-    """Which pixels of an image of (height, width) a shape covers."""
+def inside_of(shape: Shape, size: tuple[int, int], of_size: tuple[int, int] | None = None) -> Bool[np.ndarray, "h w"]:
+    """Which pixels of an image of (height, width) a shape covers, whose coordinates are of an image of `of_size`."""
     mask = np.zeros(size, np.uint8)
-    scale = np.array([size[1], size[0]]) if shares else 1
+    of_size = of_size or size
+    scale = np.array([size[1] / of_size[1], size[0] / of_size[0]])
     for part in shape.parts:
         if isinstance(part, Runs):
-            top, left, height, width = part.window
-            if top < 0 or left < 0 or top + height > size[0] or left + width > size[1]:
-                raise InputError(f"a mask of {width}x{height} pixels at {left}, {top} lies beyond its image of "
-                                 f"{size[1]}x{size[0]}. Correct the annotation, or the image's size.")  # fmt: skip
-            mask[top : top + height, left : left + width] |= filled(part)
+            whole = _placed(part, of_size)
+            if of_size != size:
+                whole = np.asarray(cv2.resize(whole, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
+            mask |= whole
         elif isinstance(part, Starts):
             mask |= started(part, size)
         else:  # OpenCV's 0 is the middle of the first pixel
@@ -114,13 +157,24 @@ def inside_of(shape: Shape, size: tuple[int, int], shares: bool = False) -> Bool
     return mask > 0
 
 
+def _placed(runs: Runs, size: tuple[int, int]) -> UInt8[np.ndarray, "h w"]:
+    """An image of (height, width), 0 but for the window of run lengths."""
+    top, left, height, width = runs.window
+    if top < 0 or left < 0 or top + height > size[0] or left + width > size[1]:
+        raise InputError(f"a mask of {width}x{height} pixels at {left}, {top} lies beyond its image of "
+                         f"{in_pixels(size)}. Correct the annotation, or the image's size.")  # fmt: skip
+    mask = np.zeros(size, np.uint8)
+    mask[top : top + height, left : left + width] = filled(runs)
+    return mask
+
+
 def filled(runs: Runs) -> UInt8[np.ndarray, "h w"]:
     """The window of run lengths, 0 and 1."""
     _, _, height, width = runs.window
     if min(runs.counts, default=0) < 0 or sum(runs.counts) != height * width:
         raise InputError(f"run lengths: expected {height * width} pixels in all ({width}x{height}), found "
                          f"{sum(runs.counts)}. Export the annotations once more.")  # fmt: skip
-    values = np.repeat(np.arange(len(runs.counts)) % 2, runs.counts).astype(np.uint8)
+    values = np.repeat((np.arange(len(runs.counts)) % 2).astype(np.uint8), runs.counts)
     return values.reshape(width, height).T if runs.by_columns else values.reshape(height, width)
 
 
@@ -129,7 +183,7 @@ def started(part: Starts, size: tuple[int, int]) -> UInt8[np.ndarray, "h w"]:
     flat = np.zeros(size[0] * size[1], np.uint8)
     for start, length in part.runs:
         if start < 1 or length < 0 or start - 1 + length > len(flat):
-            raise InputError(f"run lengths: expected pixels 1 to {len(flat)} ({size[1]}x{size[0]}), found {length} "
+            raise InputError(f"run lengths: expected pixels 1 to {len(flat)} ({in_pixels(size)}), found {length} "
                              f"from {start} on. They are of an image of another size.")  # fmt: skip
         flat[start - 1 : start - 1 + length] = 1
     return flat.reshape(size[::-1]).T if part.by_columns else flat.reshape(size)
@@ -155,16 +209,26 @@ def counts_of(text: str) -> tuple[int, ...]:
     return tuple(counts)
 
 
-def polygon(numbers: Sequence[float | int]) -> Polygon:
-    """Corners of a flat list x, y, x, y, ...
+def polygon(numbers: Sequence[float | int]) -> Polygon | str:
+    """Corners of a flat list x, y, x, y, ...; of fewer than three, `SHORT`.
 
     Raises:
-        InputError: it is odd, shorter than three corners, or holds what is no number.
+        InputError: they are an odd number, or hold what is no number.
     """
     corners = np.asarray(numbers, float)
-    if corners.ndim != 1 or len(corners) < 6 or len(corners) % 2 or not np.isfinite(corners).all():
+    if corners.ndim == 1 and len(corners) < 6:
+        return SHORT
+    if corners.ndim != 1 or len(corners) % 2 or not np.isfinite(corners).all():
         raise InputError(f"a polygon: expected x, y of three corners or more, found {len(corners)} numbers.")
     return corners.reshape(-1, 2)
+
+
+def rectangle(sides: Sequence[float], turned: float = 0.0) -> Polygon:
+    """The corners of a rectangle with the sides (left, top, right, bottom), turned about its middle by radians."""
+    x, y, x2, y2 = sides
+    centre = np.array([x + x2, y + y2]) / 2
+    upright = np.array([(x, y), (x2, y), (x2, y2), (x, y2)], float) - centre
+    return centre + upright @ _turning(turned)
 
 
 def ellipse(
@@ -173,5 +237,10 @@ def ellipse(
     """The outline of a circle or an ellipse of half axes `radii` (x, y), turned by an angle in radians."""
     angles = np.linspace(0, 2 * np.pi, 64, endpoint=False)
     upright = np.asarray(radii) * np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    cos, sin = np.cos(turned), np.sin(turned)
-    return np.asarray(centre, float) + upright @ np.array([[cos, sin], [-sin, cos]])
+    return np.asarray(centre, float) + upright @ _turning(turned)
+
+
+def _turning(angle: float) -> Float[np.ndarray, "2 2"]:
+    """What turns rows (x, y) clockwise, as pictures are seen."""
+    cos, sin = np.cos(angle), np.sin(angle)
+    return np.array([[cos, sin], [-sin, cos]])

@@ -1,6 +1,6 @@
 """Where images and masks come from: a mask per object, masks as they lie, or annotations that are drawn."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os.path import commonpath
 from pathlib import Path
@@ -11,9 +11,10 @@ from segkd.datasets.annotations import CURES
 from segkd.datasets.dicom import find_dicom
 from segkd.datasets.lists import Entry, Names
 from segkd.datasets.pictures import open_picture
-from segkd.datasets.prepare.annotated import READERS, find_annotations, left_out
+from segkd.datasets.prepare.annotated import READERS, find_annotations, left_out, read_annotations
 from segkd.datasets.prepare.draft import Draft, names_of
-from segkd.datasets.prepare.drawing import Drawing, draw
+from segkd.datasets.prepare.drawing import Drawing
+from segkd.datasets.prepare.fitting import mask_of
 from segkd.datasets.prepare.kaggle import KAGGLE, Order, settle_order
 from segkd.datasets.prepare.layouts import find_layout
 from segkd.datasets.prepare.objects import find_objects, joined
@@ -75,45 +76,99 @@ def _found(draft: Draft, told: Told, say: Callable[[str], None]) -> list[str] | 
             draft.take("images", layout.images)
             draft.take("masks", layout.masks)
             return None
-    found = find_annotations(told.annotations or root)
-    kind = next((kind for kind in READERS if kind in found), None)
-    if kind is None:
-        raise _nothing(root, found)
-    return _drawn(draft, told, kind, found[kind], say)
+    return _drawn(draft, told, say)
 
 
-def _drawn(draft: Draft, told: Told, kind: str, paths: Sequence[Path], say: Callable[[str], None]) -> list[str]:
+def _drawn(draft: Draft, told: Told, say: Callable[[str], None]) -> list[str]:
     """Draws annotations; the names of the classes."""
-    drawings, names = READERS[kind](paths, told.annotations if told.annotations and _is_dir(told) else draft.root)
-    classes = (
-        list(told.classes) if told.classes is not None else ["background", *(n for n in names if n != "background")]
-    )
-    numbers = {name: number for number, name in enumerate(classes) if number}
+    kind, paths, home = _annotations(draft.root, told.annotations)
+    drawings, names = read_annotations(kind, paths, home)
+    classes = _classes_of(drawings, names, told)
     images = _images_of(draft, drawings, f"{kind} annotations ({paths[0]})")
     endings = {path.suffix for path in images}
     pattern = f"{{}}{next(iter(endings))}" if len(endings) == 1 else "{}"
-    home = Path(commonpath([path.parent for path in images])).relative_to(draft.root).as_posix()
-    draft.take("images", pattern if home == "." else f"{home}/{pattern}")
+    base = Path(commonpath([path.parent for path in images])).relative_to(draft.root).as_posix()
+    draft.take("images", pattern if base == "." else f"{base}/{pattern}")
     named = names_of(draft, list(images))
     folder = draft.beside / "masks"
     order = ""
     if kind == KAGGLE:
         order = settle_order(images, {path: open_picture(path).size[::-1] for path in images}, told.runs)
-    write_masks(folder, ((named[path], _mask(path, drawing, numbers)) for path, drawing in images.items()))
+    scaled: list[Path] = []
+    masks = _masks(images, {name: number for number, name in enumerate(classes) if number}, scaled)
+    write_masks(folder, ((named[path], mask) for path, mask in masks))
     draft.take("masks", folder)
     shapes = sum(len(drawing.shapes) for drawing in drawings)
     say(
         f"found: {kind} annotations in {len(paths)} {'file' if len(paths) == 1 else 'files'}: {shapes} objects of "
         f"{some(names, 8)} on {len(images)} images; they are drawn, small before large, in {folder}"
     )
-    if order:
-        say(order)
-    for sentence in left_out(drawings):
-        say(f"not drawn, as it has no area: {sentence}")
-    strange = {shape.name for drawing in drawings for shape in drawing.shapes} - numbers.keys()
-    if strange:
-        say(f"background, as --classes does not name them: {', '.join(sorted(strange))}")
+    for sentence in filter(None, [order, _scaled(scaled), *_not_drawn(drawings, classes)]):
+        say(sentence)
     return classes
+
+
+def _annotations(root: Path, told: Path | None) -> tuple[str, list[Path], Path]:
+    """The kind of the annotations below the root, or at a place that is told, their files, and the folder that these
+    are named from."""
+    place = home = root
+    if told is not None:
+        if not told.exists():
+            raise InputError(f"--annotations {told}: expected an annotation file or a folder of them, found nothing "
+                             "there. Correct the path; what lies below the folder is found without it.")  # fmt: skip
+        place, home = told.resolve(), root.resolve()
+        if not place.is_relative_to(home):
+            home = place if place.is_dir() else place.parent
+    found = find_annotations(place, root)
+    kind = next((kind for kind in READERS if kind in found), None)
+    if kind is None:
+        raise _nothing(place, found)
+    return kind, found[kind], home
+
+
+def _classes_of(drawings: Sequence[Drawing], names: Sequence[str], told: Told) -> list[str]:
+    """The classes in the order of their numbers, the background first."""
+    if told.classes is None:
+        return ["background", *(name for name in names if name != "background")]
+    first, *others = told.classes
+    every, drawn = " ".join(told.classes), {shape.name for drawing in drawings for shape in drawing.shapes}
+    if drawn and not drawn & {first, *others}:
+        raise InputError(f"--classes {every}: expected names that the annotations have ({some(sorted(drawn), 8)}), "
+                         "found none of them. Correct the names, or leave --classes out.")  # fmt: skip
+    if first != "background" and first in drawn:
+        raise InputError(f"--classes {every}: expected the name of the background first, found {first}, a class of the "
+                         f"annotations. Say --classes background {every}.")  # fmt: skip
+    return list(told.classes)
+
+
+def _masks(
+    images: Mapping[Path, Drawing], numbers: Mapping[str, int], scaled: list[Path]
+) -> Iterator[tuple[Path, np.ndarray]]:
+    """The mask of each image; those whose drawing was scaled are noted."""
+    for path, drawing in images.items():
+        mask, was_scaled = mask_of(path, drawing, numbers)
+        scaled += [path] * was_scaled
+        yield path, mask
+
+
+def _scaled(paths: Sequence[Path]) -> str:
+    if not paths:
+        return ""
+    return (
+        f"{len(paths)} images have another size than their annotations say ({some([path.name for path in paths])}), "
+        "but the same proportions: the outlines are scaled to them"
+    )
+
+
+def _not_drawn(drawings: Sequence[Drawing], classes: Sequence[str]) -> Iterator[str]:
+    """The sentences on what is background though it was annotated."""
+    for sentence in left_out(drawings):
+        yield f"not drawn: {sentence}"
+    names = {shape.name for drawing in drawings for shape in drawing.shapes}
+    if classes[0] in names:
+        yield f"not drawn: objects of the class {classes[0]}, which is the background"
+    if strange := names - set(classes):
+        yield f"background, as --classes does not name them: {', '.join(sorted(strange))}"
 
 
 def _images_of(draft: Draft, drawings: Sequence[Drawing], what: str) -> dict[Path, Drawing]:
@@ -136,14 +191,6 @@ def _images_of(draft: Draft, drawings: Sequence[Drawing], what: str) -> dict[Pat
             + "."
         )
     return found
-
-
-def _mask(path: Path, drawing: Drawing, numbers: Mapping[str, int]) -> np.ndarray:
-    width, height = open_picture(path).size
-    try:
-        return draw(drawing, (height, width), numbers)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
 
 
 def _nothing(root: Path, found: Mapping[str, Sequence[Path]]) -> InputError:

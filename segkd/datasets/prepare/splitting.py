@@ -9,12 +9,15 @@ import numpy as np
 
 from segkd.datasets.lists import choose, entries_of
 from segkd.datasets.pairing import Paired
-from segkd.datasets.prepare.twins import of, twins
+from segkd.datasets.prepare.twins import all_twins, of, twins
 from segkd.datasets.prepare.written import write_list
 from segkd.datasets.split_folders import split_of
 from segkd.datasets.splits import SPLITS, Splits, group_of
 from segkd.datasets.walk import walk
 from segkd.types import InputError
+
+FILLED = 1.5
+"""Times the size of a fold that images which look alike may fill at most, for them to be kept together."""
 
 
 def split_lists(root: Path, paired: Paired, folder: Path) -> tuple[dict[str, Path], str]:
@@ -72,27 +75,66 @@ def keep_apart(
     return lists, said
 
 
-def fold_lists(stems: Sequence[str], folds: int, group: str | None, folder: Path) -> list[dict[str, Path]]:
+def kept_together(
+    stems: Sequence[str], folds: int, group: str | None, prints: Mapping[str, np.ndarray | None]
+) -> tuple[list[tuple[str, str]], str]:
+    """The pairs of images that look alike by their `prints`, which `fold_lists` is to keep in one fold.
+
+    Returns:
+        the pairs, [] where they would leave no folds of about the same size; and a sentence, "" where there are none.
+    """
+    alike = all_twins(of(prints, stems))
+    if not alike:
+        return [], ""
+    said = f"{len(alike)} pairs of images look alike ({' = '.join(alike[0])}{', ...' * (len(alike) > 1)})"
+    alone, joined = _groups(stems, group), _groups(stems, group, alike)
+    most = max(FILLED * len(stems) / folds, *map(len, alone))
+    if len(joined) < folds or max(map(len, joined)) > most:
+        return [], f"{said}, too many to keep each in one fold, so that scores flatter: say --group."
+    return alike, f"{said}: each pair is in one fold."
+
+
+def fold_lists(
+    stems: Sequence[str], folds: int, group: str | None, folder: Path, alike: Sequence[tuple[str, str]] = ()
+) -> list[dict[str, Path]]:
     """Lists of `folds` folds, whole groups each, written into `folder`: in each, another part of `stems` is for val.
+
+    Groups that pairs `alike` of stems connect are one.
 
     Raises:
         InputError: there are fewer groups than folds.
     """
-    of_group = group_of(group, stems, [])
-    groups: dict[str, list[str]] = {}
-    for stem in stems:
-        groups.setdefault(of_group(stem), []).append(stem)
+    groups = _groups(stems, group, alike)
     if len(groups) < folds:
         raise InputError(f"--folds {folds}: expected as many groups of images, found {len(groups)}.")
     parts: list[list[str]] = [[] for _ in range(folds)]
-    for name in sorted(groups, key=lambda name: hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()):
-        min(parts, key=len).extend(groups[name])
+    for members in groups:
+        min(parts, key=len).extend(members)
     lists = []
     for number, part in enumerate(parts):
         lists.append({name: folder / f"fold{number}-{name}.txt" for name in ("train", "val")})
         write_list(lists[-1]["val"], sorted(part))
         write_list(lists[-1]["train"], sorted(set(stems) - set(part)))
     return lists
+
+
+def _groups(stems: Sequence[str], group: str | None, alike: Sequence[tuple[str, str]] = ()) -> list[list[str]]:
+    """The stems by their groups, those that some pair connects made one; in the order of their names' hashes."""
+    of_group = group_of(group, stems, [])
+    first = {of_group(stem): of_group(stem) for stem in stems}
+
+    def found(name: str) -> str:
+        while first[name] != name:
+            first[name] = name = first[first[name]]
+        return name
+
+    for one, other in alike:
+        first[found(of_group(other))] = found(of_group(one))
+    groups: dict[str, list[str]] = {}
+    for stem in stems:
+        groups.setdefault(found(of_group(stem)), []).append(stem)
+    ranked = sorted(groups, key=lambda name: hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest())
+    return [groups[name] for name in ranked]
 
 
 def _told_by_folders(root: Path, paired: Paired) -> bool:

@@ -46,6 +46,19 @@ def twins(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray]) -> 
     return found
 
 
+def all_twins(prints: Mapping[str, np.ndarray]) -> list[tuple[str, str]]:
+    """Every two names whose prints are the same but for `ALIKE` bits."""
+    names, found = list(prints), []
+    if not names:
+        return []
+    signs = np.stack(list(prints.values())).astype(np.float32) * 2 - 1
+    step = max(1, BLOCK // len(names))
+    for at in range(0, len(names), step):
+        apart = (signs.shape[1] - signs[at : at + step] @ signs[at:].T) / 2
+        found += [(names[at + i], names[at + j]) for i, j in np.argwhere(apart <= ALIKE).tolist() if i < j]
+    return found
+
+
 def of(prints: Mapping[str, np.ndarray | None], stems: Sequence[str]) -> dict[str, np.ndarray]:
     """The prints of some names, those that have one."""
     return {stem: known for stem in stems if (known := prints.get(stem)) is not None}

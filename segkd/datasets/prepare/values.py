@@ -60,9 +60,11 @@ def meaning_of(audit: Audit, named: Sequence[str] | None, told: As = "auto", roo
     """
     coloured = sum((f.colours for f in map(_coloured, audit.faults.values()) if f), start=Counter[int]())
     if coloured:
-        return _of_colours(coloured, named, root)
+        return _of_colours(coloured, named, root, len(audit.faults))
     total = audit.total
     values = np.flatnonzero(total).tolist()
+    if len(values) == 1:
+        raise _of_one_value(f"the value {values[0]}", len(audit.counts))
     sets = [found.tolist() for found, _ in audit.counts.values()]
     if told == "objects" or (told == "auto" and _are_objects(sets)):
         classes = _two(named)
@@ -90,12 +92,21 @@ def _coloured(fault: InputError) -> Unfit | None:
     return fault if isinstance(fault, Unfit) and fault.kind == IN_COLOURS else None
 
 
-def _of_colours(counts: Mapping[int, int], named: Sequence[str] | None, root: Path | None) -> Meaning:
+def _of_one_value(value: str, number: int) -> InputError:
+    return InputError(
+        f"no mask holds a foreground beside a background: expected two values or more, found {value} alone in "
+        f"{number} masks. Look at the masks: say others with --masks, or annotations with --annotations."
+    )
+
+
+def _of_colours(counts: Mapping[int, int], named: Sequence[str] | None, root: Path | None, number: int) -> Meaning:
     if len(counts) > MOST_COLOURS:
         raise InputError(
             f"the masks are colour images of more than {MOST_COLOURS} colours ({listed_colours(counts, 6)}): smoothing "
             "or JPEG has mixed them, so none can be named. Get the masks as PNG, or save them as class numbers."
         )
+    if len(counts) == 1:
+        raise _of_one_value(f"the colour {listed_colours(counts)}", number)
     legend = find_legend(root, counts.keys()) if root is not None and named is None else None
     said = f"masks are in {len(counts)} colours: {listed_colours(counts)}"
     if legend is not None and len(legend.classes) > 1:

@@ -9,7 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from segkd.datasets.prepare.drawing import Drawing, Polygon, Read, Shape, beside, ellipse, faults_of, polygon
+from segkd.datasets.prepare.drawing import (
+    Drawing,
+    Polygon,
+    Read,
+    beside,
+    ellipse,
+    faults_of,
+    no_area,
+    polygon,
+    rectangle,
+)
 from segkd.disk import read_json, read_text
 from segkd.types import InputError
 
@@ -35,11 +45,7 @@ def read_via(paths: Sequence[Path], root: Path) -> Read:
             drawing = drawings.setdefault(file, Drawing(file))
             with faults_of(path, name):
                 for shape, attributes in regions:
-                    corners = _outline(shape)
-                    if corners is None:
-                        drawing.left_out.append(f"a {shape['name']}")
-                    else:
-                        drawing.shapes.append(Shape(_class_of(attributes), (corners,)))
+                    drawing.take(_class_of(attributes), [_outline(shape)])
     return list(drawings.values()), sorted({shape.name for one in drawings.values() for shape in one.shapes})
 
 
@@ -67,7 +73,7 @@ def _rows(path: Path) -> Iterator[tuple[str, list[Region]]]:
         yield str(row["filename"]), [(shape, attributes)] if shape else []
 
 
-def _outline(shape: Mapping[str, Any]) -> Polygon | None:
+def _outline(shape: Mapping[str, Any]) -> Polygon | str:
     kind = shape["name"]
     if kind == "polygon":
         x, y = shape["all_points_x"], shape["all_points_y"]
@@ -76,12 +82,12 @@ def _outline(shape: Mapping[str, Any]) -> Polygon | None:
         return polygon(np.stack([x, y], axis=1).ravel().tolist())
     if kind == "rect":
         x, y, width, height = (float(shape[name]) for name in ("x", "y", "width", "height"))
-        return np.array([(x, y), (x + width, y), (x + width, y + height), (x, y + height)])
+        return rectangle((x, y, x + width, y + height))
     if kind == "circle":
         return ellipse((shape["cx"], shape["cy"]), float(shape["r"]))
     if kind == "ellipse":
         return ellipse((shape["cx"], shape["cy"]), (shape["rx"], shape["ry"]), float(shape.get("theta", 0)))
-    return None
+    return no_area(kind)
 
 
 def _class_of(attributes: Mapping[str, Any]) -> str:

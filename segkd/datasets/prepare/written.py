@@ -18,7 +18,7 @@ OTHER_SIZE = "the mask has another size than its image"
 """The fault that enlarging a mask cures where the proportions are the same."""
 
 PROPORTION = 0.03
-"""How far the proportions of an image and its mask may differ for the mask to be a smaller copy."""
+"""How far the proportions of two sizes may differ for one to be a smaller copy of the other: sides are rounded."""
 
 
 def write_masks(folder: Path, masks: Iterable[tuple[str, np.ndarray]]) -> None:
@@ -40,11 +40,16 @@ def smaller(audit: Audit, size_of: Callable[[File], tuple[int, int]], pairs: Seq
     found = []
     for pair in pairs:
         fault = audit.faults.get(pair.stem)
-        if isinstance(fault, Unfit) and fault.kind == OTHER_SIZE:
-            (height, width), (h, w) = size_of(pair.image), size_of(pair.mask)
-            if abs(height * w / (width * h) - 1) <= PROPORTION:
-                found.append(pair)
+        other = isinstance(fault, Unfit) and fault.kind == OTHER_SIZE
+        if other and same_proportions(size_of(pair.image), size_of(pair.mask)):
+            found.append(pair)
     return found
+
+
+def same_proportions(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether a picture of one (height, width) may be a larger or smaller copy of one of the other."""
+    (height, width), (h, w) = one, other
+    return abs(height * w / (width * h) - 1) <= PROPORTION
 
 
 def at_size(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:

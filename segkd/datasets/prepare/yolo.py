@@ -1,0 +1,73 @@
+"""YOLO polygons: a text file for each image."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from segkd.datasets.annotations import BEYOND
+from segkd.datasets.prepare.drawing import SHORT, Drawing, Part, Read, Shape, beside, faults_of, polygon
+from segkd.datasets.walk import walk
+from segkd.disk import load_yaml, read_text
+from segkd.types import InputError
+
+MOST = 65535
+"""Numbers of classes fit into a mask of 16 bits."""
+
+
+def read_yolo(paths: Sequence[Path], root: Path) -> Read:
+    """YOLO: a line per object, its class and the corners in shares of the image's sides.
+
+    An empty file is an image without objects. A line of four numbers is a box, which has no outline.
+    """
+    drawings, most = [], -1
+    for path in paths:
+        drawing = Drawing(beside(path, path.stem, root), shares=True)
+        for number, line in enumerate(read_text(path, "YOLO polygons").splitlines(), 1):
+            cells = line.split()
+            if cells:
+                with faults_of(path, f"line {number}"):
+                    most = max(most, _number(cells[0]))
+                    drawing.take(cells[0], [_part([float(cell) for cell in cells[1:]])])
+        drawings.append(drawing)
+    names = _names(root, most + 1)
+    for drawing in drawings:
+        drawing.shapes = [Shape(names[int(shape.name)], shape.parts) for shape in drawing.shapes]
+    return drawings, names
+
+
+def _number(cell: str) -> int:
+    if not cell.isdigit():
+        raise InputError(f"expected the number of a class, 0 or more, first in a line, found {cell!r}.")
+    if len(cell) > 5 or int(cell) > MOST:  # each number up to the highest has a name
+        raise InputError(f"expected the number of a class, up to {MOST}, first in a line, found {cell[:20]}.")
+    return int(cell)
+
+
+def _part(numbers: list[float]) -> Part | str:
+    if len(numbers) == 4:
+        return "a box, which has no outline"
+    if len(numbers) < 6:
+        return SHORT
+    lowest, highest = min(numbers), max(numbers)
+    if not -BEYOND <= lowest <= highest <= 1 + BEYOND:
+        raise InputError(f"expected shares of the image's sides, 0 to 1, found {lowest:g} to {highest:g}. Divide x by "
+                         "the image's width and y by its height.")  # fmt: skip
+    corners = polygon(numbers)
+    return corners if isinstance(corners, str) else np.clip(corners, 0, 1)
+
+
+def _names(root: Path, number: int) -> list[str]:
+    """The names that a data.yaml or a classes.txt gives, else class0, class1, ..."""
+    for path in walk(root, {".yaml", ".yml"}).files:
+        content = load_yaml(read_text(path, "YAML"), f"{path}: expected a readable YAML file")
+        names = content.get("names") if isinstance(content, dict) else None
+        given = list(names.values()) if isinstance(names, dict) else names
+        if isinstance(given, list) and len(given) >= number:
+            return [str(name) for name in given]
+    for path in walk(root, {".txt"}).files:
+        if path.name in ("classes.txt", "obj.names"):
+            given = [line.strip() for line in read_text(path, "names").splitlines() if line.strip()]
+            if len(given) >= number:
+                return given
+    return [f"class{i}" for i in range(number)]

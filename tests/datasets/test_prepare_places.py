@@ -1,0 +1,158 @@
+"""Where `segkd prepare` finds things, where it writes, and what it leaves behind."""
+
+import os
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from segkd.datasets.prepare.draft import new_draft, removed_on_error
+from segkd.datasets.prepare.drawing import beside
+from segkd.datasets.prepare.splitting import fold_lists, kept_together
+from segkd.types import InputError
+from tests.datasets.test_prepare_coco import annotation, coco, data_set, picture
+
+FLAT = "0 0.25 0.25 0.75 0.25 0.75 0.75\n"
+
+
+def annotated(root, name="a.json"):
+    """A COCO file for three pictures below the root; where it lies."""
+    images = data_set(root)
+    return coco(root / name, [annotation(i) for i in range(3)], images)
+
+
+@pytest.mark.parametrize("absolute", [True, False])
+@pytest.mark.parametrize("place", ["cats/labels/a.json", "cats/labels", "other/a.json", "other", "a.json"])
+def test_annotations_are_drawn_wherever_they_are_told_to_lie(tmp_path, run_cli, monkeypatch, place, absolute):
+    file = place if place.endswith(".json") else f"{place}/a.json"
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    os.replace(annotated(tmp_path / "cats"), tmp_path / file)
+    monkeypatch.chdir(tmp_path)
+    told = tmp_path / place if absolute else place
+    status, out, err = run_cli("prepare", "cats", "--out", "cats.yaml", "--annotations", told)
+    assert status == 0 and "3 objects of cat on 3 images" in " ".join(out.split()), out + err
+    assert np.asarray(Image.open("cats.prepared/masks/1.png")).any()
+
+
+def test_labels_of_yolo_that_are_told_have_the_names_of_their_data_set(tmp_path, run_cli):
+    root = tmp_path / "cells"
+    data_set(root)
+    (root / "labels").mkdir()
+    for i in range(3):
+        (root / "labels" / f"{i}.txt").write_text(FLAT)
+    (root / "data.yaml").write_text("names: [cell]\n")
+    status, out, err = run_cli("prepare", root, "--out", tmp_path / "cells.yaml", "--annotations", root / "labels")
+    assert status == 0 and "3 objects of cell on 3 images" in " ".join(out.split()), out + err
+
+
+def test_annotations_that_are_nowhere_are_named(tmp_path, run_cli):
+    annotated(tmp_path / "cats")
+    status, _, err = run_cli(
+        "prepare", tmp_path / "cats", "--out", tmp_path / "a.yaml", "--annotations", tmp_path / "b"
+    )
+    assert status == 2 and "b: expected an annotation file or a folder of them, found nothing" in " ".join(err.split())
+
+
+def test_a_file_outside_the_folder_names_its_images_by_themselves(tmp_path):
+    assert beside(tmp_path / "a" / "x.json", "0.png", tmp_path) == "a/0.png"
+    assert beside(tmp_path / "x.json", "0.png", tmp_path / "a") == "0.png"
+
+
+@pytest.mark.parametrize("how", ["masks", "annotations"])
+def test_a_layer_in_the_folder_itself_is_read_and_written_again(tmp_path, run_cli, monkeypatch, how):
+    """What was made the first time lies within the folder, and is no part of it."""
+    root = tmp_path / "flat"
+    images = data_set(root, 6)
+    for i in range(6):
+        os.replace(root / "images" / f"{i}.png", root / f"{i}.png")
+        if how == "masks":
+            mask = np.zeros((96, 128), np.uint8)
+            mask[20:40, 30:60] = 255
+            Image.fromarray(mask).save(root / f"{i}_mask.png")
+    (root / "images").rmdir()
+    if how == "annotations":
+        coco(root / "a.json", [annotation(i) for i in range(6)], images)
+    monkeypatch.chdir(root)
+    for name in ("data", "again"):
+        status, out, err = run_cli("prepare", ".", "--out", f"{name}.yaml")
+        assert status == 0 and "6 images" in " ".join(out.split()), out + err
+    layers = [yaml.safe_load((root / f"{name}.yaml").read_text())["data"] for name in ("data", "again")]
+    assert layers[0]["classes"] == layers[1]["classes"]
+    assert layers[0]["classes"] == ["background", "cat" if how == "annotations" else "foreground"]
+    for name in ("data", "again"):
+        status, out, err = run_cli("sheet", "--config", f"{name}.yaml", "--out", tmp_path / f"{name}.png")
+        assert status == 0, out + err
+
+
+def test_what_a_command_made_is_taken_back_when_it_fails(tmp_path):
+    (tmp_path / "cats").mkdir()
+    draft = new_draft(tmp_path / "cats", tmp_path / "cats.yaml")
+    with pytest.raises(KeyboardInterrupt), removed_on_error(draft):
+        (draft.beside / "masks").mkdir(parents=True)
+        draft.path.write_text("data: {}\n")
+        raise KeyboardInterrupt
+    assert [path.name for path in tmp_path.iterdir()] == ["cats"]
+    with removed_on_error(draft):
+        draft.beside.mkdir()
+    assert draft.beside.is_dir()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("x.zip", "found a file there. Unpack it"),
+        ("x.json", "found a file there. Give the folder that it lies in"),
+        ("gone", "found nothing there. Correct the path"),
+    ],
+)
+def test_what_is_no_folder_is_named_with_what_to_do(tmp_path, run_cli, name, words):
+    if name != "gone":
+        (tmp_path / name).write_bytes(b"PK")
+    status, _, err = run_cli("prepare", tmp_path / name, "--out", tmp_path / "x.yaml")
+    assert status == 2 and words in " ".join(err.split()), err
+
+
+def test_masks_without_any_foreground_are_refused(tmp_path, run_cli):
+    root = tmp_path / "empty"
+    for i in range(4):
+        picture(root / "images" / f"{i}.png", seed=i)
+        (root / "masks").mkdir(exist_ok=True)
+        Image.fromarray(np.zeros((96, 128), np.uint8)).save(root / "masks" / f"{i}.png")
+    for told in ([], ["--as", "objects"], ["--classes", "background", "cat"]):
+        status, _, err = run_cli("prepare", root, "--out", tmp_path / f"{len(told)}.yaml", *told)
+        assert status == 2 and "no mask holds a foreground" in " ".join(err.split()), err
+    for i in range(4):
+        Image.fromarray(np.full((96, 128, 3), (9, 99, 9), np.uint8)).save(root / "masks" / f"{i}.png")
+    status, _, err = run_cli("prepare", root, "--out", tmp_path / "colour.yaml")
+    assert status == 2 and "found the colour" in " ".join(err.split()), err
+
+
+def prints_of(names, alike):
+    """Random prints; each of `alike` has that of the name it is a copy of."""
+    draw = np.random.default_rng(0)
+    prints = {name: draw.random(128) < 0.5 for name in names}
+    return prints | {name: prints[of] ^ (np.arange(128) == 5) for name, of in alike.items()}
+
+
+def test_folds_keep_images_that_look_alike_together(tmp_path):
+    stems = [f"p{i:02d}" for i in range(30)]
+    copies = {f"p{i:02d}": f"p{i + 15:02d}" for i in range(0, 8, 2)}
+    alike, said = kept_together(stems, 3, None, prints_of(stems, copies))
+    assert {tuple(sorted(pair)) for pair in alike} == {tuple(sorted(pair)) for pair in copies.items()}
+    assert "4 pairs of images look alike" in said and "in one fold" in said
+    vals = [set(fold["val"].read_text().split()) for fold in fold_lists(stems, 3, None, tmp_path, alike)]
+    assert sorted(stem for val in vals for stem in val) == stems and all(8 <= len(val) <= 12 for val in vals)
+    assert all(any({one, other} <= val for val in vals) for one, other in copies.items())
+    assert kept_together(stems, 3, None, prints_of(stems, {})) == ([], "")
+
+
+def test_a_chain_of_images_that_look_alike_is_one_group_and_too_long_a_one_is_said(tmp_path):
+    stems = [f"p{i:02d}" for i in range(30)]
+    chain = {name: "p00" for name in stems[1:20]}
+    alike, said = kept_together(stems, 3, None, prints_of(stems, chain))
+    assert not alike and "too many to keep each in one fold" in said
+    alike, _ = kept_together(stems, 3, r"p(\d)", prints_of(stems, {"p00": "p11"}))
+    assert alike == []  # whole groups are joined, and these would be two thirds
+    with pytest.raises(InputError, match="as many groups of images, found 2"):
+        fold_lists(stems, 3, r"p(\d)", tmp_path, [("p00", "p11")])

@@ -1,0 +1,167 @@
+"""Shapes of LabelMe and CVAT, and texts of YOLO, as their programs write them."""
+
+import base64
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segkd.datasets.prepare.annotated import find_annotations
+from segkd.datasets.prepare.cvat import read_cvat
+from segkd.datasets.prepare.drawing import Drawing, draw, polygon
+from segkd.datasets.prepare.fitting import mask_of
+from segkd.datasets.prepare.labelme import read_labelme
+from segkd.datasets.prepare.yolo import read_yolo
+from segkd.types import InputError
+from tests.datasets.test_prepare_coco import box_of, near, picture
+
+SIZE = (60, 80)
+ROUND = [0, 1, 0, 1], [1, 1, 1, 0]
+"""Pixels of a small mask, and others."""
+
+
+def the_mask(drawing, size=SIZE):
+    return draw(drawing, size, {"cat": 1})
+
+
+def cvat(root, shapes, size="width='80' height='60'"):
+    (root / "a.xml").write_text(f"<annotations><image name='a.png' {size}>{shapes}</image></annotations>")
+    drawings, _ = read_cvat([root / "a.xml"], root)
+    return drawings[0]
+
+
+def test_boxes_and_ellipses_of_cvat_are_drawn_and_lines_are_counted(tmp_path):
+    box = "<box label='cat' xtl='10' ytl='20' xbr='30' ybr='50'/>"
+    near(the_mask(cvat(tmp_path, box)), [10, 20, 30, 50])
+    near(the_mask(cvat(tmp_path, "<ellipse label='cat' cx='40' cy='30' rx='20' ry='10'/>")), [20, 20, 60, 40])
+    drawing = cvat(tmp_path, f"{box}<polyline label='cat' points='1,2;3,4'/><tag label='cat'/>")
+    assert len(drawing.shapes) == 1 and drawing.left_out == ["a polyline, which has no area"]
+
+
+def test_turned_boxes_and_ellipses_of_cvat_turn_clockwise(tmp_path):
+    box = cvat(tmp_path, "<box label='cat' xtl='20' ytl='25' xbr='60' ybr='35' rotation='90'/>")
+    near(the_mask(box), [35, 10, 45, 50])
+    for shape in ("<box label='cat' xtl='20' ytl='25' xbr='60' ybr='35' rotation='30'/>",
+                  "<ellipse label='cat' cx='40' cy='30' rx='20' ry='5' rotation='30'/>"):  # fmt: skip
+        y, x = np.nonzero(the_mask(cvat(tmp_path, shape)))
+        slope = np.polyfit(x, y, 1)[0]
+        assert slope == pytest.approx(np.tan(np.radians(30)), abs=0.1)  # y grows downwards: to the right, and down
+
+
+def test_a_damaged_box_of_cvat_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"a\.xml: a\.png: 'xtl'"):
+        cvat(tmp_path, "<box label='cat'/>")
+
+
+def labelme(root, *shapes, **more):
+    content = {"imagePath": "a.png", "shapes": [{"label": "cat", **shape} for shape in shapes], **more}
+    (root / "a.json").write_text(json.dumps(content))
+    return read_labelme([root / "a.json"], root)[0][0]
+
+
+def encoded(pixels):
+    """A mask as LabelMe writes it: a PNG of two levels in base64."""
+    file = io.BytesIO()
+    Image.fromarray(np.array(pixels, bool)).save(file, format="PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+@pytest.mark.parametrize("pixels", ROUND)
+def test_masks_of_labelme_lie_in_their_box(tmp_path, pixels):
+    pixels = np.array(pixels, np.uint8).reshape(1, 4) | np.zeros((3, 4), np.uint8)
+    pixels[2] = 0
+    shape = {"shape_type": "mask", "points": [[10, 20], [13, 22]], "mask": encoded(pixels)}
+    mask = the_mask(labelme(tmp_path, shape))
+    expected = np.zeros(SIZE, np.uint8)
+    expected[20:23, 10:14] = pixels
+    np.testing.assert_array_equal(mask, expected)
+
+
+def test_a_mask_of_labelme_that_is_larger_than_its_box_is_refused(tmp_path):
+    shape = {"shape_type": "mask", "points": [[10, 20], [12, 22]], "mask": encoded(np.ones((3, 4)))}
+    with pytest.raises(InputError, match=r"a\.json: cat: a mask: expected 3x3 pixels, as its box has, found 4x3"):
+        labelme(tmp_path, shape)
+    for text in ("no base64", base64.b64encode(b"no PNG").decode(), encoded(np.ones((3, 4)))[:60]):
+        with pytest.raises(InputError, match=r"a\.json: cat: a mask: expected a PNG in base64"):
+            labelme(tmp_path, shape | {"mask": text})
+
+
+def test_rectangles_of_four_corners_are_drawn_and_lines_are_counted(tmp_path):
+    corners = [[10, 20], [30, 20], [30, 50], [10, 50]]
+    line = {"shape_type": "line", "points": [[1, 1], [2, 2]]}
+    drawing = labelme(tmp_path, {"shape_type": "rectangle", "points": corners}, line)
+    near(the_mask(drawing), [10, 20, 30, 50])
+    assert drawing.left_out == ["a line, which has no area"]
+    drawing = labelme(tmp_path, {"shape_type": "polygon", "points": corners[:2]})
+    assert not drawing.shapes and drawing.left_out == ["a polygon of fewer than three corners"]
+
+
+@pytest.mark.parametrize("kind", ["CVAT", "LabelMe"])
+def test_sizes_that_cvat_and_labelme_state_are_kept_to(tmp_path, kind):
+    picture(tmp_path / "a.png", (30, 40))
+    if kind == "CVAT":
+        drawing = cvat(tmp_path, "<box label='cat' xtl='10' ytl='20' xbr='30' ybr='50'/>")
+    else:
+        shape = {"shape_type": "rectangle", "points": [[10, 20], [30, 50]]}
+        drawing = labelme(tmp_path, shape, imageHeight=60, imageWidth=80)
+    mask, scaled = mask_of(tmp_path / "a.png", drawing, {"cat": 1})
+    assert scaled
+    near(mask, [5, 10, 15, 25])
+
+
+def yolo(root, **texts):
+    """A data set of YOLO polygons: a picture and a text for each, in folders of their own."""
+    for name, text in texts.items():
+        picture(root / "images" / f"{name}.png", SIZE, seed=len(name))
+        (root / "labels").mkdir(parents=True, exist_ok=True)
+        (root / "labels" / f"{name}.txt").write_text(text)
+
+
+TRIANGLE = "0 0.25 0.25 0.75 0.25 0.75 0.75\n"
+
+
+def test_empty_texts_boxes_and_numbers_at_the_edge_are_read(tmp_path, run_cli):
+    root = tmp_path / "cells"
+    picture(root / "images" / "without.png", SIZE, seed=9)
+    yolo(root, a=TRIANGLE, bb=TRIANGLE, empty="", boxes="0 0.5 0.5 0.2 0.2\n",
+         both=TRIANGLE + "0 0.5 0.5 0.2 0.2\n", over="0 -0.001 0.5 1.001 0.5 1.001 1.001\n")  # fmt: skip
+    (root / "classes.txt").write_text("cell\n")
+    status, out, err = run_cli("prepare", root, "--out", tmp_path / "cells.yaml")
+    said = " ".join(out.split())
+    assert status == 0 and "4 objects of cell on 6 images" in said, out + err
+    assert "not drawn: 2 times a box, which has no outline" in said
+    masks = {path.stem: np.asarray(Image.open(path)) for path in (tmp_path / "cells.prepared" / "masks").glob("*.png")}
+    assert masks.keys() == {"a", "bb", "empty", "boxes", "both", "over"}
+    assert not masks["empty"].any() and not masks["boxes"].any() and masks["both"].any()
+    near(masks["over"], [0, 30, 80, 60])
+
+
+def test_texts_without_a_picture_are_no_annotations(tmp_path):
+    yolo(tmp_path, a=TRIANGLE)
+    (tmp_path / "labels" / "notes.txt").write_text("of last year")
+    assert [path.name for path in find_annotations(tmp_path)["YOLO polygon"]] == ["a.txt"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("0 20 30 40 30 40 50", "line 2: expected shares of the image's sides, 0 to 1, found 20 to 50"),
+        ("cat 0 0 1 0 1 1", "line 2: expected the number of a class"),
+        ("999999999999 0 0 1 0 1 1", "line 2: expected the number of a class, up to 65535"),
+        ("0 0 0 1 0 1 1 1", "line 2: a polygon: expected x, y of three corners or more, found 7 numbers"),
+    ],
+)
+def test_a_wrong_line_of_yolo_is_named(tmp_path, text, words):
+    (tmp_path / "a.txt").write_text(TRIANGLE + text)
+    with pytest.raises(InputError, match=r"a\.txt: " + words):
+        read_yolo([tmp_path / "a.txt"], tmp_path)
+
+
+def test_a_shape_of_nothing_but_short_parts_is_none():
+    drawing = Drawing("a.png")
+    drawing.take("cat", [polygon([1, 2, 3, 4]), polygon([])])
+    assert not drawing.shapes and len(drawing.left_out) == 2
+    drawing.take("cat", [polygon([1, 2, 3, 4]), polygon([10, 10, 20, 10, 20, 20])])
+    assert len(drawing.shapes) == 1 and box_of(the_mask(drawing))[0] in (9, 10)
