@@ -256,8 +256,9 @@ def _scored(cells: dict[Unit, Row], score: str) -> dict[Unit, float]:
 
 
 def _cost(cells: Cells, baseline: str, name: str, units: tuple[Unit, ...]) -> float:
-    base, ours = (sum(cells[arm][unit].seconds for unit in units) for arm in (baseline, name))
-    return ours / base if base > 0 and ours > 0 else math.nan
+    pairs = [(cells[baseline][unit].seconds, cells[name][unit].seconds) for unit in units]
+    timed = [pair for pair in pairs if min(pair) > 0]  # 0: the time is not known
+    return sum(ours for _, ours in timed) / sum(base for base, _ in timed) if timed else math.nan
 
 
 def _gain(units: tuple[Unit, ...], differences: list[float], sign: int, cost: float, seed: int) -> Gain:

@@ -37,9 +37,12 @@ class RandomResizedCrop(A.RandomResizedCrop):
         found = super().get_params_dependent_on_data(params, data)
         left, top, right, bottom = found["crop_coords"]
         height, width = params["shape"][:2]
-        size = (bottom - top, right - left)
+        size, aspect = (bottom - top, right - left), width / height
+        largest = (
+            (round(width / self.ratio[0]), width) if aspect < self.ratio[0] else (height, round(height * self.ratio[1]))
+        )
         middle = found["crop_coords"] == crops.get_center_crop_coords((height, width), size)
-        if middle and (size[0] == height) != (size[1] == width):
+        if middle and size == largest and size != (height, width):
             at = self.py_random.random()
             found["crop_coords"] = crops.get_crop_coords((height, width), size, at, at)
         return found

@@ -274,6 +274,9 @@ def test_cost_is_over_the_shared_units_and_nan_when_no_time_was_taken():
     seconds = {("a", "d"): 10.0, ("a", "e"): 1000.0, ("b", "d"): 15.0}
     rows = [replace(row, seconds=seconds[row.arm, row.dataset]) for row in rows]
     assert gain_of(compare(rows, "test", "f_mean", "a"), "b").cost == pytest.approx(1.5)
+    longer = [*rows, replace(rows[-1], dataset="e")]  # a run that was killed: its time is not known
+    longer = [replace(row, seconds=0.0) if (row.arm, row.dataset) == ("b", "e") else row for row in longer]
+    assert gain_of(compare(longer, "test", "f_mean", "a"), "b").cost == pytest.approx(1.5)
     timeless = [replace(row, seconds=0.0) for row in rows]
     assert math.isnan(gain_of(compare(timeless, "test", "f_mean", "a"), "b").cost)
 
