@@ -1,7 +1,7 @@
 """List files: the names of a split, as people, tools and systems write them."""
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -17,6 +17,20 @@ HEADINGS = frozenset(
 )
 """Words (lower case) that head the first column of a table."""
 
+SPLITS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+"""Words (lower case) that say in a table which split a line is of."""
+
+FLAGS = ("1", "-1", "0")
+"""Numbers after a name that say whether a class is there, as Pascal VOC's lists have them."""
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -24,6 +38,14 @@ class Entry:
 
     stem: str
     files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A line as it is read: the stem that it names, and the cells beside that name by their columns, counted from 1."""
+
+    stem: str | None
+    beside: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -64,33 +86,37 @@ class Names:
 def choose(path: Path, owner: str, entries: Sequence[Entry], what: str = "image") -> Chosen:
     """What the list at `path` names among `entries`; `owner` is the option that gave it, for errors.
 
-    Each line is a name (see `Names`), alone or as the first column of a table (commas, tabs, spaces). Blank lines and
-    lines that begin with # are passed over.
+    Each line is a name (see `Names`), alone or in a table (commas, tabs, semicolons, blanks): there the first cell that
+    is a file's name, else the first column. Other columns are told of, but for those that name the same once more.
+    Blank lines and lines that begin with # are passed over.
 
     Raises:
-        InputError: the file is no list, or lines of it name nothing.
+        InputError: the file is no list, has a column of other splits, or lines of it name nothing or several.
     """
     lines = read_lines(path, owner)
     names = Names(entries)
-    found = {line: _first_found(names, line) for line in lines}
-    if lines and found[lines[0]] is None and _is_heading(lines[0]):
-        del found[lines[0]]
-    missing = [f"{path}: {line}" for line, stem in found.items() if stem is None]
-    crossed = [f"{path}: {line}" for line, stem in found.items() if stem is not None and _crossed(names, line, stem)]
-    if crossed:
+    read = {line: _read(names, line) for line in lines}
+    heading = []
+    if lines and read[lines[0]].stem is None and _is_heading(lines[0]):
+        heading = columns(lines[0])
+        del read[lines[0]]
+    _refuse_splits(path, owner, read.values())
+    missing = [f"{path}: {line}" for line, one in read.items() if one.stem is None]
+    several = [f"{path}: {line}" for line, one in read.items() if _names_several(names, one)]
+    if several:
         raise InputError(
-            f"{len(crossed)} lines of {path} put an image beside another image's mask; segkd pairs files by name. "
-            f"Rename the masks like their images, or correct the lines:\n{listed(crossed)}"
+            f"{len(several)} lines of {path} name more than one {what}. segkd reads one name a line, and pairs files "
+            "by name: put each name on a line of its own, leave out columns of other numbers, or, where an image stands "
+            f"beside another image's mask, rename the masks like their images:\n{listed(several)}"
         )
     if missing:
         raise InputError(
-            f"{len(missing)} of {len(found)} lines of {path} name no {what}: correct the list or add the files:\n"
+            f"{len(missing)} of {len(read)} lines of {path} name no {what}: correct the list or add the files:\n"
             + listed(missing)
         )
-    notes = []
-    if any(_flag(line) and names.find(line) is None for line in found):
-        notes.append(f"{path}: the numbers after the names are not read")
-    return Chosen([stem for stem in dict.fromkeys(found.values()) if stem is not None], notes)
+    unread = _unread(names, read.values(), heading)
+    notes = [f"{path}: only the names are read, not {', '.join(unread)}"] if unread else []
+    return Chosen([stem for stem in dict.fromkeys(one.stem for one in read.values()) if stem is not None], notes)
 
 
 def read_lines(path: Path, owner: str) -> list[str]:
@@ -134,20 +160,55 @@ def _decoded(content: bytes) -> str:
     return content.decode("utf-8-sig", "surrogateescape")
 
 
-def _first_found(names: Names, line: str) -> str | None:
+def _read(names: Names, line: str) -> _Line:
     cells = columns(line)
     whole = names.find(line, most=len(_tails(cells[0])) if len(cells) > 1 else None)  # a name may hold blanks, commas
     if whole is not None or not cells:
-        return whole
+        return _Line(whole)
+    at = _place_of_name(names, cells, by_sign=cells != line.split())
+    if at is None and sum(map(_is_file, cells)) == 1:
+        return _Line(names.find(line))  # a path with blanks
+    stem = None if at is None else names.find(cells[at])
+    return _Line(stem, {number: cell for number, cell in enumerate(cells, 1) if number - 1 != at})
+
+
+def _place_of_name(names: Names, cells: Sequence[str], by_sign: bool) -> int | None:
+    """Which cell names the stem: the first that is a file's name, unless blanks cut the line, which a path may hold."""
     counted = len(cells) > 1 and cells[0].isdigit()  # a table that counts its rows
-    first = next((stem for cell in cells[: 1 + counted] if (stem := names.find(cell)) is not None), None)
-    return names.find(line) if first is None and sum(map(_is_file, cells)) == 1 else first
+    if by_sign or counted or cells[0].lower() in SPLITS:
+        for place, cell in enumerate(cells):
+            if _is_file(cell) and names.find(cell) is not None:
+                return place
+    return next((place for place in range(1 + counted) if names.find(cells[place]) is not None), None)
 
 
-def _crossed(names: Names, line: str, stem: str) -> bool:
-    """Whether the second column names a file of another stem."""
-    cells = [cell for cell in columns(line) if _is_file(cell)]
-    return len(cells) == 2 and names.find(cells[0]) == stem and names.find(cells[1]) not in (stem, None)
+def _refuse_splits(path: Path, owner: str, read: Iterable[_Line]) -> None:
+    """Refuses a table that says of its lines which split they are of, unless that is always the split of `owner`."""
+    words = {cell.lower() for line in read for cell in line.beside.values() if cell.lower() in SPLITS}
+    if {SPLITS[word] for word in words} - {owner.removeprefix("data.")}:
+        raise InputError(
+            f"{owner}: {path}: expected the names of one split, found a table with a column of splits "
+            f"({', '.join(sorted(words))}), which is not read. Make one list per split, train.txt, val.txt and "
+            "test.txt, each with the names of its own lines alone."
+        )
+
+
+def _names_several(names: Names, line: _Line) -> bool:
+    """Whether another cell names another stem; a number before a file's name counts lines, and flags name nothing."""
+    others = [
+        cell for number, cell in line.beside.items() if cell not in FLAGS and not (number == 1 and cell.isdigit())
+    ]
+    return line.stem is not None and any(names.find(cell) not in (line.stem, None) for cell in others)
+
+
+def _unread(names: Names, read: Iterable[_Line], heading: Sequence[str]) -> list[str]:
+    """The columns that say something else than the names: "column 2 (sunny)", by its heading or its first cell."""
+    first: dict[int, str] = {}
+    for line in read:
+        for number, cell in line.beside.items():
+            if number not in first and cell and (cell in FLAGS or names.find(cell) != line.stem):
+                first[number] = heading[number - 1] if number <= len(heading) else cell
+    return [f"column {number} ({first[number][:24]})" for number in sorted(first)]
 
 
 def _is_file(cell: str) -> bool:
@@ -177,12 +238,8 @@ def _plain(name: str) -> str:
 
 
 def _is_heading(line: str) -> bool:
-    return columns(line)[0].strip("\"'").lower() in HEADINGS
-
-
-def _flag(line: str) -> bool:
-    cells = columns(line)
-    return len(cells) > 1 and cells[-1] in ("1", "-1", "0")
+    words = (cell.strip("\"'").lower() for cell in columns(line))
+    return next((word for word in words if word), "") in HEADINGS  # pandas leaves the head of its count empty
 
 
 def entries_of(files: Mapping[str, Sequence[Path]], root: Path) -> list[Entry]:

@@ -34,7 +34,8 @@ def find_splits(where: Where, wanted: Sequence[str] = ("train", "val")) -> Split
     other split has is for training. Without any for val, `val_share` of the training pairs is carved out by a hash of
     the name (of the group, where `group` is given), so that it stays the same when files are added elsewhere.
 
-    Files without a counterpart are refused where a `wanted` split would need them, and counted otherwise.
+    Files without a counterpart are refused where a `wanted` split would need them, and counted otherwise; so are lists
+    that cannot be read.
 
     Raises:
         InputError: says what is missing, doubled or empty, and what to write.
@@ -42,19 +43,15 @@ def find_splits(where: Where, wanted: Sequence[str] = ("train", "val")) -> Split
     paired = pair_all(where)
     splits = Splits({}, warnings=list(paired.notes))
     sources = _sources(where)
-    for name, path in sources.items():
-        if path.is_dir():
-            splits.members[name] = pairs_of_folder(where, paired, name, path)
-        else:
-            splits.members[name] = _listed_pairs(path, f"data.{name}", paired, splits.warnings)
+    left_out = _add_named(where, paired, splits, sources, wanted)
     folders = _add_folders(where, paired, splits.members)
     _refuse_alone(where, paired, splits, wanted)
     group = group_of(where.group, [pair.stem for pair in paired.pairs], splits.warnings)
-    if "val" not in splits.members and len(splits.members["train"]) > 1:
+    if "val" not in splits.members and not left_out & {"train", "val"} and len(splits.members["train"]) > 1:
         splits.members["train"], splits.members["val"] = carve(splits.members["train"], where.val_share, group)
         splits.carved = True
     kept = [name for name in SPLITS if splits.members.get(name) or name in {*sources, *wanted} & splits.members.keys()]
-    splits.members = {name: splits.members[name] for name in kept}
+    splits.members = {name: splits.members[name] for name in kept if name not in left_out}
     _refuse_bad_splits(splits.members, sources, wanted)
     if where.group is not None:
         warn_of_torn_groups(splits, group)
@@ -95,6 +92,8 @@ def group_of(
 ) -> Callable[[str], str]:
     """A function from a stem to its group: what `expression` finds in it, its first group or all; else the stem.
 
+    Of alternatives with a group each, the first that took part counts, and those of different groups are never one.
+
     Raises:
         InputError: it is no expression, or finds nothing in any stem; `owner` names the setting.
     """
@@ -104,7 +103,8 @@ def group_of(
         pattern = re.compile(expression)
     except re.error as error:
         raise InputError(f"{owner}: expected a regular expression, found {expression!r}: {error}.") from error
-    found = {stem: match[1 if pattern.groups else 0] for stem in stems if (match := pattern.search(stem)) is not None}
+    matches = {stem: match for stem in stems if (match := pattern.search(stem)) is not None}
+    found = {stem: group for stem, match in matches.items() if (group := _group_in(match))}
     if not found:
         raise InputError(
             f"{owner}: {expression!r} occurs in none of {len(stems)} names, the first of which are "
@@ -112,7 +112,16 @@ def group_of(
         )
     if len(found) < len(stems):
         warnings.append(f"{owner} occurs in {len(found)} of {len(stems)} names; each other one is its own group")
-    return lambda stem: found.get(stem) or stem
+    return lambda stem: found.get(stem, stem)
+
+
+def _group_in(match: re.Match[str]) -> str:
+    """What the first group that took part found, with its number where it is not the first; all, without groups; or ""."""
+    if not match.groups():
+        return match[0]
+    number, text = next(((number, text) for number, text in enumerate(match.groups(), 1) if text), (1, ""))
+    # patient(\d+)|subject(\d+): subject 7 is not patient 7; nor is all that matched a name, a frame may be part of it
+    return text if number == 1 else f"{text} (group {number})"
 
 
 def _sources(where: Where) -> dict[str, Path]:
@@ -128,6 +137,30 @@ def _sources(where: Where) -> dict[str, Path]:
         elif usual.is_file():
             found[name] = usual
     return found
+
+
+def _add_named(
+    where: Where, paired: Paired, splits: Splits, sources: Mapping[str, Path], wanted: Sequence[str]
+) -> set[str]:
+    """Adds the splits that settings or lists name; which were left out, as they are bad and nothing `wanted` needs them.
+
+    Without a list for training every list is needed, as it says what is not trained on.
+    """
+    needed = {*wanted, *(["train"] if "val" in wanted and "val" not in sources else [])}
+    left_out = set()
+    for name, path in sources.items():
+        try:
+            if path.is_dir():
+                splits.members[name] = pairs_of_folder(where, paired, name, path)
+            else:
+                splits.members[name] = _listed_pairs(path, f"data.{name}", paired, splits.warnings)
+        except InputError as error:
+            if name in needed or ("train" in needed and "train" not in sources):
+                raise
+            left_out.add(name)
+            why = re.split(r";|:?\n", str(error), maxsplit=1)[0]
+            splits.warnings.append(f"the {name} split, not needed now, is left out: {path}: {why}")
+    return left_out
 
 
 def _listed_pairs(path: Path, owner: str, paired: Paired, warnings: list[str]) -> list[Pair]:

@@ -31,7 +31,7 @@ def test_any_encoding_and_line_end_is_read(tmp_path, encoding, end):
         "1", "1.jpg", "1.PNG", "images/1.jpg", "./images/1.jpg", "images\\1.jpg", "C:\\data\\images\\1.jpg",
         "/home/me/old/images/1.jpg", "/home/me/my data/1.jpg", "images/1.jpg masks/1.png", "images/1.jpg\tmasks/1.png",
         "images/1.jpg,masks/1.png", "1  1", "1 -1", "'1.jpg'", '"images/1.jpg","masks/1.png"', "7,images/1.jpg",
-        "1;train", "images/1.jpg masks/unknown.png",
+        "1;val", "images/1.jpg masks/unknown.png",
     ],
 )  # fmt: skip
 def test_a_line_may_be_written_in_many_ways(tmp_path, line):
@@ -67,7 +67,7 @@ def test_names_differ_from_lists_in_unicode_form_or_bytes(tmp_path):
 def test_a_heading_is_passed_over_and_numbers_after_names_are_told(tmp_path):
     found = chosen(tmp_path, "image,mask\nimages/1.jpg,masks/1.png\n")
     assert found.stems == ["1"] and found.notes == []
-    assert "numbers after the names are not read" in chosen(tmp_path, "1  1\n2 -1\n").notes[0]
+    assert chosen(tmp_path, "1  1\n2 -1\n").notes == [f"{tmp_path}/list.txt: only the names are read, not column 2 (1)"]
 
 
 def test_lines_that_name_nothing_are_listed(tmp_path):
@@ -77,8 +77,40 @@ def test_lines_that_name_nothing_are_listed(tmp_path):
 
 
 def test_a_line_that_crosses_images_and_masks_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"1 lines of .* put an image beside another image's mask"):
+    with pytest.raises(InputError, match=r"1 lines of .* image stands beside another image's mask"):
         chosen(tmp_path, "images/1.jpg masks/1.png\nimages/2.jpg masks/3.png\n")
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["image,split\n0.jpg,train\n1.jpg,test\n", "split,image\ntrain,images/0.jpg\nVal,images/1.jpg\n",
+     "0 validation\n1 test\n", "train images/0.jpg\nval images/1.jpg\n", "0;train\n", "0,a,train\n"],
+)  # fmt: skip
+def test_a_table_with_a_column_of_other_splits_is_no_list(tmp_path, content):
+    with pytest.raises(InputError, match=r"data\.val: .*list\.txt: .* a table with a column of splits.*one list per"):
+        chosen(tmp_path, content)
+
+
+def test_a_table_of_one_split_is_its_list_and_its_other_columns_are_told(tmp_path):
+    found = chosen(tmp_path, "image,split,weather\n0.jpg,val,sunny\n1.jpg,val,rain\n")
+    assert found.stems == ["0", "1"]
+    assert found.notes == [f"{tmp_path}/list.txt: only the names are read, not column 2 (split), column 3 (weather)"]
+    assert "not column 2 (sunny)" in chosen(tmp_path, "0 sunny\n").notes[0]
+
+
+@pytest.mark.parametrize(
+    "content", ["id,image\n0,3.jpg\n1,2.jpg\n2,1.jpg\n", "0 3.jpg\n1 2.jpg\n2 1.jpg\n",
+                ",image,mask\n0,3.jpg,3.png\n1,2.jpg,2.png\n2,1.jpg,1.png\n"]
+)  # fmt: skip
+def test_a_file_s_name_comes_before_a_number_that_counts_lines(tmp_path, content):
+    found = chosen(tmp_path, content)
+    assert found.stems == ["3", "2", "1"] and "column 1" in found.notes[0]
+
+
+@pytest.mark.parametrize("line", ["img_0 img_1 img_2", "img_0,img_1", "img_0.jpg;img_1.jpg;img_2.jpg"])
+def test_several_names_on_one_line_are_refused(tmp_path, line):
+    with pytest.raises(InputError, match=r"1 lines of .* name more than one image.*a line of its own"):
+        chosen(tmp_path, line, [Entry(f"img_{i}", (f"images/img_{i}.jpg",)) for i in range(3)])
 
 
 def test_what_is_no_list_is_refused_and_never_waited_for(tmp_path):

@@ -1,12 +1,13 @@
 import hashlib
 import os
+import re
 from pathlib import Path
 
 import pytest
 
 from segkd.datasets.pairing import Pair
 from segkd.datasets.split_folders import Where, split_of
-from segkd.datasets.splits import carve, find_splits
+from segkd.datasets.splits import carve, find_splits, group_of
 from segkd.types import InputError
 
 STEMS = [f"s{i:02d}" for i in range(20)]
@@ -142,6 +143,45 @@ def test_a_group_that_groups_nothing_is_refused(root, group, said):
 
 def test_names_without_a_group_stand_alone_and_are_counted(root):
     assert "data.group occurs in 10 of 20 names" in split(root, group="s0.").warnings[0]
+
+
+def test_alternatives_with_a_group_each_are_groups_each(tmp_path):
+    names = [f"{who}{number}_f{i}" for who in ("patient", "subject") for number in range(6) for i in range(3)]
+    splits = split(paired(tmp_path, names), group=r"patient(\d+)_f\d|subject(\d+)_f\d")
+    homes = {name: {stem.split("_")[0] for stem in stems(splits, name)} for name in ("train", "val")}
+    assert homes["val"] and not homes["train"] & homes["val"] and not splits.warnings
+    warnings = []
+    group = group_of(r"patient(\d+)|subject(\d+)", [*names, "other"], warnings)
+    assert len({group(name) for name in names}) == 12 and group("patient3_f0") == "3" and group("other") == "other"
+    assert warnings == ["data.group occurs in 36 of 37 names; each other one is its own group"]
+
+
+def test_a_group_that_takes_no_part_is_not_found(tmp_path):
+    warnings = []
+    group = group_of(r"(p\d)?_", ["p1_0", "p1_1", "x_0"], warnings)
+    assert [group(name) for name in ("p1_0", "p1_1", "x_0")] == ["p1", "p1", "x_0"]
+    assert "data.group occurs in 2 of 3 names" in warnings[0]
+
+
+@pytest.mark.parametrize("lines", ["extra1\nextra2\n", "gone1\ngone2\n"])
+def test_a_bad_list_of_a_split_that_nobody_wants_is_left_out(root, lines):
+    touch(root, "images/extra1.jpg", "images/extra2.jpg")
+    splits = split(root, train="s00\ns01\n", val="s02\n", test=lines)
+    assert splits.said == "2 train, 1 val" and list(splits.members) == ["train", "val"]
+    assert re.match(r"the test split, not needed now, is left out: .*chosen_test\.txt: 2 of ", splits.warnings[0])
+    assert "\n" not in splits.warnings[0]
+    carved = split(root, train="s00\ns01\ns03\n", test=lines)
+    assert carved.said == "2 train, 1 val"
+    for wanted, texts in ((("test",), {"train": "s00\n"}), (("train", "val"), {"val": "s02\n"})):
+        with pytest.raises(InputError):  # the list says what is not trained on
+            split(root, wanted, **texts, test=lines)
+
+
+def test_a_bad_list_of_training_does_not_stop_a_test(root):
+    splits = split(root, ["test"], train="gone\ns01\n", test="s02\n")
+    assert stems(splits, "test") == ["s02"] and list(splits.members) == ["test"]
+    with pytest.raises(InputError, match="name no image"):  # what is not validated on would be carved out of it
+        split(root, ["val"], train="gone\ns01\n", test="s02\n")
 
 
 @pytest.mark.parametrize(

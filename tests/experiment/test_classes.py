@@ -5,8 +5,10 @@ import sys
 import pytest
 import yaml
 
+from segkd.ablation.identity import config_today
 from segkd.disk import load_yaml
 from segkd.experiment.classes import BASES, choices, refuse_foreign, refuse_unsaid
+from segkd.experiment.folder import changes, resolved_text
 from segkd.experiment.settings import parse, training_parser
 from segkd.types import InputError
 
@@ -140,6 +142,21 @@ def test_what_the_user_s_own_configuration_says_word_for_word_is_theirs(marker):
         with pytest.raises(InputError, match=r"planted_here\.Net"):
             refuse_unsaid(theirs, said, "RUN/config.yaml")
     assert not marker.exists()
+
+
+def test_a_cell_of_a_foreign_grid_names_nothing_that_the_plan_does_not(marker, tmp_path):
+    parser = training_parser()
+    config = parse(parser, ["--config", "quickstart.yaml"])
+    planned = resolved_text(parser, config)
+    hostile = yaml.safe_load(planned) | {"model": {"class_path": "planted_here.Net"}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(hostile))
+    with pytest.raises(InputError, match=r"planted_here\.Net"):
+        changes(tmp_path, parser, config)
+    with pytest.raises(InputError, match=r"planted_here\.Net"):
+        config_today(tmp_path / "config.yaml", planned)
+    assert not marker.exists()
+    (tmp_path / "config.yaml").write_text(planned)
+    assert changes(tmp_path, parser, config) == {} and config_today(tmp_path / "config.yaml", planned)
 
 
 def test_a_run_whose_folders_lead_elsewhere_is_not_gone_on_with(run_cli, tmp_path):
