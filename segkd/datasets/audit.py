@@ -62,6 +62,7 @@ class Audit:
         undecided: image files of the pairs whose EXIF orientations differ though their sizes fit either way.
         faults: what is wrong with each pair that cannot be used.
         digests: of the two files of each pair.
+        sizes: height and width of each image, as it is displayed.
     """
 
     counts: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
@@ -71,6 +72,7 @@ class Audit:
     undecided: dict[str, File] = field(default_factory=dict)
     faults: dict[str, InputError] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
+    sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def take(self, reading: Reading) -> None:
         """Keeps what one reading told, but for its arrays."""
@@ -80,6 +82,8 @@ class Audit:
             return
         self.counts[stem], self.digests[stem] = reading.counts, reading.digest
         self.images[stem], self.masks[stem] = reading.seen_image, reading.seen_mask
+        if reading.image is not None:
+            self.sizes[stem] = (reading.image.shape[0], reading.image.shape[1])
         if reading.small is not None:
             self.small[stem] = reading.small
         if reading.undecided:
@@ -87,7 +91,8 @@ class Audit:
 
     def forget(self, stems: Iterable[str]) -> None:
         """Takes out all that is known of some pairs."""
-        for known in (self.counts, self.small, self.images, self.masks, self.undecided, self.digests, self.faults):
+        one, other = (self.counts, self.small, self.images, self.masks), (self.undecided, self.digests, self.sizes)
+        for known in (*one, *other, self.faults):
             for stem in stems:
                 known.pop(stem, None)  # type: ignore[attr-defined]
 

@@ -86,6 +86,8 @@ def _part(data: "Data", name: str, number: int) -> "Data":
         said |= {key: _below(getattr(data, key), name) for key in ("root", "parquet")}
     if said.keys() & set(READING):
         said = dict.fromkeys(READING) | said
+    if own.colours is not None:  # which raw values count nowhere says nothing of colours
+        said = {"ignore": []} | said
     return replace(data, domains=None, **said)
 
 

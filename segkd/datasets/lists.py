@@ -106,8 +106,8 @@ def choose(path: Path, owner: str, entries: Sequence[Entry], what: str = "image"
     if several:
         raise InputError(
             f"{len(several)} lines of {path} name more than one {what}. segkd reads one name a line, and pairs files "
-            "by name: put each name on a line of its own, leave out columns of other numbers, or, where an image stands "
-            f"beside another image's mask, rename the masks like their images:\n{listed(several)}"
+            "by name: put each name on a line of its own, leave out columns of other numbers, or, where an image "
+            f"stands beside another image's mask, rename the masks like their images:\n{listed(several)}"
         )
     if missing:
         raise InputError(

@@ -68,6 +68,20 @@ def mask_values(
     return one_plane(path, _without_tint(raw) if lossy else raw, alpha), {}, alpha
 
 
+def array_values(path: File, array: np.ndarray, colours: Colours | None) -> np.ndarray:
+    """The raw values [h w] of a mask that NumPy wrote: its class numbers where its colours [h w 3] are named.
+
+    Raises:
+        InputError: there are several planes: one for each class, or colours that are not named.
+    """
+    planes = array.ndim == 3 and array.shape[2] in (3, 4)
+    if planes and (array[..., :3].astype(bool).sum(axis=2) == 1).all() and array.max() == 1:
+        raise Unfit(path, "expected one class per pixel [h w]", "Save the classes (argmax)", "a plane for each class")
+    if colours is not None and planes and array.dtype == np.uint8:
+        return by_colour(path, array[..., :3], colours)
+    return one_plane(path, array)
+
+
 def whole_numbers(path: File, raw: np.ndarray) -> np.ndarray:
     """A mask's values as uint8 or uint16, whatever their type, when they are whole and lie in 0..65535.
 

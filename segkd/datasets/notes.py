@@ -20,6 +20,12 @@ MOST = 0.9
 OFTEN = 0.1
 """Share of the masks with a class, of more than two, that may lose it without a word."""
 
+ELONGATED = 2
+"""How many times longer than the network's the shape of an image may be without a word."""
+
+STEP = 32
+"""What the sides of a proposed data.size are multiples of: networks halve them five times."""
+
 
 def notes_on(
     audit: Audit, code: LabelCode, classes: Sequence[str], splits: Mapping[str, Sequence[Pair]], size: tuple[int, int]
@@ -36,8 +42,10 @@ def notes_on(
     pairs = {pair.stem: pair for members in splits.values() for pair in members}
     images = {str(pairs[stem].image): seen for stem, seen in audit.images.items() if stem in pairs}
     masks = {str(pairs[stem].mask): seen for stem, seen in audit.masks.items() if stem in pairs}
-    undecided = [str(path) for stem, path in audit.undecided.items() if stem in pairs]
-    notes = [*notes_on_images(images), _orientations(undecided, len(pairs)), *notes_on_masks(masks)]
+    undecided = {str(path): audit.masks[stem].tag for stem, path in audit.undecided.items() if stem in pairs}
+    notes = [*notes_on_images(images), *_orientations(undecided, images), *notes_on_masks(masks)]
+    notes += [_elongated({stem: audit.sizes[stem] for stem in pairs if stem in audit.sizes}, size)]
+    notes += [_twins(audit, splits)]
     notes += [*_vanishing(audit, code, classes, list(pairs), size)]
     notes += [*_absent(audit, code, classes, splits)]
     return tuple(note for note in notes if note)
@@ -90,13 +98,60 @@ def _share_of_scale(seen: Seen) -> float:
     return max(0.0, min(high, white) - max(low, black)) / (white - black)
 
 
-def _orientations(undecided: Sequence[str], number: int) -> str:
-    if not undecided:
+def _orientations(undecided: Mapping[str, int], images: Mapping[str, Seen]) -> list[str]:
+    """Which of two files has the tag: `undecided` holds that of the mask, by the path of its image."""
+    kinds: dict[tuple[str, str], list[str]] = {}
+    for path, tag in undecided.items():
+        if tag == 1:
+            kind = "images have an EXIF orientation that their masks do not have", "images are turned, masks are not"
+        elif images[path].tag == 1:
+            kind = "images have masks with an EXIF orientation and none themselves", "masks are turned, images are not"
+        else:
+            kind = "images have another EXIF orientation than their masks", "each is turned by its own"
+        kinds.setdefault(kind, []).append(path)
+    return [
+        f"{len(paths)} of {len(images)} {have}, and the sizes fit either way ({some(paths)}): {turned}. Look at them "
+        "with `segkd sheet`; if the masks lie wrong, they were drawn on the pixels as stored: write data.exif: false."
+        for (have, turned), paths in kinds.items()
+    ]
+
+
+def _elongated(sizes: Mapping[str, tuple[int, int]], size: tuple[int, int]) -> str:
+    """A sentence on images whose shape is far from the network's, with the data.size to write where one fits more."""
+
+    def far(shape: tuple[int, int]) -> list[str]:
+        ratios = {stem: h * shape[1] / (w * shape[0]) for stem, (h, w) in sizes.items()}
+        return [stem for stem, ratio in ratios.items() if max(ratio, 1 / ratio) > ELONGATED]
+
+    names = far(size)
+    if not names:
+        return ""
+    middle = float(np.median([h / w for h, w in sizes.values()]))
+    longer = max(middle, 1 / middle)
+    short = max(1, round((size[0] * size[1] / longer) ** 0.5 / STEP)) * STEP
+    long = max(1, round(short * longer / STEP)) * STEP
+    better = (long, short) if middle > 1 else (short, long)
+    cure = f"write data.size: {list(better)}" if len(far(better)) < len(names) else "cut these into parts of its shape"
+    return (
+        f"{len(names)} of {len(sizes)} images are more than {ELONGATED} times as long or as high as the shape of "
+        f"data.size {list(size)} ({some(names)}): crops cannot hold them, and whole they are squeezed: {cure}."
+    )
+
+
+def _twins(audit: Audit, splits: Mapping[str, Sequence[Pair]]) -> str:
+    """A sentence on images that are in several splits byte for byte."""
+    homes: dict[str, dict[str, str]] = {}
+    for name, members in splits.items():
+        for pair in members:
+            digest = audit.digests.get(pair.stem, "").split(" ")[0]
+            if digest:
+                homes.setdefault(digest, {}).setdefault(name, pair.stem)
+    twins = [" = ".join(f"{stem} in {name}" for name, stem in one.items()) for one in homes.values() if len(one) > 1]
+    if not twins:
         return ""
     return (
-        f"{len(undecided)} of {number} images have an EXIF orientation that their masks do not have, and the sizes fit "
-        f"either way ({some(undecided)}): images are turned, masks are not. Look at them with `segkd sheet`; if the "
-        "masks lie wrong, they were drawn on the pixels as stored: write data.exif: false."
+        f"{len(twins)} images are in more than one split, byte for byte, so that scores flatter: {some(twins)}. Take "
+        "them out of one."
     )
 
 

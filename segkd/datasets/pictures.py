@@ -14,7 +14,7 @@ from segkd.datasets.arrays import read_array
 from segkd.datasets.colours import Colour, Colours
 from segkd.datasets.deep import describe_tiff, read_deep
 from segkd.datasets.dicom import CURE, WHAT, is_dicom
-from segkd.datasets.masks import mask_values, one_plane, whole_numbers
+from segkd.datasets.masks import array_values, mask_values, whole_numbers
 from segkd.datasets.packed import File
 from segkd.datasets.unfit import Unfit, no_room
 from segkd.datasets.walk import ARRAYS
@@ -135,7 +135,8 @@ def view_image(path: File, how: How = PLAIN) -> tuple[UInt8[np.ndarray, "h w 3"]
 def view_mask(path: File, how: How = PLAIN) -> tuple[np.ndarray, Seen]:
     """As `read_mask`, with what else the file tells."""
     if path.suffix.lower() in ARRAYS:
-        return whole_numbers(path, one_plane(path, read_array(path, how.max_megapixels * 1e6))), Seen()
+        array = read_array(path, how.max_megapixels * 1e6)
+        return whole_numbers(path, array_values(path, array, how.colours)), Seen()
     opened = _open(path, how)
     raw, palette, alpha = mask_values(path, opened.picture, opened.values, how.colours, opened.lossy)
     left_out = (*opened.left_out, *(("transparency",) if alpha else ()))

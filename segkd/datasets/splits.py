@@ -116,7 +116,7 @@ def group_of(
 
 
 def _group_in(match: re.Match[str]) -> str:
-    """What the first group that took part found, with its number where it is not the first; all, without groups; or ""."""
+    """What the first group that took part found, with its number unless it is 1; all, without groups; or ""."""
     if not match.groups():
         return match[0]
     number, text = next(((number, text) for number, text in enumerate(match.groups(), 1) if text), (1, ""))
@@ -142,7 +142,7 @@ def _sources(where: Where) -> dict[str, Path]:
 def _add_named(
     where: Where, paired: Paired, splits: Splits, sources: Mapping[str, Path], wanted: Sequence[str]
 ) -> set[str]:
-    """Adds the splits that settings or lists name; which were left out, as they are bad and nothing `wanted` needs them.
+    """Adds the splits that settings or lists name, and tells which are left out: bad ones that nothing `wanted` needs.
 
     Without a list for training every list is needed, as it says what is not trained on.
     """

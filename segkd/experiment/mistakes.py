@@ -3,6 +3,7 @@
 import ast
 import difflib
 import inspect
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -60,6 +61,8 @@ def _plain(key: str, text: str) -> str:
     if key and wanted and given:
         kinds = [kind for kind in dict.fromkeys(wanted) if kind != "NoneType"]
         given.append(_innermost(given[-1], key.rpartition(".")[2]))
+        if key == "data.classes" and (cure := _names_in_quotes(kinds, given[-1])):
+            return f"{key}: expected a list of names, found {given[-1]!r}. {cure}"
         if not kinds:
             return f"{key}: expected {_wanted(key)}, found {given[-1]!r}."
         if given[-1] == "None":
@@ -68,6 +71,20 @@ def _plain(key: str, text: str) -> str:
         return f"{key}: expected {' or '.join(kinds)}, found {given[-1]!r}.{hint}"
     lines = [line.strip(" -") for line in text.replace(f'Parser key "{key}":', f"{key}:").split("\n") if line.strip()]
     return " ".join(dict.fromkeys(line for line in lines if not line.startswith(("Does not", "Subtypes", "Errors"))))
+
+
+def _names_in_quotes(kinds: list[str], given: str) -> str:
+    """How to write class names that YAML reads as something else, or that are no list; "" for other faults."""
+    if kinds == ["str"]:
+        return 'YAML reads no, yes, null and numbers as what they say; as names, write them in quotes: ["no", "yes"].'
+    if kinds != ["list"] or given == "None" or given.startswith("["):
+        return ""
+    try:
+        tree = ast.literal_eval(given)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        tree = None
+    names = tree.values() if isinstance(tree, dict) else given.split(",")
+    return f"Write {json.dumps([str(name).strip() for name in names], ensure_ascii=False)}."
 
 
 def _innermost(given: str, name: str) -> str:

@@ -44,6 +44,18 @@ def test_a_domain_s_way_to_read_masks_stands_for_the_shared_one(two):
     assert all(records["train"].load(i)[1].sum() == 320 for i in range(len(records["train"])))
 
 
+def test_a_domain_in_colours_takes_nothing_over_that_is_said_of_numbers(two):
+    colours = {"background": [0, 0, 0], "foreground": [255, 255, 255]}
+    domains = {"one": Domain(colours=colours), "two": Domain()}
+    for shared in ({"ignore": [7]}, {"ignore": [7], "label_map": {0: 0, 1: 1}}):
+        data = Data(root=str(two), domains=domains, **shared)
+        assert parts_of(data)["two"].ignore == [7]
+        records, _ = opened(data)
+        assert len(records["train"]) == 13
+    with pytest.raises(InputError, match=r"data\.domains\.one\.colours"):
+        opened(Data(root=str(two), domains={"one": Domain(colours=colours, ignore=[7]), "two": Domain()}))
+
+
 def test_a_fault_names_the_domain_and_its_own_setting(two):
     data = Data(root=str(two), label_map={0: 0, 1: 1}, domains={"one": Domain(), "two": Domain()})
     with pytest.raises(InputError, match=r"domain one: the data cannot be used as they are"):

@@ -172,3 +172,17 @@ def test_a_photo_is_no_mask_and_its_alpha_may_be_one(tmp_path):
     with pytest.raises(InputError, match="so none can be named") as error:
         read_mask(save(tmp_path / "photo.png", photo[..., :3]))
     assert "data.colours" not in str(error.value)
+
+
+def test_arrays_in_named_colours_are_read_as_pictures_are_and_planes_of_classes_are_refused(tmp_path):
+    colours = (((0, 0, 0), 0), ((255, 0, 0), 1), ((0, 255, 0), 2))
+    index = np.array([[0, 1, 2], [2, 2, 0]])
+    table = np.array([[0, 0, 0], [255, 0, 0], [0, 255, 0]], np.uint8)
+    np.save(tmp_path / "a.npy", table[index])
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.npy", How(colours=colours)), index)
+    with pytest.raises(InputError, match=r"a\.npy"):
+        read_mask(tmp_path / "a.npy")
+    np.save(tmp_path / "b.npy", np.eye(3, dtype=np.uint8)[index])
+    for how in (How(), How(colours=colours)):
+        with pytest.raises(InputError, match="argmax"):
+            read_mask(tmp_path / "b.npy", how)

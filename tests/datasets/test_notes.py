@@ -89,6 +89,48 @@ def test_undecided_orientations_are_counted(notes, reading):
     assert "data.exif: false" in note and "segkd sheet" in note
 
 
+@pytest.mark.parametrize(
+    ("image", "mask", "said"),
+    [(6, 1, "images are turned, masks are not"), (1, 6, "masks are turned, images are not"), (6, 3, "by its own")],
+)
+def test_the_side_that_has_the_orientation_is_named(notes, reading, image, mask, said):
+    (note,) = notes(
+        {"train": [reading("a", undecided=True, seen_image=Seen(tag=image), seen_mask=Seen(tag=mask)), reading("b")]}
+    )
+    assert note.startswith("1 of 2 images have ") and said in note and "data.exif: false" in note
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "written"),
+    [
+        ((100, 700), (160, 160), "[64, 448]"),
+        ((700, 100), (160, 160), "[448, 64]"),
+        ((90, 100), (64, 320), "[128, 128]"),
+    ],
+)
+def test_elongated_images_are_told_once_with_a_size_that_holds_them(notes, reading, shape, size, written):
+    image = np.zeros((*shape, 3), np.uint8)
+    (note,) = notes({"train": [reading("a", image=image), reading("b", image=image)]}, size=size)
+    assert note.startswith("2 of 2 images are more than 2 times as long") and f"write data.size: {written}" in note
+    assert notes({"train": [reading("a", image=image)]}, size=tuple(map(int, written[1:-1].split(",")))) == ()
+
+
+def test_a_few_elongated_images_do_not_change_the_size_of_all(notes, reading):
+    shapes = {"a": (100, 100), "b": (100, 190), "c": (100, 500)}
+    (note,) = notes(
+        {"train": [reading(n, image=np.zeros((*s, 3), np.uint8)) for n, s in shapes.items()]}, size=(96, 96)
+    )
+    assert note.startswith("1 of 3 images") and "(c)" in note and "write data.size" not in note
+
+
+def test_images_that_two_splits_share_byte_for_byte_are_told(notes, reading):
+    train = [reading("a", digest="01 02"), reading("b", digest="03 04"), reading("unread")]
+    val = [reading("c", digest="01 05"), reading("d", digest="06 02"), reading("unread2")]
+    (note,) = notes({"train": train, "val": val})
+    assert note.startswith("1 images are in more than one split") and "flatter: a in train = c in val" in note
+    assert notes({"train": [*train, reading("a2", digest="01 02")]}) == ()
+
+
 def test_what_was_left_out_is_counted_by_kind(notes, reading):
     pages, both = Seen(left_out=("pages after the first",)), Seen(left_out=("pages after the first", "transparency"))
     found = notes({"train": [reading("a", seen_image=pages), reading("b", seen_image=both, seen_mask=pages)]})

@@ -44,6 +44,27 @@ def test_a_mistake_names_file_key_and_the_wrong_value_alone(content, said, parse
     assert "layer.yaml" in text or "evaluation.every" in text
 
 
+@pytest.mark.parametrize(
+    ("written", "found", "cure"),
+    [
+        ("[no, yes]", "'False'", 'write them in quotes: ["no", "yes"]'),
+        ("[0, 1]", "'0'", "write them in quotes"),
+        ("[null, a]", "'None'", "write them in quotes"),
+        ("{0: a, 1: b}", "\"{0: 'a', 1: 'b'}\"", 'Write ["a", "b"].'),
+        ("no,yes", "'no,yes'", 'Write ["no", "yes"].'),
+        ("sky", "'sky'", 'Write ["sky"].'),
+    ],
+)
+def test_class_names_that_yaml_reads_otherwise_are_answered_with_quotes(written, found, cure, parser):
+    with pytest.raises(InputError) as caught:
+        parse(parser, ["--data.classes", written])
+    text = str(caught.value)
+    assert text.startswith(f"data.classes: expected a list of names, found {found}. ") and cure in text
+    if "Write " in cure:
+        config = parse(parser, ["--data.classes", cure.removeprefix("Write ").removesuffix(".")])
+        assert all(isinstance(name, str) for name in config.data.classes)
+
+
 def test_a_layer_is_found_without_its_extension_and_one_that_is_not_there_gets_what_looks_like_it(parser, tmp_path):
     assert parse(parser, ["--config", "methods/virtual_teacher"]) == parse(
         parser, ["--config", "methods/virtual_teacher.yaml"]
