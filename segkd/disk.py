@@ -62,7 +62,13 @@ def write_whole(path: Path, content: str | bytes | Callable[[IO[bytes]], None]) 
 
 
 def open_to_append(path: Path) -> IO[str]:
-    """A text file that is written on at its end, made when missing; a link, which may lead anywhere, is refused."""
+    """A text file that is written on at its end, made when missing.
+
+    Raises:
+        InputError: it is a link, which may lead anywhere.
+    """
+    if path.is_symlink():
+        raise InputError(f"{path}: expected a file, found a link, through which would be written elsewhere. Remove it.")
     return open(path, "a", encoding="utf-8", opener=lambda name, flags: os.open(name, flags | NO_LINK, 0o666))
 
 

@@ -155,6 +155,6 @@ def test_a_link_where_a_file_is_to_be_written_leads_nowhere(tmp_path):
     write_whole(tmp_path / "b.json", "new")
     assert victim.read_text() == "mine" and not (tmp_path / "b.json").is_symlink()
     (tmp_path / "log").symlink_to(tmp_path / "new")
-    with pytest.raises(OSError):
+    with pytest.raises(InputError, match="found a link"):
         open_to_append(tmp_path / "log")
     assert not (tmp_path / "new").exists()

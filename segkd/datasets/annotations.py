@@ -27,6 +27,7 @@ BEYOND = 0.1
 
 CURES = {
     "COCO": DRAWN,
+    "COCO panoptic": "its masks are the PNG files that it names: give their folder as data.masks, with data.colours",
     "COCO box": "a box has no outline to learn: segmentation needs polygons, run lengths or masks",
     "LabelMe": DRAWN,
     "YOLO polygon": DRAWN,
@@ -90,6 +91,8 @@ def _coco(path: Path) -> str:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             if content.find(b'"segmentation"') >= 0:
                 return "COCO"
+            if content.find(b'"segments_info"') >= 0:
+                return "COCO panoptic"
             return "COCO box" if content.find(b'"bbox"') >= 0 else ""
     except OSError:  # a file system that maps no files: whoever reads it will say what is in it
         return "COCO"

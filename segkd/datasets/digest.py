@@ -43,9 +43,9 @@ def differences(then: Digests, now: Digests) -> list[str]:
 
 
 def reordered(then: Digests, now: Digests) -> list[str]:
-    """The splits whose images are the same, in another order: epochs draw them by their place."""
-    return [f"{split}: the same images in another order" for split in sorted(then.keys() & now.keys())
-            if list(then[split]) != list(now[split])]  # fmt: skip
+    """A sentence where the images to train on are in another order: epochs draw them by their place."""
+    apart = list(then.get("train", {})) != list(now.get("train", {}))
+    return ["train: the same images in another order"] * apart
 
 
 def _others(before: Mapping[str, str], after: Mapping[str, str], place: int) -> list[str]:

@@ -34,8 +34,9 @@ def refuse_faults(audit: Audit, pairs: Sequence[Pair], code: LabelCode, classes:
     strange = _strange_values(audit, masks, code, classes, lossy)
     if strange is None and lossy:
         strange = _blurred(audit, code, lossy)
-    lines += [strange] if strange is not None else []
-    lines += _two_readings({masks[stem]: seen for stem, seen in audit.masks.items() if stem in masks})
+    told = code.rule.startswith(("label_map", "values above"))  # by someone who knows both kinds
+    mixed = [] if told else _two_readings({masks[stem]: seen for stem, seen in audit.masks.items() if stem in masks})
+    lines += mixed or ([strange] if strange is not None else [])
     if not lines:
         return
     if len(lines) == 1:
@@ -181,7 +182,7 @@ def _remedy(total: np.ndarray, classes: int, lossy: Sequence[str], number: int) 
         return _of_three_values(values)
     if classes > 2 and values == [0, 255]:
         return f"A mask of 0 and 255 would be read as class 255, but data.classes names {classes}: name two, or map it."
-    if classes > 2 and values[-1] == 255 and values[-2] < classes:
+    if classes > 2 and values[-1] == 255 and all(value < classes for value in values[:-1]):
         return "If 255 marks pixels to leave out, write `data.ignore: [255]`."
     if values == list(range(classes + 1)):
         above = _mapping(values[1:])

@@ -51,10 +51,13 @@ OF_THE_COMMAND = ("config", "out", "resume", "data_changed", "trust")
 OURS = {"class_path", "init_args", "dict_kwargs", "trust", "encoder"}
 """Keys that say what is built."""
 
+HIDING = re.compile(r"[{[:?!&\n]|^\s*-")
+"""What keys and values, or a list, need in YAML."""
+
 PARQUET = re.compile(r"data\.(domains\.[^.]+\.)?parquet")
 """Keys of addresses."""
 
-PLAIN_ADDRESS = re.compile(r"(file|hf|s3|gs|gcs)://[^?@]*")
+PLAIN_ADDRESS = re.compile(r"(file|s3|gs|gcs)://[^?@]*|hf://[^?]*")
 """An address in one of the well-known stores; parameters and names of users may lead a key of ours to any host."""
 
 IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
@@ -143,9 +146,9 @@ def _refuse_key(name: Any, part: Any, key: str, beside: Mapping[Any, Any], where
     """Raises InputError for what would get past the list of classes and of their arguments: `part` at `key.name`."""
     if key and not key.startswith(BRANCHES):
         return
-    # jsonargparse unfolds dots after this was read; names of classes (`vehicle.car: car`) are no keys of ours
-    a_class = key.endswith(".init_args.classes") and isinstance(part, str) and not OURS & set(str(name).split("."))
-    if isinstance(name, str) and IMPORT_PATH.fullmatch(name) and not a_class:
+    # jsonargparse unfolds dots after this was read; names of teachers and classes (`vehicle.car`) are no keys of ours
+    ours = not key or "class_path" in beside or key.endswith("init_args") or OURS & set(str(name).split("."))
+    if isinstance(name, str) and IMPORT_PATH.fullmatch(name) and ours:
         raise foreign(f"the key {f'{key}.{name}'.strip('.')}", where)
     if name == "dict_kwargs" or (name == "init_args" and "class_path" not in beside):
         raise foreign(f"{name} at {key} without a class of its own", where)
@@ -159,7 +162,7 @@ def _refuse_address(address: str, key: str, where: str) -> None:
     if "://" in address and not PLAIN_ADDRESS.fullmatch(address):
         raise InputError(
             f"{where}: {key}: expected a folder, or an address of hf, s3 or gs without parameters, found {address!r}: "
-            f"a file must not say which host is asked with your keys. If it may, write --{key} on the command line (of "
+            f"a file must not say which host is asked with your keys. If it may, say --data.parquet yourself (of "
             "a run that goes on: --trust)."
         )
 
@@ -183,8 +186,8 @@ def _unfolded(text: str, key: str, where: str) -> Any:
     try:
         found = load_yaml(text, "")
     except InputError:
-        if key.startswith(BRANCHES):
-            raise foreign(f"{text!r} at {key}", where) from None
+        if key.startswith(BRANCHES) and HIDING.search(text):
+            raise foreign(f"{text!r} at {key}, a text that may hide keys and values", where) from None
         return text
     return found if isinstance(found, dict | list) else text
 

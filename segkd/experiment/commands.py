@@ -46,6 +46,7 @@ def train(arguments: list[str]) -> int:
         resume=resumed is not None,
         overfit=config.overfit_one_batch,
         data_changed=config.data_changed,
+        known=True,  # `_own_config` looked
     )
     if outcome.learned is not None:
         print(outcome.learned.said)

@@ -44,7 +44,9 @@ def checkpoint_of(folder: Path) -> Path:
     return folder / "checkpoints" / "last.pt"
 
 
-def claim_folder(folder: Path, parser: ArgumentParser, config: Namespace, resume: bool) -> dict[str, list[Any]]:
+def claim_folder(
+    folder: Path, parser: ArgumentParser, config: Namespace, resume: bool, *, known: bool = False
+) -> dict[str, list[Any]]:
     """Makes a run folder and writes its whole resolved configuration, or opens it to go on.
 
     `segkd train --config RUN/config.yaml --out ANOTHER` reruns it.
@@ -55,7 +57,7 @@ def claim_folder(folder: Path, parser: ArgumentParser, config: Namespace, resume
     Raises:
         InputError: the folder is in use and `resume` is off, or the configuration is not the run's own.
     """
-    changed = changes(folder, parser, config) if resume else {}
+    changed = changes(folder, parser, config, known=known) if resume else {}
     if not resume:
         refuse_used(folder)
     if not resume:
@@ -69,23 +71,25 @@ def refuse_used(folder: Path) -> None:
         return
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else {"a file"}
     # its data or its settings may have been at fault, or a kill came before the first checkpoint: then a lock is there
-    if names - set(NOT_BEGUN) or (names and LOCK not in names):
+    begun = LOCK in names or os.name == "nt"  # there the lock goes with its process
+    if names - set(NOT_BEGUN) or (names and not begun):
         raise InputError(
             f"--out {folder}: expected a folder that is new or empty, found one in use. "
             f"Give another, or go on with it: segkd train --resume {folder}"
         )
 
 
-def changes(folder: Path, parser: ArgumentParser, config: Namespace) -> dict[str, list[Any]]:
+def changes(folder: Path, parser: ArgumentParser, config: Namespace, *, known: bool = False) -> dict[str, list[Any]]:
     """What differs from the run's own configuration: key -> [then, now]. A setting that segkd did not have when the run
-    began was its default then.
+    began was its default then. Unless it is `known` what the run's configuration names, it may name nothing else.
 
     Raises:
         InputError: something differs that the weights depend on. More epochs may follow, fewer not.
     """
     path = folder / "config.yaml"
     said = yaml.safe_load(resolved_text(parser, config))
-    refuse_unsaid(read_layer(path), said, str(path))  # parsing imports what it names
+    if not known:
+        refuse_unsaid(read_layer(path), said, str(path))  # parsing imports what it names
     own = parse(parser, ["--config", str(path)])
     then, now = flat(yaml.safe_load(resolved_text(parser, own))), flat(said)
     changed = {key: [then.get(key), now.get(key)] for key in sorted(then.keys() | now.keys())

@@ -152,6 +152,8 @@ def predict_images(config: Namespace, given: Sequence[str], how: How) -> int:
     targets = {path: stem.with_name(stem.name + painter.suffix) for path, stem in gathered.targets.items()}
     overlays, told = _overlays(targets, out, config.overlays)
     targets = _without_existing(targets, overlays, config.existing, console)
+    if config.existing == "skip":
+        overlays = {path: file for path, file in overlays.items() if not file.exists()}
     job = Job(model, painter, how, overlays, config.stride)
     with ticking(console, "predicting") as ticker:
         ticker(len(targets))
@@ -236,8 +238,8 @@ def _without_existing(
     if there and existing == "refuse":
         first = [f"{there[path]} (of {path})" for path in targets if path in there]
         raise InputError(
-            f"{len(there)} of {len(targets)} results are there already. Choose another --out, or write --existing skip "
-            f"to do the others alone, or --existing replace:\n{listed(first, 3)}"
+            f"{len(there)} of {len(targets)} results are there already. Choose another --out (and --overlays), or "
+            f"write --existing skip to make what is missing alone, or --existing replace:\n{listed(first, 3)}"
         )
     if existing != "skip":
         return targets

@@ -9,10 +9,12 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
 from segkd.datasets.digest import Digests, digest_of_all
+from segkd.disk import load_yaml
 from segkd.engine.checkpoint import Progress, load_checkpoint
 from segkd.engine.record import Recorder
 from segkd.engine.rounds import Rounds
 from segkd.engine.step import Engine
+from segkd.experiment.about import at
 from segkd.experiment.console import warn
 from segkd.experiment.folder import checkpoint_of
 from segkd.experiment.same_data import keep_digests, refuse_changes
@@ -61,8 +63,11 @@ def resumed(engine: Engine, session: Session, total: int) -> Progress:
         for key, (then, now) in session.changed.items():
             rates = ". The learning rate follows the longer schedule from here on" if key == "engine.epochs" else ""
             console.print(f"{key}: {then} until here, {now} from here on{rates}")
-            if key == "engine.epochs":
-                progress.since_best = 0  # patience begins anew, or a training that it ended would end at once
+        then = at(load_yaml(progress.promises.get("config") or "{}", ""), "engine", "epochs")
+        if then is not None and then != session.config.engine.epochs:
+            progress.since_best = (
+                0  # patience begins anew in all processes, or a training that it ended would end at once
+            )
         for sentence in differing:
             warn(console, f"the last bits may differ from an unbroken run: {sentence}")
         lost = lost_student(session.folder, progress)

@@ -72,18 +72,18 @@ def run_training(
     resume: bool,
     overfit: bool,
     data_changed: bool = False,
+    known: bool = False,
 ) -> Outcome:
     """Trains as configured into `folder`; with `resume`, goes on there, and with `data_changed` even with other data.
+    It is `known` where somebody looked at what the configuration of a run that goes on names, or trusts it.
 
     Raises:
         InputError: a mistake in configuration, data or folder; nothing already written is lost.
     """
     start = time.perf_counter()
-    if not 0 <= config.seed < 2**63:
-        raise InputError(f"seed must be 0 or more (and below 2^63), found {config.seed}.")
+    _seed(config.seed)
     accelerator = make_accelerator(config.engine)
     console, main = make_console(accelerator.is_main_process), accelerator.is_main_process
-    torch.manual_seed(config.seed)
     objects = instantiate(parser, config)
     select = selected(objects)
     with in_words(objects.data):
@@ -96,7 +96,7 @@ def run_training(
     with holding(folder, "--resume" if resume else "--out") if main else nullcontext("") as said:
         if said:
             warn(console, said)
-        changed = claim_folder(folder, parser, config, resume) if main else {}
+        changed = claim_folder(folder, parser, config, resume, known=known) if main else {}
         accelerator.wait_for_everyone()
         text = resolved_text(parser, config)
         sources = source_digests(text)
@@ -109,6 +109,12 @@ def run_training(
         if main:
             note_seconds(folder, seconds)
     return replace(outcome, seconds=seconds)
+
+
+def _seed(seed: int) -> None:
+    if not 0 <= seed < 2**63:
+        raise InputError(f"seed must be 0 or more (and below 2^63), found {seed}.")
+    torch.manual_seed(seed)
 
 
 def _train(session: Session, objects: Namespace, overfit: bool, select: str) -> Outcome:

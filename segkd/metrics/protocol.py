@@ -65,7 +65,7 @@ def fingerprint(
         reading: the settings by which raw label values become classes (`READING`); others, and None, are left out.
     """
     said = {name: (reading or {}).get(name) for name in READING}
-    labels = "; ".join(f"{name} {value}" for name, value in said.items() if value is not None)
+    labels = "; ".join(f"{name} {_in_order(value)}" for name, value in said.items() if value is not None)
     rule = "largest" if threshold is None else f"p {'>' if protocol.strict else '>='} {threshold:.6g}"
     return {
         "protocol": protocol.name,
@@ -78,6 +78,13 @@ def fingerprint(
         "augmentation": augmentation,
         **({"labels": labels} if labels else {}),
     }
+
+
+def _in_order(value: Any) -> str:
+    """A setting in words that depend neither on the order of its keys nor on whether they are quoted."""
+    if not isinstance(value, Mapping):
+        return str(value)
+    return ", ".join(f"{key} -> {part}" for key, part in sorted((str(key), part) for key, part in value.items()))
 
 
 def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:

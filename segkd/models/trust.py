@@ -151,6 +151,9 @@ def _known(path: str) -> bool:
 
 
 def _lies_here(path: str) -> bool:
-    first = path.partition(".")[0]
+    first, *rest = path.split(".")
     here = os.path.join(os.getcwd(), first)
-    return bool(first) and (os.path.isfile(f"{here}.py") or os.path.isdir(here))
+    package = os.path.isfile(os.path.join(here, "__init__.py"))
+    inner = os.path.join(here, rest[0]) if rest else here  # a folder without code is no module
+    return bool(first) and (os.path.isfile(f"{here}.py") or package or os.path.isfile(f"{inner}.py") or (
+        bool(rest) and os.path.isdir(inner)))  # fmt: skip

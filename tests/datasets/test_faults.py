@@ -108,6 +108,12 @@ def test_a_trimmed_palette_is_not_read_as_white(tmp_path):
         pairs.append(Pair(name, tmp_path / f"{name}.jpg", tmp_path / f"{name}.png"))
     text = report(pairs, 3, guess_code([0, 1, 2, 255], [255], 3))
     assert "1 masks have palettes of greys alone" in text and "trimmed.png" in text and "Name the colours" in text
+    assert "label_map" not in text
+    check(pairs, code_from_map({0: 0, 1: 1, 2: 2, 255: 1}, [], 3), 3)  # by someone who knows both kinds
+
+
+def test_masks_of_which_one_value_is_left_are_refused_in_words(make_pair):
+    assert "map" in report([make_pair("a", plane(0, 255))], 3, code_from_map({1: 0}, [0], 3))
 
 
 def test_16_bit_values_are_named(make_pair):

@@ -165,3 +165,16 @@ def test_a_shape_of_nothing_but_short_parts_is_none():
     assert not drawing.shapes and len(drawing.left_out) == 2
     drawing.take("cat", [polygon([1, 2, 3, 4]), polygon([10, 10, 20, 10, 20, 20])])
     assert len(drawing.shapes) == 1 and box_of(the_mask(drawing))[0] in (9, 10)
+
+
+def test_texts_elsewhere_cost_no_image_its_objects(tmp_path):
+    """Boxes of a detector, or captions, in folders of their own beside the polygons."""
+    for place in ("images", "labels/train", "labels/val", "labels_box", "captions"):
+        (tmp_path / place).mkdir(parents=True)
+    for i in range(4):
+        Image.new("RGB", (16, 12)).save(tmp_path / "images" / f"{i}.png")
+        (tmp_path / "labels" / ("train" if i < 3 else "val") / f"{i}.txt").write_text(TRIANGLE if i < 3 else "")
+        (tmp_path / "labels_box" / f"{i}.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+        (tmp_path / "captions" / f"{i}.txt").write_text("a cat sits\n")
+    found = find_annotations(tmp_path)["YOLO polygon"]
+    assert [path.parent.name for path in found] == ["train"] * 3 + ["val"]

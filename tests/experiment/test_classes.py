@@ -67,8 +67,6 @@ HOSTILE = {
     "init_args.trust: true}}}",
     "trust among names of classes": "distiller: {teachers: {a: {class_path: Frozen, init_args: {classes: "
     "{init_args.trust: 'true'}}}}}",
-    "a map among names of classes": "distiller: {teachers: {a: {class_path: Frozen, init_args: {classes: "
-    "{a.b: {c: 1}}}}}}",
     "a host of its own": "data: {parquet: 's3://bucket/data?scheme=http&endpoint_override=evil.example'}",
     "a host for a domain": "data: {domains: {a: {parquet: 'hdfs://evil.example:80/data'}}}",
     "a user at a host": "data: {parquet: 's3://key:secret@evil.example/data'}",
@@ -119,8 +117,10 @@ def test_all_that_segkd_writes_itself_is_let_through():
     refuse_foreign(
         {"disturbance": {"class_path": "FDA", "init_args": {"strength": {0.0: 0.5, 1.0: 2.0}}}}, "config.yaml"
     )
-    of_names = {"class_path": "Frozen", "init_args": {"classes": {"vehicle.car": "car"}, "trust": False}}
-    refuse_foreign({"distiller": {"teachers": {"a": of_names}}}, "config.yaml")
+    names = {"vehicle.car": "car", "*": "@road", "a": "%b"}
+    of_names = {"class_path": "Frozen", "init_args": {"classes": names, "trust": False, "features": ["model.head"]}}
+    refuse_foreign({"distiller": {"teachers": {"dinov2.small": of_names}}}, "config.yaml")
+    refuse_foreign({"data": {"parquet": "hf://datasets/me/set@v1"}}, "data.yaml")
     refuse_foreign({"data": {"images": "{}_x.png", "test": "test.txt", "classes": ["os.path", "b"]}}, "data.yaml")
     assert all(choices(base) for base in BASES.values())
 
@@ -133,6 +133,17 @@ def test_going_on_with_a_hostile_run_runs_nothing_and_says_what_to_type(argument
     assert status == 2 and "planted_here.Net" in err and "--trust" in err and not marker.exists()
     run_cli("train", *arguments, "--trust")
     assert marker.exists()
+
+
+def test_a_folder_without_code_is_no_module(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    tree = {"distiller": {"teachers": {"a": {"class_path": "Frozen", "init_args": {"features": ["model_of.layer"]}}}}}
+    (tmp_path / "model_of").mkdir()
+    (tmp_path / "model_of" / "student.safetensors").touch()
+    refuse_foreign(tree, "config.yaml")
+    (tmp_path / "model_of" / "layer.py").touch()
+    with pytest.raises(InputError, match=r"model_of\.layer"):
+        refuse_foreign(tree, "config.yaml")
 
 
 def test_what_the_user_s_own_configuration_says_word_for_word_is_theirs(marker):
@@ -155,6 +166,9 @@ def test_a_cell_of_a_foreign_grid_names_nothing_that_the_plan_does_not(marker, t
     with pytest.raises(InputError, match=r"planted_here\.Net"):
         config_today(tmp_path / "config.yaml", planned)
     assert not marker.exists()
+    with pytest.raises(InputError):
+        changes(tmp_path, parser, config, known=True)  # and is imported, as whoever says so wants
+    assert marker.exists()
     (tmp_path / "config.yaml").write_text(planned)
     assert changes(tmp_path, parser, config) == {} and config_today(tmp_path / "config.yaml", planned)
 

@@ -251,6 +251,8 @@ def test_overlays_replace_neither_photos_nor_unasked_what_is_there(run_of, folde
     status, _, err = run_cli("predict", run_of(4), "a", "--out", "out")
     assert status == 2 and "out_overlays/1.jpg" in err and "--existing replace" in err, err
     assert (folder / "out_overlays" / "1.jpg").read_text() == "mine"
+    assert run_cli("predict", run_of(4), "a", "--out", "out", "--existing", "skip")[0] == 0
+    assert (folder / "out_overlays" / "1.jpg").read_text() == "mine" and (folder / "out_overlays" / "2.jpg").is_file()
     assert run_cli("predict", run_of(4), "a", "--out", "out", "--existing", "replace")[0] == 0
     assert (folder / "out_overlays" / "1.jpg").read_bytes()[:2] == b"\xff\xd8"
 

@@ -37,8 +37,8 @@ NO_DRAWINGS = {
 def find_annotations(place: Path, images: Path | None = None) -> dict[str, list[Path]]:
     """Kind -> the annotation files at a place (a file or a folder) that can be drawn, or that hold boxes.
 
-    Where some hold YOLO polygons, all texts are of that kind that are named like a picture below `images` (the place
-    unless given): an empty one is a picture without objects.
+    Where some hold YOLO polygons, all texts beside them are of that kind that are named like a picture below `images`
+    (the place unless given), and empty ones in a folder beside theirs: they are pictures without objects.
     """
     found: dict[str, list[Path]] = {}
     files = walk(place, {".json", ".xml", ".txt", ".csv"}).files
@@ -47,7 +47,10 @@ def find_annotations(place: Path, images: Path | None = None) -> dict[str, list[
             found.setdefault(kind, []).append(path)
     if YOLO in found:
         stems = {path.stem for path in walk(images or place, pictures()).files}
-        texts = [path for path in files if path.suffix.lower() == ".txt" and path.stem in stems]
+        homes = {path.parent for path in found[YOLO]}
+        above = {home.parent for home in homes}
+        texts = [path for path in files if path.suffix.lower() == ".txt" and path.stem in stems
+                 and (path.parent in homes or (path.parent.parent in above and not path.stat().st_size))]  # fmt: skip
         found[YOLO] = sorted({*found[YOLO], *texts})
     return found
 

@@ -176,11 +176,19 @@ def _images_of(draft: Draft, drawings: Sequence[Drawing], what: str) -> dict[Pat
     files = walk(draft.root, pictures()).files
     by_name = {path.relative_to(draft.root).as_posix(): path for path in files}
     known = Names([Entry(name, (name,)) for name in by_name])
-    found, missing = {}, []
+    found: dict[Path, Drawing] = {}
+    missing = []
     for drawing in drawings:
         name = known.find(drawing.file)
         if name is None:
             missing.append(drawing.file)
+        elif by_name[name] in found and drawing.shapes and found[by_name[name]].shapes:
+            raise InputError(
+                f"{what}: expected one annotation of each image, found two of {by_name[name]}. Keep one, or say which "
+                "are meant: --annotations FOLDER."
+            )
+        elif by_name[name] in found and not drawing.shapes:
+            continue
         else:
             found[by_name[name]] = drawing
     if missing:

@@ -47,15 +47,22 @@ def twins(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray]) -> 
 
 
 def all_twins(prints: Mapping[str, np.ndarray]) -> list[tuple[str, str]]:
-    """Every two names whose prints are the same but for `ALIKE` bits."""
+    """Pairs of names whose prints are the same but for `ALIKE` bits: as few as connect all that such pairs connect."""
     names, found = list(prints), []
     if not names:
         return []
+    group = np.arange(len(names))
     signs = np.stack(list(prints.values())).astype(np.float32) * 2 - 1
     step = max(1, BLOCK // len(names))
     for at in range(0, len(names), step):
         apart = (signs.shape[1] - signs[at : at + step] @ signs[at:].T) / 2
-        found += [(names[at + i], names[at + j]) for i, j in np.argwhere(apart <= ALIKE).tolist() if i < j]
+        for i, row in enumerate(apart <= ALIKE):
+            alike = at + np.flatnonzero(row)
+            _, first = np.unique(group[alike], return_index=True)
+            for j in alike[first].tolist():
+                if group[j] != group[at + i]:
+                    found.append((names[at + i], names[j]))
+                    group[group == group[j]] = group[at + i]
     return found
 
 
