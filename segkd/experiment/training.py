@@ -81,8 +81,8 @@ def run_training(
         InputError: a mistake in configuration, data or folder; nothing already written is lost.
     """
     start = time.perf_counter()
-    _seed(config.seed)
     accelerator = make_accelerator(config.engine)
+    _seed(config.seed)
     console, main = make_console(accelerator.is_main_process), accelerator.is_main_process
     objects = instantiate(parser, config)
     select = selected(objects)
