@@ -7,6 +7,7 @@ if __name__ == "__main__" and not sys.flags.safe_path:
         0
     ]  # `python -m` puts the working directory first, where a data set's yaml.py would be taken for PyYAML
 
+import atexit
 import contextlib
 import os
 import signal
@@ -105,12 +106,20 @@ def _run(name: str, rest: list[str]) -> int:
 
 
 def _part() -> None:
-    """Ends what binds the processes of a launcher: threads of it that live on abort a process that is about to end."""
+    """Ends a process of a launcher whose work is done, all files closed.
+
+    It leaves without taking itself apart: threads of what bound it to the others may still run then, and the end of a
+    thread that runs aborts the process ("terminate called without an active exception"), and with it the launcher.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and "torch" in sys.modules:
         import torch.distributed as dist
 
         if dist.is_available() and dist.is_initialized():
             dist.destroy_process_group()
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def _said(name: str, sentence: str) -> int:
