@@ -294,7 +294,7 @@ def label_code(data: Data, values: Sequence[int]) -> LabelCode:
     if data.colours is not None:
         return code_from_colours(len(data.classes))
     if data.threshold is not None:
-        return code_from_threshold(data.threshold, data.ignore)
+        return replace(code_from_threshold(data.threshold, data.ignore), told=True)
     if data.label_map is not None:
-        return code_from_map(data.label_map, data.ignore, len(data.classes))
+        return replace(code_from_map(data.label_map, data.ignore, len(data.classes)), told=True)
     return guess_code(values, data.ignore, len(data.classes))

@@ -34,9 +34,9 @@ def refuse_faults(audit: Audit, pairs: Sequence[Pair], code: LabelCode, classes:
     strange = _strange_values(audit, masks, code, classes, lossy)
     if strange is None and lossy:
         strange = _blurred(audit, code, lossy)
-    told = code.rule.startswith(("label_map", "values above"))  # by someone who knows both kinds
-    mixed = [] if told else _two_readings({masks[stem]: seen for stem, seen in audit.masks.items() if stem in masks})
-    lines += mixed or ([strange] if strange is not None else [])
+    # who says what raw values mean knows both kinds
+    seen = {} if code.told else {masks[stem]: seen for stem, seen in audit.masks.items() if stem in masks}
+    lines += _two_readings(seen) or ([strange] if strange is not None else [])
     if not lines:
         return
     if len(lines) == 1:

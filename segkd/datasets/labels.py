@@ -14,12 +14,13 @@ from segkd.types import IGNORE, InputError
 class LabelCode:
     """How raw mask values are read: a table of 65536 entries, raw value -> class, `IGNORE` or `UNKNOWN`.
 
-    `rule` is the sentence the user is told.
+    `rule` is the sentence the user is told; `told` says that the user wrote a label_map or a threshold.
     """
 
     table: UInt8[np.ndarray, "65536"]
     known: Bool[np.ndarray, "65536"]
     rule: str
+    told: bool = False
 
     def __call__(self, raw: Integer[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:
         """Classes 0..k-1 and `IGNORE` for a raw mask whose values are all known."""

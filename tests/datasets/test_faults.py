@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -109,7 +111,9 @@ def test_a_trimmed_palette_is_not_read_as_white(tmp_path):
     text = report(pairs, 3, guess_code([0, 1, 2, 255], [255], 3))
     assert "1 masks have palettes of greys alone" in text and "trimmed.png" in text and "Name the colours" in text
     assert "label_map" not in text
-    check(pairs, code_from_map({0: 0, 1: 1, 2: 2, 255: 1}, [], 3), 3)  # by someone who knows both kinds
+    mapped = code_from_map({0: 0, 1: 1, 2: 2, 255: 1}, [], 3)
+    assert "Name the colours" in report(pairs, 3, mapped)
+    check(pairs, replace(mapped, told=True), 3)  # by someone who knows both kinds
 
 
 def test_masks_of_which_one_value_is_left_are_refused_in_words(make_pair):

@@ -140,7 +140,7 @@ def test_folds_keep_images_that_look_alike_together(tmp_path):
     copies = {f"p{i:02d}": f"p{i + 15:02d}" for i in range(0, 8, 2)}
     alike, said = kept_together(stems, 3, None, prints_of(stems, copies))
     assert {tuple(sorted(pair)) for pair in alike} == {tuple(sorted(pair)) for pair in copies.items()}
-    assert "4 pairs of images look alike" in said and "in one fold" in said
+    assert "8 images look like others" in said and "in one fold" in said
     vals = [set(fold["val"].read_text().split()) for fold in fold_lists(stems, 3, None, tmp_path, alike)]
     assert sorted(stem for val in vals for stem in val) == stems and all(8 <= len(val) <= 12 for val in vals)
     assert all(any({one, other} <= val for val in vals) for one, other in copies.items())
@@ -151,7 +151,7 @@ def test_a_chain_of_images_that_look_alike_is_one_group_and_too_long_a_one_is_sa
     stems = [f"p{i:02d}" for i in range(30)]
     chain = {name: "p00" for name in stems[1:20]}
     alike, said = kept_together(stems, 3, None, prints_of(stems, chain))
-    assert not alike and "too many to keep each in one fold" in said
+    assert not alike and "too many to keep in one fold" in said
     alike, _ = kept_together(stems, 3, r"p(\d)", prints_of(stems, {"p00": "p11"}))
     assert alike == []  # whole groups are joined, and these would be two thirds
     with pytest.raises(InputError, match="as many groups of images, found 2"):

@@ -86,12 +86,13 @@ def kept_together(
     alike = all_twins(of(prints, stems))
     if not alike:
         return [], ""
-    said = f"{len(alike)} pairs of images look alike ({' = '.join(alike[0])}{', ...' * (len(alike) > 1)})"
+    number = len({name for pair in alike for name in pair})
+    said = f"{number} images look like others ({' = '.join(alike[0])}{', ...' * (len(alike) > 1)})"
     alone, joined = _groups(stems, group), _groups(stems, group, alike)
     most = max(FILLED * len(stems) / folds, *map(len, alone))
     if len(joined) < folds or max(map(len, joined)) > most:
-        return [], f"{said}, too many to keep each in one fold, so that scores flatter: say --group."
-    return alike, f"{said}: each pair is in one fold."
+        return [], f"{said}, too many to keep in one fold with these, so that scores flatter: say --group."
+    return alike, f"{said}: they are in one fold with these."
 
 
 def fold_lists(
