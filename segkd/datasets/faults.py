@@ -209,9 +209,12 @@ def _of_two_classes(total: np.ndarray, values: Sequence[int], lossy: Sequence[st
             f"{len(lossy)} of {number} masks are {LOSSY}, which blurs 0 and 255."
         )
     black_and_white = total[:CLOSE].sum() + total[256 - CLOSE : 256].sum()
-    if values[-1] > 128 and values[-1] < 256 and black_and_white > MOSTLY * total.sum():
+    light = any(128 <= value < 255 for value in values)  # numbers of classes beside a 255 have none
+    if values[-1] > 128 and values[-1] < 256 and light and black_and_white > MOSTLY * total.sum():
         return "Write `data.threshold: 128` to read values above 128 as class 1: these look like grey levels."
-    named = f"if they are classes, name all {len(values)} in data.classes, or map them" if len(values) < 256 else ""
+    classes = [value for value in values if value != 255 or light]
+    named = f"if they are classes, name all {len(classes)} in data.classes, or map them" if len(values) < 256 else ""
+    named += " (and `data.ignore: [255]`, where that marks pixels to leave out)" if len(classes) < len(values) else ""
     return (
         "These look like numbers: if they are numbers of objects, `data.threshold: 0` reads all above 0 as class 1"
         f"{'; ' if named else ''}{named}."

@@ -148,6 +148,12 @@ def test_grey_levels_get_the_advice_of_a_threshold(make_pair):
     assert "these look like grey levels" in text
 
 
+def test_numbers_of_classes_beside_a_255_get_no_advice_of_a_threshold(make_pair):
+    text = report([make_pair("a", plane(*[0] * 20, 1, 2, 3, 255))], 2)
+    assert "threshold: 128" not in text
+    assert "name all 4 in data.classes, or map them (and `data.ignore: [255]`" in text
+
+
 def test_all_kinds_of_faults_stand_in_one_report_a_line_each(make_pair):
     pairs = [make_pair("good", plane(0, 1)), make_pair("size", plane(0, 1), size=(3, 3)), make_pair("cut", plane(0))]
     pairs += [make_pair("odd", plane(0, 77)), make_pair("colour", np.dstack([plane(0, 1), plane(1), plane(0)]))]

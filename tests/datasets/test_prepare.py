@@ -9,6 +9,7 @@ from segkd.datasets.audit import Audit, Reading
 from segkd.datasets.pairing import Pair, pair_files
 from segkd.datasets.prepare.layouts import find_layout
 from segkd.datasets.prepare.objects import find_objects, joined
+from segkd.datasets.prepare.passed_over import passed_over
 from segkd.datasets.prepare.proposal import lost_share, propose_size, propose_turns
 from segkd.datasets.prepare.splitting import fold_lists, keep_apart, split_lists
 from segkd.datasets.prepare.twins import print_of, twins
@@ -69,6 +70,45 @@ def test_splits_within_the_names_of_folders_are_stars_and_splits(tmp_path):
     assert split_lists(tmp_path, found.paired, tmp_path / "made") == ({}, "")  # the folders tell it by themselves
     splits = find_splits(Where(tmp_path, found.images, found.masks)).members
     assert {name: len(pairs) for name, pairs in splits.items()} == {"train": 4, "val": 1, "test": 4}
+
+
+def test_masks_of_another_kind_are_not_taken_for_images_and_not_before_those_of_the_classes(tmp_path):
+    for i in range(5):
+        write(tmp_path / f"photos/{i}.jpg", seed=i)
+        for kind in ("GT", "Edge", "GT_Instance"):
+            write(tmp_path / f"{kind}/{i}.png", mask=True)
+    found = find_layout(tmp_path)
+    assert found is not None and (found.images, found.masks) == ("photos", "GT")
+    assert "photos with Edge" in found.rivals
+    assert list(passed_over(tmp_path, found.paired, tmp_path / "made")) == [
+        "pictures that are used for nothing: 5 in Edge, 5 in GT_Instance; if they are needed, say --images and --masks"
+    ]
+    for path in (tmp_path / "photos").iterdir():
+        path.rename(tmp_path / "GT" / f"photo_of_{path.stem}_a.jpg")
+    assert find_layout(tmp_path, images="GT", masks="GT_Instance") is not None  # as told
+    alone = tmp_path / "alone"
+    for i in range(5):
+        write(alone / f"first/ground_truth/{i}.png", mask=True)
+        write(alone / f"second/ground_truth/{i}.png", mask=True)
+    assert find_layout(alone) is None
+
+
+@pytest.mark.parametrize("kind", ["dark photos", "masks of many objects", "masks of many classes"])
+def test_what_folders_are_called_counts_where_pictures_say_little(tmp_path, kind):
+    draw = np.random.default_rng(3)
+    for i in range(5):
+        write(tmp_path / f"images/{i}.png", seed=i)
+        write(tmp_path / f"masks/{i}.png", mask=True)
+        photo = draw.integers(0, 40 if kind == "dark photos" else 255, (20, 20, 3)).astype(np.uint8)
+        objects = np.arange(400).reshape(20, 20) // (9 if kind == "masks of many objects" else 80)
+        if kind == "masks of many objects":  # a dark photo is flatter than these
+            photo //= 12
+            objects[:16] = 0
+        Image.fromarray(photo).save(tmp_path / f"images/{i}.png")
+        if kind != "dark photos":
+            Image.fromarray(objects.astype(np.uint16)).save(tmp_path / f"masks/{i}.png")
+    found = find_layout(tmp_path)
+    assert found is not None and (found.images, found.masks) == ("images", "masks")
 
 
 def test_two_folders_of_photos_are_no_layout(tmp_path):
@@ -174,6 +214,8 @@ def audit_of(*masks):
         ([{0: 9, 1: 1, 2: 1, 3: 1}, {0: 9, 1: 1}], {"threshold": 0}),
         ([{0: 9, 1: 1, 3: 1}, {0: 9, 2: 1}], {"classes": ["background", "class1", "class2", "class3"]}),
         ([{0: 9, 128: 1, 255: 2}], {"label_map": {0: 0, 128: 1, 255: 2}}),
+        ([{0: 500, **dict.fromkeys(range(1, 7), 40), 255: 99}] * 2, {"ignore": [255], "threshold": None}),
+        ([{0: 900, 255: 50, **dict.fromkeys([1, 2, 3, 252, 253], 1)}], {"threshold": 128}),  # as JPEG leaves them
         ([{0: 900, 255: 50, **dict.fromkeys(range(40, 220, 10), 1)}], {"threshold": 128}),
     ],
 )

@@ -1,6 +1,7 @@
 """Where `segkd prepare` finds things, where it writes, and what it leaves behind."""
 
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -33,6 +34,22 @@ def test_annotations_are_drawn_wherever_they_are_told_to_lie(tmp_path, run_cli, 
     status, out, err = run_cli("prepare", "cats", "--out", "cats.yaml", "--annotations", told)
     assert status == 0 and "3 objects of cat on 3 images" in " ".join(out.split()), out + err
     assert np.asarray(Image.open("cats.prepared/masks/1.png")).any()
+
+
+def test_annotations_beside_masks_are_named_and_drawn_where_the_masks_are_of_objects(tmp_path, run_cli):
+    root = tmp_path / "cats"
+    annotated(root)
+    for folder, drawn in (("masks", False), ("panoptic", True)):
+        (root / folder).mkdir()
+        for i in range(3):
+            mask = np.zeros((96, 128), np.uint8)
+            mask[20:40, 30:60] = 255
+            Image.fromarray(mask).save(root / folder / f"{i}.png")
+        status, out, err = run_cli("prepare", root, "--out", tmp_path / f"{folder}.yaml")
+        said = " ".join(out.split())
+        assert status == 0 and ("3 objects of cat on 3 images" in said) == drawn, out + err
+        assert ("a.json holds COCO annotations, which are not used: to draw those, say --annotations" in said) != drawn
+        shutil.rmtree(root / folder)
 
 
 def test_labels_of_yolo_that_are_told_have_the_names_of_their_data_set(tmp_path, run_cli):

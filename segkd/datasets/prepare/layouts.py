@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from segkd.datasets.naming import find_rule_within, find_rules, same_names
 from segkd.datasets.pairing import Paired
-from segkd.datasets.prepare.looks import CLEAR, FLAT, mask_words, mean_flatness
+from segkd.datasets.prepare.looks import FLAT, called_alike, is_turned, mask_words, mean_flatness, other_words
 from segkd.datasets.split_folders import Where, pair_all, split_of
 from segkd.datasets.walk import pictures, walk
 from segkd.types import InputError
@@ -28,13 +28,14 @@ MOST_PICTURES = 200_000
 class Layout:
     """How images and masks lie below `root`: `data.images`, `data.masks` and what pairs they give.
 
-    `said` is the sentence on how it was found; `rivals` fit as well.
+    `flat`: the images have as few colours as masks. `said` is the sentence on how it was found; `rivals` fit as well.
     """
 
     root: Path
     images: str
     masks: str
     paired: Paired
+    flat: bool = False
     said: str = ""
     rivals: tuple[str, ...] = ()
 
@@ -50,7 +51,7 @@ def find_layout(root: Path, images: str | None = None, masks: str | None = None)
         InputError: both are said, and nothing is paired.
     """
     if images is not None and masks is not None:
-        return Layout(root, images, masks, pair_all(Where(root, images, masks)), "as told")
+        return Layout(root, images, masks, pair_all(Where(root, images, masks)), said="as told")
     stems = _Stems.of(root)
     told = [pair for pair in _candidates(stems) if {images, masks} <= {None, *pair}]
     tried = [layout for pair in list(dict.fromkeys(told))[:TRIED] if (layout := _tried(root, *pair)) is not None]
@@ -138,7 +139,8 @@ def _by_folders(stems: _Stems) -> Iterator[tuple[str, str]]:
             plain = rule.left == ("", "") and rule.folders
             found[a, b] = a if plain else rule.pattern(a, rule.left, ""), rule.pattern(b, rule.right, "")
     yield from _over_splits(found)
-    yield from sorted(found.values(), key=lambda pair: len(pair[0]) + len(pair[1]))
+    shared = {pair: len(same_names(names[pair[0]], names[pair[1]])[0]) for pair in found}
+    yield from (found[pair] for pair in sorted(found, key=lambda pair: (-shared[pair], len("".join(found[pair])))))
 
 
 def _over_splits(found: dict[tuple[str, str], tuple[str, str]]) -> Iterator[tuple[str, str]]:
@@ -212,23 +214,29 @@ def _tried(root: Path, images: str, masks: str) -> Layout | None:
     if not paired.pairs:
         return None
     left, right = (mean_flatness([getattr(pair, side) for pair in paired.pairs]) for side in ("image", "mask"))
-    clear = abs(left - right) > CLEAR
-    turned = left > right if clear else mask_words(images) > mask_words(masks)
-    if max(left, right) < FLAT:
+    turned = is_turned(images, masks, left, right)
+    if turned is None:
         return None
-    if not turned:
-        return Layout(root, images, masks, paired)
+    flat = min(left, right) >= FLAT
+    if turned:
+        images, masks = masks, images
+    names = [path.relative_to(root).as_posix() for path in paired.pairs[0].paths]
+    if flat and called_alike(*(names[::-1] if turned else names)):
+        return None  # two kinds of masks
     try:
-        return Layout(root, masks, images, pair_all(Where(root, masks, images)))
+        return Layout(root, images, masks, pair_all(Where(root, images, masks)) if turned else paired, flat)
     except InputError:
         return None
 
 
-def _rank(layout: Layout) -> tuple[int, int, int, int]:
+def _rank(layout: Layout) -> tuple[bool, bool, int, int, int, int, int]:
     paired = layout.paired
     lone = len(paired.lone_images) + len(paired.lone_masks)
     return (
+        called_alike(layout.images, layout.masks),  # masks go with masks of another kind or image, too
+        layout.flat,
         -len(paired.pairs),
+        other_words(layout.masks),
         -mask_words(layout.masks) + mask_words(layout.images),
         lone,
         len(layout.images) + len(layout.masks),
@@ -238,7 +246,8 @@ def _rank(layout: Layout) -> tuple[int, int, int, int]:
 def _said(layout: Layout) -> str:
     pairs = layout.paired.pairs
     first = pairs[0]
+    flat = "; these images have as few colours as masks: if they are none, say --images and --masks"
     return (
         f"{len(pairs)} images with masks, such as {first.paths[0].relative_to(layout.root).as_posix()} with "
-        f"{first.paths[1].relative_to(layout.root).as_posix()}"
+        f"{first.paths[1].relative_to(layout.root).as_posix()}{flat if layout.flat else ''}"
     )

@@ -15,10 +15,31 @@ FLAT = 0.8
 """Share of its pixels that a mask's three most frequent colours have at least."""
 
 CLEAR = 0.02
-"""How much flatter one side must be for its looks to decide."""
+"""How much flatter one side must be for its looks to decide where names say nothing."""
+
+VERY_CLEAR = 0.2
+"""The same where they say the opposite: dark photos are flat, and masks of many objects are not."""
+
+LIKELY = 0.5
+"""As `FLAT`, for what is much flatter than the images and called a mask: shares of many classes are even."""
 
 WORDS = ("mask", "label", "seg", "annot", "manual", "truth", "gt", "_lab", "matte", "target")
 """What the names of folders and files that hold masks contain, in small letters."""
+
+OTHERS = (
+    "edge",
+    "bound",
+    "contour",
+    "skelet",
+    "instance",
+    "panoptic",
+    "depth",
+    "distance",
+    "saliency",
+    "preview",
+    "vis",
+)
+"""What the names of folders hold whose masks are of something else than the classes, where there are others too."""
 
 
 def flatness(path: Path) -> float:
@@ -45,6 +66,27 @@ def mean_flatness(paths: list[Path]) -> float:
     """The mean `flatness` of a few files, spread over all."""
     chosen = paths[:: max(1, len(paths) // 8)][:8]
     return float(np.mean([flatness(path) for path in chosen]))
+
+
+def is_turned(images: str, masks: str, left: float, right: float) -> bool | None:
+    """Whether of two patterns the first is that of the masks, by their names and the flatness of what lies there; None
+    where neither looks like masks."""
+    words = mask_words(images) - mask_words(masks)
+    turned = left > right if abs(left - right) > (VERY_CLEAR if words else CLEAR) else words > 0
+    high, low = (left, right) if turned else (right, left)
+    called = words and turned == (words > 0)
+    flat = high >= FLAT or (called and high >= max(LIKELY, low + VERY_CLEAR))
+    return turned if flat else None
+
+
+def other_words(text: str) -> int:
+    """How often a pattern holds one of `OTHERS`."""
+    return sum(text.lower().count(word) for word in OTHERS)
+
+
+def called_alike(images: str, masks: str) -> bool:
+    """Whether the pattern of the images sounds like masks as much as that of the masks."""
+    return mask_words(images) >= mask_words(masks) > 0
 
 
 def mask_words(text: str) -> int:

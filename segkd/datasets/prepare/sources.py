@@ -10,6 +10,7 @@ import numpy as np
 from segkd.datasets.annotations import CURES
 from segkd.datasets.dicom import find_dicom
 from segkd.datasets.lists import Entry, Names
+from segkd.datasets.packed import File
 from segkd.datasets.pictures import open_picture
 from segkd.datasets.prepare.annotated import READERS, find_annotations, left_out, read_annotations
 from segkd.datasets.prepare.draft import Draft, names_of
@@ -17,7 +18,9 @@ from segkd.datasets.prepare.drawing import Drawing
 from segkd.datasets.prepare.fitting import mask_of
 from segkd.datasets.prepare.kaggle import KAGGLE, Order, settle_order
 from segkd.datasets.prepare.layouts import find_layout
+from segkd.datasets.prepare.looks import other_words
 from segkd.datasets.prepare.objects import find_objects, joined
+from segkd.datasets.prepare.passed_over import passed_over
 from segkd.datasets.prepare.splitting import split_lists
 from segkd.datasets.prepare.written import write_masks
 from segkd.datasets.split_folders import Where, pair_all
@@ -59,7 +62,7 @@ def lay_out(draft: Draft, told: Told, say: Callable[[str], None]) -> list[str] |
 
 
 def _found(draft: Draft, told: Told, say: Callable[[str], None]) -> list[str] | None:
-    root, folder = draft.root, draft.beside / "masks"
+    root, folder, masks = draft.root, draft.beside / "masks", set[File]()
     if told.annotations is None:
         objects = None if told.images or told.masks else find_objects(root)
         if objects is not None:
@@ -69,22 +72,26 @@ def _found(draft: Draft, told: Told, say: Callable[[str], None]) -> list[str] | 
             draft.take("masks", folder)
             return None
         layout = find_layout(root, told.images, told.masks)
-        if layout is not None:
+        # masks of objects beside annotations that name their classes: those are better
+        if layout is not None and not (other_words(layout.masks) and READERS.keys() & find_annotations(root).keys()):
             say(f"found: {layout.said}")
             for rival in layout.rivals:
                 say(f"{rival} would fit as well: to take it, say --images and --masks")
+            for sentence in passed_over(root, layout.paired, draft.beside):
+                say(sentence)
             draft.take("images", layout.images)
             draft.take("masks", layout.masks)
             return None
-    return _drawn(draft, told, say)
+        masks = {pair.mask for pair in layout.paired.pairs} if layout is not None else masks
+    return _drawn(draft, told, masks, say)
 
 
-def _drawn(draft: Draft, told: Told, say: Callable[[str], None]) -> list[str]:
-    """Draws annotations; the names of the classes."""
+def _drawn(draft: Draft, told: Told, masks: set[File], say: Callable[[str], None]) -> list[str]:
+    """Draws annotations, of pictures that are none of the `masks`; the names of the classes."""
     kind, paths, home = _annotations(draft.root, told.annotations)
     drawings, names = read_annotations(kind, paths, home)
     classes = _classes_of(drawings, names, told)
-    images = _images_of(draft, drawings, f"{kind} annotations ({paths[0]})")
+    images = _images_of(draft, drawings, masks, f"{kind} annotations ({paths[0]})")
     endings = {path.suffix for path in images}
     pattern = f"{{}}{next(iter(endings))}" if len(endings) == 1 else "{}"
     base = Path(commonpath([path.parent for path in images])).relative_to(draft.root).as_posix()
@@ -95,8 +102,8 @@ def _drawn(draft: Draft, told: Told, say: Callable[[str], None]) -> list[str]:
     if kind == KAGGLE:
         order = settle_order(images, {path: open_picture(path).size[::-1] for path in images}, told.runs)
     scaled: list[Path] = []
-    masks = _masks(images, {name: number for number, name in enumerate(classes) if number}, scaled)
-    write_masks(folder, ((named[path], mask) for path, mask in masks))
+    drawn = _masks(images, {name: number for number, name in enumerate(classes) if number}, scaled)
+    write_masks(folder, ((named[path], mask) for path, mask in drawn))
     draft.take("masks", folder)
     shapes = sum(len(drawing.shapes) for drawing in drawings)
     say(
@@ -171,9 +178,9 @@ def _not_drawn(drawings: Sequence[Drawing], classes: Sequence[str]) -> Iterator[
         yield f"background, as --classes does not name them: {', '.join(sorted(strange))}"
 
 
-def _images_of(draft: Draft, drawings: Sequence[Drawing], what: str) -> dict[Path, Drawing]:
+def _images_of(draft: Draft, drawings: Sequence[Drawing], masks: set[File], what: str) -> dict[Path, Drawing]:
     """The image file of each drawing that has one."""
-    files = walk(draft.root, pictures()).files
+    files = [path for path in walk(draft.root, pictures()).files if path not in masks]
     by_name = {path.relative_to(draft.root).as_posix(): path for path in files}
     known = Names([Entry(name, (name,)) for name in by_name])
     found: dict[Path, Drawing] = {}

@@ -131,6 +131,8 @@ def _are_levels(total: np.ndarray, values: Sequence[int], lossy: int) -> bool:
     between = [value for value in values if 0 < value < 255]
     if values[-1] > 255 or values[-1] < 128 or not between:
         return False
+    if between[-1] < 128:  # numbers of classes beside a 255: edges and noise have light values too
+        return False
     ends = total[:16].sum() + total[240:256].sum()
     close = all(value < 16 or value >= 240 for value in values)
     soft = len(between) >= MANY and (between[0] > 32 or len(between) > 24 or lossy)

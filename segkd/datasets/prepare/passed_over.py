@@ -1,0 +1,37 @@
+"""What lies in a folder beside the images and masks that were found, and is used for nothing: that is said."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from segkd.datasets.annotations import kind_of
+from segkd.datasets.pairing import Paired
+from segkd.datasets.prepare.annotated import READERS
+from segkd.datasets.walk import GLANCE, pictures, walk
+
+FOLDERS = 6
+"""Folders that are named."""
+
+LOOKED_AT = 60
+"""Files that may hold annotations and are looked at."""
+
+
+def passed_over(root: Path, paired: Paired, own: Path) -> Iterator[str]:
+    """A sentence on the pictures below `root` that are neither image nor mask, and one on annotations there.
+
+    Those without a partner are told elsewhere; what lies in `own`, which `segkd prepare` writes, is none of them.
+    """
+    used = {path for pair in paired.pairs for path in pair.paths}
+    used |= {*paired.lone_images.values(), *paired.lone_masks.values()}
+    left = [path for path in walk(root, pictures()).files if path not in used and not path.is_relative_to(own)]
+    homes = Counter(path.parent.relative_to(root).as_posix() for path in left)
+    if homes:
+        places = {"the folder itself" if home == "." else home: number for home, number in homes.most_common(FOLDERS)}
+        named = ", ".join(f"{number} in {place}" for place, number in places.items())
+        more = f", and more in {len(homes) - FOLDERS} other folders" if len(homes) > FOLDERS else ""
+        yield f"pictures that are used for nothing: {named}{more}; if they are needed, say --images and --masks"
+    for path in walk(root, {".json", ".xml", ".txt"}, GLANCE).files[:LOOKED_AT]:
+        kind = kind_of(path)
+        if kind in READERS and not path.is_relative_to(own):
+            yield f"{path} holds {kind} annotations, which are not used: to draw those, say --annotations {path}"
+            return
