@@ -9,8 +9,14 @@ from functools import cache
 from typing import Any, final
 
 import torch
+import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor
+
+
+def processes() -> int:
+    """How many processes train together (their world size); 1 for one that is alone."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def at_once(device: torch.device) -> bool:

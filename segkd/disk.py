@@ -176,10 +176,12 @@ def load_yaml(text: str, expected: str) -> Any:
             `expected` begins its sentence.
     """
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        if node is not None:
-            _refuse_wild(node)
-        return yaml.safe_load(text)
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _refuse_wild(node)
+        return loader.construct_document(node)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise InputError(f"{expected}, found: {_reason(error)}") from error
 

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
+from segkd.device import processes
 from segkd.types import Batch, InputError
 
 
@@ -28,11 +29,9 @@ def global_mean(values: Float[Tensor, "*n"], where: Bool[Tensor, "*n"] | Float[T
     # masked_fill, not a product: a pixel that does not count may hold inf
     total = (values.masked_fill(weight == 0, 0.0) * weight).sum()
     count = weight.sum().detach().clone()
-    world = 1
-    if dist.is_available() and dist.is_initialized():
+    if processes() > 1:
         dist.all_reduce(count)
-        world = dist.get_world_size()
-    return total * world / torch.where(count > 0, count, 1.0)
+    return total * processes() / torch.where(count > 0, count, 1.0)
 
 
 def common_mean(values: Float[Tensor, "*n"], where: Bool[Tensor, "*n"]) -> Float[Tensor, ""]:
@@ -40,7 +39,7 @@ def common_mean(values: Float[Tensor, "*n"], where: Bool[Tensor, "*n"]) -> Float
     counts. (`global_mean` is right as a loss, once gradients are averaged, and not as a number.)"""
     values = wide(values.detach())
     parts = torch.stack([values.masked_fill(~where, 0.0).sum(), where.sum().to(values.dtype)])
-    if dist.is_available() and dist.is_initialized():
+    if processes() > 1:
         dist.all_reduce(parts)
     return parts[0] / parts[1].clamp_min(1.0)
 

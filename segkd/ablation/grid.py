@@ -109,20 +109,21 @@ def chosen(grid: Grid, cells: list[Cell], out: Path, console: Console) -> list[C
     """The cells of the final comparison: of each arm and data set, the option of `tune` with the best score on val."""
     if not grid.tune:
         return cells
-    best: dict[tuple[str, str], tuple[float, int]] = {}
+    tried: dict[tuple[str, str], dict[int, float]] = {}
     for cell in cells:
         state = read_state(out / "cells" / cell.name) if cell.seed == grid.seeds[0] else None
         score = (state.scores.get("val", {}) if state else {}).get(selected_score(cell.identity["config"]))
-        entry = (-math.inf if score is None else score, -(cell.option or 0))
-        best[cell.arm, cell.dataset] = max(best.get((cell.arm, cell.dataset), entry), entry)
-    for (arm, dataset), (score, option) in best.items():
-        if score == -math.inf:
+        options = tried.setdefault((cell.arm, cell.dataset), {})
+        if score is not None:
+            options[cell.option or 0] = score
+    tuned: dict[tuple[str, str], int] = {}
+    for (arm, dataset), options in tried.items():
+        if not options:
             warn(console, f"{arm} on {dataset} is left out: no tuning trial has a score on val; see their log.txt")
             continue
-        console.print(
-            f"tuned {arm} on {dataset}: option {-option} {grid.tune[-option]} (val {score:.4f})", markup=False
-        )
-    tuned = {key: -option for key, (score, option) in best.items() if score > -math.inf}
+        option = tuned[arm, dataset] = max(sorted(options), key=options.__getitem__)  # of equal ones the first
+        score = options[option]
+        console.print(f"tuned {arm} on {dataset}: option {option} {grid.tune[option]} (val {score:.4f})", markup=False)
     if not tuned:
         raise InputError("no tuning trial has a score on val; the log.txt of each says why.")
     return [cell for cell in cells if tuned.get((cell.arm, cell.dataset)) == cell.option]

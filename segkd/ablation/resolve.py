@@ -75,7 +75,8 @@ def resolve(grid: Grid, place: Place) -> list[Cell]:
     for arm, dataset, seed, option in _combinations(grid):
         try:
             config = parse(parser, _arguments(grid, place, (arm, dataset, seed, option)))
-            plain = plain_config(resolved_text(parser, config))
+            text = resolved_text(parser, config)
+            plain = plain_config(text)
             _refuse_named_in_layers(grid, plain)
             part = _files(dataset, plain, config.data)
             if part not in splits:
@@ -90,9 +91,10 @@ def resolve(grid: Grid, place: Place) -> list[Cell]:
                 built.add((arm, len(config.data.classes)))
         except InputError as error:
             raise InputError(f"arm {arm}, data set {dataset}: {error}") from error
-        _plan(config, splits[part]["train"]["pairs"])
-        text = resolved_text(parser, config)
-        plain = plain_config(text)
+        if not all((config.data.batch_size, config.engine.epochs, config.evaluation.every)):
+            _plan(config, splits[part]["train"]["pairs"])
+            text = resolved_text(parser, config)
+            plain = plain_config(text)
         steps, images = _budget(config, splits[part]["train"]["pairs"])
         identity = {"config": plain, "data": splits[part], "code": code | user_code(plain)}
         needs = tuple(f"{dataset}/{run}" for one in needed(grid, arm, dataset) for run in runs_of(one, grid, seed))

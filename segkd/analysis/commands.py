@@ -91,8 +91,11 @@ def named_runs(texts: Sequence[str]) -> list[tuple[str, Path]]:
     """
     found: list[tuple[str, Path]] = []
     for text in texts:
+        name: str | None
         name, sign, path = text.partition("=")
-        run = Path(path if sign and not Path(text).exists() else text)
+        if not sign or Path(text).exists():  # a folder may have = in its name
+            name, path = None, text
+        run = Path(path)
         if not (run / STUDENT).is_file() and (run / "run" / STUDENT).is_file():
             run = run / "run"  # a cell of a grid
         if not (run / STUDENT).is_file():
@@ -100,11 +103,11 @@ def named_runs(texts: Sequence[str]) -> list[tuple[str, Path]]:
                 f"analyse spectra: expected a run folder with a trained student ({STUDENT}), found none at {run}. "
                 "Give RUN or NAME=RUN; runs of one name are seeds of one group."
             )
-        if sign and not name and not Path(text).exists():
+        if name == "":
             raise InputError(f"analyse spectra: expected NAME=RUN, found no name in {text!r}.")
         if run.resolve() in [other.resolve() for _, other in found]:
             raise InputError(f"analyse spectra: {run} is named twice.")
-        found.append((name if sign and not Path(text).exists() else _name_of(run), run))
+        found.append((_name_of(run) if name is None else name, run))
     return found
 
 

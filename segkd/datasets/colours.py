@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -141,11 +141,15 @@ def listed_colours(counts: Mapping[int, int], most: int = MOST_LISTED) -> str:
     return ", ".join(words) + (f" and {len(ranked) - most} more" if len(ranked) > most else "")
 
 
+def darkest_first(codes: Collection[int]) -> list[int]:
+    """Colours 0xRRGGBB, the darkest before all others, which keep their order."""
+    darkest = min(codes, key=lambda code: sum(code.to_bytes(3, "big")))
+    return sorted(codes, key=lambda code: code != darkest)
+
+
 def map_to_start_from(counts: Mapping[int, int], classes: Sequence[str]) -> str:
     """A `data.colours` for the colours found: the darkest is the first class, the others follow by their pixels."""
-    ranked = [code for code, _ in Counter(counts).most_common(MOST_LISTED)]
-    darkest = min(ranked, key=lambda code: sum(code.to_bytes(3, "big")))
-    ordered = [darkest, *(code for code in ranked if code != darkest)]
+    ordered = darkest_first([code for code, _ in Counter(counts).most_common(MOST_LISTED)])
     # the names are the user's own where their number fits
     names = list(classes) if len(classes) == len(ordered) else ["background", *(f"class{i}" for i in range(1, 99))]
     return ", ".join(f"{name}: '{hexed(code)}'" for name, code in zip(names, ordered))

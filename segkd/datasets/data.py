@@ -244,13 +244,8 @@ def _open_folder(
 
 def _fits(data: Data, splits: Mapping[str, Sequence[Pair]]) -> dict[str, Fit]:
     """What training looks at of each image; it is the same wherever images are kept."""
-    augments = {name: data.augment if name == "train" else None for name in splits}
-    return {
-        pair.stem: fit
-        for name, members in splits.items()
-        for fit in [fit_of(data.shape, augments[name])]
-        for pair in members
-    }
+    fits = {name: fit_of(data.shape, data.augment if name == "train" else None) for name in splits}
+    return {pair.stem: fits[name] for name, members in splits.items() for pair in members}
 
 
 def _load(

@@ -1,12 +1,11 @@
 """Folds of the training split: one is left out of a training, whose network can teach the images it never saw; or one
 alone is trained on."""
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from segkd.datasets.embedded import Embedded
-from segkd.datasets.splits import Splits, group_of
+from segkd.datasets.splits import Splits, by_hash, group_of
 from segkd.types import InputError
 
 
@@ -48,7 +47,7 @@ def members_of(names: Sequence[str], fold: Fold, group: Callable[[str], str] = s
             f"{len(members)} in the training split. Write fewer folds, or correct data.group."
         )
     folds: list[list[str]] = [[] for _ in range(fold.k)]
-    for one in sorted(members, key=lambda name: hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()):
+    for one in by_hash(members):
         min(folds, key=len).extend(members[one])
     return set(folds[fold.i])
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -75,7 +75,7 @@ def carve(pairs: Sequence[Pair], share: float, group: Callable[[str], str]) -> t
             "validate on. Correct the expression, or name a list: data.val."
         )
     count = min(max(1, round(share * len(pairs))), len(pairs) - 1)
-    ranked = sorted(groups, key=lambda name: hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest())
+    ranked = by_hash(groups)
     taken: set[str] = set()
     number = 0
     for name in ranked:
@@ -262,3 +262,8 @@ def _warn_of_sibling(where: Where, splits: Splits) -> None:
     sibling = unnamed_sibling(where)
     if sibling is not None and "val" not in _sources(where):
         splits.warnings.append(f"{where.root / sibling} is not used: to validate on it, write data.val: {sibling}")
+
+
+def by_hash(names: Iterable[str]) -> list[str]:
+    """Names in the order of their hashes: the same everywhere, and with no regard to what they mean."""
+    return sorted(names, key=lambda name: hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest())

@@ -60,6 +60,17 @@ class Scene:
         """The number of classes k."""
         return self.seen.logits.shape[1]
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Of the classes, in order: their numbers where no names are known."""
+        return tuple(self.names or map(str, range(self.classes)))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the batch."""
+        h, w = self.batch.image.shape[2:]
+        return h, w
+
     def whole(self, size: tuple[int, int], numbers: Sequence[int] | None = None) -> Iterable[Batch]:
         """Training images, whole and as they are at a size (h, w): all, in order, or those of `numbers`; where they are
         not known yet, the one batch."""

@@ -87,7 +87,7 @@ class Distiller(nn.Module):
             if self.exits is not None:
                 self.exits.meet(seen.features, seen.logits.shape[1])
                 self.exits.eval()
-            scene = replace(scene, seen=self.see(student, batch.clean), features=self.features)
+            scene = replace(scene, seen=self._with_exits(seen), features=self.features)
             for teacher in self.asked.values():
                 teacher.meet(scene)
                 teacher.eval()
@@ -181,11 +181,11 @@ class Distiller(nn.Module):
     ) -> dict[str, Lesson]:
         """The lesson of every teacher that learns or remembers, or that one of the `terms` listens to; of all when
         None."""
-        heard = {self.teacher_of[name] for name in (self.knowledge if terms is None else terms)}
+        heard = set(self.asked) if terms is None else {self.teacher_of[name] for name in terms}
         wanted = {
             name: teacher
             for name, teacher in self.asked.items()
-            if terms is None or name in heard or teacher.learns or (self.training and teacher.remembers)
+            if name in heard or teacher.learns or (self.training and teacher.remembers)
         }
         return {name: teacher(batch, student, look) for name, teacher in wanted.items()}
 

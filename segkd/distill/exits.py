@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from segkd.losses import TaskLoss, resize_label, resize_shares
-from segkd.models.decoder import Head
+from segkd.models.decoder import Head, deep_head
 from segkd.types import Batch, InputError, Prediction, Schedule, schedule_values
 
 
@@ -48,12 +48,7 @@ class Exits(nn.Module):
     def _head(self, channels: int, classes: int) -> nn.Module:
         if self.width is None:
             return Head(channels, classes)
-        return nn.Sequential(
-            nn.Conv2d(channels, self.width, 3, padding=1, bias=False),
-            nn.BatchNorm2d(self.width),
-            nn.ReLU(inplace=True),
-            Head(self.width, classes),
-        )
+        return deep_head(channels, self.width, classes)
 
 
 def exit_loss(task: TaskLoss, student: Prediction, batch: Batch) -> Float[Tensor, ""]:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Float16
 from torch import Tensor
 
-from segkd.device import sent
+from segkd.device import processes, sent
 from segkd.distill.base import Scene
 from segkd.types import Batch
 
@@ -52,7 +52,7 @@ def keep(scene: Scene, size: tuple[int, int], look: Callable[[Batch], Float[Tens
     every, each = scene.ids or scene.batch.ids, 2 * scene.classes * small[0] * small[1]
     names = every[: max(1, int(room // each))]
     # in a rehearsal there is one made batch, which each process looks at by itself
-    spread = scene.images is not None and dist.is_available() and dist.is_initialized()
+    spread = scene.images is not None and processes() > 1
     rank, world = (dist.get_rank(), dist.get_world_size()) if spread else (0, 1)
     maps, first = torch.zeros(-(-len(names) // world), scene.classes, *small, dtype=torch.float16), 0
     for batch in scene.whole(size, range(rank, len(names), world)):

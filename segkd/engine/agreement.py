@@ -7,6 +7,7 @@ import torch.distributed as dist
 from jaxtyping import Int64
 from torch import Tensor, nn
 
+from segkd.device import processes
 from segkd.engine.step import Engine
 from segkd.types import InputError
 
@@ -35,11 +36,11 @@ def apart(found: Int64[Tensor, "processes tensors"], names: Sequence[str]) -> li
 def averaged(numbers: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Each number as its mean over all processes, which all call this: a loss over the pixels of all of them is the
     mean of what each adds to it."""
-    if not numbers or not (dist.is_available() and dist.is_initialized()):
+    if not numbers or processes() == 1:
         return dict(numbers)
     together = torch.stack([number.float() for number in numbers.values()])
     dist.all_reduce(together)
-    return dict(zip(numbers, together / dist.get_world_size()))
+    return dict(zip(numbers, together / processes()))
 
 
 def refuse_apart(engine: Engine) -> None:

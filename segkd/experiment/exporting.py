@@ -193,7 +193,7 @@ def _checked(config: Namespace, bench: Bench, calibration: Records | None, folde
     try:
         path, fault = _plain(config, bench, folder, console, rows)
         if not fault and calibration is not None:
-            path = _small(config, bench, calibration, path)
+            path = _small(bench, calibration, path)
             rows.append(
                 bench.row("int8", opened_file(path, "onnx", len(bench.model.card.classes), config.output), path)
             )
@@ -231,7 +231,7 @@ def _plain(config: Namespace, bench: Bench, folder: Path, console: Console, rows
     )
 
 
-def _small(config: Namespace, bench: Bench, calibration: Records, path: Path) -> Path:
+def _small(bench: Bench, calibration: Records, path: Path) -> Path:
     """The file in 8 bits."""
     from segkd.models.quantize import quantise
 

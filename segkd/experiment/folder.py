@@ -57,12 +57,11 @@ def claim_folder(
     Raises:
         InputError: the folder is in use and `resume` is off, or the configuration is not the run's own.
     """
-    changed = changes(folder, parser, config, known=known) if resume else {}
-    if not resume:
-        refuse_used(folder)
-    if not resume:
-        write_whole(folder / "config.yaml", resolved_text(parser, config))
-    return changed
+    if resume:
+        return changes(folder, parser, config, known=known)
+    refuse_used(folder)
+    write_whole(folder / "config.yaml", resolved_text(parser, config))
+    return {}
 
 
 def refuse_used(folder: Path) -> None:

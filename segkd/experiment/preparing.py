@@ -175,7 +175,7 @@ def _fit(draft: Draft, seen: Seen, code: LabelCode, console: Console) -> None:
 def _split(draft: Draft, seen: Seen, console: Console) -> Seen:
     """Says which images are for what, and keeps those that look alike in one split where segkd chose the splits."""
     console.print(f"splits: {seen.splits.said} images")
-    lists, said = keep_apart(draft.root, seen.splits, seen.prints, draft.beside)
+    lists, said = keep_apart(seen.splits, seen.prints, draft.beside)
     for sentence in said:
         warn(console, sentence)
     for name, path in lists.items():

@@ -3,7 +3,6 @@
 from rich.console import Console
 
 from segkd.engine.checkpoint import Progress
-from segkd.engine.evaluate import evaluate
 from segkd.engine.record import number
 from segkd.experiment.console import warn
 from segkd.experiment.validation import Validation
@@ -22,15 +21,7 @@ def score_teachers(validation: Validation, progress: Progress, select: str, cons
         network = teacher.alone()
         if network is None:
             continue
-        settings, data = validation.settings, validation.data
-        meter = evaluate(
-            network,
-            validation.dataset,
-            data.classes,
-            engine.accelerator,
-            batch_size=data.batch,
-            threshold=settings.threshold,
-        )
+        meter = validation.judged(network)
         scores = {key: number(value) for key, value in (meter.scores() | {select: meter.score(select)}).items()}
         validation.recorder.note("teacher", 0, {"teacher": name, **scores})
         console.print(f"teacher {name} on val: {select} {_shown(scores.get(select))}, {len(validation.dataset)} images")

@@ -9,6 +9,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from segkd.models.network import Network
+from segkd.models.taps import evaluating
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,8 @@ class Complexity:
 @torch.no_grad()
 def complexity(network: Network, size: tuple[int, int]) -> Complexity:
     """Counts one forward pass of one image on the network's device; leaves the network as it was."""
-    modes = [(module, module.training) for module in network.modules()]  # frozen layers are in evaluation mode already
-    network.eval()
-    with FlopCounterMode(display=False) as counter:
+    with evaluating(network), FlopCounterMode(display=False) as counter:
         network(torch.zeros(1, 3, *size, device=next(network.parameters()).device))
-    for module, mode in modes:
-        module.training = mode
     flops = counter.get_total_flops()
     parameters = [(p.numel(), p.requires_grad) for p in network.parameters()]
     total, trainable = sum(n for n, _ in parameters), sum(n for n, learns in parameters if learns)

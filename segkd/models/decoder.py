@@ -27,6 +27,14 @@ def resize(x: Float[Tensor, "b c _h _w"], like: Float[Tensor, "b _c h w"]) -> Fl
     return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)
 
 
+def summed(levels: Sequence[Float[Tensor, "b c _h _w"]]) -> Float[Tensor, "b c h w"]:
+    """The sum of all levels at the size of the first."""
+    x = levels[0]
+    for level in levels[1:]:
+        x = x + resize(level, x)
+    return x
+
+
 class Head(nn.Conv2d):
     """1x1 convolution to logits, whose weights want a learning rate of their own under Adam.
 
@@ -44,6 +52,16 @@ class Head(nn.Conv2d):
     def speed(self) -> float:
         """Multiple of the learning rate for the weights, under Adam."""
         return math.sqrt(128 / self.in_channels)
+
+
+def deep_head(channels: int, width: int, classes: int) -> nn.Sequential:
+    """3x3 convolution with BatchNorm and ReLU, then the head."""
+    return nn.Sequential(
+        nn.Conv2d(channels, width, 3, padding=1, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(inplace=True),
+        Head(width, classes),
+    )
 
 
 class GatedMerge(nn.Module):

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from segkd.models.decoder import FusionDecoder, Head, resize, separable
+from segkd.models.decoder import FusionDecoder, Head, resize, separable, summed
 from segkd.models.encoders import build_encoder
 from segkd.models.network import Network, refuse_few_classes
 from segkd.types import InputError, LayerPath, Prediction
@@ -86,10 +86,7 @@ class FusionNet(Network):
         """Logits at the image's size and the fused pyramid."""
         levels = self.encoder(image)
         features = self.fused(levels[self.fine :])
-        x = features[0]
-        for feature in features[1:]:
-            x = x + resize(feature, x)
-        x = self.mix(x)
+        x = self.mix(summed(features))
         if self.detail is not None and self.slim is not None and self.sharpen is not None:
             detail = self.detail(levels[self.fine - 1])
             x = self.sharpen(torch.cat([resize(self.slim(x), detail), detail], dim=1))

@@ -111,7 +111,7 @@ class ReusedHead(Network):
         if path is None:
             raise InputError(
                 f"ReusedHead: {type(model.network).__name__} of {self.run} does not say which layer is its head. Name "
-                "it: model.head: path.of.the.layer (segkd info RUN --layers lists them)."
+                "it: model.head: path.of.the.layer (segkd info RUN lists them)."
             )
         self.donor = {"network": model.card.class_path, "arguments": dict(model.card.init_args), "head": path}
         return _last(model.network, path, classes)

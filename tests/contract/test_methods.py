@@ -99,11 +99,17 @@ def batch_of(recipe: Path, make_batch, **settings) -> Batch:
     return make_batch(classes_of(recipe), b=4, size=SIZE, **settings)
 
 
-def prepared(recipe: Path | None, seed: int = 3, classes: int = 2) -> tuple[Learner, Callable[[], Network]]:
-    """The learner of a recipe before it has met anybody, and what makes one more network."""
+@functools.cache
+def configuration(recipe: Path | None, classes: int):
+    """The parser and the configuration of a recipe, read once: objects are made of it anew for every test."""
     parser = training_parser()
     few = ["--data.classes", json.dumps([f"class{i}" for i in range(classes)])] if recipe is None else []
-    config = parse(parser, [*options(recipe), *few, *quick(recipe)])
+    return parser, parse(parser, [*options(recipe), *few, *quick(recipe)])
+
+
+def prepared(recipe: Path | None, seed: int = 3, classes: int = 2) -> tuple[Learner, Callable[[], Network]]:
+    """The learner of a recipe before it has met anybody, and what makes one more network."""
+    parser, config = configuration(recipe, classes)
     torch.manual_seed(seed)
     objects = instantiate(parser, config)
     learner = Learner(objects.model, objects.distiller, objects.disturbance, average=0.9, total=TOTAL,

@@ -175,7 +175,7 @@ def splits_with(train, val, carved):
 def test_twins_leave_a_val_that_was_carved_and_are_named_in_one_that_was_given(tmp_path, carved):
     prints = {stem: np.arange(128) % (2 + i) == 0 for i, stem in enumerate("abcde")}
     prints["d"] = prints["a"]
-    lists, said = keep_apart(tmp_path, splits_with("ab", "cde", carved), prints, tmp_path / "made")
+    lists, said = keep_apart(splits_with("ab", "cde", carved), prints, tmp_path / "made")
     assert "1 images of val look like images of train (d = a)" in said[0]
     if carved:
         assert lists["train"].read_text().split() == ["a", "b", "d"] and lists["val"].read_text().split() == ["c", "e"]

@@ -1,6 +1,5 @@
 """How much of each domain a training sees: by size, by a fixed share, or by what the student has yet to learn."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, final
 
@@ -8,6 +7,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from segkd.datasets.sampler import Draw, permuted
+from segkd.datasets.splits import by_hash
 from segkd.types import InputError
 
 Kind = Literal["proportional", "uniform", "sqrt", "fixed", "student_loss", "ddk"]
@@ -189,7 +189,7 @@ def held_out(indices: np.ndarray, groups: Sequence[str], number: int) -> list[in
     for index, group in zip(indices.tolist(), groups):
         members.setdefault(group, []).append(index)
     taken: list[int] = []
-    for name in sorted(members, key=lambda one: hashlib.sha256(one.encode("utf-8", "surrogateescape")).digest()):
+    for name in by_hash(members):
         if len(taken) < number:
             taken += members[name]
     return sorted(taken)

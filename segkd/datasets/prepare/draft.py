@@ -22,7 +22,7 @@ PACKED = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar",
 
 @dataclass
 class Draft:
-    """The layer `path`, the folder `beside` it for what is made, and the settings of `data` with a comment on each.
+    """The layer `path`, the folder `beside` it for what is made, and the settings of `data`.
 
     `root` is the data set's folder, or with `source` "parquet" that of its shards.
     """
@@ -30,7 +30,6 @@ class Draft:
     path: Path
     root: Path
     settings: dict[str, Any] = field(default_factory=dict)
-    why: dict[str, str] = field(default_factory=dict)
     source: str = "root"
 
     @property
@@ -38,10 +37,9 @@ class Draft:
         """The folder for masks and lists that are made: next to the layer, DATA.prepared for DATA.yaml."""
         return self.path.with_suffix(MADE)
 
-    def take(self, name: str, value: Any, why: str = "") -> None:
-        """One setting, and why it is so."""
+    def take(self, name: str, value: Any) -> None:
+        """One setting."""
         self.settings[name] = value
-        self.why[name] = why
 
     def into_shards(self, folder: Path) -> None:
         """From here on the data are Parquet shards: their folder stands for the root, the patterns and the lists."""
@@ -65,8 +63,7 @@ class Draft:
             plain = list(value) if isinstance(value, tuple) else value
             text = yaml.safe_dump(plain, default_flow_style=True, width=10**6, allow_unicode=True, sort_keys=False)
             text = text.removesuffix("\n").removesuffix("...").strip()
-            why = f"  # {self.why[name]}" if self.why.get(name) else ""
-            lines.append(f"  {name}: {text}{why}".replace("\n", " "))
+            lines.append(f"  {name}: {text}".replace("\n", " "))
         write_whole(path or self.path, "\n".join(lines) + "\n")
 
     def _root(self) -> str:

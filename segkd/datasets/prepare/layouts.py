@@ -1,10 +1,11 @@
 """Which patterns bring the images and the masks of a folder together: candidates from the names, tried on all files."""
 
+import posixpath
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import combinations, permutations, takewhile
+from itertools import combinations, permutations
 from pathlib import Path, PurePosixPath
 
 from segkd.datasets.naming import find_rule_within, find_rules, same_names
@@ -119,9 +120,8 @@ def _by_ending(stems: _Stems) -> Iterator[tuple[str, str]]:
 
 def _common(folders: Iterable[str]) -> str:
     """The folder, "" or with a slash at its end, that all `folders` lie in."""
-    parts = [PurePosixPath(folder).parts for folder in folders]
-    same = takewhile(lambda level: len(set(level)) == 1, zip(*parts))
-    return "".join(f"{level[0]}/" for level in same)
+    base = posixpath.commonpath(folders)
+    return f"{base}/" if base else ""
 
 
 def _by_folders(stems: _Stems) -> Iterator[tuple[str, str]]:

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from segkd.datasets.colours import LEFT_OUT, hexed, packed, read_labelmap
+from segkd.datasets.colours import LEFT_OUT, darkest_first, hexed, packed, read_labelmap
 from segkd.datasets.walk import GLANCE, walk
 from segkd.types import InputError
 
@@ -43,8 +43,7 @@ def find_legend(root: Path, codes: Collection[int]) -> Legend | None:
 
 def _legend(path: Path, names: dict[int, str]) -> Legend:
     void = [code for code, name in names.items() if name.lower() in UNNAMED]
-    darkest = min(names, key=lambda code: sum(code.to_bytes(3, "big")))
-    kept = sorted((code for code in names if code not in void), key=lambda code: code != darkest)
+    kept = [code for code in darkest_first(names) if code not in void]
     colours: dict[str, str | list[str]] = {names[code]: hexed(code) for code in kept}
     left = f"; {', '.join(names[code] for code in void)} is left out" if void else ""
     if void:

@@ -1,6 +1,5 @@
 """Which pairs are for training: lists that come with the data, names of splits within folders' names, folds."""
 
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from segkd.datasets.pairing import Paired
 from segkd.datasets.prepare.twins import all_twins, of, twins
 from segkd.datasets.prepare.written import write_list
 from segkd.datasets.split_folders import split_of
-from segkd.datasets.splits import SPLITS, Splits, group_of
+from segkd.datasets.splits import SPLITS, Splits, by_hash, group_of
 from segkd.datasets.walk import walk
 from segkd.types import InputError
 
@@ -44,7 +43,7 @@ def split_lists(root: Path, paired: Paired, folder: Path) -> tuple[dict[str, Pat
 
 
 def keep_apart(
-    root: Path, splits: Splits, prints: Mapping[str, np.ndarray | None], folder: Path
+    splits: Splits, prints: Mapping[str, np.ndarray | None], folder: Path
 ) -> tuple[dict[str, Path], list[str]]:
     """What is done about images of val and test that look like one for training.
 
@@ -134,8 +133,7 @@ def _groups(stems: Sequence[str], group: str | None, alike: Sequence[tuple[str, 
     groups: dict[str, list[str]] = {}
     for stem in stems:
         groups.setdefault(found(of_group(stem)), []).append(stem)
-    ranked = sorted(groups, key=lambda name: hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest())
-    return [groups[name] for name in ranked]
+    return [groups[name] for name in by_hash(groups)]
 
 
 def _told_by_folders(root: Path, paired: Paired) -> bool:

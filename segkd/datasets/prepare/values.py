@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from segkd.datasets.audit import Audit
-from segkd.datasets.colours import hexed, listed_colours
+from segkd.datasets.colours import darkest_first, hexed, listed_colours
 from segkd.datasets.masks import IN_COLOURS, MOST_COLOURS
 from segkd.datasets.prepare.legend import find_legend
 from segkd.datasets.unfit import Unfit
@@ -111,9 +111,7 @@ def _of_colours(counts: Mapping[int, int], named: Sequence[str] | None, root: Pa
     said = f"masks are in {len(counts)} colours: {listed_colours(counts)}"
     if legend is not None and len(legend.classes) > 1:
         return Meaning(legend.classes, f"{said}; {legend.said}", colours=legend.colours)
-    ranked = [code for code, _ in Counter(counts).most_common()]
-    darkest = min(ranked, key=lambda code: sum(code.to_bytes(3, "big")))
-    ordered = [darkest, *(code for code in ranked if code != darkest)]
+    ordered = darkest_first([code for code, _ in Counter(counts).most_common()])
     names = _names(len(ordered), named, f"colours: {listed_colours(counts)}")
     colours = {name: hexed(code) for name, code in zip(names, ordered)}
     return Meaning(names, said, colours=colours)

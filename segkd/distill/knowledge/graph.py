@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
+from segkd.device import processes
 from segkd.distill.base import Knowledge
 from segkd.distill.knowledge.edges import Nodes, below, drawn, grid_edges, grid_ends, nearest, nodes_at
 from segkd.losses import global_mean
@@ -39,7 +40,7 @@ def degree_weights(label: Int64[Tensor, "b e"], kept: Bool[Tensor, "b e"], class
     Classes with long boundaries lose more of their edges; this gives them their share back."""
     hits = (label.unsqueeze(2) == torch.arange(classes, device=label.device)).float()
     counts = torch.stack([hits.sum(dim=(0, 1)), (hits * kept.unsqueeze(2)).sum(dim=(0, 1))])
-    if dist.is_available() and dist.is_initialized():
+    if processes() > 1:
         dist.all_reduce(counts)
     return torch.where(counts[1] > 0, counts[0] / counts[1].clamp_min(1.0), 0.0)
 

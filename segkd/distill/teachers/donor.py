@@ -35,9 +35,8 @@ class Donor(Teacher):
                 "Donor teaches a student that ends in its head, and the student has a head of its own. Write model: "
                 "ReusedHead, model.run: runs/teacher, and name the network inside: model.network, model.arguments."
             )
-        names = tuple(scene.names or map(str, range(scene.classes)))
-        height, width = scene.batch.image.shape[2:]
-        member = opened(student.run, len(names), (height, width), student.trust)
+        names = scene.class_names
+        member = opened(student.run, len(names), scene.size, student.trust)
         refuse_unlike(member, names, "Donor")
         self.members, self.reads = [member], f"{student.donor['head']}:in"
         self.said = (about_classes(member, names),)

@@ -80,10 +80,9 @@ class Frozen(Teacher):
                 f"{self.owner}: sources names no run folder. Give one, sources: [runs/teacher], on the command line "
                 f"--{self.key or 'distiller.teachers.NAME'}.sources '[runs/teacher]'."
             )
-        names = tuple(scene.names or map(str, range(scene.classes)))
-        height, width = scene.batch.image.shape[2:]
+        names = scene.class_names
         count = len(names) if self.classes is None else len(self.classes)
-        self.members = [opened(one, count, (height, width), self.trust, self.onnx) for one in self.sources]
+        self.members = [opened(one, count, scene.size, self.trust, self.onnx) for one in self.sources]
         if self.make is not None:
             self.members.append(self._made(len(names) if self.classes is None else count))
         self.tables = [table_of(member, names, self.classes, self.owner) for member in self.members]

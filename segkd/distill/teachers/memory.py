@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from segkd.datasets.sampler import Shuffle
-from segkd.device import sent
+from segkd.device import processes, sent
 from segkd.distill.base import Look, Scene, Teacher
 from segkd.types import Batch, InputError, Lesson, Prediction
 
@@ -79,7 +79,7 @@ class LastBatch(Teacher):
             )
         if scene.batch.warp is None:
             raise InputError("LastBatch needs Batch.warp, where each view lies in its file, but the loader gave none.")
-        world = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+        world = processes()
         b, k, h, w = scene.seen.logits.shape
         self.register_buffer("logits", torch.zeros(b * world, k, h, w))
         self.register_buffer("home", torch.zeros(b * world, 1, h, w))
@@ -106,9 +106,9 @@ class LastBatch(Teacher):
 
 def _gathered(part: Tensor) -> Tensor:
     """The parts of all processes, one after the other."""
-    if not (dist.is_available() and dist.is_initialized()):
+    if processes() == 1:
         return part
     part = part.contiguous()  # before its likes are made: what is gathered is memory, whatever its strides say
-    parts = [torch.empty_like(part) for _ in range(dist.get_world_size())]
+    parts = [torch.empty_like(part) for _ in range(processes())]
     dist.all_gather(parts, part)
     return torch.cat(parts)

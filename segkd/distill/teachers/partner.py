@@ -4,11 +4,10 @@ from dataclasses import replace
 from typing import final
 
 import torch
-from jaxtyping import Bool, Float, Int64
-from torch import Tensor
 
 from segkd.distill.base import Look, Scene, Teacher, learning, moved
-from segkd.losses import hushed, one_hot, pixel_sums
+from segkd.distill.knowledge.feature import class_centres
+from segkd.losses import hushed
 from segkd.models.network import Network
 from segkd.types import IGNORE, Batch, Disturbance, InputError, Lesson, Prediction
 
@@ -92,18 +91,10 @@ class SameClass(Teacher):
     @torch.no_grad()
     def forward(self, batch: Batch, student: Prediction, look: Look) -> Lesson:
         """log of the mean probabilities, [b k h w], and where the next image holds the class."""
-        shares, there = class_means(hushed(student.logits, batch.valid).float().softmax(dim=1), batch.label)
+        shares = hushed(student.logits, batch.valid).float().softmax(dim=1)
+        shares, there = class_centres(shares, batch.label, shares.shape[1])
         table, known = shares.roll(-1, dims=0), there.roll(-1, dims=0)
         label = batch.label.masked_fill(batch.label == IGNORE, 0)
         image = torch.arange(len(label), device=label.device).view(-1, 1, 1)
         target = table[image, label].permute(0, 3, 1, 2)
         return Lesson(Prediction(target.clamp_min(1e-6).log()), known[image, label])
-
-
-def class_means(
-    shares: Float[Tensor, "b k h w"], label: Int64[Tensor, "b h w"]
-) -> tuple[Float[Tensor, "b k k2"], Bool[Tensor, "b k"]]:
-    """The mean class probabilities over the pixels of each class (rows) in each image, and whether it is there."""
-    hits = one_hot(label, shares.shape[1]).flatten(2)
-    count = hits.sum(dim=2)
-    return pixel_sums("bcn,bkn->bck", hits, shares.flatten(2)) / count.clamp_min(1.0).unsqueeze(2), count > 0

@@ -3,10 +3,10 @@
 from typing import final
 
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from segkd.distill.base import Look, Scene, Teacher
-from segkd.models.decoder import FusionDecoder, Head, resize
+from segkd.models.decoder import FusionDecoder, deep_head, resize, summed
 from segkd.types import Batch, InputError, Lesson, Prediction
 
 
@@ -41,12 +41,7 @@ class Refined(Teacher):
             )
         width = self.width or channels[0]
         self.neck = FusionDecoder(channels, width)
-        self.head = nn.Sequential(
-            nn.Conv2d(width, width, 3, padding=1, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(inplace=True),
-            Head(width, scene.classes),
-        )
+        self.head = deep_head(width, width, scene.classes)
 
     def forward(self, batch: Batch, student: Prediction, look: Look) -> Lesson:
         """Logits at the image's size and the refined pyramid, with their gradient."""
@@ -54,7 +49,4 @@ class Refined(Teacher):
         return Lesson(Prediction(self._logits(levels, student.logits), tuple(levels)))
 
     def _logits(self, levels: list[Tensor], like: Tensor) -> Float[Tensor, "b k h w"]:
-        x = levels[0]
-        for level in levels[1:]:
-            x = x + resize(level, x)
-        return resize(self.head(x).contiguous(), like)
+        return resize(self.head(summed(levels)).contiguous(), like)

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import Literal, final
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from segkd.device import sent
+from segkd.device import processes, sent
 from segkd.distill.base import Look, Scene, Teacher, moved
 from segkd.distill.index import library
 from segkd.distill.store import Origins, Store, gathered
@@ -137,9 +136,8 @@ class Retrieval(Teacher):
     def meet(self, scene: Scene) -> None:
         """Opens the run and fills the store. Raises InputError where the run is none, knows other classes or has no
         such layer, a class has no key, or there are fewer keys than neighbours."""
-        names = tuple(scene.names or map(str, range(scene.classes)))
-        height, width = scene.batch.image.shape[2:]
-        member = opened(self.source, len(names), (height, width), self.trust)
+        names = scene.class_names
+        member = opened(self.source, len(names), scene.size, self.trust)
         refuse_unlike(member, names, "Retrieval")
         real = scene.images is not None  # else a rehearsal on made images
         ids = scene.ids if real else scene.batch.ids
@@ -148,7 +146,7 @@ class Retrieval(Teacher):
         origins = Origins(ids, group, self.frames, domain, groups)
         with torch.no_grad():
             store, seen = gathered(
-                scene.whole((height, width)),
+                scene.whole(scene.size),
                 lambda image: self._looked(member, image)[1],
                 origins,
                 len(names),
@@ -223,16 +221,19 @@ class Retrieval(Teacher):
         member, store, origins = self.kept[0]
         store = store.to(queries.device)
         self.kept = [(member, store, origins)]
-        barred = origins.barred(sent(origins.of(ids), queries.device), store.origins)
-        distance, at = store.nearest(queries, barred, min(stage.k, len(store.keys)))
+        return self._shares(queries, sent(origins.of(ids), queries.device), stage)
+
+    def _shares(self, queries: Tensor, asking: Tensor, stage: Stage) -> Float[Tensor, "b n k"]:
+        """The same for queries whose origins are known; the store lies on their device."""
+        _, store, origins = self.kept[0]
+        distance, at = store.nearest(queries, origins.barred(asking, store.origins), min(stage.k, len(store.keys)))
         return neighbour_shares(distance, store.values[at].float(), stage.temperature)
 
     def _cells(self, b: int, cells: int, device: torch.device) -> Int64[Tensor, "b n"]:
         """Which cells of each image are asked: drawn in training, evenly spread else."""
         if not self.training:
             return torch.linspace(0, cells - 1, min(cells, -(-self.queries // b)), device=device).long().expand(b, -1)
-        world = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
-        n = min(cells, -(-self.queries // (b * world)))
+        n = min(cells, -(-self.queries // (b * processes())))
         return sent(torch.rand(b, cells).topk(n, dim=1).indices, device)
 
     def _about(self, names: Sequence[str]) -> tuple[str, ...]:
@@ -241,12 +242,9 @@ class Retrieval(Teacher):
         label = store.values.argmax(dim=1)
         counts = ", ".join(f"{name} {int((label == c).sum())}" for c, name in enumerate(names))
         some = torch.linspace(0, len(store.keys) - 1, min(ASKED, len(store.keys))).long()
-        shares = torch.cat([
-            neighbour_shares(distance, store.values[at].float(), self.first.temperature)
-            for part in some.split(max(1, min(100, PART // len(store.keys))))
-            for barred in [origins.barred(store.origins[part], store.origins)]
-            for distance, at in [store.nearest(store.keys[part].float().unsqueeze(1), barred, self.first.k)]
-        ])[:, 0]  # fmt: skip
+        parts = some.split(max(1, min(100, PART // len(store.keys))))
+        about = [self._shares(store.keys[one].float().unsqueeze(1), store.origins[one], self.first) for one in parts]
+        shares = torch.cat(about)[:, 0]
         sure = shares.gather(1, label[some].unsqueeze(1))[:, 0]
         taught = (sure >= self.first.threshold).float().mean()
         out = "its own image" if origins.sequences == len(origins.rows) else "its own sequence"

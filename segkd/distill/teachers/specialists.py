@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from segkd.distill.base import Look, Scene, Teacher, moved
 from segkd.distill.teachers.frozen import Alone
-from segkd.models.decoder import Head, resize
+from segkd.models.decoder import Head, resize, summed
 from segkd.models.member import Member, about_classes, opened, refuse_unlike
 from segkd.models.network import Network
 from segkd.types import Batch, InputError, LayerPath, Lesson, Prediction
@@ -207,11 +207,8 @@ class Specialists(Teacher):
         with torch.no_grad():
             seen = self.member[0](image, self.features)
         levels = [head(level.detach()) for head, level in zip(self.heads, seen.features)]
-        finest = levels[0]
-        for level in levels[1:]:
-            finest = finest + resize(level, finest)
         general, specials, at = seen.logits.float().log_softmax(dim=1), [], 0
-        added = resize(finest, general).float()
+        added = resize(summed(levels), general).float()
         for group in self.groups:
             begin = collapsed(general, group)
             specials.append(spread(begin + added[:, at : at + begin.shape[1]], general, group))

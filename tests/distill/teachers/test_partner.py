@@ -5,8 +5,9 @@ import torch
 
 from segkd.distill.base import Term
 from segkd.distill.distiller import Distiller
+from segkd.distill.knowledge.feature import class_centres
 from segkd.distill.knowledge.response import Response
-from segkd.distill.teachers.partner import Clean, SameClass, Twin, class_means
+from segkd.distill.teachers.partner import Clean, SameClass, Twin
 from segkd.engine.learner import Learner
 from segkd.experiment.settings import instantiate, parse, training_parser
 from segkd.frequency.disturb import DctQuantization
@@ -95,7 +96,7 @@ def test_a_twin_s_disturbance_moves_on_with_the_training(make_batch):
 def test_class_means_are_means_over_the_pixels_of_a_class(make_batch):
     batch = make_batch(3, b=2)
     shares = torch.rand(2, 3, 32, 32).softmax(dim=1)
-    means, there = class_means(shares, batch.label)
+    means, there = class_centres(shares, batch.label, 3)
     for i in range(2):
         for c in range(3):
             hit = batch.label[i] == c
@@ -110,7 +111,7 @@ def test_pixels_learn_from_their_class_in_the_next_image_and_nothing_where_it_la
     student = Tiny()
     seen = student(batch.image)
     lesson = met(SameClass(), student, batch)(batch, seen, student)
-    means, there = class_means(seen.logits.softmax(dim=1), batch.label)
+    means, there = class_centres(seen.logits.softmax(dim=1), batch.label, 3)
     for i, nxt in ((0, 1), (1, 2), (2, 0)):
         for y, x in ((3, 4), (20, 9), (31, 31)):
             c = int(batch.label[i, y, x])
