@@ -13,9 +13,9 @@ from segkd.engine.memory import out_of_memory
 from segkd.metrics.counts import Depth, ImageCounts, count_binary, count_classes
 from segkd.metrics.meter import Meter
 from segkd.metrics.protocol import PLAIN, Protocol
-from segkd.models.enlarge import enlarge
+from segkd.models.enlarge import NotNumbers, enlarge, refuse_nan
 from segkd.models.network import Network
-from segkd.types import Batch
+from segkd.types import Batch, InputError
 
 Seen = tuple[Batch, torch.Tensor, list[np.ndarray]]
 """A batch, its float logits [b k h w], and its labels at their own size."""
@@ -48,8 +48,9 @@ def evaluate(
     For two classes the foreground is p >= `threshold` (as `protocol` says); for more, the largest logit. The images
     are shared among processes, and every process returns the meter of all; images of several domains are counted by
     domain, too. `advance(n)` is told of n more images, `look` is shown every batch of this process and its float
-    logits, both on the device. With `lost`, an image that does not fit into the memory has no scores, and the reason
-    is put there under its id. `depth` says how much is counted of two classes (`count_binary`).
+    logits, both on the device. With `lost`, an image that does not fit into the memory, or of which the network gives
+    NaN, has no scores, and the reason is put there under its id. `depth` says how much is counted of two classes
+    (`count_binary`).
     """
     meter = Meter(classes, protocol)
     domains = dict(zip(dataset.records.ids, dataset.records.domains))
@@ -81,7 +82,11 @@ def predicted(
     """This process's share of a data set: batches and float logits [b k h w] on its device, labels at their own size.
 
     The network is in evaluation mode until the last one is taken. With `lost`, a batch that does not fit into the
-    memory is shown image by image, and an image that does not is left out and named there.
+    memory is shown image by image, and an image that does not is left out and named there; so is one of which the
+    network gives NaN.
+
+    Raises:
+        InputError: NaN, without `lost`; names the image.
     """
     mine = range(accelerator.process_index, len(dataset), accelerator.num_processes)
     was_training = network.training
@@ -94,12 +99,19 @@ def predicted(
 def _seen(network: Network, batch: Batch, labels: list[np.ndarray], lost: dict[str, str] | None) -> list[Seen]:
     """What a network makes of a batch, whole or in parts as memory allows."""
     try:
-        return [(batch, network(batch.image).logits.float(), labels)]
+        logits = network(batch.image).logits.float()
+        refuse_nan(logits)
+        return [(batch, logits, labels)]
+    except NotNumbers as error:
+        why = f"{batch.ids[0]}: {error}"
+        if lost is None and len(labels) == 1:
+            raise InputError(why) from error
     except Exception as error:
+        why = NO_ROOM.format(batch.ids[0])
         if lost is None or not out_of_memory(error):
             raise
-    if len(labels) == 1:
-        lost[batch.ids[0]] = NO_ROOM.format(batch.ids[0])
+    if lost is not None and len(labels) == 1:
+        lost[batch.ids[0]] = why
         return []
     return [part for i in range(len(labels)) for part in _seen(network, _only(batch, i), labels[i : i + 1], lost)]
 

@@ -21,6 +21,7 @@ from segkd.experiment.gathering import gather
 from segkd.experiment.painting import KINDS, Painter, write_overlay
 from segkd.experiment.scoring import opened, threshold_of
 from segkd.experiment.settings import data_parser, instantiate, parse
+from segkd.models.enlarge import NotNumbers
 from segkd.models.ensemble import load_ensemble
 from segkd.models.store import Model
 from segkd.types import InputError, listed
@@ -117,7 +118,11 @@ class Job:
     def _predict(self, images: Mapping[Path, np.ndarray], targets: Mapping[Path, Path]) -> None:
         try:
             for (path, image), rows in zip(images.items(), self.model.rows([*images.values()], self.stride)):
-                label = self.painter.write(rows, (image.shape[0], image.shape[1]), targets[path])
+                try:
+                    label = self.painter.write(rows, (image.shape[0], image.shape[1]), targets[path])
+                except NotNumbers as error:
+                    self.faults.append(f"{path}: {error}")
+                    continue
                 if path in self.overlays:
                     write_overlay(image, label, len(self.painter.classes), self.overlays[path])
         except Exception as error:

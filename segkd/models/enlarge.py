@@ -8,8 +8,24 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from segkd.types import InputError
+
 VALUES = 1 << 24
 """Values of enlarged logits that are held at once, but for one row at least: 64 MB."""
+
+
+class NotNumbers(InputError):
+    """A network gave NaN for an image, of which no class can be decided."""
+
+
+def refuse_nan(logits: Float[Tensor, "*b k h w"]) -> None:
+    """Raises NotNumbers where logits are NaN: of such, `argmax` gives any class, and every threshold the background."""
+    if wrong := int(logits.isnan().any(dim=-3).sum()):
+        raise NotNumbers(
+            f"the network gives NaN for {wrong} of {logits[..., 0, :, :].numel()} places, expected numbers. Look at "
+            "the image: one of a single colour has no deviation, and what divides by it needs a small number added; if all "
+            "images are so, the weights are no numbers."
+        )
 
 
 def enlarge(logits: Float[Tensor, "k h w"], size: tuple[int, int]) -> np.ndarray:
@@ -24,6 +40,7 @@ def enlarge(logits: Float[Tensor, "k h w"], size: tuple[int, int]) -> np.ndarray
 
 def bands(logits: Float[Tensor, "k h w"], size: tuple[int, int]) -> Iterator[Tensor]:
     """Logits enlarged bilinearly to `size` (h, w), from top to bottom, a few rows [k r w] at a time."""
+    refuse_nan(logits)
     (height, width), below = size, logits.shape[1]
     rows = max(1, VALUES // (len(logits) * width))
     # pixel centres, as `F.interpolate` has them; columns are its work

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from segkd.models.enlarge import refuse_nan
 from segkd.models.network import Network, device_of
 from segkd.types import InputError
 
@@ -40,6 +41,7 @@ def slide(
             pixels = torch.from_numpy(np.stack([strip[:, left : left + window[1]] for left in some]))
             with torch.inference_mode():
                 logits = network(pixels.to(device).permute(0, 3, 1, 2).float() / 255).logits.float()
+            refuse_nan(logits)
             if not len(total):
                 total = logits.new_zeros(logits.shape[1], window[0], padded.shape[1])
                 times = logits.new_zeros(window[0], padded.shape[1])

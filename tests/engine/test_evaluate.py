@@ -8,7 +8,7 @@ from segkd.datasets.loader import SegmentationDataset
 from segkd.datasets.transforms import Transform
 from segkd.engine.evaluate import count, evaluate
 from segkd.models.network import Network
-from segkd.types import IGNORE, Prediction
+from segkd.types import IGNORE, InputError, Prediction
 
 
 class Threshold(Network):
@@ -92,6 +92,26 @@ def test_an_image_that_does_not_fit_into_memory_loses_only_its_own_scores():
     assert meter.rows["i1"] == whole.rows["i1"]
     with pytest.raises(RuntimeError, match="allocate"):
         evaluate(network, dataset, ["a", "b"], Accelerator(cpu=True), batch_size=4)
+
+
+class Whitened(Threshold):
+    """As `Threshold`, of an image divided by its deviation: NaN where it has none."""
+
+    def forward(self, image):
+        logits = super().forward(image).logits
+        return Prediction(logits / image.std(dim=(1, 2, 3), keepdim=True) * image.std(dim=(1, 2, 3), keepdim=True))
+
+
+def test_an_image_of_which_a_network_gives_nan_has_no_scores_and_is_named():
+    some = records([(32, 32), (64, 32), (48, 80), (32, 32)])
+    some.load(2)[0][:] = 0
+    dataset = SegmentationDataset(some, Transform((32, 32), None, 2, soft=False), seed=0)
+    lost: dict[str, str] = {}
+    meter = evaluate(Whitened(), dataset, ["a", "b"], Accelerator(cpu=True), batch_size=4, lost=lost)
+    assert sorted(meter.rows) == ["i0", "i1", "i3"] and list(lost) == ["i2"]
+    assert lost["i2"].startswith("i2: the network gives NaN for 1024 of 1024 places")
+    with pytest.raises(InputError, match="i2: the network gives NaN"):
+        evaluate(Whitened(), dataset, ["a", "b"], Accelerator(cpu=True), batch_size=4)
 
 
 def test_a_label_that_does_not_fit_into_memory_loses_only_its_own_scores(monkeypatch):

@@ -138,6 +138,21 @@ def test_an_image_that_is_damaged_or_too_large_loses_only_its_own(run_of, photos
     assert not (tmp_path / "out" / "b_wide.png").exists() and (tmp_path / "out" / "d.png").exists()
 
 
+@pytest.mark.parametrize("more", [[], ["--stride", "1"], ["--kind", "npy"]])
+@pytest.mark.parametrize("classes", [2, 4])
+def test_an_image_of_which_the_network_gives_nan_gets_no_result(run_of, run_cli, tmp_path, monkeypatch, classes, more):
+    run, forward = run_of(classes), Bands.forward
+    monkeypatch.setattr(Bands, "forward", lambda self, x: Prediction(forward(self, x).logits / (x.mean() > 0)
+                                                                     * (x.mean() > 0)))  # fmt: skip
+    for name, value in (("black", 0), ("grey", 90)):
+        Image.fromarray(np.full((32, 32, 3), value, np.uint8)).save(tmp_path / f"{name}.png")
+    photos = (tmp_path / "black.png", tmp_path / "grey.png")
+    status, _, err = run_cli("predict", run, *photos, "--out", tmp_path / "out", "--batch-size", 1, *more)
+    assert status == 2 and "1 of 2 images have no prediction" in err
+    assert "black.png: the network gives NaN for 1024 of 1024 places" in " ".join(err.split())
+    assert [path.stem for path in (tmp_path / "out").iterdir()] == ["grey"]
+
+
 def test_a_full_disk_leaves_no_half_picture(run_of, photos, run_cli, tmp_path, monkeypatch):
     def full(_descriptor):
         raise OSError(28, "No space left on device")
