@@ -23,8 +23,8 @@ def refuse_nan(logits: Float[Tensor, "*b k h w"]) -> None:
     if wrong := int(logits.isnan().any(dim=-3).sum()):
         raise NotNumbers(
             f"the network gives NaN for {wrong} of {logits[..., 0, :, :].numel()} places, expected numbers. Look at "
-            "the image: one of a single colour has no deviation, and what divides by it needs a small number added; if all "
-            "images are so, the weights are no numbers."
+            "the image: one of a single colour has no deviation, and what divides by it needs a small number added; if "
+            "all images are so, the weights are no numbers."
         )
 
 
