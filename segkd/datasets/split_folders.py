@@ -92,13 +92,14 @@ def pairs_of_folder(where: Where, paired: Paired, name: str, folder: Path) -> li
     )
 
 
-def unnamed_sibling(where: Where) -> str | None:
-    """The folder valid (or val, ...) that lies beside the train folder which the settings name, None without one."""
+def unnamed_sibling(where: Where, split: str = "val") -> str | None:
+    """The folder of `split` (valid, val, ...) that lies beside the train folder which the settings name, None without
+    one."""
     parts = PurePosixPath(Pattern.of(where.images).base).parts
     for at, part in enumerate(parts):
         parent = where.root.joinpath(*parts[:at])
         if split_of(part) == "train" and parent.is_dir():
-            for beside in sorted(path.name for path in parent.iterdir() if split_of(path.name) == "val"):
+            for beside in sorted(path.name for path in parent.iterdir() if split_of(path.name) == split):
                 if parent.joinpath(beside, *parts[at + 1 :]).is_dir():
                     return PurePosixPath(*parts[:at], beside).as_posix()
     return None
@@ -126,7 +127,15 @@ def _places(where: Where, folder: str) -> list[tuple[str, str]]:
 
 
 def _exchanged(text: str, old: str, new: str) -> str:
-    return "/".join(new if part == old else part for part in text.split("/"))
+    """A path with `new` for `old` where a part of it is that, or begins or ends with it: train, train_labels."""
+    last = PurePosixPath(new).name
+
+    def other(part: str) -> str:
+        if part.startswith(old):
+            return last + part.removeprefix(old)
+        return part.removesuffix(old) + last if part.endswith(old) else part
+
+    return "/".join(new if part == old else other(part) for part in text.split("/"))
 
 
 def _below(folder: str, text: str) -> str:

@@ -52,6 +52,29 @@ def test_annotations_beside_masks_are_named_and_drawn_where_the_masks_are_of_obj
         shutil.rmtree(root / folder)
 
 
+@pytest.mark.parametrize("labels", ["_labels/{}_L.png", "annot/{}.png", "/masks/{}.png"])
+def test_folders_of_val_and_test_beside_that_of_training_are_used(tmp_path, run_cli, labels):
+    """The forms of CamVid: train, train_labels, val, val_labels, ...; numbered anew in each."""
+    root, draw = tmp_path / "street" / "CamVid", np.random.default_rng(5)
+    for split, number in (("train", 6), ("val", 3), ("test", 2)):
+        for i in range(number):
+            mask = np.zeros((64, 64), np.uint8)
+            mask[8:24, 10 + i : 40] = 255
+            photo = root / (f"{split}/images" if labels.startswith("/") else split) / f"{i}.png"
+            for path, array in ((photo, draw.integers(0, 255, (64, 64, 3), np.uint8)),
+                                (root / f"{split}{labels.format(i)}", mask)):  # fmt: skip
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(array).save(path)
+    (root / "test_extra").mkdir()
+    Image.fromarray(mask).save(root / "test_extra" / "x.png")
+    status, out, err = run_cli("prepare", root.parent, "--out", tmp_path / "street.yaml")
+    said = " ".join(out.split())
+    assert status == 0 and "splits: 6 train, 3 val, 2 test images" in said, out + err
+    assert "val is the folder CamVid/val" in said and "used for nothing: 1 in CamVid/test_extra;" in said
+    layer = yaml.safe_load((tmp_path / "street.yaml").read_text())["data"]
+    assert (layer["val"], layer["test"]) == ("CamVid/val", "CamVid/test")
+
+
 def test_labels_of_yolo_that_are_told_have_the_names_of_their_data_set(tmp_path, run_cli):
     root = tmp_path / "cells"
     data_set(root)

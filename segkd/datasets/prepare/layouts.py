@@ -129,17 +129,18 @@ def _by_folders(stems: _Stems) -> Iterator[tuple[str, str]]:
     names = {folder: stems.below(folder) for folder in stems.folders()}
     apart = [(a, b) for a, b in combinations(names, 2) if not (_inside(a, b) or _inside(b, a))]
     found: dict[tuple[str, str], tuple[str, str]] = {}
+    shared: Counter[tuple[str, str]] = Counter()
     for a, b in apart:
-        if 2 * len(same_names(names[a], names[b])[0]) >= min(len(names[a]), len(names[b])):
+        shared[a, b] = len(same_names(names[a], names[b])[0])
+        if 2 * shared[a, b] >= min(len(names[a]), len(names[b])):
             found[a, b] = a, b
-    for a, b in apart if not found else []:
+    for a, b in [pair for pair in apart if pair not in found]:
         rules = find_rules(names[a], names[b]) if min(len(names[a]), len(names[b])) > 1 else []
         if rules and rules[0].matched >= 0.5 * max(len(names[a]), len(names[b])):
             rule = rules[0]
-            plain = rule.left == ("", "") and rule.folders
+            plain, shared[a, b] = rule.left == ("", "") and rule.folders, rule.matched
             found[a, b] = a if plain else rule.pattern(a, rule.left, ""), rule.pattern(b, rule.right, "")
     yield from _over_splits(found)
-    shared = {pair: len(same_names(names[pair[0]], names[pair[1]])[0]) for pair in found}
     yield from (found[pair] for pair in sorted(found, key=lambda pair: (-shared[pair], len("".join(found[pair])))))
 
 

@@ -1,11 +1,11 @@
 """What lies in a folder beside the images and masks that were found, and is used for nothing: that is said."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from segkd.datasets.annotations import kind_of
-from segkd.datasets.pairing import Paired
+from segkd.datasets.pairing import Pair, Paired
 from segkd.datasets.prepare.annotated import READERS
 from segkd.datasets.walk import GLANCE, pictures, walk
 
@@ -16,12 +16,12 @@ LOOKED_AT = 60
 """Files that may hold annotations and are looked at."""
 
 
-def passed_over(root: Path, paired: Paired, own: Path) -> Iterator[str]:
-    """A sentence on the pictures below `root` that are neither image nor mask, and one on annotations there.
+def passed_over(root: Path, paired: Paired, further: Sequence[Pair], own: Path) -> Iterator[str]:
+    """A sentence on the pictures below `root` that are in no pair, and one on annotations there.
 
     Those without a partner are told elsewhere; what lies in `own`, which `segkd prepare` writes, is none of them.
     """
-    used = {path for pair in paired.pairs for path in pair.paths}
+    used = {path for pair in [*paired.pairs, *further] for path in pair.paths}
     used |= {*paired.lone_images.values(), *paired.lone_masks.values()}
     left = [path for path in walk(root, pictures()).files if path not in used and not path.is_relative_to(own)]
     homes = Counter(path.parent.relative_to(root).as_posix() for path in left)

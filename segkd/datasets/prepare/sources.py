@@ -21,7 +21,7 @@ from segkd.datasets.prepare.layouts import find_layout
 from segkd.datasets.prepare.looks import other_words
 from segkd.datasets.prepare.objects import find_objects, joined
 from segkd.datasets.prepare.passed_over import passed_over
-from segkd.datasets.prepare.splitting import split_lists
+from segkd.datasets.prepare.splitting import sibling_splits, split_lists
 from segkd.datasets.prepare.written import write_masks
 from segkd.datasets.split_folders import Where, pair_all
 from segkd.datasets.unfit import some
@@ -52,12 +52,17 @@ def lay_out(draft: Draft, told: Told, say: Callable[[str], None]) -> list[str] |
     """
     classes = _found(draft, told, say)
     data = draft.data()
-    paired = pair_all(Where(draft.root, data.images, data.masks))
+    where = Where(draft.root, data.images, data.masks)
+    paired = pair_all(where)
     lists, said = split_lists(draft.root, paired, draft.beside)
-    if said:
-        say(said)
-    for name, path in lists.items():
-        draft.take(name, path)
+    siblings, further = sibling_splits(where, paired) if not lists.keys() - {"train"} else ({}, [])
+    for sentence in [said] * bool(said) + [f"{name} is the folder {folder}" for name, folder in siblings.items()]:
+        say(sentence)
+    for name, place in [*lists.items(), *siblings.items()]:
+        draft.take(name, place)
+    if not Path(data.masks).is_relative_to(draft.beside):
+        for sentence in passed_over(draft.root, paired, further, draft.beside):
+            say(sentence)
     return classes
 
 
@@ -77,8 +82,6 @@ def _found(draft: Draft, told: Told, say: Callable[[str], None]) -> list[str] | 
             say(f"found: {layout.said}")
             for rival in layout.rivals:
                 say(f"{rival} would fit as well: to take it, say --images and --masks")
-            for sentence in passed_over(root, layout.paired, draft.beside):
-                say(sentence)
             draft.take("images", layout.images)
             draft.take("masks", layout.masks)
             return None

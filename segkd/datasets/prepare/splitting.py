@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from segkd.datasets.lists import choose, entries_of
-from segkd.datasets.pairing import Paired
+from segkd.datasets.pairing import Pair, Paired
 from segkd.datasets.prepare.twins import all_twins, of, twins
 from segkd.datasets.prepare.written import write_list
-from segkd.datasets.split_folders import split_of
+from segkd.datasets.split_folders import Where, pairs_of_folder, split_of, unnamed_sibling
 from segkd.datasets.splits import SPLITS, Splits, by_hash, group_of
 from segkd.datasets.walk import walk
 from segkd.types import InputError
@@ -40,6 +40,22 @@ def split_lists(root: Path, paired: Paired, folder: Path) -> tuple[dict[str, Pat
         write_list(folder / "train.txt", [pair.stem for pair in paired.pairs])
         return {"train": folder / "train.txt"}, ""  # which are left out is said with the splits
     return {}, ""
+
+
+def sibling_splits(where: Where, paired: Paired) -> tuple[dict[str, str], list[Pair]]:
+    """The folders val and test beside that of training, by split, where masks lie in their like, and the pairs there:
+    val and val_labels beside train and train_labels."""
+    folders, pairs = {}, list[Pair]()
+    for split in ("val", "test"):
+        folder = unnamed_sibling(where, split)
+        if folder is None:
+            continue
+        try:
+            pairs += pairs_of_folder(where, paired, split, where.root / folder)
+        except InputError:  # images alone, or others
+            continue
+        folders[split] = folder
+    return folders, pairs
 
 
 def keep_apart(
