@@ -37,6 +37,9 @@ CURES = {
     "Pascal VOC box": "a box has no outline to learn: segmentation needs masks (VOC's own lie in SegmentationClass)",
     "VIA": DRAWN,
     KAGGLE: DRAWN,
+    "Label Studio": "export the project once more as COCO, which is drawn",
+    "Labelbox": "export the project as COCO, which is drawn, or save its masks as PNG named like their images",
+    "Darwin": "export the data set once more as COCO, which is drawn",
     "Supervisely": "export the project once more with its app `Export as masks`, or fill the exterior points of each "
     "object with `cv2.fillPoly(mask, [points], number)` and save as PNG",
 }
@@ -82,6 +85,12 @@ def _json(said: str) -> str:
         return "COCO"
     if {"objects", "size"} <= keys and keys & {"classTitle", "tags"}:
         return "Supervisely"
+    if {"result", "original_width"} <= keys:
+        return "Label Studio"
+    if {"data_row", "projects"} <= keys:
+        return "Labelbox"
+    if {"item", "annotations", "slots"} <= keys:
+        return "Darwin"
     return "VIA" if "regions" in keys and "shape_attributes" in keys else ""
 
 

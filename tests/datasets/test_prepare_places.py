@@ -75,6 +75,24 @@ def test_folders_of_val_and_test_beside_that_of_training_are_used(tmp_path, run_
     assert (layer["val"], layer["test"]) == ("CamVid/val", "CamVid/test")
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("scan.nii.gz", "x", "volumes (NIfTI): save their slices as PNG"),
+        ("gt.mat", "x", "MATLAB files: save the masks in them as PNG"),
+        ("part-0.parquet", "x", "train on them as they are, with --data.parquet"),
+        ("export.ndjson", "{}", "annotations of Labelbox: export the project as COCO"),
+        ("a.json", '[{"annotations": [{"result": [{"original_width": 9}]}]}]', "Label Studio annotations"),
+        ("a.json", '{"item": {"slots": []}, "annotations": []}', "export the data set once more as COCO"),
+    ],
+)
+def test_what_is_read_by_no_reader_is_named_with_what_to_do(tmp_path, run_cli, name, text, words):
+    data_set(tmp_path / "cats")
+    (tmp_path / "cats" / name).write_text(text)
+    status, _, err = run_cli("prepare", tmp_path / "cats", "--out", tmp_path / "cats.yaml")
+    assert status == 2 and words in " ".join(err.split())
+
+
 def test_labels_of_yolo_that_are_told_have_the_names_of_their_data_set(tmp_path, run_cli):
     root = tmp_path / "cells"
     data_set(root)

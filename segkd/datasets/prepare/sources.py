@@ -25,8 +25,21 @@ from segkd.datasets.prepare.splitting import sibling_splits, split_lists
 from segkd.datasets.prepare.written import write_masks
 from segkd.datasets.split_folders import Where, pair_all
 from segkd.datasets.unfit import some
-from segkd.datasets.walk import pictures, walk
+from segkd.datasets.walk import GLANCE, pictures, walk
 from segkd.types import InputError
+
+VOLUMES = "volumes (NIfTI): save their slices as PNG of 8 or 16 bits, those of image and mask under one name"
+
+OTHERS = {
+    ".nii": VOLUMES,
+    ".nii.gz": VOLUMES,
+    ".gz": "packed files: unpack them",
+    ".mat": "MATLAB files: save the masks in them as PNG named like their images (scipy.io.loadmat reads them)",
+    ".h5": "HDF5 files: save images and masks in them as PNG under one name (h5py reads them)",
+    ".parquet": "Parquet shards: train on them as they are, with --data.parquet FOLDER (docs/data.md)",
+    ".ndjson": "annotations of Labelbox: export the project as COCO, which is drawn",
+}
+"""What else data sets lie in, by ending, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -217,6 +230,10 @@ def _nothing(root: Path, found: Mapping[str, Sequence[Path]]) -> InputError:
         return InputError(f"{paths[0]} holds {kind} annotations, and there are no masks; {CURES[kind]}.")
     if scans := find_dicom(root):
         return InputError(f"{scans}.")
+    for path in walk(root, {ending for ending in OTHERS if ending.count(".") == 1}, GLANCE).files:
+        told = next((told for ending, told in OTHERS.items() if path.name.lower().endswith(ending)), "")
+        if told:
+            return InputError(f"{root}: found no images with masks, but {told}, such as {path}.")
     return InputError(
         f"{root}: found no images with masks whose names belong together, and no annotations (COCO, CVAT, LabelMe, "
         "YOLO, VIA, run lengths). "
