@@ -115,6 +115,18 @@ def pairs(name: str, arm: str, baseline: str, split: str) -> list[list[str]]:
     return [["set, seed", *(title for three in titles for title in three)], *lines]
 
 
+def readings(name: str, unit: tuple[str, int], baseline: str) -> list[list[str]]:
+    """Of one pair of set and seed every arm's scores, and what it has above the baseline; the best on val first."""
+    rows = {(row.arm, row.split): row.scores for row in cells(name) if row.unit == unit}
+    keys = [(split, score) for split in ("val", "test") for score in SCORES]
+    arms = sorted({arm for arm, _ in rows} - {baseline}, key=lambda arm: -rows[arm, "val"][SCORES[0]])
+    lines = [[baseline, *(_figure(rows[baseline, split][score]) for split, score in keys)]]
+    for arm in arms:
+        two = [(rows[arm, split][score], rows[baseline, split][score]) for split, score in keys]
+        lines.append([arm, *(f"{_figure(own)} {_signed(own - theirs)}" for own, theirs in two)])
+    return [["recipe", *(f"{split}, {score}" for split, score in keys)], *lines]
+
+
 def beside(arms: Sequence[str], sets: Sequence[str]) -> list[list[str]]:
     """On val, seed 0 of the search, what each arm gains on the old baseline in miou_image, f_mean and f_max."""
     base = _by_unit("search", "baseline", "val")
@@ -197,6 +209,7 @@ TABLES: dict[str, Callable[[], list[list[str]]]] = {
     "means_224": partial(means, "league_224", MAIN[:3], SETS[:3]),
     "gains_224": partial(gains, "league_224", MAIN[:3], ["frskd", "baseline"]),
     "whole": partial(corrupted, "corruptions_league", "segkd_frequency", ["frskd", "baseline"]),
+    "recipes": partial(readings, "recipes", ("ecssd", 0), "baseline"),
     "cross_fit": partial(splits, "cross_fit", "cross_fit", ["baseline", "frskd"]),
     "ten_val": partial(pairs, "ten_percent", "frequency_random", "baseline", "val"),
     "ten_test": partial(pairs, "ten_percent", "frequency_random", "baseline", "test"),
