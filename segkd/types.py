@@ -139,13 +139,21 @@ class Batch:
         if self.source is None:
             return maps
         (high, wide), (h, w) = self.source.shape[1:], maps.shape[2:]
-        # pixel centres of the map to pixels of the image, and back
-        rows = ((torch.arange(h, device=maps.device) + 0.5) * high / h).long()
-        columns = ((torch.arange(w, device=maps.device) + 0.5) * wide / w).long()
+        rows, down = _centres(h, high, maps.device)
+        columns, along = _centres(w, wide, maps.device)
         at = self.source[:, rows][:, :, columns]
-        image, row, column = at // (high * wide), at % (high * wide) // wide * h // high, at % wide * w // wide
+        row = (2 * h * (at % (high * wide) // wide) + down.unsqueeze(1)) // (2 * high)
+        column = (2 * w * (at % wide) + along) // (2 * wide)
+        image = at // (high * wide)
         pixels = maps.permute(0, 2, 3, 1).flatten(0, 2)
         return pixels[(image * h + row) * w + column].permute(0, 3, 1, 2)
+
+
+def _centres(cells: int, pixels: int, device: torch.device) -> tuple[Int64[Tensor, "n"], Int64[Tensor, "n"]]:
+    """In which pixel of a side the centre of each cell lies, and where inside it, in parts of 1 / (2 cells): kept, so
+    that a cell whose pixel stays is taken from itself, however the sizes divide."""
+    centre = (2 * torch.arange(cells, device=device) + 1) * pixels
+    return centre // (2 * cells), centre % (2 * cells)
 
 
 @final

@@ -101,6 +101,18 @@ def test_maps_of_any_size_move_as_the_pixels_did(make_batch):
     assert batch.moved(coarse) is coarse
 
 
+@pytest.mark.parametrize(("side", "cells"), [(96, 88), (128, 176), (7, 5), (5, 7)])
+def test_cells_stay_where_no_pixel_moved_and_move_with_their_pixels(make_batch, side, cells):
+    batch = make_batch(b=2, size=(side, side))
+    source = torch.arange(2 * side**2).view(2, side, side)
+    maps = torch.arange(2.0 * cells**2).view(2, 1, cells, cells)
+    assert torch.equal(replace(batch, source=source).moved(maps), maps)
+    assert torch.equal(replace(batch, source=source.flip(0)).moved(maps), maps.flip(0))
+    turned = source.flip(1)  # upside down: a cell comes from the mirrored row of pixels, at its own place inside it
+    rows = replace(batch, source=turned).moved(maps)[0, 0, :, 0] // cells
+    assert (rows - torch.arange(cells).flip(0)).abs().max() <= 1
+
+
 def test_a_target_carries_no_gradient():
     logits = torch.zeros(1, 2, 4, 4, requires_grad=True)
     target = Prediction(logits * 2, (logits * 3,), (logits * 4,)).detached()
