@@ -53,7 +53,8 @@ class Learner(nn.Module):
     def forward(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
         """Named terms whose sum is the loss."""
         if self.disturbance is not None:
-            batch = self.disturbance.seek(batch, self._task_loss)
+            with evaluating(self.student):  # around its gradient too: recomputed blocks look again there
+                batch = self.disturbance.seek(batch, self._task_loss)
         return self.distiller(batch, self.student)
 
     def follow(self, step: int) -> None:
@@ -74,10 +75,9 @@ class Learner(nn.Module):
             self.disturbance.progress = progress
 
     def _task_loss(self, batch: Batch) -> Float[Tensor, ""]:
-        """For a disturbance that looks before it decides: no teacher, which may keep state, and no BatchNorm
-        statistics of images that nobody trains on."""
-        with evaluating(self.student):
-            return self.distiller.task(self.student(batch.image).logits, batch)
+        """For a disturbance that looks before it decides: no teacher, which may keep state, and, as the student then is
+        in evaluation mode, no BatchNorm statistics of images that nobody trains on."""
+        return self.distiller.task(self.student(batch.image).logits, batch)
 
     @property
     def kept(self) -> Network:

@@ -8,6 +8,7 @@ from segkd.distill.distiller import Distiller
 from segkd.engine.learner import Learner
 from segkd.engine.recomputing import blocks_of, recompute_encoder
 from segkd.engine.step import train_step
+from segkd.frequency.disturb import DctQuantization
 from segkd.models.fusion import FusionNet
 from segkd.models.taps import tapped
 from segkd.types import InputError
@@ -15,9 +16,9 @@ from tests.conftest import TINY
 from tests.engine.test_step import Linear, engine_of
 
 
-def learner_of(encoder=TINY, recompute=False) -> Learner:
+def learner_of(encoder=TINY, recompute=False, disturbance=None) -> Learner:
     torch.manual_seed(2)
-    learner = Learner(FusionNet(2, encoder, None, width=16), Distiller(), average=0.9)
+    learner = Learner(FusionNet(2, encoder, None, width=16), Distiller(), disturbance, average=0.9)
     if recompute:
         recompute_encoder(learner.student)
     return learner
@@ -53,6 +54,17 @@ def test_steps_are_the_same_to_the_bit_and_less_is_kept(make_batch, encoder):
     assert differing == []
     batch = make_batch(b=2, size=(64, 64))
     assert kept_bytes(again, batch) < 0.9 * kept_bytes(plain, batch)
+
+
+def test_a_table_per_image_follows_the_loss_through_blocks_that_are_computed_again(make_batch):
+    states = []
+    for recompute in (False, True):
+        seeking = DctQuantization(objective="adversarial", granularity="image")
+        learner = learner_of(recompute=recompute, disturbance=seeking)
+        train_step(engine_of(learner), make_batch(b=2, size=(64, 64)))
+        states.append(learner.state_dict())
+        assert all(part.training for part in learner.student.modules())
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
 
 
 def test_copies_compute_with_their_own_weights_and_layers_within_can_be_read(make_batch):
