@@ -1,5 +1,6 @@
-"""Levels of the student compared with each other: no teacher at all."""
+"""Levels of the student compared with each other, or with a teacher's next deeper ones."""
 
+from collections.abc import Iterator
 from typing import final
 
 import torch.nn.functional as F
@@ -57,16 +58,13 @@ class AttentionAcross(Knowledge):
     across = True
 
     def meet(self, student: Prediction, target: Prediction) -> None:
-        """Raises InputError for fewer than two levels."""
+        """Raises InputError for fewer than two levels, or for fewer of the teacher."""
         refuse_one_level(self, student)
+        refuse_fewer(self, student, target)
 
     def forward(self, student: Prediction, target: Prediction, batch: Batch) -> Float[Tensor, ""]:
         """Mean over pairs of levels and images of all processes."""
-        inside = [label_at(batch, level) != IGNORE for level in student.features]
-        return mean_over_levels(
-            attention_across(finer, deeper, *valid)
-            for finer, deeper, *valid in zip(student.features, target.features[1:], inside, inside[1:])
-        )
+        return mean_over_levels(attention_across(*pair) for pair in next_deeper(student, target, batch))
 
 
 @final
@@ -125,8 +123,9 @@ class TeacherFree(Knowledge):
         self.within, self.between = within, between
 
     def meet(self, student: Prediction, target: Prediction) -> None:
-        """Raises InputError for fewer than two levels, or one without two halves."""
+        """Raises InputError for fewer than two levels, or for fewer of the teacher, or one without two halves."""
         refuse_one_level(self, student)
+        refuse_fewer(self, student, target)
         fewest = min(level.shape[1] for level in student.features)
         if self.within and fewest < 2:
             raise InputError(
@@ -136,15 +135,13 @@ class TeacherFree(Knowledge):
 
     def forward(self, student: Prediction, target: Prediction, batch: Batch) -> Float[Tensor, ""]:
         """Mean over levels and images of all processes."""
-        inside = [label_at(batch, level) != IGNORE for level in student.features]
         loss = student.logits.new_zeros(())
         if self.within:
+            inside = [label_at(batch, level) != IGNORE for level in student.features]
             loss = loss + self.within * mean_over_levels(map(halves, student.features, inside))
         if self.between:
-            loss = loss + self.between * mean_over_levels(
-                levels_apart(finer, deeper, *valid)
-                for finer, deeper, *valid in zip(student.features, target.features[1:], inside, inside[1:])
-            )
+            pairs = next_deeper(student, target, batch)
+            loss = loss + self.between * mean_over_levels(levels_apart(*pair) for pair in pairs)
         return loss
 
 
@@ -177,10 +174,31 @@ def shrunken(
     return small / share.clamp_min(1e-6), share[:, 0] > 0
 
 
+def next_deeper(
+    student: Prediction, target: Prediction, batch: Batch
+) -> Iterator[
+    tuple[Float[Tensor, "b _c h w"], Float[Tensor, "b _d _h _w"], Bool[Tensor, "b h w"], Bool[Tensor, "b _h _w"]]
+]:
+    """Each level of the student, the target's next deeper one, and where they count, each at its own size."""
+    for finer, deeper in zip(student.features[:-1], target.features[1:]):
+        yield finer, deeper, label_at(batch, finer) != IGNORE, label_at(batch, deeper) != IGNORE
+
+
 def refuse_one_level(owner: Knowledge, student: Prediction) -> None:
     """Raises InputError unless the student has two levels of features or more."""
     if len(student.features) < 2:
         raise InputError(
             f"{type(owner).__name__} compares levels of features, and the student has {len(student.features)}. Name "
             "two or more: distiller.features: [path.of.a.layer, ...]."
+        )
+
+
+def refuse_fewer(owner: Knowledge, student: Prediction, target: Prediction) -> None:
+    """Raises InputError where the teacher has fewer levels of features than the student."""
+    ours, theirs = len(student.features), len(target.features)
+    if theirs < ours:
+        raise InputError(
+            f"{type(owner).__name__} compares levels with the teacher's next deeper ones: the student has {ours} "
+            f"levels of features, the teacher {theirs}. Name as many layers of the teacher where it has a setting for "
+            "them (Frozen: features), or fewer of the student: distiller.features: [path.of.a.layer, ...]."
         )

@@ -130,6 +130,20 @@ def test_one_level_is_not_enough(knowledge):
         knowledge.meet(one, one)
 
 
+@pytest.mark.parametrize("knowledge", [AttentionAcross(), TeacherFree()])
+def test_levels_of_a_teacher_may_have_other_sizes_and_may_be_more_but_not_fewer(knowledge, make_batch):
+    student, batch = two_levels(), make_batch(3)
+    for sizes in ((24, 12), (4, 2), (16, 8, 4)):
+        target = Prediction(torch.zeros(2, 3, 32, 32), tuple(torch.randn(2, 8, side, side) for side in sizes))
+        knowledge.meet(student, target)
+        grads = torch.autograd.grad(knowledge(student, target, batch), student.features, allow_unused=True)
+        assert grads[0].isfinite().all() and grads[0].abs().sum() > 0
+    same = Prediction(target.logits, (target.features[0], target.features[1]))
+    torch.testing.assert_close(knowledge(student, target, batch), knowledge(student, same, batch))
+    with pytest.raises(InputError, match=r"the student has 2 levels of features, the teacher 1\. Name as many"):
+        knowledge.meet(student, Prediction(target.logits, target.features[:1]))
+
+
 def test_weights_that_are_none_are_refused():
     with pytest.raises(InputError, match="not both 0"):
         TeacherFree(0.0, 0.0)
