@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from segkd.distill.base import Knowledge, Scene, Teacher, Term, learning, named, only
-from segkd.distill.exits import Exits, exit_loss
+from segkd.distill.exits import Exits, exit_loss, refuse_untaught
 from segkd.losses import CrossEntropy, TaskLoss
 from segkd.models.network import Network
 from segkd.models.taps import evaluating, tapped
@@ -232,6 +232,7 @@ class Distiller(nn.Module):
         for name, compare in self._knowledge.items():
             schedule_values(f"distiller.terms.{name}.weight", self.weights[name])
             self._refuse_misfit(name, compare)
+        refuse_untaught(self.exits, {n: one for n, one in self._knowledge.items() if self.teacher_of[n] is None})
 
     def _refuse_misfit(self, name: str, compare: Knowledge) -> None:
         teacher = self.teacher_of[name]

@@ -1,6 +1,6 @@
 """Side logits on the student's features, for training alone: deep supervision, and what methods in depth compare."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import final
 
@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from segkd.distill.base import Knowledge, named
 from segkd.losses import TaskLoss, resize_label, resize_shares
 from segkd.models.decoder import Head, deep_head
 from segkd.types import Batch, InputError, Prediction, Schedule, schedule_values
@@ -68,3 +69,16 @@ def shrunk(batch: Batch, like: Float[Tensor, "b _k h w"]) -> Batch:
         soft = soft / soft.sum(dim=1, keepdim=True).clamp_min(1e-6)
     image = batch.image[..., : size[0], : size[1]]  # a view: fields of a batch agree on their size
     return replace(batch, image=image, clean=image, label=resize_label(batch.label, size), soft=soft, source=None)
+
+
+def refuse_untaught(exits: Exits | None, own: Mapping[str, Knowledge]) -> None:
+    """Raises InputError where a term listens to the student's exits, and neither the labels nor any of the terms `own`,
+    whose teacher the student is itself, teach them."""
+    if exits is None or any(schedule_values("distiller.exits.weight", exits.weight)):
+        return
+    heard = [name for name, compare in own.items() if "exits" in compare.needs]
+    if heard and not any("exits" in compare.reads for compare in own.values()):
+        raise InputError(
+            f"distiller.terms.{heard[0]} ({named(own[heard[0]])}) listens to the student's exits, and with "
+            "distiller.exits.weight: 0 nobody teaches them. Write a weight above 0, as methods/uskd.yaml does (0.1)."
+        )

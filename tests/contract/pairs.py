@@ -109,10 +109,11 @@ def learner_of(teacher: type[Teacher] | None, knowledge: type[Knowledge], batch:
     """The two have met a student. Raises InputError where they do not fit each other."""
     torch.manual_seed(1)
     student = Small()
-    exits = Exits(weight=0.5) if "exits" in knowledge.reads else None
+    compare = BUILT.get(knowledge, knowledge)()
+    exits = Exits(weight=0.5) if "exits" in compare.reads | compare.needs else None
     distiller = Distiller(
         teachers={} if teacher is None else {"who": BUILT.get(teacher, teacher)()},
-        terms={"what": Term(BUILT.get(knowledge, knowledge)(), weight=0.5)},
+        terms={"what": Term(compare, weight=0.5)},
         exits=exits,
     )
     scene = Scene(student, batch, student(batch.clean), 1, Small)

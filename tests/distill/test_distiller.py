@@ -14,6 +14,7 @@ from segkd.distill.knowledge.across import AttentionAcross
 from segkd.distill.knowledge.exits import AtExits
 from segkd.distill.knowledge.feature import Hint, MeanFeatures
 from segkd.distill.knowledge.response import Response
+from segkd.distill.knowledge.universal import Universal
 from segkd.distill.teachers.label import LabelTeacher
 from segkd.distill.teachers.peer import Peer
 from segkd.losses import CrossEntropy, SoftIoU
@@ -297,6 +298,19 @@ def test_exits_of_weight_0_that_a_term_reads_cost_no_loss_of_their_own(make_batc
     assert list(distiller(batch, network)) == ["task", "depth"]
     distiller.arrive(0.5)
     assert list(distiller(batch, network)) == ["task", "exits"], "or they would have no gradient that others wait for"
+
+
+def test_exits_that_are_heard_and_that_nobody_teaches_are_refused(make_batch):
+    batch, network = make_batch(3), Fixed(levels=2)
+    ranks = {"ranks": Term(Universal())}
+    for weight in (0.0, {0.0: 0.0, 1.0: 0.0}):
+        with pytest.raises(InputError, match=r"terms\.ranks \(Universal\) listens to .* Write a weight above 0"):
+            Distiller(terms=ranks, exits=Exits(weight))
+    taught_by = {0.1: ranks, 0.0: {**ranks, "depth": Term(Levels())}}
+    for weight, terms in taught_by.items():
+        distiller = met(Distiller(terms=terms, exits=Exits(weight)), network, batch)
+        sum(distiller(batch, network).values()).backward()
+        assert all(p.grad is not None for p in distiller.exits.heads[0].parameters())
 
 
 def test_what_the_student_lacks_is_named_before_the_first_step(make_batch):

@@ -59,7 +59,7 @@ def universal(
 class Universal(Knowledge):
     """The student's own certainty and ranking of classes as its target, with the coarsest exit as the weak head:
     `universal`, `own_target`, `zipf_shares`. The weak head learns by `distiller.exits`, as all exits do,
-    by the task loss; USKD smooths its labels.
+    by the task loss, whose weight must be above 0; USKD smooths its labels.
 
     Needs more than two classes: with two, the classes but the label's are one, and there is nothing to rank.
 
@@ -68,7 +68,7 @@ class Universal(Knowledge):
         others: weight of the part on all other classes.
     """
 
-    reads, needs, across = frozenset({"logits", "exits"}), frozenset({"logits", "exits"}), True
+    reads, needs, across = frozenset({"logits"}), frozenset({"logits", "exits"}), True
 
     def __init__(self, target: float = 1.0, others: float = 0.1) -> None:
         super().__init__()
