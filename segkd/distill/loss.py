@@ -39,7 +39,8 @@ def virtual_teacher_loss(
 
     Raises:
         InputError: labels of a floating type, or whose size is not that of the logits; a weight or temperature out of
-            range; on the CPU also class numbers that are none (elsewhere one would have to wait for the device).
+            range; more than 255 classes; on the CPU also class numbers that are none (elsewhere one would have to wait
+            for the device).
     """
     if logits.shape[1] == 1:
         logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
@@ -62,6 +63,11 @@ def virtual_teacher_loss(
 
 
 def _refuse_no_classes(label: Tensor, classes: int, ignore: int) -> None:
+    if classes > IGNORE:
+        raise InputError(
+            f"virtual_teacher_loss: expected at most {IGNORE} classes, numbered below {IGNORE}, which is the label of "
+            f"pixels that count nowhere, found {classes}. Join the rare ones."
+        )
     if label.device.type != "cpu" or not len(found := label[(label != ignore) & ((label < 0) | (label >= classes))]):
         return
     raise InputError(

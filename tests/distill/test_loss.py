@@ -75,6 +75,15 @@ def test_numbers_that_are_no_class_and_a_temperature_of_0_are_refused():
         virtual_teacher_loss(logits, label, temperature=0.0)
 
 
+def test_more_classes_than_labels_have_numbers_are_refused():
+    """Class 255 would count nowhere."""
+    logits, label = given(255, (2, 2))
+    label[0, 0, 0] = 254
+    assert virtual_teacher_loss(logits, label, ignore=-1).isfinite()
+    with pytest.raises(InputError, match=r"expected at most 255 classes, .* found 256\. Join"):
+        virtual_teacher_loss(given(256, (2, 2))[0], label, ignore=-1)
+
+
 def test_it_is_found_where_one_looks():
     assert "virtual_teacher_loss" in dir(segkd) and segkd.virtual_teacher_loss is virtual_teacher_loss
     assert {"load_model", "InputError"} <= set(dir(segkd)) and not {"Any", "models"} & set(dir(segkd))

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from segkd.datasets.sampler import Shuffle
+from segkd.datasets.sampler import Overlap
 from segkd.device import processes, sent
-from segkd.distill.base import Look, Scene, Teacher
+from segkd.distill.base import Look, Scene, Teacher, named
 from segkd.types import Batch, InputError, Lesson, Prediction
 
 
@@ -57,7 +57,8 @@ def at_home(batch: Batch) -> Bool[Tensor, "b h w"]:
 class LastBatch(Teacher):
     """What the student predicted of the same images in the last step, warped to this step's view (DLB, Shen et al.,
     CVPR 2022); with `draw: Overlap`, half of every batch was there in the last step. Nothing is taught of other images,
-    nor of pixels that a disturbance moved, then or now.
+    nor of pixels that a disturbance moved, then or now. With `engine.accumulate` above 1 a step is here a micro-step:
+    what is remembered may be of the same weights.
 
     What is remembered is gathered from all processes and lies in the checkpoint: one batch of logits.
     """
@@ -72,10 +73,10 @@ class LastBatch(Teacher):
     def meet(self, scene: Scene) -> None:
         """Makes room for a batch. Raises InputError where the loader does not say where its views lie, or no image
         comes twice in a row."""
-        if isinstance(scene.draw, Shuffle):
+        if scene.draw is not None and not isinstance(scene.draw, Overlap):
             raise InputError(
-                f"{self.owner}: remembers one step, and with draw: Shuffle hardly any image is in two steps in a row: "
-                "nothing would be taught. Write draw: Overlap."
+                f"{self.owner}: remembers one step, and with draw: {named(scene.draw)} hardly any image is in two "
+                "steps in a row: nothing would be taught. Write draw: Overlap."
             )
         if scene.batch.warp is None:
             raise InputError("LastBatch needs Batch.warp, where each view lies in its file, but the loader gave none.")

@@ -6,8 +6,11 @@ import torch
 import torch.distributed as dist
 
 from segkd.datasets.data import Records
+from segkd.datasets.draws.domains import DomainSampler
 from segkd.datasets.loader import SegmentationDataset, collate
+from segkd.datasets.sampler import Overlap, Shuffle
 from segkd.datasets.transforms import Augment, Transform
+from segkd.distill.base import Scene
 from segkd.distill.teachers.memory import LastBatch, _gathered, between, carried, names_as_numbers
 from segkd.frequency.mix import CutMix
 from segkd.types import InputError
@@ -82,6 +85,16 @@ def test_names_are_numbers_that_depend_on_the_name_alone():
 def test_a_loader_that_does_not_say_where_its_views_lie_is_refused(make_batch):
     with pytest.raises(InputError, match=r"needs Batch\.warp"):
         met(LastBatch(), Tiny(), replace(make_batch(3), warp=None))
+
+
+@pytest.mark.parametrize("draw", [Shuffle(), DomainSampler()])
+def test_a_draw_that_brings_no_image_twice_in_a_row_is_refused(draw, make_batch):
+    student, batch = Tiny(), make_batch(3)
+    scene = Scene(student, batch, student(batch.clean), 4, Tiny)
+    for fits in (None, Overlap()):
+        LastBatch().meet(replace(scene, draw=fits))
+    with pytest.raises(InputError, match=rf"draw: {type(draw).__name__} hardly .* Write draw: Overlap"):
+        LastBatch().meet(replace(scene, draw=draw))
 
 
 def test_places_are_exact_in_mixed_precision():
