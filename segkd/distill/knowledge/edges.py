@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
-from jaxtyping import Float, Int64, Shaped
+from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor
 
 from segkd.types import IGNORE
@@ -49,9 +49,11 @@ def grid_ends(edges: Int64[Tensor, "b e"], h: int, w: int) -> tuple[Int64[Tensor
     return first, second
 
 
-def nearest(features: Float[Tensor, "b n c"], near: int) -> Int64[Tensor, "b n near"]:
-    """For each row of an image, the `near` others of it that are closest, in Euclidean distance."""
+def nearest(features: Float[Tensor, "b n c"], counts: Bool[Tensor, "b n"], near: int) -> Int64[Tensor, "b n near"]:
+    """For each row of an image, the `near` others of it that are closest, in Euclidean distance, and after those that
+    count any that do not."""
     apart = torch.cdist(features.float(), features.float())
+    apart = apart.masked_fill(~counts.unsqueeze(1), torch.finfo(apart.dtype).max)
     itself = torch.eye(apart.shape[1], dtype=torch.bool, device=apart.device)
     return apart.masked_fill(itself, torch.inf).topk(near, dim=2, largest=False).indices
 

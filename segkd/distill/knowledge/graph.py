@@ -117,9 +117,9 @@ class GraphEdges(Knowledge):
     Args:
         graph: "grid8" joins each position with its eight neighbours; "region" does so with squares of positions, their
             features and logits averaged, those cut by the label's boundary left out; "knn" draws edges / near positions
-            and joins each with the `near` closest of them in feature space; "random" any two positions; "self" draws as
-            grid8 does and joins each end with itself, so that with `feature: 0` a second head with cross-entropy on
-            the same positions is left: the control.
+            and joins each with the `near` closest of those with a label in feature space; "random" any two positions;
+            "self" draws as grid8 does and joins each end with itself, so that with `feature: 0` a second head with
+            cross-entropy on the same positions is left: the control.
         edges: drawn from the graph of each image in a step; memory grows with it, not with the image.
         negatives: "uniform" is any position of the image; "cross_boundary" the other end of those drawn edges whose
             ends have different classes.
@@ -178,7 +178,7 @@ class GraphEdges(Knowledge):
     def forward(self, student: Prediction, target: Prediction, batch: Batch) -> Float[Tensor, ""]:
         """Means over the edges of all processes that count; 0 where there are none."""
         level = student.features[0]
-        first, second = self._drawn(level)
+        first, second = self._drawn(level, batch.label)
         ends = [nodes_at(one, self.side, level, student.logits, batch.label) for one in (first, second)]
         own = ends[0].joined(ends[1])
         neighbour = ends[1].joined(ends[0])
@@ -215,7 +215,9 @@ class GraphEdges(Knowledge):
             return h * w * (h * w - 1) // 2
         return h * w * self.near if self.graph == "knn" else grid_edges(h, w)
 
-    def _drawn(self, level: Float[Tensor, "b c h w"]) -> tuple[Int64[Tensor, "b e"], Int64[Tensor, "b e"]]:
+    def _drawn(
+        self, level: Float[Tensor, "b c h w"], label: Int64[Tensor, "b _h _w"]
+    ) -> tuple[Int64[Tensor, "b e"], Int64[Tensor, "b e"]]:
         """The ends of this step's edges."""
         (h, w), b, device = self._grid(level), len(level), level.device
         if self.graph == "random":
@@ -223,7 +225,7 @@ class GraphEdges(Knowledge):
             return first, (first + 1 + below(h * w - 1, torch.rand(b, self.edges, device=device))) % (h * w)
         if self.graph == "knn":
             positions = drawn(h * w, torch.rand(b, self.edges // self.near, device=device))
-            seen = nodes_at(positions, 1, level.detach(), level.detach(), positions.new_zeros(b, h, w)).features
-            closest = nearest(seen, self.near).flatten(1)
+            seen = nodes_at(positions, 1, level.detach(), level.detach(), label)
+            closest = nearest(seen.features, seen.label != IGNORE, self.near).flatten(1)
             return positions.repeat_interleave(self.near, dim=1), positions.gather(1, closest)
         return grid_ends(drawn(self._edges_in(level), torch.rand(b, self.edges, device=device)), h, w)

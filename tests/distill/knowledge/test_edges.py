@@ -34,13 +34,16 @@ def test_what_is_drawn_differs_and_any_number_may_come():
 
 
 def test_neighbours_in_feature_space_are_the_closest():
-    features = torch.randn(2, 12, 3)
-    found = nearest(features, 4)
+    features, counts = torch.randn(2, 12, 3), torch.rand(2, 12) < 0.7
+    counts[1] = False
+    counts[1, :3] = True  # fewer than are asked for: others take the places, never the row itself
+    found = nearest(features, counts, 4)
     for b in range(2):
         for i in range(12):
-            others = [j for j in range(12) if j != i]
-            order = sorted(others, key=lambda j: float((features[b, i] - features[b, j]).norm()))
-            assert found[b, i].tolist() == order[:4]
+            others = [j for j in range(12) if j != i and counts[b, j]]
+            order = sorted(others, key=lambda j: float((features[b, i] - features[b, j]).norm()))[:4]
+            assert found[b, i, : len(order)].tolist() == order
+            assert i not in found[b, i] and len(set(found[b, i].tolist())) == 4
 
 
 def test_nodes_are_read_where_nearest_exact_reads_them():

@@ -170,6 +170,17 @@ def test_both_heads_features_and_mixing_learn_and_ignored_pixels_do_not(graph, n
         assert grad.isfinite().all() and grad.norm() > 0
 
 
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_features_of_ignored_positions_decide_nothing(graph):
+    seen, batch = scene(size=(8, 8), scale=1)
+    knowledge, values = met(seen, graph=graph, edges=20, cell=2), []
+    for fill in (0.0, 30.0):
+        torch.manual_seed(1)
+        other = seen.features[0].masked_fill((batch.label == IGNORE).unsqueeze(1), fill)
+        values.append(knowledge(Prediction(seen.logits, (other,)), seen, batch).item())
+    assert values[0] == values[1]
+
+
 def test_the_gradient_of_logits_and_features_is_that_of_differences():
     seen, batch = scene(size=(3, 3), b=1)
     knowledge = met(seen, edges=grid_edges(3, 3), negatives="cross_boundary")
