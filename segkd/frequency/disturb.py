@@ -54,7 +54,8 @@ class DctQuantization(Disturbance):
         bounds: smallest and largest step, in image units 0..1. A random draw that would leave them stops there.
         block: side of a block: 4, 8, 16 or 32.
         faithful: YCbCr as libjpeg (planes are bytes, 4:2:0 chroma comes back bilinearly); False is faster.
-        size: height and width of the images, for granularity pixel and block; `segkd train` sets it from the data.
+        size: height and width of the images, for granularity pixel and block; `segkd train` sets it from the data, but
+            not within a teacher.
         spread: octaves by which "random" makes a whole image's table finer or coarser.
         jitter: octaves by which "random" moves each entry.
         inner_steps: steps of granularity "image" per batch; each costs a forward and a backward of the network.

@@ -90,7 +90,8 @@ def lay_out(
     if not everywhere and size is None:
         raise InputError(
             f"DctQuantization: granularity {granularity} has entries for every {granularity} of an image: give the "
-            "images' size [h, w]. (`segkd train` sets it from data.size.)"
+            "images' size [h, w]. (`segkd train` sets that of the root key `disturbance` from data.size, but of none "
+            "within a teacher.)"
         )
     groups = []
     for channels, smaller in plane_groups(color):

@@ -46,5 +46,5 @@ def test_a_flat_start_has_the_power_of_its_step():
 
 
 def test_entries_per_pixel_need_a_size():
-    with pytest.raises(InputError, match=r"granularity pixel.*size"):
+    with pytest.raises(InputError, match=r"granularity pixel.*size \[h, w\].* but of none within a teacher"):
         lay_out(Flat(), "rgb", 8, "pixel", None)

@@ -32,7 +32,8 @@ class Twin(Teacher):
     (DDGSD, Xu and Liu, AAAI 2019).
 
     Args:
-        disturbance: of the second view; it must not move pixels, nor have a table that learns.
+        disturbance: of the second view; it must not move pixels, nor have a table that learns. The size that tables per
+            pixel or block need is to be said: data.size does not set it here.
     """
 
     gives = frozenset({"logits", "features"})
