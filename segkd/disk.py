@@ -1,8 +1,11 @@
 """Files that are written whole or not at all and survive a power cut, and files that are read without being trusted."""
 
+import hashlib
 import json
 import math
 import os
+import platform
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -26,6 +29,9 @@ NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 LONGEST = 255
 """Bytes of a file's name, by nearly all file systems."""
 
+PART = re.compile(r"\.([0-9a-f]{8})-([1-9]\d{0,9})\.part$")
+"""How the names of files end that are being written: computer and process."""
+
 
 def write_whole(path: Path, content: str | bytes | Callable[[IO[bytes]], None]) -> None:
     """Writes a file whole or not at all, its folder made when missing; what is named is on the disk when this returns.
@@ -40,9 +46,10 @@ def write_whole(path: Path, content: str | bytes | Callable[[IO[bytes]], None]) 
     Raises:
         InputError: the disk is full, read-only, gone, ...; names the path and says what to do. The older file stays.
     """
-    part = path.with_name(os.fsdecode(os.fsencode(path.name)[: LONGEST - 5]) + ".part")
+    part = part_of(path)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_left(path.parent.absolute())
         try:
             with suppress(FileNotFoundError):
                 part.unlink()
@@ -59,6 +66,45 @@ def write_whole(path: Path, content: str | bytes | Callable[[IO[bytes]], None]) 
                 part.unlink()
             raise
         flush_folder(path.parent)
+
+
+def part_of(path: Path) -> Path:
+    """Where this process writes a file before it is whole: under a name of its own, as others may write it, too."""
+    end = f".{_host()}-{os.getpid()}.part"
+    return path.with_name(os.fsdecode(os.fsencode(path.name)[: LONGEST - len(end)]) + end)
+
+
+def is_part(name: str) -> bool:
+    """Whether a file's name is one that `part_of` gives."""
+    return PART.search(name) is not None
+
+
+@lru_cache(maxsize=256)
+def _remove_left(folder: Path) -> None:
+    """Removes the parts that processes of this computer left in a folder when they were killed; looks there once."""
+    with suppress(OSError):
+        for name in os.listdir(folder):
+            found = PART.search(name)
+            if found is not None and found[1] == _host() and _is_gone(int(found[2])):
+                (folder / name).unlink()
+
+
+def _is_gone(process: int) -> bool:
+    if os.name == "nt":  # there signal 0 is no question
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False
+
+
+@lru_cache(maxsize=1)
+def _host() -> str:
+    """This computer in eight letters: the same number of a process is another one elsewhere."""
+    return hashlib.blake2b(platform.node().encode(), digest_size=4).hexdigest()
 
 
 def open_to_append(path: Path) -> IO[str]:

@@ -1,11 +1,13 @@
 """Files are written whole, on the disk when named, and read without being trusted."""
 
 import os
+import subprocess
+import sys
 from dataclasses import dataclass, field
 
 import pytest
 
-from segkd.disk import dump_json, load_yaml, open_to_append, read_json, read_text, write_whole
+from segkd.disk import LONGEST, dump_json, load_yaml, open_to_append, part_of, read_json, read_text, write_whole
 from segkd.types import InputError, printable
 
 
@@ -148,7 +150,7 @@ def test_text_is_shown_as_any_terminal_can():
 def test_a_link_where_a_file_is_to_be_written_leads_nowhere(tmp_path):
     victim = tmp_path / "victim"
     victim.write_text("mine")
-    (tmp_path / "a.json.part").symlink_to(victim)
+    part_of(tmp_path / "a.json").symlink_to(victim)
     write_whole(tmp_path / "a.json", "new")
     assert victim.read_text() == "mine" and (tmp_path / "a.json").read_text() == "new"
     (tmp_path / "b.json").symlink_to(victim)
@@ -158,3 +160,33 @@ def test_a_link_where_a_file_is_to_be_written_leads_nowhere(tmp_path):
     with pytest.raises(InputError, match="found a link"):
         open_to_append(tmp_path / "log")
     assert not (tmp_path / "new").exists()
+
+
+def test_two_writers_of_one_file_do_not_take_each_others_part(tmp_path):
+    path, go = tmp_path / "a.json", tmp_path / "go"
+    code = (
+        "import sys, time; from pathlib import Path; from segkd.disk import write_whole\n"
+        "path, go, letter = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3].encode()\n"
+        "def slowly(file):\n"
+        "    for _ in range(50): file.write(letter); file.flush(); time.sleep(0.002)\n"
+        "while not go.exists(): time.sleep(0.001)\n"
+        "for _ in range(3): write_whole(path, slowly); assert path.read_bytes() in (b'a' * 50, b'b' * 50)\n"
+    )
+    writers = [subprocess.Popen([sys.executable, "-c", code, path, go, letter]) for letter in "ab"]
+    go.touch()
+    assert [writer.wait(60) for writer in writers] == [0, 0]
+    assert sorted(os.listdir(tmp_path)) == ["a.json", "go"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_what_a_killed_writer_left_is_removed_by_the_next_and_a_living_one_keeps_its_own(tmp_path):
+    done = subprocess.Popen([sys.executable, "-c", ""])
+    done.wait()
+    own = part_of(tmp_path / "a.json").name
+    gone, living = (own.replace(f"-{os.getpid()}.", f"-{one}.") for one in (done.pid, os.getppid()))
+    elsewhere = f"a.json.00000000-{done.pid}.part"
+    for name in (gone, living, elsewhere, "film.part"):
+        (tmp_path / name).touch()
+    write_whole(tmp_path / "b.json", "new")
+    assert sorted(os.listdir(tmp_path)) == sorted([living, elsewhere, "film.part", "b.json"])
+    assert len(os.fsencode(part_of(tmp_path / ("x" * LONGEST)).name)) == LONGEST

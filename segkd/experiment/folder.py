@@ -12,7 +12,7 @@ import torch
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 
-from segkd.disk import dump_json, read_json, write_whole
+from segkd.disk import dump_json, is_part, read_json, write_whole
 from segkd.engine.checkpoint import circumstances, read_checkpoint
 from segkd.engine.step import Engine
 from segkd.experiment.classes import OF_THE_COMMAND, refuse_unsaid
@@ -68,7 +68,7 @@ def refuse_used(folder: Path) -> None:
     """Raises InputError unless a new run may begin in `folder`."""
     if not folder.exists():
         return
-    names = {path.name for path in folder.iterdir()} if folder.is_dir() else {"a file"}
+    names = {path.name for path in folder.iterdir() if not is_part(path.name)} if folder.is_dir() else {"a file"}
     # its data or its settings may have been at fault, or a kill came before the first checkpoint: then a lock is there
     begun = LOCK in names or os.name == "nt"  # there the lock goes with its process
     if names - set(NOT_BEGUN) or (names and not begun):

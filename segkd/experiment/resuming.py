@@ -17,7 +17,7 @@ from segkd.engine.step import Engine
 from segkd.experiment.about import at
 from segkd.experiment.console import warn
 from segkd.experiment.folder import checkpoint_of
-from segkd.experiment.same_data import keep_digests, refuse_changes
+from segkd.experiment.same_data import keep_digests, kept_digests, refuse_changes
 from segkd.experiment.validation import lost_student
 from segkd.models.store import restore_card
 
@@ -88,5 +88,5 @@ def same_data(session: Session, digests: Digests, progress: Progress) -> None:
         warn(session.console, sentence)
     progress.promises["data"] = digest_of_all(digests)
     session.accelerator.wait_for_everyone()
-    if session.accelerator.is_main_process and (changed or promised != progress.promises["data"]):
+    if session.accelerator.is_main_process and (changed or kept_digests(session.folder) != digests):
         keep_digests(session.folder, digests)

@@ -22,6 +22,14 @@ def keep_digests(folder: Path, digests: Digests) -> None:
     write_whole(folder / FILE, dump_json(digests, indent=None))
 
 
+def kept_digests(folder: Path) -> Digests:
+    """What the run folder says that they were; {} where that is lost or damaged."""
+    try:
+        return read_json(folder / FILE, Digests, "the digests of a run's data")
+    except InputError:
+        return {}
+
+
 def refuse_changes(folder: Path, now: Digests, promised: str | None, agreed: bool) -> list[str]:
     """Compares the data with those that the run was trained on.
 
@@ -39,12 +47,9 @@ def refuse_changes(folder: Path, now: Digests, promised: str | None, agreed: boo
     """
     if promised is None:
         return []
-    try:
-        then = read_json(folder / FILE, Digests, "the digests of a run's data")
-    except InputError:
-        then = {}
+    then = kept_digests(folder)
     same = promised == digest_of_all(now)
-    changed = reordered(then, now) if same else differences(then, now) if then else []
+    changed = (reordered if same else differences)(then, now) if then else []
     if same and not changed:
         return []
     what = "; ".join(changed) or "which files, nobody can tell any more"

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from segkd.cli import main
+from segkd.disk import part_of
 from segkd.engine.record import read_lines
 from tests.conftest import TINY
 
@@ -100,6 +101,16 @@ def test_data_that_changed_may_be_agreed_to_once(run, data, run_cli):
     assert "data_changed" not in (run / "config.yaml").read_text()
 
 
+@pytest.mark.parametrize("content", [None, b"torn"])
+def test_a_lost_list_of_digests_is_no_change_of_the_data_and_written_again(run, run_cli, content):
+    whole = (run / "data.json").read_bytes()
+    (run / "data.json").unlink()
+    if content is not None:
+        (run / "data.json").write_bytes(content)
+    status, out, err = run_cli("train", "--resume", run, "--engine.epochs", "3")
+    assert status == 0 and (run / "data.json").read_bytes() == whole, out + err
+
+
 def test_files_that_change_while_they_are_read_again_and_again(run, data, original, run_cli, monkeypatch, tmp_path):
     from segkd.experiment import training
 
@@ -133,7 +144,7 @@ def test_a_configuration_that_a_power_cut_took_comes_back(run, run_cli, content)
 def test_a_run_killed_before_its_configuration_was_written_can_begin(original, run_cli, tmp_path):
     run = tmp_path / "run"
     run.mkdir()
-    for name in ("config.yaml.part", "lock", "config.yaml"):
+    for name in ("config.yaml.part", part_of(run / "metrics.jsonl").name, "lock", "config.yaml"):
         (run / name).write_text("")
     assert f"--out {run}" in refused(run_cli, "train", "--resume", run)
     status, out, err = run_cli("train", "--data.root", original / "d", *SETTINGS, "--out", run)
