@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from segkd.datasets.data import Data, Records
+from segkd.datasets.pictures import How
 from segkd.datasets.transforms import Transform
 from segkd.disk import write_whole
 from segkd.experiment.about import at, settings_of
@@ -24,6 +25,7 @@ from segkd.experiment.commands import TRUST
 from segkd.experiment.console import make_console, warn
 from segkd.experiment.layers import apart
 from segkd.experiment.processes import join_processes
+from segkd.experiment.reading import how_of, said
 from segkd.experiment.scoring import Sight, open_split, opened, score_network
 from segkd.experiment.settings import data_parser, instantiate, parse
 from segkd.metrics.meter import WORST
@@ -213,7 +215,12 @@ def _checked(config: Namespace, bench: Bench, calibration: Records | None, folde
 def _plain(config: Namespace, bench: Bench, folder: Path, console: Console, rows: list[Row]) -> tuple[Path, str]:
     """The file as the student is, and what is wrong with it; adds its row."""
     card, path = bench.model.card, folder / f"student{ENDINGS[config.format]}"
-    statement = Statement(config.output, card.classes, card.size, card.threshold, card.step, version("segkd"))
+    how = how_of([config.run], console)
+    if said(how) != said(How()):
+        warn(console, f"the training read images with {said(how)}: whoever feeds the file must do so, too", "note")
+    statement = Statement(
+        config.output, card.classes, card.size, card.threshold, card.step, version("segkd"), how.range, how.exif
+    )
     write_network(bench.model.network, config.format, path, config.output, statement.metadata())
     file = opened_file(path, config.format, len(card.classes), config.output)
     parity = compared(bench.exported, file, bench.batches())

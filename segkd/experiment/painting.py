@@ -65,8 +65,12 @@ class Painter:
         shown = ", ".join(f"{number} {name}" for number, name in enumerate(self.classes[:6]))
         return f"class numbers ({shown}{', ...' if len(self.classes) > 6 else ''}), each in a colour of its own"
 
-    def write(self, rows: Iterable[Tensor], size: tuple[int, int], target: Path) -> UInt8[np.ndarray, "h w"]:
-        """Writes the logits that come in `rows` (bands [k r w] of an image of `size`) and gives the classes decided."""
+    def write(self, rows: Iterable[Tensor], size: tuple[int, int], target: Path | None) -> UInt8[np.ndarray, "h w"]:
+        """Writes the logits that come in `rows` (bands [k r w] of an image of `size`) unless there is no `target`, and
+        gives the classes decided."""
+        if target is None:
+            found = decided(rows)
+            return found if len(self.classes) > 2 else (found >= self.threshold).astype(np.uint8)
         if len(self.classes) > 2 and self.kind == "npy":
             classes = np.empty(size, np.uint8)
             write_whole(target, partial(_write_planes, rows, classes))

@@ -14,13 +14,12 @@ from segkd.datasets.notes import notes_on_images
 from segkd.datasets.pictures import How, Seen, view_image
 from segkd.datasets.unfit import no_room
 from segkd.engine.memory import out_of_memory
-from segkd.experiment.arguments import data_layer
 from segkd.experiment.commands import TRUST
 from segkd.experiment.console import make_console, ticking, warn
 from segkd.experiment.gathering import gather
 from segkd.experiment.painting import KINDS, Painter, write_overlay
+from segkd.experiment.reading import how_of
 from segkd.experiment.scoring import opened, threshold_of
-from segkd.experiment.settings import data_parser, instantiate, parse
 from segkd.models.enlarge import NotNumbers
 from segkd.models.ensemble import load_ensemble
 from segkd.models.store import Model
@@ -45,7 +44,9 @@ def predict(arguments: list[str]) -> int:
         raise InputError(
             f"expected images to predict after {config.runs[-1]}: files, folders, patterns, or - for a list."
         )
-    how = _how_of(Path(config.runs[0]))
+    if config.max_megapixels is not None and not config.max_megapixels > 0:
+        raise InputError(f"--max-megapixels: expected a number above 0, found {config.max_megapixels}.")
+    how = how_of(config.runs, make_console(True), given)
     if config.max_megapixels is not None:
         how = replace(how, max_megapixels=config.max_megapixels)
     return predict_images(config, given, how)
@@ -90,6 +91,7 @@ class Job:
         how: how image files are read.
         overlays: for each image the file of its overlay; empty: there are none.
         stride: of the window, if there is one.
+        keep: files that are there stay as they are; another process may be writing some of them.
         seen: what was seen in each image.
         faults: why an image has no prediction.
     """
@@ -99,6 +101,7 @@ class Job:
     how: How
     overlays: Mapping[Path, Path]
     stride: float | None
+    keep: bool = False
     seen: dict[str, Seen] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
 
@@ -106,6 +109,8 @@ class Job:
         """Predicts some images together and writes their results; faults are kept."""
         images = {}
         for path in targets:
+            if self.keep and is_done(path, targets, self.overlays):
+                continue
             try:
                 images[path], self.seen[str(path)] = view_image(path, self.how)
             except InputError as error:
@@ -118,12 +123,13 @@ class Job:
     def _predict(self, images: Mapping[Path, np.ndarray], targets: Mapping[Path, Path]) -> None:
         try:
             for (path, image), rows in zip(images.items(), self.model.rows([*images.values()], self.stride)):
+                kept = self.keep and targets[path].exists()
                 try:
-                    label = self.painter.write(rows, (image.shape[0], image.shape[1]), targets[path])
+                    label = self.painter.write(rows, (image.shape[0], image.shape[1]), None if kept else targets[path])
                 except NotNumbers as error:
                     self.faults.append(f"{path}: {error}")
                     continue
-                if path in self.overlays:
+                if path in self.overlays and not (self.keep and self.overlays[path].exists()):
                     write_overlay(image, label, len(self.painter.classes), self.overlays[path])
         except Exception as error:
             if not out_of_memory(error):
@@ -147,7 +153,7 @@ def predict_images(config: Namespace, given: Sequence[str], how: How) -> int:
         InputError: nothing can be predicted or written, or, after all others are done, some images were not.
     """
     console = make_console(True)
-    if config.batch_size < 1 or not 0 < (config.stride or 1.0) <= 1:
+    if config.batch_size < 1 or not (config.stride is None or 0 < config.stride <= 1):
         raise InputError("expected a --batch-size of 1 or more, and a --stride above 0 and up to 1.")
     model = _opened(config, console)
     _refuse_decided(model, config)
@@ -157,9 +163,7 @@ def predict_images(config: Namespace, given: Sequence[str], how: How) -> int:
     targets = {path: stem.with_name(stem.name + painter.suffix) for path, stem in gathered.targets.items()}
     overlays, told = _overlays(targets, out, config.overlays)
     targets = _without_existing(targets, overlays, config.existing, console)
-    if config.existing == "skip":
-        overlays = {path: file for path, file in overlays.items() if not file.exists()}
-    job = Job(model, painter, how, overlays, config.stride)
+    job = Job(model, painter, how, overlays, config.stride, config.existing == "skip")
     with ticking(console, "predicting") as ticker:
         ticker(len(targets))
         for some in _batches(targets, config.batch_size):
@@ -189,6 +193,11 @@ def _refuse_apart(config: Namespace) -> None:
 def _opened(config: Namespace, console: Console) -> Model:
     """The student of a run, an exported file, or several of these as one."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    if config.fuse is not None and all(run.endswith(".onnx") for run in config.runs):
+        raise InputError(
+            f"--fuse {config.fuse}: expected a run folder at least once, which knows its classes, found ONNX files "
+            f"alone: {', '.join(config.runs)}. Write --run FOLDER for one of them."
+        )
     if config.fuse is not None:
         return load_ensemble(config.runs, device, config.trust)
     run = config.runs[0]
@@ -233,13 +242,19 @@ def _overlays(targets: Mapping[Path, Path], out: Path, given: str | None) -> tup
     return files, f"; overlays in {folder}"
 
 
+def is_done(path: Path, targets: Mapping[Path, Path], overlays: Mapping[Path, Path]) -> bool:
+    """Whether the result of an image is there, and its overlay where there are any."""
+    return targets[path].exists() and (path not in overlays or overlays[path].exists())
+
+
 def _without_existing(
     targets: dict[Path, Path], overlays: Mapping[Path, Path], existing: str, console: Console
 ) -> dict[Path, Path]:
     """The images that are to be done. Where nothing may be replaced, an overlay that is there counts as its result."""
-    there = {path: target for path, target in targets.items() if target.exists()}
-    if existing == "refuse":
-        there = {path: file for path, file in overlays.items() if file.exists()} | there
+    if existing == "skip":
+        there = {path: target for path, target in targets.items() if is_done(path, targets, overlays)}
+    else:
+        there = {path: file for files in (overlays, targets) for path, file in files.items() if file.exists()}
     if there and existing == "refuse":
         first = [f"{there[path]} (of {path})" for path in targets if path in there]
         raise InputError(
@@ -257,13 +272,3 @@ def _batches(targets: Mapping[Path, Path], size: int) -> Iterator[dict[Path, Pat
     queue = iter(targets.items())
     while some := dict(islice(queue, size)):
         yield some
-
-
-def _how_of(run: Path) -> How:
-    """How the images of a run's training were read; the usual way where only its student was kept."""
-    folder = run if run.is_dir() else run.parent
-    if not (folder / "config.yaml").is_file():
-        return How()
-    parser = data_parser("", "segkd predict")
-    data = instantiate(parser, parse(parser, data_layer([], None, str(folder), opened=False))).data
-    return replace(data, colours=None).how  # of masks, and perhaps in a file that is not here

@@ -38,6 +38,7 @@ from segkd.experiment.overfit import Learned, learned, one_batch
 from segkd.experiment.planning import doubt_length, plan_of, settle_length
 from segkd.experiment.processes import make_accelerator
 from segkd.experiment.readiness import in_words
+from segkd.experiment.reading import way_of
 from segkd.experiment.resuming import Session, recorder_of, resumed, same_data
 from segkd.experiment.same_data import digests_of
 from segkd.experiment.settings import EngineSettings, instantiate
@@ -249,4 +250,5 @@ def _describe(engine: Engine, data: Data, about: str, session: Session) -> None:
 
 def _card(config: Namespace, data: Data, student: Network) -> ModelCard:
     arguments = student.rebuilt_by(config.model.init_args.as_dict() | {"classes": len(data.classes)})
-    return ModelCard(config.model.class_path, arguments, list(data.classes), data.shape)
+    how = way_of(data)
+    return ModelCard(config.model.class_path, arguments, list(data.classes), data.shape, range=how.range, exif=how.exif)

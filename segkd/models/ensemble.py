@@ -130,10 +130,11 @@ def load_ensemble(sources: Sequence[str], device: str = "cpu", trust: bool = Fal
     runs = [source for source in sources if not source.endswith(".onnx")]
     if not runs or len(sources) < 2:
         raise InputError(f"load_ensemble: expected two or more, one of them a run folder, found {list(sources)}.")
-    classes = read_card(runs[0]).classes
+    card = read_card(runs[0])
+    classes = card.classes
     members = [opened(source, len(classes), (0, 0), trust) for source in runs]
     size = largest(members)  # of files that take any
     members += [opened(source, len(classes), size, trust) for source in sources if source not in runs]
     refuse_other_classes(members)
-    about = ModelCard("segkd.models.ensemble.Ensemble", {}, classes, largest(members))
+    about = ModelCard("segkd.models.ensemble.Ensemble", {}, classes, largest(members), range=card.range, exif=card.exif)
     return FusedModel(Ensemble(members).to(device), about)

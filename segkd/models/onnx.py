@@ -211,7 +211,10 @@ def load_exported(path: str, threads: int = 1) -> Model:
             "another one. Use the run folder, or score it: segkd evaluate --onnx FILE --data LAYER."
         )
     threshold = 0.5 if told.output == "classes" else told.threshold  # where class numbers are, it is decided already
-    card = ModelCard("segkd.models.onnx.OnnxNetwork", {}, told.classes, told.size, threshold, step=told.step)
+    card = ModelCard(
+        "segkd.models.onnx.OnnxNetwork", {}, told.classes, told.size, threshold, step=told.step, range=told.range,
+        exif=told.exif,
+    )  # fmt: skip
     return Model(OnnxNetwork(path, len(told.classes), threads=threads), card)
 
 

@@ -5,7 +5,7 @@ import os
 import cv2
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from segkd.disk import is_deep
 from segkd.types import InputError
@@ -14,8 +14,13 @@ Picture = str | os.PathLike[str] | Image.Image | np.ndarray
 """A file of a picture, a PIL image, or an array uint8 [h w 3], grey [h w], or [h w 4] without transparency."""
 
 
-def as_rgb(picture: Picture) -> UInt8[np.ndarray, "h w 3"]:
-    """The pixels of a picture, turned as its EXIF says.
+def as_rgb(picture: Picture, span: tuple[float, float] | None = None, exif: bool = True) -> UInt8[np.ndarray, "h w 3"]:
+    """The pixels of a picture.
+
+    Args:
+        picture: a file, a PIL image, or an array, which is taken as it is.
+        span: values of a file or image that become 0 and 255; one of more than 8 bits is not meant for 8 bits.
+        exif: a file or image is turned as its EXIF says.
 
     Raises:
         InputError: no such file, not a picture, more than 8 bits (which range is meant?), or another array.
@@ -23,10 +28,10 @@ def as_rgb(picture: Picture) -> UInt8[np.ndarray, "h w 3"]:
     if isinstance(picture, np.ndarray):
         return _of_array(picture)
     if isinstance(picture, Image.Image):
-        return _of_image(picture, "predict")
+        return _of_image(picture, "predict", span, exif)
     try:
         with Image.open(picture) as image:
-            return _of_image(image, os.fspath(picture))
+            return _of_image(image, os.fspath(picture), span, exif)
     except InputError:
         raise
     except Exception as error:  # damaged bytes can raise anything
@@ -51,9 +56,14 @@ def _of_array(array: np.ndarray) -> np.ndarray:
     return np.repeat(array[..., None], 3, axis=2) if array.ndim == 2 else array[..., :3]
 
 
-def _of_image(image: Image.Image, name: str) -> np.ndarray:
+def _of_image(image: Image.Image, name: str, span: tuple[float, float] | None, exif: bool) -> np.ndarray:
     deep = is_deep(image)
-    turned = ImageOps.exif_transpose(image)
+    if not exif and image.format == "TIFF" and image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+        raise InputError(  # Pillow turns it while it decodes it
+            f"{name}: expected a TIFF without an orientation, as the training did not follow any. Use segkd predict, "
+            "or give the array as it is stored."
+        )
+    turned = ImageOps.exif_transpose(image) if exif else image
     if deep or turned.mode[0] in "IF":
         raise InputError(
             f"{name}: expected 8 bits per channel, found {'colours of 16' if deep else f'the mode {turned.mode}'}. "
@@ -62,4 +72,8 @@ def _of_image(image: Image.Image, name: str) -> np.ndarray:
         )
     if turned.mode == "P" and "transparency" in turned.info:
         turned = turned.convert("RGBA")  # Pillow warns of one step
-    return np.asarray(turned.convert("RGB"))
+    pixels = np.asarray(turned.convert("RGB"))
+    if span is None or span[1] > 255:
+        return pixels
+    shares = (np.clip(np.arange(256), *span) - span[0]) / (span[1] - span[0])
+    return np.rint(255 * shares).astype(np.uint8)[pixels]

@@ -42,6 +42,8 @@ class Statement:
         threshold: of two classes, the foreground's threshold with the best IoU on val.
         step: the optimiser step of its weights.
         version: of segkd.
+        range: the values of its training images that became black and white; None for those of 8 or 16 bits.
+        exif: they were turned as their EXIF orientation says.
     """
 
     output: Literal["logits", "probability", "classes"]
@@ -50,6 +52,8 @@ class Statement:
     threshold: float
     step: int
     version: str
+    range: tuple[float, float] | None = None
+    exif: bool = True
 
     def metadata(self) -> dict[str, str]:
         """As the metadata of a file, with how its input wants images."""
@@ -67,7 +71,8 @@ def stated(metadata: Mapping[str, str], where: str) -> Statement | None:
     expected = f"{where}: expected {STATED_KEY} in the metadata as segkd writes it"
     found: Statement = parse_json(metadata[STATED_KEY], Statement, expected)
     sizes, names = all(1 <= side <= 1 << 15 for side in found.size), len(set(found.classes)) == len(found.classes)
-    if not sizes or not names or len(found.classes) < 2 or not 0 < found.threshold < 1:
+    span = found.range is None or found.range[0] < found.range[1]
+    if not sizes or not names or not span or len(found.classes) < 2 or not 0 < found.threshold < 1:
         raise InputError(f"{expected}, found {found}. Export the network again.")
     return found
 

@@ -1,5 +1,6 @@
 """The student alone on disk: `student.safetensors`, and `model.json` to read; reloadable with no training code."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -34,6 +35,8 @@ class ModelCard:
         threshold: for two classes, the foreground threshold with the best IoU on val.
         scores: its scores on val when it was saved.
         step: the optimiser step it was saved at.
+        range: the values of its training images that became black and white; None for those of 8 or 16 bits.
+        exif: they were turned as their EXIF orientation says.
     """
 
     class_path: str
@@ -43,6 +46,8 @@ class ModelCard:
     threshold: float = 0.5
     scores: dict[str, float | None] = field(default_factory=dict)
     step: int = 0
+    range: tuple[float, float] | None = None
+    exif: bool = True
 
 
 class Model:
@@ -55,7 +60,8 @@ class Model:
         """Class probabilities float32 [k h w] at the picture's own size; of a list, a list of them.
 
         Args:
-            image: the path of a file, a PIL image, an array (RGB, grey or RGBA in 0..255), or a list of these.
+            image: the path of a file or a PIL image, which are read as those of the training were; an array that was
+                (RGB, grey or RGBA in 0..255); or a list of these.
             stride: None shrinks the whole picture to the size of the training; a share of that size, above 0 and up
                 to 1, moves a window of it over the picture instead (`windows.slide`).
 
@@ -85,7 +91,7 @@ class Model:
     def _each(self, image: Any, stride: float | None, become: Callable[[Iterator[torch.Tensor]], np.ndarray]) -> Any:
         if isinstance(image, list | tuple):
             return [self._each(one, stride, become) for one in image]
-        (rows,) = self.rows([as_rgb(image)], stride)
+        (rows,) = self.rows([as_rgb(image, self.card.range, self.card.exif)], stride)
         return become(rows)
 
 
@@ -198,6 +204,8 @@ def _card(text: str, where: Path) -> ModelCard:
         faults.append(f"classes {card.classes}, not two or more different names")
     if card.init_args.get("classes", len(card.classes)) != len(card.classes):
         faults.append(f"{len(card.classes)} names for the network's {card.init_args['classes']} classes")
+    if card.range is not None and not -math.inf < card.range[0] < card.range[1] < math.inf:
+        faults.append(f"range {list(card.range)}, no black below a white")
     if card.step < 0:
         faults.append(f"step {card.step}")
     if faults:

@@ -9,7 +9,7 @@ from torch import nn
 
 from segkd import disk
 from segkd.datasets.maps import read_prediction
-from segkd.experiment.painting import in_colours
+from segkd.experiment.painting import Painter, in_colours
 from segkd.models.fusion import FusionNet
 from segkd.models.network import Network
 from segkd.models.store import Model, ModelCard, save_student
@@ -272,6 +272,22 @@ def test_overlays_replace_neither_photos_nor_unasked_what_is_there(run_of, folde
     assert (folder / "out_overlays" / "1.jpg").read_bytes()[:2] == b"\xff\xd8"
 
 
+def test_what_another_process_has_made_meanwhile_is_left_alone(run_of, folder, run_cli, monkeypatch):
+    write = Painter.write
+
+    def beside_another(self, rows, size, target):
+        for name in ("out/2.png", "out_overlays/2.jpg"):
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_bytes(b"theirs")
+        return write(self, rows, size, target)
+
+    monkeypatch.setattr(Painter, "write", beside_another)
+    skip = ["--existing", "skip", "--batch-size", "1"]
+    assert run_cli("predict", run_of(4), "a", "--out", "out", *skip)[0] == 0
+    assert (folder / "out" / "2.png").read_bytes() == (folder / "out_overlays" / "2.jpg").read_bytes() == b"theirs"
+    assert pixels(folder / "out" / "1.png").shape == (40, 60)
+
+
 def test_what_is_not_there_costs_only_itself(run_of, folder, run_cli):
     status, said, err = run_cli("predict", run_of(4), "a", "gone.jpg", "x*.png", "--out", "out")
     assert status == 2 and "2 of 4 images" in err and "gone.jpg" in err and "x*.png" in err and "2 predictions" in said
@@ -294,8 +310,11 @@ def test_results_that_are_there_are_never_lost_unasked(run_of, folder, run_cli):
     (folder / "out" / "1.png").write_bytes(b"mine")
     status, _, err = run_cli("predict", run_of(4), "a", "--out", "out")
     assert status == 2 and "1 of 2 results" in err and "--existing" in err and files_in(folder / "out") == ["1.png"]
-    status, said, _ = run_cli("predict", run_of(4), "a", "--out", "out", "--existing", "skip")
+    skip = ["predict", run_of(4), "a", "--out", "out", "--existing", "skip"]
+    status, said, _ = run_cli(*skip, "--overlays", "none")
     assert status == 0 and "1 results are there already" in said and (folder / "out" / "1.png").read_bytes() == b"mine"
+    assert run_cli(*skip)[0] == 0 and files_in(folder / "out_overlays") == ["1.jpg", "2.jpg"]  # a kill came between
+    assert (folder / "out" / "1.png").read_bytes() == b"mine" and "2 results are there" in run_cli(*skip)[1]
     assert run_cli("predict", run_of(4), "a", "--out", "out", "--existing", "replace")[0] == 0
     assert pixels(folder / "out" / "1.png").shape == (40, 60)
 
@@ -347,7 +366,9 @@ def test_a_window_sees_details_that_shrinking_loses(run_of, folder, run_cli):
         (["a.pt2", "b.png"], "a file of segkd export (.onnx)"),
         (["run"], "expected images"),
         (["run", "a", "--stride", "2"], "--stride"),
+        (["run", "a", "--stride", "0"], "--stride"),
         (["run", "a", "--batch-size", "0"], "--batch-size"),
+        (["run", "a", "--max-megapixels", "nan"], "--max-megapixels"),
         (["run", "a", "--kind", "x"], "--kind"),
         (["run", "a", "--outt", "x"], "--outt"),
         (["run", "a", "--out", "p", "--overlays", "p"], "another folder"),
@@ -413,3 +434,16 @@ def test_several_runs_without_fuse_and_fuse_without_several_are_refused(runs, ru
     for options in (["--run", runs[0], "--run", runs[1]], ["--run", runs[0], "--fuse", "mean"]):
         status, _, err = run_cli("predict", *options, "--images", tmp_path)
         assert status == 2 and "--run A --run B --fuse mean" in err
+
+
+def test_exported_files_alone_are_not_fused(runs, run_cli, tmp_path):
+    pytest.importorskip("onnxruntime")
+    from tests.models.graphs import TWO, node, save
+
+    files = [
+        save(tmp_path / f"{name}.onnx", [node("Conv", ["image", "w", "c"], "out")], constants=TWO) for name in "ab"
+    ]
+    picture_of = tmp_path / "a.png"
+    Image.fromarray(picture()[0]).save(picture_of)
+    status, _, err = run_cli("predict", "--run", files[0], "--run", files[1], "--fuse", "mean", "--images", picture_of)
+    assert status == 2 and "--run FOLDER" in err and "load_ensemble" not in err

@@ -40,3 +40,17 @@ def test_what_is_no_picture_is_refused_by_its_name(tmp_path):
     for array in (RGB.astype(np.float32), RGB[None], np.zeros((4, 4, 2), np.uint8)):
         with pytest.raises(InputError, match="uint8"):
             as_rgb(array)
+
+
+def test_values_are_stretched_as_in_training_but_those_of_arrays(tmp_path):
+    bright = np.rint(RGB.clip(10.0, 60.0).astype(float) / 50 * 255 - 51).astype(np.uint8)
+    np.testing.assert_array_equal(as_rgb(Image.fromarray(RGB), (10.0, 60.0)), bright)
+    np.testing.assert_array_equal(as_rgb(RGB, (10.0, 60.0)), RGB)
+    np.testing.assert_array_equal(as_rgb(Image.fromarray(RGB), (0.0, 4095.0)), RGB)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for name in ("a.png", "a.tif"):
+        Image.fromarray(RGB).save(tmp_path / name, exif=exif)
+    np.testing.assert_array_equal(as_rgb(tmp_path / "a.png", exif=False), RGB)
+    with pytest.raises(InputError, match="without an orientation"):
+        as_rgb(tmp_path / "a.tif", exif=False)
