@@ -1,13 +1,15 @@
 """The data layer that stands for `--data` or `--run` on a command line."""
 
+import re
 from argparse import RawDescriptionHelpFormatter
 from pathlib import Path
 
 import yaml
 from jsonargparse import DefaultHelpFormatter
 
+from segkd.datasets.domains import SOURCES
 from segkd.experiment.classes import refuse_foreign
-from segkd.experiment.layers import apart, found_layer, read_layer
+from segkd.experiment.layers import OF_FILE, apart, found_layer, read_layer
 from segkd.types import InputError
 
 
@@ -15,22 +17,24 @@ class ExampleHelp(RawDescriptionHelpFormatter, DefaultHelpFormatter):
     """A help whose description keeps its lines: there stand examples."""
 
 
-def refuse_no_run(run: str) -> None:
-    """Raises InputError unless the folder holds the configuration of a run."""
+def refuse_no_run(run: str, cure: str = "") -> None:
+    """Raises InputError unless a folder holds the configuration of a run; with a `cure` where its student is there."""
     if not (Path(run) / "config.yaml").is_file():
-        raise InputError(f"expected a run folder with a config.yaml, found none at {run}.")
+        cure = cure if (Path(run) / "student.safetensors").is_file() else ""
+        raise InputError(f"expected a run folder with a config.yaml, found none at {run}{cure}.")
 
 
 def data_layer(rest: list[str], given: str | None, run: str | None, *, opened: bool = True) -> list[str]:
     """The arguments `rest` with the `data` key of the layer `given`, the same file that `train` takes as `--config`.
 
-    Without it, the data that `run` was trained on, unless a `--config` in `rest` names other data. Where the data are
-    not `opened`, or `rest` says where they lie, it does not matter which address the layer names.
+    Without it, the data that `run` was trained on, unless a `--config` in `rest` names other data. Where `rest` says
+    where they lie (root, parquet or embedded), the layer says it no more. Where they are not `opened`, or `rest` says
+    where they lie, it does not matter which address the layer names.
     """
     if given is None and (run is None or apart(rest, "--config")[0]):
         return rest
     if given is None:
-        refuse_no_run(str(run))
+        refuse_no_run(str(run), ": say which data, and how they are read, with --data LAYER")
     path = Path(found_layer(given)) if given is not None else Path(str(run)) / "config.yaml"
     data = read_layer(path).get("data")
     if not isinstance(data, dict):
@@ -39,13 +43,15 @@ def data_layer(rest: list[str], given: str | None, run: str | None, *, opened: b
     parts = [
         part for part in [data, *(domains.values() if isinstance(domains, dict) else ())] if isinstance(part, dict)
     ]
+    said = [key for key in SOURCES if any(re.fullmatch(rf"--data\.{key}([.=].*)?", word) for word in rest)]
+    if said:
+        data |= dict.fromkeys(set(SOURCES).difference(said) & data.keys())
     for part in parts:
-        said = part is data and any(word.split("=")[0] == "--data.parquet" for word in rest)
-        if part.get("parquet") and (said or not opened):
+        if part.get("parquet") and ((part is data and "parquet" in said) or not opened):
             part["parquet"] = "unread"
     refuse_foreign({"data": data}, str(path))  # data may come from anyone, and names no class
     for part in parts:
         for key in ("root", "parquet"):  # relative to the file they stand in
             if part.get(key) and "://" not in str(part[key]):
                 part[key] = str((path.parent / Path(part[key]).expanduser()).resolve())
-    return ["--config", yaml.safe_dump({"data": data}), *rest]
+    return ["--config", f"{OF_FILE}{' '.join(str(path).split())}\n{yaml.safe_dump({'data': data})}", *rest]

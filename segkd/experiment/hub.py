@@ -52,6 +52,7 @@ def push(arguments: list[str]) -> int:
     add("--private", action="store_true", help="a new repository of the hub that others cannot see")
     add("--message", type=str, default="A student of segkd", help="of the hub's commit")
     config = parse(parser, arguments)
+    config.repo = at_home(config.repo)
     run, console, card = Path(config.run), make_console(True), read_card(config.run)
     if not is_folder(config.repo):
         with TemporaryDirectory() as folder:
@@ -76,6 +77,7 @@ def pull(arguments: list[str]) -> int:
     add("--out", type=str | None, default=None, metavar="DIR", help="new or empty; by default the repository's name")
     add("--revision", type=str | None, default=None, metavar="REV", help="a commit of the hub, which stays what it is")
     config = parse(parser, arguments)
+    config.repo = at_home(config.repo)
     out, console = Path(config.out or Path(config.repo).resolve().name), make_console(True)
     refuse_in_use(out, f"--out {out}")
     with TemporaryDirectory() as folder:
@@ -95,13 +97,23 @@ def pull(arguments: list[str]) -> int:
     return 0
 
 
+def at_home(repo: str) -> str:
+    """REPO with the home folder for its `~`, which a shell leaves alone in quotes."""
+    try:
+        return str(Path(repo).expanduser()) if repo.startswith("~") else repo
+    except RuntimeError as error:
+        raise InputError(
+            f"REPO: {repo} begins with the home folder of nobody who is known here. Write ./{repo}."
+        ) from error
+
+
 def is_folder(repo: str) -> bool:
     """Whether REPO means a folder: it is one, or is written as a path. A name on the hub is owner/name.
 
     Raises:
         InputError: neither.
     """
-    if (repo and Path(repo).is_dir()) or repo.startswith(("./", "../", "/", "~")):
+    if (repo and Path(repo).is_dir()) or repo.startswith(("./", "../", "/")):
         return True
     if not REPOSITORY.fullmatch(repo):
         raise InputError(

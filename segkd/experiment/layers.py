@@ -16,6 +16,9 @@ from segkd.experiment.classes import BASES
 from segkd.experiment.mistakes import unknown_key
 from segkd.types import InputError
 
+OF_FILE = "# of "
+"""How YAML as text begins that was read from a file, which comes next: a mistake in it is the file's."""
+
 
 def packaged_layers() -> Path:
     """The folder of layers that comes with the package."""
@@ -77,7 +80,8 @@ def layers_of(arguments: Sequence[str]) -> tuple[list[tuple[str, dict[str, Any]]
         inline = None if os.path.exists(path) or ":" not in text else load_yaml(text, "--config: expected YAML")
         if not isinstance(inline, dict):
             _refuse_missing(path)
-        layers.append(("--config", inline) if isinstance(inline, dict) else (text, read_layer(path)))
+        named = text.split("\n")[0].removeprefix(OF_FILE) if text.startswith(OF_FILE) else "--config"
+        layers.append((named, inline) if isinstance(inline, dict) else (text, read_layer(path)))
     return layers, [*(word for text in given for word in ("--config", found_layer(text))), *rest]
 
 

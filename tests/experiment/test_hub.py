@@ -53,6 +53,16 @@ def test_what_is_pushed_comes_back_and_predicts_the_same(run, pushed, run_cli, t
         assert status == 2 and "new or empty" in err
 
 
+def test_the_home_folder_may_be_in_quotes(run, run_cli, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(run)
+    status, out, err = run_cli("push", run, "~/shelf")
+    assert status == 0 and (tmp_path / "shelf" / "README.md").is_file() and not (run / "~").exists(), out + err
+    assert run_cli("pull", "~/shelf", "--out", tmp_path / "back")[0] == 0
+    status, _, err = run_cli("push", run, "~nobody-of-that-name/shelf")
+    assert status == 2 and "Traceback" not in err
+
+
 def test_no_file_says_where_things_lie_on_this_machine(pushed):
     for path in pushed.iterdir():
         assert b"secret" not in path.read_bytes() and str(pushed.parent).encode() not in path.read_bytes(), path.name
