@@ -103,8 +103,11 @@ def _is_gone(process: int) -> bool:
 
 @lru_cache(maxsize=1)
 def _host() -> str:
-    """This computer in eight letters: the same number of a process is another one elsewhere."""
-    return hashlib.blake2b(platform.node().encode(), digest_size=4).hexdigest()
+    """Where numbers of processes mean the same, in eight letters: this computer, since it started, and container."""
+    known = [platform.node()]
+    with suppress(OSError):
+        known += [Path("/proc/sys/kernel/random/boot_id").read_text("ascii"), os.readlink("/proc/self/ns/pid")]
+    return hashlib.blake2b("\n".join(known).encode(), digest_size=4).hexdigest()
 
 
 def open_to_append(path: Path) -> IO[str]:

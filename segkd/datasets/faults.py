@@ -212,7 +212,7 @@ def _of_two_classes(total: np.ndarray, values: Sequence[int], lossy: Sequence[st
     light = any(128 <= value < 255 for value in values)  # numbers of classes beside a 255 have none
     if values[-1] > 128 and values[-1] < 256 and light and black_and_white > MOSTLY * total.sum():
         return "Write `data.threshold: 128` to read values above 128 as class 1: these look like grey levels."
-    classes = [value for value in values if value != 255 or light]
+    classes = [value for value in values if value != 255 or light or values[-1] > 255]
     named = f"if they are classes, name all {len(classes)} in data.classes, or map them" if len(values) < 256 else ""
     named += " (and `data.ignore: [255]`, where that marks pixels to leave out)" if len(classes) < len(values) else ""
     return (

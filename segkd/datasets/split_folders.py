@@ -85,6 +85,8 @@ def pairs_of_folder(where: Where, paired: Paired, name: str, folder: Path) -> li
             _merge(found, pair_files(where.root, images, masks), below)
             if found.lone_images or found.lone_masks:
                 raise found.refusal({*found.lone_images, *found.lone_masks})
+            if {pair.mask for pair in found.pairs} & {pair.mask for pair in paired.pairs}:
+                continue  # images of the same names elsewhere have these masks
             return found.pairs
     raise InputError(
         f"data.{name}: {folder} is a folder, but none of the paired images lies in it, nor does it hold "
@@ -122,12 +124,19 @@ def _places(where: Where, folder: str) -> list[tuple[str, str]]:
         if split_of(part):
             place = new[at] if len(new) > at and new[:at] == old[:at] else folder
             if split_of(place) or len(new) == 1:
-                places.append((_exchanged(where.images, part, place), _exchanged(where.masks, part, place)))
+                beside = _beside(where.masks, part, place)
+                there = (where.root / Pattern.of(beside).base).is_dir()
+                masks = beside if there else _exchanged(where.masks, part, place)
+                places.append((_exchanged(where.images, part, place), masks))
     return [*places, (_below(folder, where.images), _below(folder, where.masks))]
 
 
 def _exchanged(text: str, old: str, new: str) -> str:
-    """A path with `new` for `old` where a part of it is that, or begins or ends with it: train, train_labels."""
+    return "/".join(new if part == old else part for part in text.split("/"))
+
+
+def _beside(text: str, old: str, new: str) -> str:
+    """As `_exchanged`, also where a part begins or ends with `old`: val_labels of train_labels."""
     last = PurePosixPath(new).name
 
     def other(part: str) -> str:

@@ -232,7 +232,8 @@ class Distiller(nn.Module):
         for name, compare in self._knowledge.items():
             schedule_values(f"distiller.terms.{name}.weight", self.weights[name])
             self._refuse_misfit(name, compare)
-        refuse_untaught(self.exits, {n: one for n, one in self._knowledge.items() if self.teacher_of[n] is None})
+        if not any("exits" in compare.reads for compare in self._knowledge.values()):
+            refuse_untaught(self.exits, {n: one for n, one in self._knowledge.items() if self.teacher_of[n] is None})
 
     def _refuse_misfit(self, name: str, compare: Knowledge) -> None:
         teacher = self.teacher_of[name]

@@ -72,12 +72,12 @@ def shrunk(batch: Batch, like: Float[Tensor, "b _k h w"]) -> Batch:
 
 
 def refuse_untaught(exits: Exits | None, own: Mapping[str, Knowledge]) -> None:
-    """Raises InputError where a term listens to the student's exits, and neither the labels nor any of the terms `own`,
-    whose teacher the student is itself, teach them."""
+    """Raises InputError where one of the terms `own`, whose teacher the student is itself, listens to the student's
+    exits, which no term teaches, and the labels do not either."""
     if exits is None or any(schedule_values("distiller.exits.weight", exits.weight)):
         return
     heard = [name for name, compare in own.items() if "exits" in compare.needs]
-    if heard and not any("exits" in compare.reads for compare in own.values()):
+    if heard:
         raise InputError(
             f"distiller.terms.{heard[0]} ({named(own[heard[0]])}) listens to the student's exits, and with "
             "distiller.exits.weight: 0 nobody teaches them. Write a weight above 0, as methods/uskd.yaml does (0.1)."

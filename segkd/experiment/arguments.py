@@ -54,4 +54,5 @@ def data_layer(rest: list[str], given: str | None, run: str | None, *, opened: b
         for key in ("root", "parquet"):  # relative to the file they stand in
             if part.get(key) and "://" not in str(part[key]):
                 part[key] = str((path.parent / Path(part[key]).expanduser()).resolve())
-    return ["--config", f"{OF_FILE}{' '.join(str(path).split())}\n{yaml.safe_dump({'data': data})}", *rest]
+    shown = "".join(letter if letter.isprintable() else "?" for letter in " ".join(str(path).split()))
+    return ["--config", f"{OF_FILE}{shown}\n{yaml.safe_dump({'data': data})}", *rest]

@@ -25,15 +25,16 @@ def how_of(runs: Sequence[str], console: Console, given: Sequence[str] = ()) -> 
     Says which of the others, or of the domains of its data, were read in another way, and where masks are among the
     images `given`.
     """
-    first, ways = None, {}
+    first, ways, told = None, dict[str, str](), dict[str, None]()
     for run in runs:
         data = _data_of(Path(run))
         how = _stated(Path(run)) if data is None else way_of(data)
         first, ways[run] = first or how, said(how)
         parts = {} if data is None else parts_of(data)
         ways |= {f"{run}, domain {name}": said(_plain(part)) for name, part in parts.items()}
-        for sentence in () if data is None else _masks_among(given, data):
-            warn(console, sentence)
+        told |= dict.fromkeys(() if data is None else _masks_among(given, data))
+    for sentence in told:
+        warn(console, sentence)
     assert first is not None
     if set(ways.values()) != {said(first)}:
         all_ways = "; ".join(f"{name}: {way}" for name, way in ways.items())
@@ -87,8 +88,10 @@ def _masks_among(given: Sequence[str], data: Data) -> Iterator[str]:
     for place in (one for one in given if Path(one).is_dir()):
         for part in [*parts_of(data).values()] or [data]:
             root = Path(part.root or place)
-            below = Path(place).resolve() in root.resolve().parents
-            base = root if below else Path(place)
+            above = Path(place).resolve() in [root.resolve(), *root.resolve().parents]
+            if not above and "{" in part.masks.split("/")[0]:
+                continue  # in a folder of one's own any file may be called so
+            base = root if above else Path(place)
             if _any(base, part.masks) and _any(base, part.images):
                 yield (
                     f"{place}: masks lie there, too ({base / part.masks}), and are predicted like images. Name the "

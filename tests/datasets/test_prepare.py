@@ -111,6 +111,15 @@ def test_what_folders_are_called_counts_where_pictures_say_little(tmp_path, kind
     assert found is not None and (found.images, found.masks) == ("images", "masks")
 
 
+@pytest.mark.parametrize("image, mask", [("segmentation/img/{}.png", "segmentation/ann/{}.png"),
+                                         ("img/seg_{}.png", "ann/seg_{}.png")])  # fmt: skip
+def test_words_that_images_and_masks_share_say_nothing(tmp_path, image, mask):
+    for i in range(4):
+        write(tmp_path / image.format(i), mask=True)  # as dark photos are
+        write(tmp_path / mask.format(i), mask=True)
+    assert find_layout(tmp_path) is not None
+
+
 def test_two_folders_of_photos_are_no_layout(tmp_path):
     for i in range(4):
         write(tmp_path / "left" / f"{i}.jpg", seed=i)

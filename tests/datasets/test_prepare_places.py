@@ -75,6 +75,44 @@ def test_folders_of_val_and_test_beside_that_of_training_are_used(tmp_path, run_
     assert (layer["val"], layer["test"]) == ("CamVid/val", "CamVid/test")
 
 
+def test_folders_without_masks_of_their_own_are_no_splits(tmp_path, run_cli):
+    """Images of test may have the names of those of train, whose masks they must not get."""
+    root = tmp_path / "cats"
+    for split in ("train", "test"):
+        data_set(root / split)
+    images = data_set(root / "train")
+    coco(root / "train" / "a.json", [annotation(i) for i in range(3)], images)
+    status, out, err = run_cli("prepare", root, "--out", tmp_path / "cats.yaml", "--annotations", root / "train")
+    assert (
+        "test" not in yaml.safe_load((tmp_path / "cats.yaml").read_text())["data"] if status == 0 else "Add them" in err
+    )
+    for split in ("train", "test"):
+        for i in range(3):
+            (root / split / "images" / f"{i}.png").replace(root / split / f"{i}.png")
+    (root / "train" / "a.json").unlink()
+    (root / "masks").mkdir()
+    for i in range(3):
+        Image.fromarray(np.eye(64, dtype=np.uint8) * 255).resize((128, 96), 0).save(root / "masks" / f"{i}.png")
+    more = ("--images", "train", "--masks", "masks")
+    status, out, err = run_cli("prepare", root, "--out", tmp_path / "again.yaml", *more)
+    assert status == 0 and "test is the folder" not in out, out + err
+
+
+def test_names_of_objects_in_words_and_boxes_beside_them_lose_no_masks(tmp_path, run_cli):
+    root = tmp_path / "seen"
+    for folder in ("images", "instance_masks"):
+        (root / folder).mkdir(parents=True)
+    images = data_set(tmp_path / "other")
+    for i in range(3):
+        os.replace(tmp_path / "other" / "images" / f"{i}.png", root / "images" / f"{i}.png")
+        Image.fromarray(np.eye(96, 128, dtype=np.uint8) * 255).save(root / "instance_masks" / f"{i}.png")
+    coco(
+        root / "boxes.json", [{k: v for k, v in annotation(i).items() if k != "segmentation"} for i in range(3)], images
+    )
+    status, out, err = run_cli("prepare", root, "--out", tmp_path / "seen.yaml")
+    assert status == 0 and "found: 3 images with masks" in " ".join(out.split()), out + err
+
+
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [

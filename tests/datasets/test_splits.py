@@ -265,6 +265,29 @@ def test_a_split_may_be_a_folder(tmp_path, val):
     assert splits.members["val"][0].stem not in stems(splits, "train")
 
 
+@pytest.mark.parametrize(
+    ("images", "masks", "val"),
+    [
+        ("data/train/{}.jpg", "data/train_labels/{}_L.png", "data/val/{}.jpg data/val_labels/{}_L.png"),
+        ("train/{}.jpg", "trainannot/{}.png", "val/{}.jpg valannot/{}.png"),
+        ("a_train/img/train/{}.jpg", "a_train/ann/train/{}.png", "a_train/img/val/{}.jpg a_train/ann/val/{}.png"),
+    ],
+)  # fmt: skip
+def test_the_folder_of_another_split_is_found_with_its_masks(tmp_path, images, masks, val):
+    touch(tmp_path, *(text.format(stem) for text in (images, masks) for stem in "abc"))
+    touch(tmp_path, *(text.format(stem) for text in val.split() for stem in "de"))
+    place = Where(tmp_path, images, masks, {"val": str(Path(val.split()[0]).parent)})
+    found = find_splits(place).members
+    assert [len(found[name]) for name in ("train", "val")] == [3, 2]
+
+
+def test_images_of_another_split_do_not_get_the_masks_of_training(tmp_path):
+    paired(tmp_path / "x", "ab")
+    touch(tmp_path, "train/a.jpg", "train/b.jpg", "val/a.jpg", "val/b.jpg", "masks/a.png", "masks/b.png")
+    with pytest.raises(InputError, match=r"data\.val: .* is a folder, but none of the paired images lies in it"):
+        find_splits(Where(tmp_path, "train", "masks", {"val": "val"}))
+
+
 def test_a_folder_among_the_images_may_be_named_as_a_split(tmp_path):
     paired(tmp_path, ["a/0", "a/1", "hold_out/0"])
     for folder in ("images/hold_out", "hold_out"):

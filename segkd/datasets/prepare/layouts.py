@@ -134,7 +134,9 @@ def _by_folders(stems: _Stems) -> Iterator[tuple[str, str]]:
         shared[a, b] = len(same_names(names[a], names[b])[0])
         if 2 * shared[a, b] >= min(len(names[a]), len(names[b])):
             found[a, b] = a, b
-    for a, b in [pair for pair in apart if pair not in found]:
+    # beside folders of equal names only where one of both sounds like masks: rules take their time
+    unlike = [pair for pair in apart if pair not in found and (not found or len(set(map(mask_words, pair))) > 1)]
+    for a, b in unlike:
         rules = find_rules(names[a], names[b]) if min(len(names[a]), len(names[b])) > 1 else []
         if rules and rules[0].matched >= 0.5 * max(len(names[a]), len(names[b])):
             rule = rules[0]

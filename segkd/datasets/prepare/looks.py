@@ -1,6 +1,9 @@
 """Which of two pictures is the mask: the one with fewer colours."""
 
-from pathlib import Path
+import re
+from collections.abc import Sequence
+from itertools import takewhile
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -26,19 +29,10 @@ LIKELY = 0.5
 WORDS = ("mask", "label", "seg", "annot", "manual", "truth", "gt", "_lab", "matte", "target")
 """What the names of folders and files that hold masks contain, in small letters."""
 
-OTHERS = (
-    "edge",
-    "bound",
-    "contour",
-    "skelet",
-    "instance",
-    "panoptic",
-    "depth",
-    "distance",
-    "saliency",
-    "preview",
-    "vis",
-)
+SURE = ("truth", "mask")
+"""Those of `WORDS` that hardly a folder of images and masks is called by."""
+
+OTHERS = ("edge", "bound", "contour", "skelet", "instance", "panoptic", "depth", "distance", "saliency", "preview")
 """What the names of folders hold whose masks are of something else than the classes, where there are others too."""
 
 
@@ -79,14 +73,22 @@ def is_turned(images: str, masks: str, left: float, right: float) -> bool | None
     return turned if flat else None
 
 
-def other_words(text: str) -> int:
-    """How often a pattern holds one of `OTHERS`."""
-    return sum(text.lower().count(word) for word in OTHERS)
+def other_words(text: str, others: Sequence[str] = OTHERS) -> int:
+    """How many words of a pattern begin with one of `others`."""
+    return sum(word.startswith(tuple(others)) for word in re.split("[^a-z]+", text.lower()))
 
 
 def called_alike(images: str, masks: str) -> bool:
-    """Whether the pattern of the images sounds like masks as much as that of the masks."""
-    return mask_words(images) >= mask_words(masks) > 0
+    """Whether the pattern, or path, of the images sounds like masks as much as that of the masks.
+
+    A name of the file that both share counts for neither, and of folders above both that are called so only SURE words.
+    """
+    two = [PurePosixPath(text).with_suffix("").parts for text in (images, masks)]
+    same = len(list(takewhile(lambda pair: pair[0] == pair[1], zip(*two))))
+    shared = sum(word in "/".join(two[0][:same]).lower() for word in SURE)
+    end = len(two[0]) - (two[0][-1:] == two[1][-1:]), len(two[1]) - (two[0][-1:] == two[1][-1:])
+    own, theirs = (shared + mask_words("/".join(one[same:last])) for one, last in zip(two, end))
+    return own >= theirs > 0
 
 
 def mask_words(text: str) -> int:

@@ -1,6 +1,7 @@
 """Where images and masks come from: a mask per object, masks as they lie, or annotations that are drawn."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from os.path import commonpath
 from pathlib import Path
@@ -17,7 +18,7 @@ from segkd.datasets.prepare.draft import Draft, names_of
 from segkd.datasets.prepare.drawing import Drawing
 from segkd.datasets.prepare.fitting import mask_of
 from segkd.datasets.prepare.kaggle import KAGGLE, Order, settle_order
-from segkd.datasets.prepare.layouts import find_layout
+from segkd.datasets.prepare.layouts import Layout, find_layout
 from segkd.datasets.prepare.looks import other_words
 from segkd.datasets.prepare.objects import find_objects, joined
 from segkd.datasets.prepare.passed_over import passed_over
@@ -27,6 +28,9 @@ from segkd.datasets.split_folders import Where, pair_all
 from segkd.datasets.unfit import some
 from segkd.datasets.walk import GLANCE, pictures, walk
 from segkd.types import InputError
+
+OF_OBJECTS = ("instance", "panoptic")
+"""What the names of folders hold whose masks tell objects, not classes."""
 
 VOLUMES = "volumes (NIfTI): save their slices as PNG of 8 or 16 bits, those of image and mask under one name"
 
@@ -80,7 +84,7 @@ def lay_out(draft: Draft, told: Told, say: Callable[[str], None]) -> list[str] |
 
 
 def _found(draft: Draft, told: Told, say: Callable[[str], None]) -> list[str] | None:
-    root, folder, masks = draft.root, draft.beside / "masks", set[File]()
+    root, folder = draft.root, draft.beside / "masks"
     if told.annotations is None:
         objects = None if told.images or told.masks else find_objects(root)
         if objects is not None:
@@ -90,16 +94,23 @@ def _found(draft: Draft, told: Told, say: Callable[[str], None]) -> list[str] | 
             draft.take("masks", folder)
             return None
         layout = find_layout(root, told.images, told.masks)
-        # masks of objects beside annotations that name their classes: those are better
-        if layout is not None and not (other_words(layout.masks) and READERS.keys() & find_annotations(root).keys()):
+        if layout is not None and not told.images and not told.masks and _of_objects(layout):
+            masks = {pair.mask for pair in layout.paired.pairs}
+            with suppress(InputError):  # annotations that name the classes are better, where they can be drawn
+                return _drawn(draft, told, masks, say)
+        if layout is not None:
             say(f"found: {layout.said}")
             for rival in layout.rivals:
                 say(f"{rival} would fit as well: to take it, say --images and --masks")
             draft.take("images", layout.images)
             draft.take("masks", layout.masks)
             return None
-        masks = {pair.mask for pair in layout.paired.pairs} if layout is not None else masks
-    return _drawn(draft, told, masks, say)
+    return _drawn(draft, told, set(), say)
+
+
+def _of_objects(layout: Layout) -> bool:
+    """Whether masks lie in folders that are called after objects."""
+    return other_words(layout.paired.pairs[0].paths[1].relative_to(layout.root).as_posix(), OF_OBJECTS) > 0
 
 
 def _drawn(draft: Draft, told: Told, masks: set[File], say: Callable[[str], None]) -> list[str]:
