@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 
 from benchmarks.corruptions import GROUPS, read, rows_of
 from segkd.ablation.rows import Row, read_rows
@@ -115,16 +116,26 @@ def pairs(name: str, arm: str, baseline: str, split: str) -> list[list[str]]:
     return [["set, seed", *(title for three in titles for title in three)], *lines]
 
 
-def readings(name: str, unit: tuple[str, int], baseline: str) -> list[list[str]]:
-    """Of one pair of set and seed every arm's scores, and what it has above the baseline; the best on val first."""
-    rows = {(row.arm, row.split): row.scores for row in cells(name) if row.unit == unit}
+def readings(name: str, baseline: str) -> list[list[str]]:
+    """What each arm has above the baseline, on average and on test in each pair of set and seed.
+
+    The baseline's own scores stand on top, then the arms that have all pairs, the best on val first.
+    """
+    scores = {(row.arm, row.split, row.unit): row.scores for row in cells(name)}
+    units = sorted({unit for *_, unit in scores}, key=lambda unit: SETS.index(unit[0]))
     keys = [(split, score) for split in ("val", "test") for score in SCORES]
-    arms = sorted({arm for arm, _ in rows} - {baseline}, key=lambda arm: -rows[arm, "val"][SCORES[0]])
-    lines = [[baseline, *(_figure(rows[baseline, split][score]) for split, score in keys)]]
-    for arm in arms:
-        two = [(rows[arm, split][score], rows[baseline, split][score]) for split, score in keys]
-        lines.append([arm, *(f"{_figure(own)} {_signed(own - theirs)}" for own, theirs in two)])
-    return [["recipe", *(f"{split}, {score}" for split, score in keys)], *lines]
+    lines = {}
+    for arm in {arm for arm, *_ in scores} - {baseline}:
+        own = {key: {unit: scores[arm, key[0], unit][key[1]] - scores[baseline, key[0], unit][key[1]]
+                     for unit in units if (arm, key[0], unit) in scores} for key in keys}  # fmt: skip
+        on_test = own["test", SCORES[0]]
+        averages = [fmean(own[key].values()) for key in keys]
+        singles = (_signed(on_test[unit]) if unit in on_test else "" for unit in units)
+        lines[-len(on_test), -averages[0], arm] = [arm, *map(_signed, averages), *singles]
+    theirs = {key: [scores[baseline, key[0], unit][key[1]] for unit in units] for key in keys}
+    first = [baseline, *map(_figure, [*map(fmean, theirs.values()), *theirs["test", SCORES[0]]])]
+    titles = [*(f"{split}, {score}" for split, score in keys), *(f"{dataset} {seed}" for dataset, seed in units)]
+    return [["recipe", *titles], first, *(line for _, line in sorted(lines.items()))]
 
 
 def beside(arms: Sequence[str], sets: Sequence[str]) -> list[list[str]]:
@@ -206,10 +217,10 @@ TABLES: dict[str, Callable[[], list[list[str]]]] = {
     "means": partial(means, "cells", MAIN, SETS[:5]),
     "gains": partial(gains, "cells", (*MAIN, "frskd_cross_entropy"), ["frskd", "baseline"]),
     "gains_ours": partial(gains, "cells", ("baseline", *MAIN[2:]), ["segkd"]),
-    "means_224": partial(means, "league_224", MAIN[:3], SETS[:3]),
+    "means_224": partial(means, "league_224", MAIN[:3], (*SETS[:3], "horses")),
     "gains_224": partial(gains, "league_224", MAIN[:3], ["frskd", "baseline"]),
     "whole": partial(corrupted, "corruptions_league", "segkd_frequency", ["frskd", "baseline"]),
-    "recipes": partial(readings, "recipes", ("ecssd", 0), "baseline"),
+    "recipes": partial(readings, "recipes", "baseline"),
     "cross_fit": partial(splits, "cross_fit", "cross_fit", ["baseline", "frskd"]),
     "ten_val": partial(pairs, "ten_percent", "frequency_random", "baseline", "val"),
     "ten_test": partial(pairs, "ten_percent", "frequency_random", "baseline", "test"),
