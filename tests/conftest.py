@@ -9,7 +9,10 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""  # tests prove what holds on any machine
 
 from jaxtyping import install_import_hook
 
-install_import_hook("segkd", "beartype.beartype")
+REPOSITORY = Path(__file__).parent.parent
+SHAPED = [path for path in (REPOSITORY / "segkd").rglob("*.py") if "jaxtyping" in path.read_text(encoding="utf-8")]
+# the other modules have no shapes, and a check of every call takes a quarter of the time of all tests
+install_import_hook([".".join(p.relative_to(REPOSITORY).with_suffix("").parts) for p in SHAPED], "beartype.beartype")
 
 import numpy as np
 import pytest
@@ -23,7 +26,6 @@ from tests.skips import pytest_sessionfinish, pytest_terminal_summary  # noqa: F
 settings.register_profile("same every time", derandomize=True, deadline=None)
 settings.load_profile("same every time")
 
-REPOSITORY = Path(__file__).parent.parent
 TINY = "test_efficientnet"
 """A timm encoder with a few thousand parameters."""
 
@@ -33,6 +35,12 @@ def one_thread():
     """Two test processes on two cores must not fight, and results must not depend on the machine's cores."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def no_power_cut(monkeypatch):
+    """What tests write need not outlive one, and waiting for the disk at every file is slow."""
+    monkeypatch.setattr(os, "fsync", lambda file: None)
 
 
 @pytest.fixture

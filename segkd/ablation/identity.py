@@ -1,6 +1,7 @@
 """What makes two cells the same: the content of configuration, data lists and code, and how two differ."""
 
 import ast
+import functools
 import hashlib
 import importlib.util
 import re
@@ -74,6 +75,7 @@ def _joined(parts: dict[str, dict[str, dict[str, Any]]]) -> dict[str, dict[str, 
     return found
 
 
+@functools.cache  # what was imported is what runs
 def code_digests() -> dict[str, str]:
     """File -> digest of its code, for the rooms of segkd that a training passes through.
 
