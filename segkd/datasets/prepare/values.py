@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -26,6 +27,12 @@ MANY = 4
 
 OBJECTS = 3
 """Objects in one mask from which on gapless numbers are taken for objects instead of classes."""
+
+FEW = 8
+"""Classes up to which their values may be grey levels with the whole range between them."""
+
+NEIGHBOURS = 0.25
+"""Share of more values than these whose next one is one more, from which on they are numbers."""
 
 VOC = [
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",
@@ -162,14 +169,26 @@ def _of_classes(values: Sequence[int], sets: Sequence[Sequence[int]], named: Seq
         return Meaning(names, f"values 0 to {number - 1} are the classes{left}", ignore=ignore)
     label_map = {value: number for number, value in enumerate(raw)}
     words = ", ".join(f"{value} -> {names[target]}" for value, target in label_map.items())
-    return Meaning(names, f"values are classes: {words}{left}", label_map=label_map, ignore=ignore)
+    white = raw[-1] in (255, 65535) and len(raw) > 2
+    doubt = f"; if {raw[-1]} is to be left out, take it out of label_map and classes, and write ignore: [{raw[-1]}]"
+    return Meaning(
+        names, f"values are classes: {words}{left}{doubt if white else ''}", label_map=label_map, ignore=ignore
+    )
 
 
 def _is_ignored(value: int, values: Sequence[int], sets: Sequence[Sequence[int]]) -> bool:
-    """Whether white marks pixels to leave out: the other values are small, and masks hold it beside 1 or more."""
+    """Whether white marks pixels to leave out: the other values are small or many class numbers, and masks hold it beside
+    1 or more."""
     others = [other for other in values if other != value]
     small = len(others) >= 2 and others[-1] < max(32, len(others) + 8)
-    return small and any(value in some and any(0 < other < value for other in some) for some in sets)
+    return (small or _are_numbers(others)) and any(value in some and any(0 < other < value for other in some) for some in sets)
+
+
+def _are_numbers(values: Sequence[int]) -> bool:
+    """Whether many values are numbers of classes of which some lack (COCO-Stuff): a part of them are neighbours, as the
+    grey levels that someone draws classes in are not."""
+    neighbours = sum(other - one == 1 for one, other in pairwise(values))
+    return len(values) > FEW and neighbours >= NEIGHBOURS * len(values)
 
 
 def _two(named: Sequence[str] | None) -> list[str]:

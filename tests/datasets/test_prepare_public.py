@@ -1,0 +1,63 @@
+"""Public data sets in the form they are downloaded in, rebuilt small."""
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+SIZE = (48, 64)
+
+
+@pytest.fixture
+def prepare(tmp_path, run_cli):
+    """A function that prepares tmp_path/set and gives the layer and what was said: (*options) -> (data, said)."""
+
+    def run(*options):
+        layer = tmp_path / "layer.yaml"
+        status, out, err = run_cli("prepare", tmp_path / "set", "--out", layer, *options)
+        assert status == 0, out + err
+        return yaml.safe_load(layer.read_text())["data"], " ".join((out + err).split())
+
+    return run
+
+
+@pytest.fixture
+def put(tmp_path):
+    """A function that writes a picture below tmp_path/set: (name, array or None for a photo)."""
+    draw = np.random.default_rng(0)
+
+    def write(name, array=None):
+        path = tmp_path / "set" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(draw.integers(0, 255, (*SIZE, 3), np.uint8) if array is None else array).save(path)
+
+    return write
+
+
+def patches(n, values, background=0):
+    """A mask with a patch of each value, elsewhere for each n."""
+    mask = np.full(SIZE, background, np.uint8)
+    for at, value in enumerate(values):
+        top, left = divmod(at + n, 7)
+        mask[6 * top % 48 :, 9 * left :][:6, :9] = value
+    return mask
+
+
+def test_white_beside_many_class_numbers_is_left_out(put, prepare):
+    """COCO-Stuff: 0 to 181 with gaps, 255 for what nobody labelled."""
+    numbers = np.array([0, 1, 2, 15, 16, 43, 44, 88, 95, 110, 123, 124, 156, 168, 180, 181])
+    for n in range(6):
+        put(f"train2017/{n}.jpg")
+        put(f"stuffthingmaps/train2017/{n}.png", patches(n, np.roll(numbers, n), 255))
+    data, said = prepare()
+    assert data["ignore"] == [255] and len(data["classes"]) == 16 and "255 is left out" in said
+    assert data["label_map"][181] == 15
+
+
+def test_white_beside_grey_levels_is_a_class_and_told_how_to_leave_it_out(put, prepare):
+    for n in range(6):
+        put(f"images/{n}.jpg")
+        put(f"masks/{n}.png", patches(n, [64, 128, 192, 255]))
+    data, said = prepare()
+    assert data["label_map"] == {0: 0, 64: 1, 128: 2, 192: 3, 255: 4}
+    assert "if 255 is to be left out, take it out of label_map and classes, and write ignore: [255]" in said
