@@ -61,3 +61,27 @@ def test_white_beside_grey_levels_is_a_class_and_told_how_to_leave_it_out(put, p
     data, said = prepare()
     assert data["label_map"] == {0: 0, 64: 1, 128: 2, 192: 3, 255: 4}
     assert "if 255 is to be left out, take it out of label_map and classes, and write ignore: [255]" in said
+
+
+def test_train_val_is_for_training_and_a_test_with_masks_of_another_kind_can_be_scored(put, prepare, run_cli, tmp_path):
+    """SUIM: TEST/masks holds a folder of masks for each class besides."""
+    colours = np.array([[0, 0, 0], [0, 0, 255], [255, 0, 0]], np.uint8)
+    for split, number in (("train_val", 6), ("TEST", 3)):
+        for n in range(number):
+            put(f"{split}/images/{split}{n}.jpg")
+            put(f"{split}/masks/{split}{n}.bmp", colours[patches(n, [1, 2])])
+    for n in range(3):
+        put(f"TEST/masks/RW/TEST{n}.bmp", patches(n, [255]))
+    data, said = prepare()
+    assert "splits: 5 train, 1 val, 3 test" in said and (data["images"], data["masks"]) == ("images", "masks")
+    sheet = ("sheet", "--config", tmp_path / "layer.yaml", "--split", "test", "--out", tmp_path / "sheet.png")
+    status, out, err = run_cli(*sheet)
+    assert status == 0, out + err
+
+
+def test_train_val_beside_train_and_val_is_not_trained_on(put, prepare):
+    for split, names in (("train", range(4)), ("val", range(4, 6)), ("trainval", range(6))):
+        for n in names:
+            put(f"{split}/images/{n}.jpg")
+            put(f"{split}/masks/{n}.png", patches(n, [1]))
+    assert "splits: 4 train, 2 val (" in prepare()[1]

@@ -23,7 +23,8 @@ def split_lists(root: Path, paired: Paired, folder: Path) -> tuple[dict[str, Pat
     """The list of each split that is found or written into `folder`, and how; {} where nothing tells of splits.
 
     Lists lie anywhere below the root (ImageSets/Segmentation/train.txt); else words in the names of folders tell
-    (train_img, test_img); else, where images have no mask, the list of those that have one is written.
+    (train_img, test_img), also where folders train and test hold files without a partner; else, where images have no
+    mask, the list of those that have one is written.
     """
     found = _listed(root, paired)
     if found:
@@ -32,7 +33,9 @@ def split_lists(root: Path, paired: Paired, folder: Path) -> tuple[dict[str, Pat
     for pair in paired.pairs:
         words = [word for part in pair.paths[0].relative_to(root).parts[:-1] for word in re.split("[-_. ]", part)]
         by_words.setdefault(next((name for word in words if (name := split_of(word))), ""), []).append(pair.stem)
-    if len(by_words) > 1 and "" not in by_words and not _told_by_folders(root, paired):
+    # who asks for a split must not be refused for what lies there without a partner
+    alone = bool(paired.lone_images or paired.lone_masks)
+    if len(by_words) > 1 and "" not in by_words and (alone or not _told_by_folders(root, paired)):
         for name, stems in by_words.items():
             write_list(folder / f"{name}.txt", stems)
         return {name: folder / f"{name}.txt" for name in by_words}, "splits by words in the folders' names"
