@@ -85,3 +85,38 @@ def test_train_val_beside_train_and_val_is_not_trained_on(put, prepare):
             put(f"{split}/images/{n}.jpg")
             put(f"{split}/masks/{n}.png", patches(n, [1]))
     assert "splits: 4 train, 2 val (" in prepare()[1]
+
+
+def field_of_view():
+    """What a round lens shows of a picture, 255."""
+    y, x = np.mgrid[: SIZE[0], : SIZE[1]]
+    return np.where((y - 24) ** 2 + (x - 32) ** 2 < 22**2, 255, 0).astype(np.uint8)
+
+
+@pytest.mark.parametrize("tested", [False, True])
+def test_fields_of_view_are_not_taken_for_the_vessels(put, prepare, tested):
+    """DRIVE, with and without the vessels of test; their names differ from the images' in each split."""
+    for split, names in (("training", range(21, 27)), ("test", range(1, 7))):
+        for n in names:
+            put(f"{split}/images/{n:02d}_{split}.tif")
+            put(f"{split}/mask/{n:02d}_{split}_mask.gif", field_of_view())
+            if split == "training" or tested:
+                put(f"{split}/1st_manual/{n:02d}_manual1.gif", patches(n, [255]))
+            if split == "test" and tested:
+                put(f"{split}/2nd_manual/{n:02d}_manual2.gif", patches(n, [255]))
+    data, said = prepare()
+    assert ("training/mask," in said or "training/mask;" in said) and "nearly the same" not in said
+    if tested:
+        assert (data["images"], data["masks"]) == ("images/{}_*", "1st_manual/{}_manual1")
+        assert "splits: 5 train, 1 val, 6 test" in said
+    else:
+        assert data["masks"] == "training/1st_manual/{}_manual1" and "splits: 5 train, 1 val images" in said
+        assert "would fit as well" not in said
+
+
+def test_masks_that_are_the_same_in_all_images_are_told(put, prepare):
+    for n in range(5):
+        put(f"images/{n}.png")
+        put(f"masks/{n}.png", field_of_view())
+    said = prepare()[1]
+    assert "nearly the same in all images, as a camera's field of view is: if the labels lie elsewhere, say --masks" in said

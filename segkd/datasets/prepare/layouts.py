@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from segkd.datasets.naming import find_rule_within, find_rules, same_names
 from segkd.datasets.pairing import Paired
-from segkd.datasets.prepare.looks import FLAT, called_alike, is_turned, mask_words, mean_flatness, other_words
+from segkd.datasets.prepare.looks import FLAT, all_alike, called_alike, is_turned, mask_words, mean_flatness, other_words
 from segkd.datasets.split_folders import Where, pair_all, split_of
 from segkd.datasets.walk import pictures, walk
 from segkd.types import InputError
@@ -21,6 +21,9 @@ FOLDERS = 24
 TRIED = 12
 """Candidates that are tried on all files."""
 
+FIELDS = 4
+"""Masks that are nearly the same of which this is said at least."""
+
 MOST_PICTURES = 200_000
 """Files and folders that are looked at."""
 
@@ -29,7 +32,8 @@ MOST_PICTURES = 200_000
 class Layout:
     """How images and masks lie below `root`: `data.images`, `data.masks` and what pairs they give.
 
-    `flat`: the images have as few colours as masks. `said` is the sentence on how it was found; `rivals` fit as well.
+    `flat`: the images have as few colours as masks. `alike`: the masks are nearly the same in all images. `said` is the
+    sentence on how it was found; `rivals` fit as well.
     """
 
     root: Path
@@ -37,6 +41,7 @@ class Layout:
     masks: str
     paired: Paired
     flat: bool = False
+    alike: bool = False
     said: str = ""
     rivals: tuple[str, ...] = ()
 
@@ -66,6 +71,7 @@ def find_layout(root: Path, images: str | None = None, masks: str | None = None)
         other
         for other in found[1:]
         if len(other.paired.pairs) >= 0.9 * len(taken)
+        and other.alike <= best.alike
         and not {(pair.image, pair.mask) for pair in other.paired.pairs} & taken
     ]
     return replace(best, said=_said(best), rivals=tuple(f"{one.images} with {one.masks}" for one in others))
@@ -157,14 +163,17 @@ def _over_splits(found: dict[tuple[str, str], tuple[str, str]]) -> Iterator[tupl
 
 
 def _joined(a: str, b: str) -> str:
-    """What two folders or patterns have in common but for the names of splits: "*_img/{}", "DUTS-*/DUTS-*-Image/{}"; or
-    ""."""
+    """What two folders or patterns have in common but for the names of splits: "*_img/{}", "DUTS-*/DUTS-*-Image/{}",
+    "images/{}_*" (below training and test); or ""."""
     one, two = PurePosixPath(a).parts, PurePosixPath(b).parts
     differ = [at for at, (x, y) in enumerate(zip(one, two)) if x != y]
     if len(one) != len(two) or not differ:
         return ""
+    rest = ["/".join(parts[1:]) for parts in (one, two)]
     if len(differ) == 1 and split_of(one[differ[0]]) and split_of(two[differ[0]]):
-        return "/".join(one[1:]) if differ[0] == 0 else ""
+        return rest[0] if differ[0] == 0 else ""
+    if differ[0] == 0 and _star(one[0]) == _star(two[0]) == "*":
+        return _joined(*rest)
     stars = {at: _star(one[at]) for at in differ}
     if any(star in (one[at], "*") or star != _star(two[at]) for at, star in stars.items()):
         return ""
@@ -227,17 +236,20 @@ def _tried(root: Path, images: str, masks: str) -> Layout | None:
     if flat and called_alike(*(names[::-1] if turned else names)):
         return None  # two kinds of masks
     try:
-        return Layout(root, images, masks, pair_all(Where(root, images, masks)) if turned else paired, flat)
+        paired = pair_all(Where(root, images, masks)) if turned else paired
     except InputError:
         return None
+    masks_of = [pair.mask for pair in paired.pairs if isinstance(pair.mask, Path)]
+    return Layout(root, images, masks, paired, flat, all_alike(masks_of))
 
 
-def _rank(layout: Layout) -> tuple[bool, bool, int, int, int, int, int]:
+def _rank(layout: Layout) -> tuple[bool, bool, bool, int, int, int, int, int]:
     paired = layout.paired
     lone = len(paired.lone_images) + len(paired.lone_masks)
     return (
         called_alike(layout.images, layout.masks),  # masks go with masks of another kind or image, too
         layout.flat,
+        layout.alike,
         -len(paired.pairs),
         other_words(layout.masks),
         -mask_words(layout.masks) + mask_words(layout.images),
@@ -250,7 +262,12 @@ def _said(layout: Layout) -> str:
     pairs = layout.paired.pairs
     first = pairs[0]
     flat = "; these images have as few colours as masks: if they are none, say --images and --masks"
+    alike = (
+        "; these masks are nearly the same in all images, as a camera's field of view is: if the labels lie elsewhere, say "
+        "--masks"
+    )
     return (
         f"{len(pairs)} images with masks, such as {first.paths[0].relative_to(layout.root).as_posix()} with "
         f"{first.paths[1].relative_to(layout.root).as_posix()}{flat if layout.flat else ''}"
+        f"{alike if layout.alike and len(pairs) >= FIELDS else ''}"
     )

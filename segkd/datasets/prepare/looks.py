@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
+import cv2
 import numpy as np
 
-from segkd.datasets.pictures import open_picture
+from segkd.datasets.pictures import open_picture, read_mask
 from segkd.datasets.walk import ARRAYS
 from segkd.types import InputError
 
@@ -25,6 +26,9 @@ VERY_CLEAR = 0.2
 
 LIKELY = 0.5
 """As `FLAT`, for what is much flatter than the images and called a mask: shares of many classes are even."""
+
+ALIKE = 0.9
+"""Share of what any of some masks covers that all of them do, for them to be nearly the same."""
 
 WORDS = ("mask", "label", "seg", "annot", "manual", "truth", "gt", "_lab", "matte", "target")
 """What the names of folders and files that hold masks contain, in small letters."""
@@ -62,6 +66,17 @@ def mean_flatness(paths: list[Path]) -> float:
     return float(np.mean([flatness(path) for path in chosen]))
 
 
+def all_alike(paths: list[Path]) -> bool:
+    """Whether masks are nearly the same in a few files, spread over all: a camera's field of view, not labels."""
+    chosen = paths[:: max(1, len(paths) // 8)][:8]
+    try:
+        small = np.stack([_inside(path) for path in chosen])
+    except InputError:
+        return False
+    shared, anywhere = small.all(axis=0).sum(), small.any(axis=0).sum()
+    return bool(shared >= ALIKE * anywhere > 0)
+
+
 def is_turned(images: str, masks: str, left: float, right: float) -> bool | None:
     """Whether of two patterns the first is that of the masks, by their names and the flatness of what lies there; None
     where neither looks like masks."""
@@ -94,3 +109,10 @@ def called_alike(images: str, masks: str) -> bool:
 def mask_words(text: str) -> int:
     """How many of `WORDS` a pattern holds."""
     return sum(word in text.lower() for word in WORDS)
+
+
+def _inside(path: Path) -> np.ndarray:
+    """Where a mask of two values has the larger one, bool [64 64]; nowhere in other masks."""
+    raw = read_mask(path)
+    small = cv2.resize((raw > raw.min()).astype(np.uint8), (64, 64), interpolation=cv2.INTER_NEAREST_EXACT)
+    return small.astype(bool) & (np.unique(raw).size == 2)

@@ -169,7 +169,7 @@ def _of_classes(values: Sequence[int], sets: Sequence[Sequence[int]], named: Seq
         return Meaning(names, f"values 0 to {number - 1} are the classes{left}", ignore=ignore)
     label_map = {value: number for number, value in enumerate(raw)}
     words = ", ".join(f"{value} -> {names[target]}" for value, target in label_map.items())
-    white = raw[-1] in (255, 65535) and len(raw) > 2
+    white = raw[-1] in (255, 65535) and len(raw) > 2 and named is None
     doubt = f"; if {raw[-1]} is to be left out, take it out of label_map and classes, and write ignore: [{raw[-1]}]"
     return Meaning(
         names, f"values are classes: {words}{left}{doubt if white else ''}", label_map=label_map, ignore=ignore
