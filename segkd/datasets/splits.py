@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from segkd.datasets.lists import choose, entries_of
+from segkd.datasets.naming import image_of
 from segkd.datasets.pairing import Pair, Paired
 from segkd.datasets.patterns import Pattern
 from segkd.datasets.split_folders import Where, pair_all, pairs_of_folder, split_named, split_of, unnamed_sibling
@@ -212,10 +213,17 @@ def _refuse_alone(where: Where, paired: Paired, splits: Splits, wanted: Sequence
     missed = {stem for stem, name in in_split.items() if name in needed or not paired.pairs}
     if missed:
         raise paired.refusal(missed)
-    for what, other, files in (("images", "mask", paired.lone_images), ("masks", "image", paired.lone_masks)):
+    stems = {pair.stem for pair in paired.pairs}
+    masks = {stem: path for stem, path in paired.lone_images.items() if (image_of(stem) or ("",))[0] in stems}
+    images = {stem: path for stem, path in paired.lone_images.items() if stem not in masks}
+    for what, files in (
+        ("images without mask, which no split needs", images),
+        ("masks among the images, which no split needs", masks),
+        ("masks without image, which no split needs", paired.lone_masks),
+    ):
         if files:
             names = ", ".join(path.name for path in list(files.values())[:3]) + (", ..." if len(files) > 3 else "")
-            splits.warnings.append(f"{what} without {other}, which no split needs: {len(files)} ({names})")
+            splits.warnings.append(f"{what}: {len(files)} ({names})")
 
 
 def _refuse_bad_splits(splits: dict[str, list[Pair]], sources: Mapping[str, Path], wanted: Sequence[str]) -> None:

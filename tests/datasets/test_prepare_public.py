@@ -120,3 +120,28 @@ def test_masks_that_are_the_same_in_all_images_are_told(put, prepare):
         put(f"masks/{n}.png", field_of_view())
     said = prepare()[1]
     assert "nearly the same in all images, as a camera's field of view is: if the labels lie elsewhere, say --masks" in said
+
+
+@pytest.mark.parametrize("folders", [["benign/benign", "normal/normal"], ["scan"]])
+def test_further_masks_of_an_image_are_joined_with_the_first(put, prepare, tmp_path, folders):
+    """BUSI: some tumours of an image have masks of their own."""
+    for folder in folders:
+        for n in range(1, 5):
+            put(f"{folder} ({n}).png")
+            put(f"{folder} ({n})_mask.png", patches(n, [255]))
+    put(f"{folders[0]} (2)_mask_1.png", patches(20, [255]))
+    data, said = prepare()
+    number = 4 * len(folders)
+    assert f"{number + 1} masks of objects for {number} images, such as 2 for" in said
+    assert f"masks among the images, which no split needs: {number + 1}" in said and "without mask" not in said
+    mask = np.asarray(Image.open(next((tmp_path / "layer.prepared" / "masks").rglob(f"{folders[0]} (2).png"))))
+    np.testing.assert_array_equal(mask, (patches(2, [255]) | patches(20, [255])) > 0)
+    assert (data["images"], data["classes"]) == ("{}.png", ["background", "foreground"])
+
+
+def test_one_mask_for_each_image_is_left_where_it_lies(put, prepare):
+    for n in range(4):
+        put(f"{n}.png")
+        put(f"{n}_mask.png", patches(n, [255]))
+    data, _ = prepare()
+    assert (data["images"], data["masks"]) == ("{}.png", "{}_mask.png")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from segkd.datasets.naming import image_of
 from segkd.datasets.patterns import find_named
 from segkd.datasets.pictures import read_mask
 from segkd.datasets.prepare.looks import mask_words
@@ -30,14 +31,15 @@ class Objects:
 
 
 def find_objects(root: Path) -> Objects | None:
-    """The objects of a folder: ID/images/ID.png with ID/masks/*.png, or images/ID.jpg with masks/ID/*.png.
+    """The objects of a folder: ID/images/ID.png with ID/masks/*.png, images/ID.jpg with masks/ID/*.png, or ID.png with
+    ID_mask.png and ID_mask_1.png.
 
     None unless some image has several masks, and nearly all have one.
     """
     homes: dict[Path, list[Path]] = {}
     for path in walk(root, pictures()).files:
         homes.setdefault(path.parent, []).append(path)
-    return _beside(root, homes) or _named_like(root, homes)
+    return _beside(root, homes) or _named_like(root, homes) or _numbered(root, homes)
 
 
 def joined(masks: Sequence[Path]) -> np.ndarray:
@@ -91,6 +93,26 @@ def _named_like(root: Path, homes: dict[Path, list[Path]]) -> Objects | None:
     return _of(root, next(iter(found)).parent.relative_to(root).as_posix(), found)
 
 
+def _numbered(root: Path, homes: dict[Path, list[Path]]) -> Objects | None:
+    """Where each image has a mask without a number, and some have further ones."""
+    found: dict[Path, list[Path]] = {}
+    masks, plain = set(), 0
+    for files in homes.values():
+        by_stem = {path.stem: path for path in files}
+        for path in files:
+            of = image_of(path.stem)
+            if of is not None and of[0] in by_stem:
+                found.setdefault(by_stem[of[0]], []).append(path)
+                masks.add(path)
+                plain += not of[1]
+    number = sum(map(len, homes.values())) - len(masks)
+    endings = {path.suffix for path in found}
+    if masks & found.keys() or plain < len(found) or not _enough(found, number):
+        return None
+    ending = next(iter(endings)) if len(endings) == 1 else ""
+    return _of(root, f"{_shared(root, list(found))}{{}}{ending}", found)
+
+
 def _enough(found: dict[Path, list[Path]], homes: int) -> bool:
     return len(found) > 1 and len(found) >= 0.9 * homes and any(len(files) > 1 for files in found.values())
 
@@ -104,10 +126,10 @@ def _of(root: Path, pattern: str, found: dict[Path, list[Path]]) -> Objects | No
     return Objects(pattern, files, {name: found[path] for name, path in files.items()})
 
 
-def _shared(root: Path, folders: Sequence[Path]) -> str:
-    """The folder below the root, "" or with a slash at its end, that all `folders` lie in."""
-    base = folders[0].parent
-    while not all(folder.is_relative_to(base) for folder in folders):
+def _shared(root: Path, places: Sequence[Path]) -> str:
+    """The folder below the root, "" or with a slash at its end, that all `places` lie in."""
+    base = places[0].parent
+    while not all(place.is_relative_to(base) for place in places):
         base = base.parent
     text = base.relative_to(root).as_posix()
     return "" if text == "." else f"{text}/"
