@@ -82,8 +82,8 @@ def read_labelmap(path: Path) -> NAMED:
     """
     lines = [line.strip() for line in read_text(path, "a label map with lines `name:r,g,b::`").splitlines()]
     named: NAMED = {}
-    for line in lines:
-        if not line or line.startswith("#") or re.fullmatch(r"name,\s*r,\s*g,\s*b", line):
+    for at, line in enumerate(lines):
+        if not line or line.startswith("#") or (at == 0 and re.fullmatch(r"\D+", line) and len(lines) > 1):
             continue
         match = next((match for pattern in LINES if (match := re.fullmatch(pattern, line))), None)
         if match is None or match["name"].strip() in named:

@@ -119,7 +119,10 @@ def test_masks_that_are_the_same_in_all_images_are_told(put, prepare):
         put(f"images/{n}.png")
         put(f"masks/{n}.png", field_of_view())
     said = prepare()[1]
-    assert "nearly the same in all images, as a camera's field of view is: if the labels lie elsewhere, say --masks" in said
+    assert (
+        "nearly the same in all images, as a camera's field of view is: if the labels lie elsewhere, say --masks"
+        in said
+    )
 
 
 @pytest.mark.parametrize("folders", [["benign/benign", "normal/normal"], ["scan"]])
@@ -145,3 +148,83 @@ def test_one_mask_for_each_image_is_left_where_it_lies(put, prepare):
         put(f"{n}_mask.png", patches(n, [255]))
     data, _ = prepare()
     assert (data["images"], data["masks"]) == ("{}.png", "{}_mask.png")
+
+
+def numbered_masks(put, values=range(4)):
+    for n in range(6):
+        put(f"images/{n}.jpg")
+        put(f"labels/{n}_P.png", patches(n, np.roll(values, n), min(values)))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "classes", "label_map", "ignore"),
+    [
+        ("codes.txt", "Sky\nHigh Road\nPole\nTree\n", ["Sky", "High Road", "Pole", "Tree"], None, None),
+        ("codes.txt", "Sky\nVoid\nPole\nTree\n", ["Sky", "Pole", "Tree"], {0: 0, 2: 1, 3: 2}, [1]),
+        ("labels.csv", "id,name\n0,sky\n1,road\n2,pole\n3,tree\n", ["sky", "road", "pole", "tree"], None, None),
+        ("classes.txt", "1: road\n2: pole\n3: tree\n", ["background", "road", "pole", "tree"], None, None),
+        ("class_dict.csv", "name,r,g,b\nsky,0,0,0\nroad,1,1,1\npole,2,2,2\ntree,3,3,3\n",
+         ["sky", "road", "pole", "tree"], None, None),
+    ],
+)  # fmt: skip
+def test_class_numbers_get_the_names_of_a_file(put, prepare, tmp_path, name, text, classes, label_map, ignore):
+    """CamVid's codes.txt, and the like."""
+    numbered_masks(put)
+    (tmp_path / "set" / name).write_text(text)
+    data, said = prepare()
+    assert (data["classes"], data.get("label_map"), data.get("ignore")) == (classes, label_map, ignore)
+    assert f"{name} names them" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("classes.txt", "road\nlow pole\ntree\n", "to name them so, say --classes background road 'low pole' tree"),
+        ("classes.txt", "sky\nroad\npole\ntree\nfox\n", "to name them so, say --classes sky road pole tree fox"),
+        ("labels.txt", "0: none\n1: sky\n2: road\n3: pole\n4: tree\n", "labels.txt names 5 classes, which is not sure"),
+        ("classes.txt", "road\ntree\n", "names 2 classes, which is not sure to fit the values 0 to 3; to name the cl"),
+        ("file_names.txt", "a\nb\nc\nd\n", ""),
+        ("labels.txt", "0.jpg\n1.jpg\n2.jpg\n3.jpg\n", ""),
+    ],
+)
+def test_a_file_that_may_not_fit_the_class_numbers_is_told(put, prepare, tmp_path, name, text, words):
+    numbered_masks(put)
+    (tmp_path / "set" / name).write_text(text)
+    data, said = prepare()
+    assert data["classes"] == ["background", "class1", "class2", "class3"]
+    assert words in said and (words or name not in said)
+
+
+def test_numbers_with_gaps_are_named_by_their_numbers(put, prepare, tmp_path):
+    numbered_masks(put, [0, 7, 21, 40])
+    lines = [f"{number} kind{number}" for number in range(41)]
+    (tmp_path / "set" / "label_names.txt").write_text("\n".join(lines))
+    data, _ = prepare()
+    assert data["classes"] == [f"kind{number}" for number in range(41)]
+    (tmp_path / "layer.yaml").unlink()
+    (tmp_path / "set" / "label_names.txt").write_text("\n".join(lines[7:]) + "\n0 ground\n")
+    (tmp_path / "layer.prepared").rename(tmp_path / "before")
+    data, said = prepare()
+    assert data["classes"] == ["ground", "kind7", "kind21", "kind40"] and data["label_map"] == {
+        0: 0,
+        7: 1,
+        21: 2,
+        40: 3,
+    }
+
+
+def test_two_values_are_not_named_by_two_lines_unless_the_first_is_the_background(put, prepare, tmp_path):
+    numbered_masks(put, [0, 1])
+    (tmp_path / "set" / "classes.txt").write_text("cat\ndog\n")
+    data, said = prepare()
+    assert data["classes"] == ["background", "foreground"] and "say --classes cat dog" in said
+
+
+def test_a_file_that_lacks_a_colour_is_told(put, prepare, tmp_path):
+    colours = np.array([[0, 0, 0], [0, 0, 255], [255, 0, 0]], np.uint8)
+    for n in range(6):
+        put(f"images/{n}.jpg")
+        put(f"labels/{n}.png", colours[patches(n, [1, 2])])
+    (tmp_path / "set" / "class_dict.csv").write_text("Class, Red, Green, Blue\nsky,0,0,0\nroad,0,0,255\n")
+    data, said = prepare()
+    assert "class_dict.csv does not name #ff0000, so it is not taken" in said and "road" not in data["classes"]

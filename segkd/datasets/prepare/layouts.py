@@ -10,7 +10,15 @@ from pathlib import Path, PurePosixPath
 
 from segkd.datasets.naming import find_rule_within, find_rules, same_names
 from segkd.datasets.pairing import Paired
-from segkd.datasets.prepare.looks import FLAT, all_alike, called_alike, is_turned, mask_words, mean_flatness, other_words
+from segkd.datasets.prepare.looks import (
+    FLAT,
+    all_alike,
+    called_alike,
+    is_turned,
+    mask_words,
+    mean_flatness,
+    other_words,
+)
 from segkd.datasets.split_folders import Where, pair_all, split_of
 from segkd.datasets.walk import pictures, walk
 from segkd.types import InputError
@@ -263,8 +271,8 @@ def _said(layout: Layout) -> str:
     first = pairs[0]
     flat = "; these images have as few colours as masks: if they are none, say --images and --masks"
     alike = (
-        "; these masks are nearly the same in all images, as a camera's field of view is: if the labels lie elsewhere, say "
-        "--masks"
+        "; these masks are nearly the same in all images, as a camera's field of view is: if the labels lie elsewhere, "
+        "say --masks"
     )
     return (
         f"{len(pairs)} images with masks, such as {first.paths[0].relative_to(layout.root).as_posix()} with "

@@ -1,6 +1,7 @@
 """A file beside masks in colours that says what each colour is: it names the classes better than numbers do."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,16 +30,28 @@ def find_legend(root: Path, codes: Collection[int]) -> Legend | None:
 
     The darkest comes first, as the background, the others as in the file; what is void is left out.
     """
-    for path in walk(root, {".txt", ".csv"}, GLANCE).files:
-        if path.stat().st_size > LARGEST:
-            continue
-        try:
-            names = {packed(colour): name for name, colour in read_labelmap(path).items()}  # type: ignore[arg-type]
-        except InputError:
-            continue
+    for path, names in _maps(root):
         if set(codes) <= names.keys():
             return _legend(path, {code: name for code, name in names.items() if code in codes})
     return None
+
+
+def unfit_legend(root: Path, codes: Collection[int]) -> str:
+    """The sentence on a file that names some of the colours 0xRRGGBB, but not all; or ""."""
+    for path, names in _maps(root):
+        strange = [code for code in codes if code not in names]
+        if 0 < len(strange) < len(codes):
+            more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
+            return f"{path.name} does not name {hexed(strange[0])}{more}, so it is not taken"
+    return ""
+
+
+def _maps(root: Path) -> Iterator[tuple[Path, dict[int, str]]]:
+    """The files below `root` that name colours, and the name of each."""
+    for path in walk(root, {".txt", ".csv"}, GLANCE).files:
+        if path.stat().st_size <= LARGEST:
+            with suppress(InputError):
+                yield path, {packed(colour): name for name, colour in read_labelmap(path).items()}  # type: ignore[arg-type]
 
 
 def _legend(path: Path, names: dict[int, str]) -> Legend:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal
@@ -12,7 +12,8 @@ import numpy as np
 from segkd.datasets.audit import Audit
 from segkd.datasets.colours import darkest_first, hexed, listed_colours
 from segkd.datasets.masks import IN_COLOURS, MOST_COLOURS
-from segkd.datasets.prepare.legend import find_legend
+from segkd.datasets.prepare.legend import UNNAMED, find_legend, unfit_legend
+from segkd.datasets.prepare.named import find_names
 from segkd.datasets.unfit import Unfit
 from segkd.types import InputError
 
@@ -60,7 +61,7 @@ def meaning_of(audit: Audit, named: Sequence[str] | None, told: As = "auto", roo
         audit: what reading all masks told.
         named: the names of the classes, when the user says them.
         told: what the user says that the values are.
-        root: the folder where a legend of colours may lie.
+        root: the folder where a file may lie that names colours or classes.
 
     Raises:
         InputError: the number of names is another than that of the classes, or the masks are smeared colours.
@@ -87,7 +88,8 @@ def meaning_of(audit: Audit, named: Sequence[str] | None, told: As = "auto", roo
         between = len([v for v in values if v not in (0, 255)])
         why = f"{between} values between black and white at edges" + (f", {lossy} masks are JPEG" if lossy else "")
         return Meaning(classes, f"values are grey levels ({why}): those above {high} are {classes[1]}", threshold=high)
-    return _of_classes(values, sets, named)
+    meaning = _of_classes(values, sets, named)
+    return meaning if named is not None or root is None else _by_file(meaning, root)
 
 
 def in_colours(audit: Audit) -> bool:
@@ -118,6 +120,8 @@ def _of_colours(counts: Mapping[int, int], named: Sequence[str] | None, root: Pa
     said = f"masks are in {len(counts)} colours: {listed_colours(counts)}"
     if legend is not None and len(legend.classes) > 1:
         return Meaning(legend.classes, f"{said}; {legend.said}", colours=legend.colours)
+    if root is not None and named is None and (unfit := unfit_legend(root, counts.keys())):
+        said += f"; {unfit}"
     ordered = darkest_first([code for code, _ in Counter(counts).most_common()])
     names = _names(len(ordered), named, f"colours: {listed_colours(counts)}")
     colours = {name: hexed(code) for name, code in zip(names, ordered)}
@@ -176,12 +180,36 @@ def _of_classes(values: Sequence[int], sets: Sequence[Sequence[int]], named: Seq
     )
 
 
+def _by_file(meaning: Meaning, root: Path) -> Meaning:
+    """The same with the names of a file beside the masks, where one fits; what that calls void is left out."""
+    values = sorted(meaning.label_map or range(len(meaning.classes)))
+    if len(values) != len(meaning.classes):
+        return meaning
+    listed = find_names(root, values)
+    names = listed.names
+    if not names:
+        return replace(meaning, said="; ".join(filter(None, [meaning.said, listed.said])))
+    void = [value for value, name in names.items() if name.lower() in UNNAMED]
+    if len(void) > len(names) - 2:
+        void = []
+    kept = [value for value in sorted(names) if value not in void]
+    label_map = None if kept == list(range(len(kept))) else {value: number for number, value in enumerate(kept)}
+    ignore = sorted({*meaning.ignore, *void})
+    words = ", ".join(f"{value} -> {names[value]}" for value in kept)
+    left = f"; {', '.join(map(str, ignore))} is left out" if ignore else ""
+    return Meaning(
+        [names[value] for value in kept], f"values are classes: {words}{left}; {listed.said}", label_map, ignore
+    )
+
+
 def _is_ignored(value: int, values: Sequence[int], sets: Sequence[Sequence[int]]) -> bool:
-    """Whether white marks pixels to leave out: the other values are small or many class numbers, and masks hold it beside
-    1 or more."""
+    """Whether white marks pixels to leave out: the other values are small or many class numbers, and masks hold it
+    beside 1 or more."""
     others = [other for other in values if other != value]
     small = len(others) >= 2 and others[-1] < max(32, len(others) + 8)
-    return (small or _are_numbers(others)) and any(value in some and any(0 < other < value for other in some) for some in sets)
+    return (small or _are_numbers(others)) and any(
+        value in some and any(0 < other < value for other in some) for some in sets
+    )
 
 
 def _are_numbers(values: Sequence[int]) -> bool:

@@ -1,0 +1,102 @@
+"""A file beside masks of class numbers that names the classes, a line each: codes.txt, classes.txt, labels.csv."""
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from segkd.datasets.colours import read_labelmap
+from segkd.datasets.prepare.legend import LARGEST
+from segkd.datasets.walk import GLANCE, pictures, walk
+from segkd.disk import read_text
+from segkd.types import InputError
+
+CALLED = re.compile(r"(?!.*(file|image))(.*(class|label|code|name|categor|legend)).*", re.IGNORECASE)
+"""What such a file is called; the names of files and images are others."""
+
+NUMBERED = (r"(?P<number>\d+)\s*[:,;=\s]\s*(?P<name>\D.*)", r"(?P<name>[^,;:\t]*\D)\s*[:,;=\t]\s*(?P<number>\d+)")
+"""Lines with a number and a name, in either order."""
+
+NAME = r"(?=.*[^\W\d])[^,;:\t/]{1,60}"
+"""A name alone on its line."""
+
+MOST = 256
+"""Lines of such a file at most."""
+
+SHOWN = 24
+"""Names that are written out for the user to say."""
+
+BACKGROUND = ("background", "bg", "other", "others", "none", "void", "unlabeled", "unlabelled")
+"""What the first of two classes is called, in small letters, where a file names both."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """The names of all `values` of masks, `names` by value, and the sentence on where they come from; where nothing
+    fits, names is empty and the sentence says what does not."""
+
+    names: Mapping[int, str]
+    said: str = ""
+
+
+def find_names(root: Path, values: Sequence[int]) -> Listed:
+    """The names of the classes by the first .txt or .csv below `root` that is called after classes and fits.
+
+    Numbers in it name the values that they are. Lines without numbers are counted from 0. The last one must be the
+    largest value: COCO-Stuff's masks hold one less than its list says.
+
+    Args:
+        root: the data set's folder.
+        values: the values of the masks that are classes, in order.
+    """
+    unfit = ""
+    for path in walk(root, {".txt", ".csv"}, GLANCE).files:
+        if not CALLED.fullmatch(path.stem) or path.stat().st_size > LARGEST:
+            continue
+        with suppress(InputError):
+            names, numbered = _read(path)
+            if names and (found := _fitting(names, numbered, values)):
+                return Listed(found, f"{path.name} names them")
+            if names:
+                unfit = unfit or _unfit(path, list(names.values()), values)
+    return Listed({}, unfit)
+
+
+def _read(path: Path) -> tuple[dict[int, str], bool]:
+    """The names in a file by their numbers, and whether it tells these; {} where it holds something else."""
+    with suppress(InputError):
+        return dict(enumerate(read_labelmap(path))), False
+    lines = [line.strip() for line in read_text(path, "names of classes").splitlines() if line.strip()]
+    if not 0 < len(lines) <= MOST or any(line.lower().endswith(tuple(pictures())) for line in lines):
+        return {}, False
+    for rest in (lines, lines[1:]):  # below a heading, or none
+        for pattern in NUMBERED:
+            found = [match for line in rest if (match := re.fullmatch(pattern, line))]
+            if rest and len(found) == len(rest):
+                return {int(match["number"]): match["name"].strip() for match in found}, True
+    plain = all(re.fullmatch(NAME, line) for line in lines)
+    return (dict(enumerate(lines)) if plain else {}), False
+
+
+def _fitting(names: Mapping[int, str], numbered: bool, values: Sequence[int]) -> dict[int, str]:
+    """The names that fit the values, or {}."""
+    if len(set(names.values())) < len(names):
+        return {}
+    if numbered:
+        known = {0: "background", **names} if values[0] == 0 and min(names) == 1 else dict(names)
+        whole = sorted(known) == list(range(len(known)))
+        found = {value: known.get(value, "") for value in (known if whole else values)}
+        return found if all(found.values()) and max(known) == values[-1] else {}
+    fits = list(values) == list(range(len(names)))
+    return dict(names) if fits and (len(names) > 2 or names[0].lower() in BACKGROUND) else {}
+
+
+def _unfit(path: Path, names: Sequence[str], values: Sequence[int]) -> str:
+    """The sentence on a file whose names are others than the masks have."""
+    said = f"{path.name} names {len(names)} classes, which is not sure to fit the values {values[0]} to {values[-1]}"
+    told = ["background", *names] if len(names) == len(values) - 1 and values[0] == 0 else names
+    if len(told) > SHOWN or (len(told) != len(values) and len(told) <= values[-1]):
+        return f"{said}; to name the classes, say --classes"
+    return f"{said}; to name them so, say --classes {shlex.join(told)}"
