@@ -227,9 +227,12 @@ def _absent(audit: Audit, code: LabelCode, classes: Sequence[str], splits: Mappi
         total = audit.of([pair.stem for pair in members])
         there[name] = {int(c) for c in np.unique(code.table[np.flatnonzero(total)])}
     anywhere = set().union(*there.values())
-    notes = []
+    known = set(range(len(classes)))
+    hidden = [split for split, found in there.items() if split != "train" and not found & known and anywhere & known]
+    notes = [f"no mask of {split} holds any class, so it has no scores: its labels are not public, or are others."
+             for split in hidden]  # fmt: skip
     for number, name in enumerate(classes):
-        lacking = [split for split, found in there.items() if number not in found]
+        lacking = [split for split, found in there.items() if number not in found and split not in hidden]
         if number not in anywhere:
             where = f" of {lacking[0]}" if len(there) == 1 else ""
             notes.append(f"no mask{where} holds class {name}: nothing can be said about it.")

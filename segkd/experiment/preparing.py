@@ -113,7 +113,11 @@ def _read(draft: Draft, config: Namespace, console: Console) -> Seen:
         draft.take("group", config.group)
     seen = _look(draft, console)
     mean = partial(
-        meaning_of, named=classes or config.classes, told="classes" if classes else config["as"], root=draft.root
+        meaning_of,
+        named=classes or config.classes,
+        told="classes" if classes else config["as"],
+        root=draft.root,
+        masks=str(draft.settings["masks"]),
     )
     coloured = in_colours(seen.audit)
     if coloured:

@@ -192,3 +192,10 @@ def test_a_class_that_is_nowhere_or_not_in_a_split_is_said(notes, reading):
     assert notes({"test": val}, ["ground", "cat", "dog"]) == (
         "no mask of test holds class cat: nothing can be said about it.",
     )
+
+
+def test_a_split_whose_masks_are_left_out_as_a_whole_is_one_sentence(notes, reading):
+    splits = {"train": [reading("a"), reading("b")], "test": [reading("c", mask(255))]}
+    said = [note for note in notes(splits) if "test" in note]
+    assert said == ["no mask of test holds any class, so it has no scores: its labels are not public, or are others."]
+    assert not any("holds any class" in note for note in notes({"test": splits["test"]}))

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from segkd.datasets.naming import find_rule_within, find_rules, same_names
 from segkd.datasets.pairing import Paired
+from segkd.datasets.prepare import cityscapes
 from segkd.datasets.prepare.looks import (
     FLAT,
     all_alike,
@@ -114,6 +115,8 @@ class _Stems:
 def _candidates(stems: _Stems) -> Iterator[tuple[str, str]]:
     """(images, masks), the likeliest first; which of both are the masks is found out later."""
     yield "images", "masks"
+    if (known := cityscapes.patterns(stems.files)) is not None:
+        yield known
     yield from _by_ending(stems)
     yield from _by_folders(stems)
     yield from _within(stems)

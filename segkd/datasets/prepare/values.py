@@ -12,6 +12,7 @@ import numpy as np
 from segkd.datasets.audit import Audit
 from segkd.datasets.colours import darkest_first, hexed, listed_colours
 from segkd.datasets.masks import IN_COLOURS, MOST_COLOURS
+from segkd.datasets.prepare import cityscapes
 from segkd.datasets.prepare.legend import UNNAMED, find_legend, unfit_legend
 from segkd.datasets.prepare.named import find_names
 from segkd.datasets.unfit import Unfit
@@ -54,7 +55,9 @@ class Meaning:
     colours: Mapping[str, str | list[str]] | None = None
 
 
-def meaning_of(audit: Audit, named: Sequence[str] | None, told: As = "auto", root: Path | None = None) -> Meaning:
+def meaning_of(
+    audit: Audit, named: Sequence[str] | None, told: As = "auto", root: Path | None = None, masks: str = ""
+) -> Meaning:
     """What the masks' values mean.
 
     Args:
@@ -62,6 +65,7 @@ def meaning_of(audit: Audit, named: Sequence[str] | None, told: As = "auto", roo
         named: the names of the classes, when the user says them.
         told: what the user says that the values are.
         root: the folder where a file may lie that names colours or classes.
+        masks: `data.masks`, which tells Cityscapes.
 
     Raises:
         InputError: the number of names is another than that of the classes, or the masks are smeared colours.
@@ -73,6 +77,8 @@ def meaning_of(audit: Audit, named: Sequence[str] | None, told: As = "auto", roo
     values = np.flatnonzero(total).tolist()
     if len(values) == 1:
         raise _of_one_value(f"the value {values[0]}", len(audit.counts))
+    if named is None and told == "auto" and (known := cityscapes.numbers_of(masks)) is not None:
+        return _of_cityscapes(*known)
     sets = [found.tolist() for found, _ in audit.counts.values()]
     if told == "objects" or (told == "auto" and _are_objects(sets)):
         classes = _two(named)
@@ -200,6 +206,16 @@ def _by_file(meaning: Meaning, root: Path) -> Meaning:
     return Meaning(
         [names[value] for value in kept], f"values are classes: {words}{left}; {listed.said}", label_map, ignore
     )
+
+
+def _of_cityscapes(numbers: Mapping[str, int], ignore: list[int]) -> Meaning:
+    said = (
+        "values are the numbers of Cityscapes: the 19 classes that its benchmark scores, the others are left out "
+        "(for all numbers, say --as classes)"
+    )
+    order = list(numbers.values())
+    label_map = None if order == list(range(len(order))) else {value: number for number, value in enumerate(order)}
+    return Meaning(list(numbers), said, label_map, ignore)
 
 
 def _is_ignored(value: int, values: Sequence[int], sets: Sequence[Sequence[int]]) -> bool:
