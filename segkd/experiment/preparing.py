@@ -80,7 +80,8 @@ def _parser() -> ArgumentParser:
     add("source", type=str, metavar="SOURCE", help="the folder")
     add("--out", type=str, required=True, metavar="DATA.yaml", help="the layer to write; what is made lies beside it")
     add("--images", type=str, default=None, metavar="PATTERN", help="where the images are, if it is not found")
-    add("--masks", type=str, default=None, metavar="PATTERN", help="where the masks are, if it is not found")
+    about = "where the masks are, if it is not found; repeated: those of a class each, in the order of their numbers"
+    add("--masks", type=str, action="append", default=None, metavar="PATTERN", help=about)
     add(
         "--to",
         choices=["layer", "parquet"],
@@ -107,7 +108,7 @@ def _parser() -> ArgumentParser:
 def _read(draft: Draft, config: Namespace, console: Console) -> Seen:
     """Finds images and masks, says what the masks' values mean, and brings masks of another size to their images'."""
     annotations = Path(config.annotations).expanduser() if config.annotations else None
-    told = Told(config.images, config.masks, annotations, config.classes, config.runs)
+    told = Told(config.images, config.masks or (), annotations, config.classes, config.runs)
     classes = lay_out(draft, told, console.print)
     if config.group is not None:
         draft.take("group", config.group)

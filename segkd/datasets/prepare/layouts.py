@@ -9,6 +9,7 @@ from itertools import combinations, permutations
 from pathlib import Path, PurePosixPath
 
 from segkd.datasets.naming import find_rule_within, find_rules, same_names
+from segkd.datasets.packed import File
 from segkd.datasets.pairing import Paired
 from segkd.datasets.prepare import cityscapes
 from segkd.datasets.prepare.looks import (
@@ -42,7 +43,7 @@ class Layout:
     """How images and masks lie below `root`: `data.images`, `data.masks` and what pairs they give.
 
     `flat`: the images have as few colours as masks. `alike`: the masks are nearly the same in all images. `said` is the
-    sentence on how it was found; `rivals` fit as well.
+    sentence on how it was found; `rivals` fit as well; `beside` are other masks of the same images.
     """
 
     root: Path
@@ -53,6 +54,7 @@ class Layout:
     alike: bool = False
     said: str = ""
     rivals: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
 
 
 def find_layout(root: Path, images: str | None = None, masks: str | None = None) -> Layout | None:
@@ -75,15 +77,19 @@ def find_layout(root: Path, images: str | None = None, masks: str | None = None)
         return None
     found.sort(key=_rank)
     best = found[0]
-    taken = {(pair.image, pair.mask) for pair in best.paired.pairs}
-    others = [
-        other
-        for other in found[1:]
-        if len(other.paired.pairs) >= 0.9 * len(taken)
-        and other.alike <= best.alike
-        and not {(pair.image, pair.mask) for pair in other.paired.pairs} & taken
-    ]
-    return replace(best, said=_said(best), rivals=tuple(f"{one.images} with {one.masks}" for one in others))
+    others: list[Layout] = []
+    for other in found[1:]:
+        many = len(other.paired.pairs) >= 0.9 * len(best.paired.pairs) and other.alike <= best.alike
+        if many and not any(_pairs(other) & _pairs(one) for one in [best, *others]):
+            others.append(other)
+    shown = {image for image, _ in _pairs(best)}
+    same = [one for one in others if {image for image, _ in _pairs(one)} == shown and not other_words(one.masks)]
+    rivals = tuple(f"{one.images} with {one.masks}" for one in others if one not in same)
+    return replace(best, said=_said(best), rivals=rivals, beside=tuple(one.masks for one in same))
+
+
+def _pairs(layout: Layout) -> set[tuple[File, File]]:
+    return {(pair.image, pair.mask) for pair in layout.paired.pairs}
 
 
 @dataclass(frozen=True)

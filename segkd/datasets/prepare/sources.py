@@ -22,6 +22,7 @@ from segkd.datasets.prepare.layouts import Layout, find_layout
 from segkd.datasets.prepare.looks import other_words
 from segkd.datasets.prepare.objects import find_objects, joined
 from segkd.datasets.prepare.passed_over import passed_over
+from segkd.datasets.prepare.several import find_several, masks_of, offered
 from segkd.datasets.prepare.splitting import sibling_splits, split_lists
 from segkd.datasets.prepare.written import write_masks
 from segkd.datasets.split_folders import Where, pair_all
@@ -48,11 +49,11 @@ OTHERS = {
 
 @dataclass(frozen=True)
 class Told:
-    """What the user says: patterns of images and masks, where the annotations are, the classes' names, and which way
-    run lengths are counted."""
+    """What the user says: patterns of images and of masks (several for a class each), where the annotations are, the
+    classes' names, and which way run lengths are counted."""
 
     images: str | None = None
-    masks: str | None = None
+    masks: Sequence[str] = ()
     annotations: Path | None = None
     classes: Sequence[str] | None = None
     runs: Order = "auto"
@@ -85,6 +86,8 @@ def lay_out(draft: Draft, told: Told, say: Callable[[str], None]) -> list[str] |
 
 def _found(draft: Draft, told: Told, say: Callable[[str], None]) -> list[str] | None:
     root, folder = draft.root, draft.beside / "masks"
+    if told.annotations is None and len(told.masks) > 1:
+        return _several(draft, told, say)
     if told.annotations is None:
         objects = None if told.images or told.masks else find_objects(root)
         if objects is not None:
@@ -93,19 +96,35 @@ def _found(draft: Draft, told: Told, say: Callable[[str], None]) -> list[str] | 
             draft.take("images", objects.images)
             draft.take("masks", folder)
             return None
-        layout = find_layout(root, told.images, told.masks)
+        layout = find_layout(root, told.images, next(iter(told.masks), None))
         if layout is not None and not told.images and not told.masks and _of_objects(layout):
             masks = {pair.mask for pair in layout.paired.pairs}
             with suppress(InputError):  # annotations that name the classes are better, where they can be drawn
                 return _drawn(draft, told, masks, say)
         if layout is not None:
             say(f"found: {layout.said}")
+            if layout.beside:
+                say(offered([layout.masks, *layout.beside]))
             for rival in layout.rivals:
                 say(f"{rival} would fit as well: to take it, say --images and --masks")
             draft.take("images", layout.images)
             draft.take("masks", layout.masks)
             return None
     return _drawn(draft, told, set(), say)
+
+
+def _several(draft: Draft, told: Told, say: Callable[[str], None]) -> list[str]:
+    """Makes one mask of several for each image; the names of the classes."""
+    found = find_several(draft.root, told.images, told.masks, told.classes)
+    draft.take("images", found.images)
+    folder = draft.beside / "masks"
+    write_masks(folder, masks_of(found, names_of(draft, list(found.masks))))
+    draft.take("masks", folder)
+    say(
+        f"found: {sum(map(len, found.masks.values()))} masks of {', '.join(found.classes[1:])} for {len(found.masks)} "
+        f"images; they are made one, later ones over earlier, in {folder}"
+    )
+    return found.classes
 
 
 def _of_objects(layout: Layout) -> bool:
