@@ -330,7 +330,7 @@ def test_several_masks_that_are_wrong_are_named(put, run_cli, tmp_path, options,
 def test_masks_of_many_values_or_another_size_are_no_part_of_several(put, run_cli, tmp_path):
     lungs(put)
     for wrong, words in ((patches(0, [1, 2, 3]), "expected a mask of two values"),
-                         (np.eye(30, dtype=np.uint8), "0.png: expected 64x48 pixels like the other masks")):  # fmt: skip
+                         (np.eye(30, dtype=np.uint8), "expected 64x48 pixels like the other masks")):  # fmt: skip
         put("ManualMask/leftMask/0.png", wrong)
         masks = ("--masks", "ManualMask/rightMask", "--masks", "ManualMask/leftMask")
         status, _, err = run_cli("prepare", tmp_path / "set", "--out", tmp_path / "layer.yaml", *masks)
