@@ -79,6 +79,26 @@ def test_train_val_is_for_training_and_a_test_with_masks_of_another_kind_can_be_
     assert status == 0, out + err
 
 
+def test_images_of_a_test_without_any_masks_need_no_lists(put, prepare):
+    for split, number in (("train", 4), ("val", 2), ("test", 2)):
+        for n in range(number):
+            put(f"images/{split}/{split}{n}.jpg")
+            if split != "test":
+                put(f"masks/{split}/{split}{n}.png", patches(n, [1]))
+    data, said = prepare()
+    assert not data.keys() & {"train", "val", "test"} and "splits: 4 train, 2 val (" in said
+
+
+def test_masks_elsewhere_may_be_more_than_the_images(put, prepare, tmp_path):
+    for split in ("train_img", "val_img"):
+        for n in range(3):
+            put(f"{split}/{split}{n}.jpg")
+            put(f"../masks/{split}{n}.png", patches(n, [1]))
+    put("../masks/another.png", patches(1, [1]))
+    data, said = prepare("--images", "*_img/{}", "--masks", str(tmp_path / "masks"))
+    assert "splits: 3 train, 3 val" in said and "masks without image, which no split needs: 1" in said
+
+
 def test_train_val_beside_train_and_val_is_not_trained_on(put, prepare):
     for split, names in (("train", range(4)), ("val", range(4, 6)), ("trainval", range(6))):
         for n in names:
@@ -184,6 +204,7 @@ def test_class_numbers_get_the_names_of_a_file(put, prepare, tmp_path, name, tex
         ("labels.txt", "0: none\n1: sky\n2: road\n3: pole\n4: tree\n", "labels.txt names 5 classes, which is not sure"),
         ("classes.txt", "road\ntree\n", "names 2 classes, which is not sure to fit the values 0 to 3; to name the cl"),
         ("file_names.txt", "a\nb\nc\nd\n", ""),
+        ("labels.csv", "image,label\na,0\nb,1\nc,2\nd,3\ne,0\n", ""),
         ("labels.txt", "0.jpg\n1.jpg\n2.jpg\n3.jpg\n", ""),
     ],
 )
@@ -255,6 +276,13 @@ def test_cityscapes_is_read_as_it_is_downloaded(put, prepare, above):
     assert "no mask of test holds any class, so it has no scores" in said and "no mask of test holds class" not in said
 
 
+def test_other_numbers_under_the_names_of_cityscapes_are_not_its_classes(put, prepare):
+    for n in range(4):
+        put(f"leftImg8bit/train/town/{n}_leftImg8bit.png")
+        put(f"gtFine/train/town/{n}_gtFine_labelIds.png", patches(n, [1, 39], 7))
+    assert prepare()[0]["label_map"] == {1: 0, 7: 1, 39: 2}
+
+
 def test_train_ids_of_cityscapes_come_before_its_ids_and_all_ids_can_be_asked_for(put, prepare, tmp_path):
     cityscapes(put)
     data, _ = prepare("--as", "classes")
@@ -287,7 +315,7 @@ def test_other_masks_of_the_same_images_are_told_with_the_words_for_a_class_of_e
             put(f"truth/{folder}/{n}_{end}.tif", patches(n, [255]))
     data, said = prepare()
     assert data["classes"] == ["background", "foreground"] and data["masks"].split("/")[1][:2] in ("1.", "2.")
-    assert "say --masks 'truth/1. Fine Dots/{}_FD' --masks 'truth/2. Large Dots/{}_LD'; for another alone" in said
+    assert "say --masks 'truth/1. Fine Dots/{}_FD' --masks 'truth/2. Large Dots/{}_LD' (later ones" in said
     assert said.count("images with truth/edges/{}_E would fit as well") == 1
 
 

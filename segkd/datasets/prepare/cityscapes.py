@@ -1,7 +1,7 @@
 """Cityscapes as it is downloaded: which of its files are images and labels, and what its numbers mean."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import PurePosixPath
 
 IMAGE = "_leftImg8bit"
@@ -30,15 +30,16 @@ def patterns(files: Iterable[PurePosixPath]) -> tuple[str, str] | None:
     return (images, masks) if images and masks else None
 
 
-def numbers_of(masks: str) -> tuple[dict[str, int], list[int]] | None:
+def numbers_of(masks: str, values: Collection[int]) -> tuple[dict[str, int], list[int]] | None:
     """The value of each class in the masks of a pattern that `patterns` gave, and the values to leave out; None of
-    another pattern."""
+    another pattern, and of masks with other `values`: other data sets call their labels so."""
     match = re.search(r"_gtFine_(\w+)\.png$", masks)
     if match is None or match[1] not in KINDS:
         return None
+    numbers, ignore = NUMBERS, [number for number in range(IDS) if number not in NUMBERS.values()]
     if match[1] == "labelTrainIds":
-        return {name: number for number, name in enumerate(NUMBERS)}, [255]
-    return NUMBERS, [number for number in range(IDS) if number not in NUMBERS.values()]
+        numbers, ignore = {name: number for number, name in enumerate(NUMBERS)}, [255]
+    return (numbers, ignore) if set(values) <= {*numbers.values(), *ignore} else None
 
 
 def _pattern(files: Iterable[PurePosixPath], end: str) -> str | None:

@@ -75,7 +75,8 @@ def _read(path: Path) -> tuple[dict[int, str], bool]:
         for pattern in NUMBERED:
             found = [match for line in rest if (match := re.fullmatch(pattern, line))]
             if rest and len(found) == len(rest):
-                return {int(match["number"]): match["name"].strip() for match in found}, True
+                names = {int(match["number"]): match["name"].strip() for match in found}
+                return (names if len(names) == len(found) else {}), True  # else a class for each image
     plain = all(re.fullmatch(NAME, line) for line in lines)
     return (dict(enumerate(lines)) if plain else {}), False
 

@@ -88,8 +88,8 @@ def offered(masks: Sequence[str]) -> str:
     """The sentence that offers a class for each of several places of masks, the first of which is taken."""
     places = " ".join(f"--masks {shlex.quote(place)}" for place in sorted(masks))
     return (
-        f"the same images have other masks, too: {masks[0]} is taken alone. For a class of each, later ones over "
-        f"earlier, say {places}; for another alone, name that"
+        f"the same images have other masks, too: {masks[0]} is taken alone. If each is of a class of its own, "
+        f"say {places} (later ones lie over earlier); for another alone, name that"
     )
 
 

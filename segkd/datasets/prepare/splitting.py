@@ -31,10 +31,10 @@ def split_lists(root: Path, paired: Paired, folder: Path) -> tuple[dict[str, Pat
         return found, f"splits by lists below {next(iter(found.values())).parent}"
     by_words: dict[str, list[str]] = {}
     for pair in paired.pairs:
-        words = [word for part in pair.paths[0].relative_to(root).parts[:-1] for word in re.split("[-_. ]", part)]
-        by_words.setdefault(next((name for word in words if (name := split_of(word))), ""), []).append(pair.stem)
+        by_words.setdefault(_word_of(root, pair.paths[0]), []).append(pair.stem)
+    lone = [*paired.lone_images.values(), *paired.lone_masks.values()]
     # who asks for a split must not be refused for what lies there without a partner
-    alone = bool(paired.lone_images or paired.lone_masks)
+    alone = {_word_of(root, path) or "train" for path in lone} & by_words.keys()
     if len(by_words) > 1 and "" not in by_words and (alone or not _told_by_folders(root, paired)):
         for name, stems in by_words.items():
             write_list(folder / f"{name}.txt", stems)
@@ -153,6 +153,13 @@ def _groups(stems: Sequence[str], group: str | None, alike: Sequence[tuple[str, 
     for stem in stems:
         groups.setdefault(found(of_group(stem)), []).append(stem)
     return [groups[name] for name in by_hash(groups)]
+
+
+def _word_of(root: Path, path: Path) -> str:
+    """The split that a word in the names of the folders on the way to a file tells, "" if there is none."""
+    parts = path.relative_to(root).parts[:-1] if path.is_relative_to(root) else ()
+    words = [word for part in parts for word in re.split("[-_. ]", part)]
+    return next((name for word in words if (name := split_of(word))), "")
 
 
 def _told_by_folders(root: Path, paired: Paired) -> bool:

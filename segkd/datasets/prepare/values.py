@@ -77,7 +77,7 @@ def meaning_of(
     values = np.flatnonzero(total).tolist()
     if len(values) == 1:
         raise _of_one_value(f"the value {values[0]}", len(audit.counts))
-    if named is None and told == "auto" and (known := cityscapes.numbers_of(masks)) is not None:
+    if named is None and told == "auto" and (known := cityscapes.numbers_of(masks, values)) is not None:
         return _of_cityscapes(*known)
     sets = [found.tolist() for found, _ in audit.counts.values()]
     if told == "objects" or (told == "auto" and _are_objects(sets)):
