@@ -50,8 +50,8 @@ class Data:
         masks: folder or pattern of masks, `gtFine/**/{}_gtFine_labelTrainIds.png`; a folder is matched by stem.
         train: list file of the training split, below `root`, one name or path per line; `train.txt` there when null,
             without that the folder named train (training), without that all pairs that no other split has.
-        val: likewise of the validation split (folder val, valid, validation), or the folder itself, such as `valid`;
-            without any, `val_share` of the training split is carved out.
+        val: likewise of the validation split (`val.txt`, `valid.txt`, `validation.txt`, or a folder of these names),
+            or the folder itself, such as `valid`; without any, `val_share` of the training split is carved out.
         test: likewise of the test split (folder test, testing); without any, there is none.
         val_share: share of the training split to validate on when nothing else says which images are for that.
         group: regular expression; what its first group (or all of it) finds in a stem is the patient, video or

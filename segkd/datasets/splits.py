@@ -15,6 +15,9 @@ from segkd.types import InputError, listed
 
 SPLITS = ("train", "val", "test")
 
+LISTS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
+"""How the list of each split may be called, `.txt` behind it; the first that is there is read."""
+
 
 @dataclass
 class Splits:
@@ -30,9 +33,9 @@ class Splits:
 def find_splits(where: Where, wanted: Sequence[str] = ("train", "val")) -> Splits:
     """The splits of a data set; nothing but names is read.
 
-    A list (or folder) that the settings name wins, then a list `train.txt`, `val.txt` or `test.txt` below the root,
-    then folders named train, val (valid, validation) and test. Without any of these for train, every pair that no
-    other split has is for training. Without any for val, `val_share` of the training pairs is carved out by a hash of
+    A list (or folder) that the settings name wins, then a list `train.txt`, `val.txt` (`LISTS`) or `test.txt` below
+    the root, then folders named train, val (valid, validation) and test. Without any of these for train, every pair
+    that no other split has is for training. Without any for val, `val_share` of the training pairs is carved out by a hash of
     the name (of the group, where `group` is given), so that it stays the same when files are added elsewhere.
 
     Files without a counterpart are refused where a `wanted` split would need them, and counted otherwise; so are lists
@@ -129,13 +132,14 @@ def _sources(where: Where) -> dict[str, Path]:
     """The list file, or folder, of each split that has one."""
     found = {}
     for name in SPLITS:
-        chosen, usual = where.lists.get(name), where.root / f"{name}.txt"
+        chosen = where.lists.get(name)
+        usual = next((path for path in (where.root / f"{one}.txt" for one in LISTS[name]) if path.is_file()), None)
         if chosen is not None:
             found[name] = where.root / Path(chosen).expanduser()
             among = where.root / Pattern.of(where.images).base / chosen
             if not found[name].exists() and among.is_dir():
                 found[name] = among
-        elif usual.is_file():
+        elif usual is not None:
             found[name] = usual
     return found
 

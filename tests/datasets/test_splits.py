@@ -53,6 +53,14 @@ def test_lists_make_splits_and_the_rest_is_for_training(root):
     assert stems(split(root, val="s05\n"), "test") == ["s01", "s02"]
 
 
+@pytest.mark.parametrize("name", ["valid", "validation"])
+def test_a_list_of_val_may_be_called_as_its_folder_may(root, name):
+    (root / f"{name}.txt").write_text("s05\n")
+    assert stems(split(root), "val") == ["s05"] and len(stems(split(root), "train")) == 19
+    (root / "val.txt").write_text("s06\n")
+    assert stems(split(root), "val") == ["s06"]
+
+
 def test_overlapping_lists_are_refused_with_both_files(root):
     with pytest.raises(InputError, match="2 images are in both the train and the test split") as error:
         split(root, train="s00\ns01\ns02\n", val="s09\n", test="s01\ns02\n")

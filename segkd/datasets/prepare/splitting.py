@@ -11,7 +11,7 @@ from segkd.datasets.pairing import Pair, Paired
 from segkd.datasets.prepare.twins import all_twins, of, twins
 from segkd.datasets.prepare.written import write_list
 from segkd.datasets.split_folders import Where, pairs_of_folder, split_of, unnamed_sibling
-from segkd.datasets.splits import SPLITS, Splits, by_hash, group_of
+from segkd.datasets.splits import LISTS, Splits, by_hash, group_of
 from segkd.datasets.walk import walk
 from segkd.types import InputError
 
@@ -168,11 +168,12 @@ def _told_by_folders(root: Path, paired: Paired) -> bool:
 
 
 def _listed(root: Path, paired: Paired) -> dict[str, Path]:
-    """Lists named train.txt, val.txt, test.txt in one folder below the root, all of whose lines are pairs."""
+    """Lists of splits by their names (`LISTS`) in one folder below the root, all of whose lines are pairs."""
     homes: dict[Path, dict[str, Path]] = {}
     for path in walk(root, {".txt"}).files:
-        if path.stem in SPLITS and path.parent != root:
-            homes.setdefault(path.parent, {})[path.stem] = path
+        split = next((name for name, called in LISTS.items() if path.stem in called), None)
+        if split is not None and path.parent != root:
+            homes.setdefault(path.parent, {}).setdefault(split, path)
     files: dict[str, Sequence[Path]] = {pair.stem: pair.paths for pair in paired.pairs}
     entries = entries_of(files, root)
     for found in homes.values():
