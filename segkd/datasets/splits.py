@@ -35,8 +35,8 @@ def find_splits(where: Where, wanted: Sequence[str] = ("train", "val")) -> Split
 
     A list (or folder) that the settings name wins, then a list `train.txt`, `val.txt` (`LISTS`) or `test.txt` below
     the root, then folders named train, val (valid, validation) and test. Without any of these for train, every pair
-    that no other split has is for training. Without any for val, `val_share` of the training pairs is carved out by a hash of
-    the name (of the group, where `group` is given), so that it stays the same when files are added elsewhere.
+    that no other split has is for training. Without any for val, `val_share` of the training pairs is carved out by a
+    hash of the name (of the group, where `group` is given), so that it stays the same when files are added elsewhere.
 
     Files without a counterpart are refused where a `wanted` split would need them, and counted otherwise; so are lists
     that cannot be read.
