@@ -1,12 +1,14 @@
 """Files that are written whole or not at all and survive a power cut, and files that are read without being trusted."""
 
+import csv
 import hashlib
+import io
 import json
 import math
 import os
 import platform
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
@@ -21,7 +23,6 @@ DEEPEST = 64
 
 MOST_NODES = 200_000
 """Values of a YAML file, aliases unfolded, beyond which it is refused ("billion laughs")."""
-
 
 NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 """Opening a link fails: what lies in a stranger's folder must not lead our writing elsewhere."""
@@ -51,8 +52,7 @@ def write_whole(path: Path, content: str | bytes | Callable[[IO[bytes]], None]) 
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_left(path.parent.absolute())
         try:
-            with suppress(FileNotFoundError):
-                part.unlink()
+            part.unlink(missing_ok=True)
             with open(part, "wb", opener=_new) as file:
                 if callable(content):
                     content(file)
@@ -90,14 +90,11 @@ def _remove_left(folder: Path) -> None:
 
 
 def _is_gone(process: int) -> bool:
-    if os.name == "nt":  # there signal 0 is no question
-        return False
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return True
-    except (OSError, OverflowError):
-        return False
+        if os.name != "nt":  # there signal 0 is no question
+            os.kill(process, 0)
+    except (OSError, OverflowError) as error:
+        return isinstance(error, ProcessLookupError)
     return False
 
 
@@ -133,19 +130,6 @@ def flush_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-def refuse_unwritable(out: str | None) -> None:
-    """Raises InputError when `--out` cannot be written to."""
-    if out is None:
-        return
-    folder = Path(out).parent if out.endswith(".json") else Path(out)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK):
-            raise PermissionError(f"{folder} is not writable")
-    except OSError as error:
-        raise InputError(f"--out {out}: cannot write there: {error}.") from error
 
 
 @contextmanager
@@ -215,6 +199,14 @@ def _adapter(kind: Any) -> Any:
 def dump_json(content: Any, indent: int | None = 2) -> str:
     """`content` as JSON text; what JSON has no word for (NaN, infinity) is refused rather than written."""
     return json.dumps(content, indent=indent, allow_nan=False)
+
+
+def dump_csv(rows: Iterable[Iterable[Any]]) -> str:
+    """Rows as CSV text; a number that is not finite, which is one that is not defined, leaves its cell empty."""
+    text = io.StringIO()
+    shown = ([("" if isinstance(one, float) and not math.isfinite(one) else one) for one in row] for row in rows)
+    csv.writer(text, lineterminator="\n").writerows(shown)
+    return text.getvalue()
 
 
 def load_yaml(text: str, expected: str) -> Any:

@@ -1,5 +1,6 @@
 """Files are written whole, on the disk when named, and read without being trusted."""
 
+import math
 import os
 import subprocess
 import sys
@@ -7,7 +8,17 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from segkd.disk import LONGEST, dump_json, load_yaml, open_to_append, part_of, read_json, read_text, write_whole
+from segkd.disk import (
+    LONGEST,
+    dump_csv,
+    dump_json,
+    load_yaml,
+    open_to_append,
+    part_of,
+    read_json,
+    read_text,
+    write_whole,
+)
 from segkd.types import InputError, printable
 
 
@@ -190,3 +201,8 @@ def test_what_a_killed_writer_left_is_removed_by_the_next_and_a_living_one_keeps
     write_whole(tmp_path / "b.json", "new")
     assert sorted(os.listdir(tmp_path)) == sorted([living, elsewhere, "film.part", "b.json"])
     assert len(os.fsencode(part_of(tmp_path / ("x" * LONGEST)).name)) == LONGEST
+
+
+def test_tables_keep_every_digit_and_leave_what_is_not_defined_empty():
+    rows = [["name", "score"], ["a, b", 0.1 + 0.2], ["none", float("nan")], ["endless", -math.inf], ["count", 3]]
+    assert dump_csv(rows) == 'name,score\n"a, b",0.30000000000000004\nnone,\nendless,\ncount,3\n'

@@ -1,7 +1,5 @@
 """A grid from its plan to its cells: said, run, tuned, collected."""
 
-import csv
-import io
 import math
 import signal
 from collections import Counter
@@ -19,9 +17,10 @@ from segkd.ablation.progress import Watcher
 from segkd.ablation.resolve import Cell
 from segkd.ablation.rows import SCORES, Row, write_rows
 from segkd.ablation.runner import Run, Task, run_tasks, take_stock
-from segkd.disk import write_whole
+from segkd.disk import dump_csv, write_whole
 from segkd.experiment.console import warn
 from segkd.experiment.planning import FEW, STEPS
+from segkd.metrics.meter import deciding_score
 from segkd.types import InputError
 
 COSTS = ("arm", "dataset", "seed", "status", "steps", "seconds", "cpu_seconds", "peak_memory_gb", "parameters", "macs",
@@ -131,8 +130,7 @@ def chosen(grid: Grid, cells: list[Cell], out: Path, console: Console) -> list[C
 
 def selected_score(config: dict[str, Any]) -> str:
     """The score on val that decides which weights are kept."""
-    several = len(config["data.classes"]) > 2
-    return config.get("evaluation.select") or ("miou_dataset" if several else "miou_image")
+    return config.get("evaluation.select") or deciding_score(len(config["data.classes"]))
 
 
 def collect(tasks: Sequence[Task]) -> tuple[list[Row], list[list[Any]]]:
@@ -157,9 +155,7 @@ def write_cells(run: Run, tasks: Sequence[Task]) -> None:
     rows, costs = collect([*tasks, *run.rest])
     rows.sort(key=lambda row: row.arm != run.baseline)
     write_rows(run.out / "cells.csv", rows)
-    file = io.StringIO()
-    csv.writer(file, lineterminator="\n").writerows([COSTS, *costs])
-    write_whole(run.out / "costs.csv", file.getvalue())
+    write_whole(run.out / "costs.csv", dump_csv([COSTS, *costs]))
 
 
 def _row(cell: Cell, state: State, split: str, scores: dict[str, float | None]) -> Row:

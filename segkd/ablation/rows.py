@@ -3,11 +3,12 @@
 import csv
 import io
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from segkd.disk import read_text, write_whole
+from segkd.disk import dump_csv, read_text, write_whole
 from segkd.types import InputError
 
 SCORES = ("f_mean", "f_max", "f_adaptive", "miou_image", "miou_dataset", "iou_fg_image", "mae")
@@ -53,14 +54,11 @@ class Row:
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
     """Writes a CSV file whole or not at all."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    lines: list[Sequence[Any]] = [COLUMNS]
     for row in rows:
-        scores = ["" if math.isnan(row.scores[name]) else repr(float(row.scores[name])) for name in SCORES]
-        cost = [row.steps, row.images, f"{row.seconds:.1f}", row.commit]
-        writer.writerow([row.arm, row.dataset, row.seed, row.split, *scores, *cost])
-    write_whole(path, file.getvalue())
+        cost = row.steps, row.images, f"{row.seconds:.1f}", row.commit
+        lines.append([row.arm, row.dataset, row.seed, row.split, *(float(row.scores[name]) for name in SCORES), *cost])
+    write_whole(path, dump_csv(lines))
 
 
 def read_rows(path: Path) -> list[Row]:

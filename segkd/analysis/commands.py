@@ -14,8 +14,7 @@ from segkd.analysis.evidence import Sentence
 from segkd.analysis.examine import Examination, examine, seed_of
 from segkd.analysis.sentences import sentences
 from segkd.analysis.summary import Group, group
-from segkd.disk import refuse_unwritable
-from segkd.experiment.arguments import data_layer
+from segkd.experiment.arguments import data_layer, refuse_unwritable
 from segkd.experiment.commands import TRUST
 from segkd.experiment.console import make_console, ticking
 from segkd.experiment.scoring import open_split

@@ -1,7 +1,5 @@
 """What a spectral analysis writes for other programs: spectra.json, bands.csv and images.csv."""
 
-import csv
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -12,7 +10,7 @@ import numpy as np
 
 from segkd.analysis.evidence import WIDTHS, Condition, Evidence, Learning, Sentence
 from segkd.analysis.summary import Curve, Group
-from segkd.disk import write_whole
+from segkd.disk import dump_csv, write_whole
 from segkd.frequency.rings import EDGES
 
 KINDS = ("clean", "stop", "noise", "low", "high")
@@ -72,10 +70,8 @@ def bands_table(groups: Sequence[Group]) -> str:
     The rows of "low/<score>" name the last band that was kept, those of "high/<score>" the first.
     """
     members = max(len(one.runs) for one in groups)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     runs = [f"run_{i + 1}" for i in range(members)]
-    writer.writerow(["group", "quantity", "band", "low_edge", "high_edge", "mean", "low", "high", *runs])
+    rows: list[list[Any]] = [["group", "quantity", "band", "low_edge", "high_edge", "mean", "low", "high", *runs]]
     for one in groups:
         for name, curve in one.curves.items():
             start = first_band(name)
@@ -84,23 +80,21 @@ def bands_table(groups: Sequence[Group]) -> str:
             for i, b in enumerate(range(start, start + len(curve.mean))):
                 values = [curve.mean[i], curve.low[i], curve.high[i], *curve.seeds[:, i]]
                 rest = [""] * (members - len(curve.seeds))
-                writer.writerow([one.name, name, b, EDGES[b], EDGES[b + 1], *map(_cell, values), *rest])
-    return text.getvalue()
+                rows.append([one.name, name, b, EDGES[b], EDGES[b + 1], *map(float, values), *rest])
+    return dump_csv(rows)
 
 
 def images_table(groups: Sequence[Group]) -> str:
     """A row per run, image and condition with all scores, as CSV; what is not defined is left empty."""
     names = list(dict.fromkeys(name for one in groups for name in one.scores))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["group", "seed", "run", "id", "condition", *names])
+    rows: list[list[Any]] = [["group", "seed", "run", "id", "condition", *names]]
     for run in (run for one in groups for run in one.runs):
         for condition in _conditions(run):
             columns = [run.scores.get(name, {}).get(condition) for name in names]
             for i, id in enumerate(run.ids):
-                cells = ["" if column is None else _cell(column[i]) for column in columns]
-                writer.writerow([run.name, run.seed, run.run, id, condition, *cells])
-    return text.getvalue()
+                cells = ("" if column is None else float(column[i]) for column in columns)
+                rows.append([run.name, run.seed, run.run, id, condition, *cells])
+    return dump_csv(rows)
 
 
 def plain(value: Any) -> Any:
@@ -158,7 +152,3 @@ def _of_learning(learning: Learning) -> dict[str, Any]:
 def _conditions(run: Evidence) -> list[Condition]:
     found = {condition for scores in run.scores.values() for condition in scores}
     return sorted(found, key=lambda one: (KINDS.index(one.kind), one.band))
-
-
-def _cell(value: float) -> str:
-    return repr(float(value)) if math.isfinite(value) else ""

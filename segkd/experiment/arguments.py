@@ -1,5 +1,6 @@
 """The data layer that stands for `--data` or `--run` on a command line."""
 
+import os
 import re
 from argparse import RawDescriptionHelpFormatter
 from pathlib import Path
@@ -22,6 +23,19 @@ def refuse_no_run(run: str, cure: str = "") -> None:
     if not (Path(run) / "config.yaml").is_file():
         cure = cure if (Path(run) / "student.safetensors").is_file() else ""
         raise InputError(f"expected a run folder with a config.yaml, found none at {run}{cure}.")
+
+
+def refuse_unwritable(out: str | None) -> None:
+    """Raises InputError when `--out` cannot be written to."""
+    if out is None:
+        return
+    folder = Path(out).parent if out.endswith(".json") else Path(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(f"{folder} is not writable")
+    except OSError as error:
+        raise InputError(f"--out {out}: cannot write there: {error}.") from error
 
 
 def data_layer(rest: list[str], given: str | None, run: str | None, *, opened: bool = True) -> list[str]:

@@ -28,7 +28,7 @@ from segkd.experiment.processes import join_processes
 from segkd.experiment.reading import how_of, said
 from segkd.experiment.scoring import Sight, open_split, opened, score_network
 from segkd.experiment.settings import data_parser, instantiate, parse
-from segkd.metrics.meter import WORST
+from segkd.metrics.meter import WORST, deciding_score
 from segkd.models.complexity import Latency, complexity, latency
 from segkd.models.export import ENDINGS, Exported, write_network
 from segkd.models.exported import compared, macs_of, opened_file, raw_of
@@ -181,7 +181,7 @@ def _bench(config: Namespace, data: Data, console: Console) -> tuple[Bench, Reco
     classes = len(model.card.classes)
     select = at(settings_of(Path(config.run)), "evaluation", "select")
     if str(select).removeprefix(WORST) not in model.card.scores:
-        select = "miou_image" if classes == 2 else "miou_dataset"
+        select = deciding_score(classes)
     records = open_split(data, "val", console, model.card.classes)
     calibration = open_split(data, "train", console, model.card.classes) if config.int8 else None
     exported = Exported(model.network, config.output).eval()

@@ -1,7 +1,5 @@
 """A network under images that are damaged at test: the same scores, corruption by corruption."""
 
-import csv
-import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from rich.table import Table
 
 from segkd.datasets.corruptions import CORRUPTIONS, JPEG, SETTINGS, Corruption, Damaged
 from segkd.datasets.data import Records
+from segkd.disk import dump_csv
 from segkd.engine.record import number
 from segkd.experiment.console import make_console, ticking
 from segkd.experiment.scoring import Sight
@@ -62,14 +61,13 @@ class Robustness:
 
     def csv(self) -> str:
         """A row for the clean images, with severity 0, and for each corruption and severity."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["corruption", "severity", "setting", SCORE, "drop", "images"])
-        writer.writerow(["clean", 0, "", _exact(self.clean), _exact(0.0), self.images])
+        rows: list[tuple[Any, ...]] = [
+            ("corruption", "severity", "setting", SCORE, "drop", "images"),
+            ("clean", 0, "", self.clean, 0.0, self.images),
+        ]
         for one, score in self.readings.items():
-            row = [one.name, one.severity, one.setting, _exact(score), _exact(self.clean - score), self.images]
-            writer.writerow(row)
-        return text.getvalue()
+            rows.append((one.name, one.severity, one.setting, score, self.clean - score, self.images))
+        return dump_csv(rows)
 
 
 def score_corrupted(
@@ -115,7 +113,3 @@ def print_robustness(console: Console, found: Robustness) -> None:
 
 def _short(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.4f}"
-
-
-def _exact(value: float) -> str:
-    return "" if math.isnan(value) else repr(value)

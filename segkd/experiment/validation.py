@@ -20,7 +20,7 @@ from segkd.engine.record import Recorder, number
 from segkd.engine.step import Engine
 from segkd.experiment.settings import Evaluation
 from segkd.frequency.rings import EDGES
-from segkd.metrics.meter import LOWER_IS_BETTER, WORST, Meter, score_names
+from segkd.metrics.meter import LOWER_IS_BETTER, WORST, Meter, deciding_score, score_names
 from segkd.models.network import Network
 from segkd.models.store import ModelCard, read_card, save_student
 from segkd.types import Disturbance, InputError
@@ -192,7 +192,7 @@ def selected(objects: Namespace) -> str:
     names = [name for name in score_names(classes) if name not in LOWER_IS_BETTER]
     if objects.data.domains or objects.data.domain_group:
         names += [f"{WORST}{name}" for name in names]
-    chosen = objects.evaluation.select or ("miou_image" if classes == 2 else "miou_dataset")
+    chosen = objects.evaluation.select or deciding_score(classes)
     if chosen not in names:
         raise InputError(f"evaluation.select: expected one of {', '.join(names)}, found {chosen!r}.")
     return chosen

@@ -181,6 +181,11 @@ def _mean_of(rows: Collection[dict[str, float]], name: str) -> float:
     return float(np.where(defined, values, 0).sum() / defined.sum()) if defined.any() else float("nan")
 
 
+def deciding_score(classes: int) -> str:
+    """The score that decides between weights of so many classes where nobody says which."""
+    return "miou_image" if classes == 2 else "miou_dataset"
+
+
 def score_names(classes: int) -> list[str]:
     """The names that `Meter.scores` gives for so many classes."""
     return list(BINARY if classes == 2 else MANY)

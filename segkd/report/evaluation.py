@@ -11,8 +11,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from segkd.datasets.data import Data
 from segkd.datasets.packed import name_of
-from segkd.disk import refuse_unwritable
-from segkd.experiment.arguments import data_layer
+from segkd.experiment.arguments import data_layer, refuse_unwritable
 from segkd.experiment.commands import TRUST
 from segkd.experiment.layers import apart
 from segkd.experiment.settings import data_parser, instantiate, parse

@@ -1,14 +1,11 @@
 """What `segkd evaluate` writes: scores.json, one row per image, curves, and tables for papers."""
 
-import csv
-import io
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from segkd.ablation.latex import escape_latex
-from segkd.disk import dump_json, write_whole
+from segkd.disk import dump_csv, dump_json, write_whole
 from segkd.metrics.meter import LOWER_IS_BETTER, score_names
 from segkd.report.judging import Judged
 from segkd.types import printable
@@ -55,24 +52,16 @@ def per_image(judged: Judged) -> str:
     rows = judged.meter.rows
     given = {name for row in rows.values() for name in row}
     names = [name for name in score_names(len(judged.meter.classes)) if name in given]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["id", *names, "fault"])
-    for id, row in rows.items():
-        writer.writerow([printable(id), *("" if math.isnan(row[name]) else repr(row[name]) for name in names), ""])
-    for id, fault in sorted(judged.skipped.items()):
-        writer.writerow([printable(id), *("" for _ in names), printable(fault)])
-    return text.getvalue()
+    scored = ([printable(id), *(row[name] for name in names), ""] for id, row in rows.items())
+    skipped = ([printable(id), *("" for _ in names), printable(why)] for id, why in sorted(judged.skipped.items()))
+    return dump_csv([["id", *names, "fault"], *scored, *skipped])
 
 
 def curves_of(judged: Judged) -> str:
     """Mean precision, recall, F and E at each of the 256 thresholds, as CSV."""
     curves = judged.meter.mean_curves
-    lines = [",".join(("threshold", *curves))]
-    for t in range(256):
-        values = [float(curve[t]) for curve in curves.values()]
-        lines.append(",".join([repr(t / 255), *("" if math.isnan(value) else repr(value) for value in values)]))
-    return "\n".join(lines) + "\n"
+    points = ([t / 255, *map(float, values)] for t, values in enumerate(zip(*curves.values(), strict=True)))
+    return dump_csv([["threshold", *curves], *points])
 
 
 def markdown(judged: Sequence[Judged]) -> str:
