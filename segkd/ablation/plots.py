@@ -1,8 +1,9 @@
 """Comparisons as pictures, each a PNG and an SVG of the same name: gains, gain against cost, critical difference.
 
 All are drawn with matplotlib's objects, without pyplot and its global state, and 8 inches wide; names are broken into
-lines by their measured width, so that long ones do not run over the data. Colours are those of Okabe and Ito. This
-module imports matplotlib: import it where a picture is drawn.
+lines by their measured width, so that long ones do not run over the data. Colours and markers are those of spectral
+figures: 72 arms look different, and shapes alone tell the first nine. This module imports matplotlib: import it where
+a picture is drawn.
 """
 
 import math
@@ -20,16 +21,12 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextToPath
 
 from segkd.ablation.statistics import Comparison, Gain, Ranks
+from segkd.analysis.canvas import COLOURS, INK, MARKERS
 from segkd.disk import write_whole
-
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#777777")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
-"""One more than there are colours: 72 arms look different, and shapes alone tell the first nine."""
 
 WIDTH = 8.0
 """Inches; the PNG has 200 pixels to an inch and is still read at half of that, 800 pixels."""
 
-INK = "#222222"
 SIZE = 11
 """Points."""
 

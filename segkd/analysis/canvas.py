@@ -29,7 +29,7 @@ from segkd.frequency.rings import EDGES
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#777777")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
-"""One more than there are colours."""
+"""One more than there are colours, so that all pairs come up."""
 
 WIDTH = 10.0
 """Inches."""
