@@ -1,7 +1,8 @@
 """Which samples make up which batch: a function of seed, epoch and position alone."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import final
 
 import numpy as np
@@ -21,11 +22,19 @@ class Draw(ABC):
 
     Attributes:
         every: optimiser steps of a round; None: it never listens.
+        round: the rounds it was told of.
+        seen: images of each domain that were drawn in these.
         held: indices of the samples that are never drawn: those of the probe, whose losses it is told.
+        by_domain: whether it draws by domains, of which one batch alone has none.
+        said: how it draws, in words, once it has met the training split.
     """
 
     every: int | None = None
+    round: int = 0
+    seen: Mapping[str, int] = MappingProxyType({})
     held: tuple[int, ...] = ()
+    by_domain: bool = False
+    said: str = ""
 
     def rehearse(self, domains: Sequence[str] | None, batch: int) -> None:
         """Before any file is read: refuses what is known not to fit.
@@ -39,6 +48,11 @@ class Draw(ABC):
     def meet(self, domains: Sequence[str], groups: Sequence[str], batch: int) -> None:  # noqa: B027
         """Shows the training split, once: the domain of each sample (() without domains), and its group, which a probe
         takes whole. Raises InputError where it does not fit."""
+
+    def asks(self, teachers: Mapping[str, Collection[str]]) -> str | None:
+        """The name of the teacher whose losses it is told, of those that give these fields of a target; None where it
+        asks none. Raises InputError where it is not clear which, or that one gives no logits."""
+        return None
 
     def drawn(self, ids: Sequence[str]) -> list[str]:
         """Those of the samples that it draws."""

@@ -8,9 +8,8 @@ from rich.console import Console
 
 from segkd.datasets.data import Data, Records
 from segkd.datasets.domains import parts_of
-from segkd.datasets.draws.domains import DomainSampler
 from segkd.datasets.loader import SegmentationDataset
-from segkd.datasets.sampler import EpochBatches
+from segkd.datasets.sampler import Draw, EpochBatches
 from segkd.datasets.splits import group_of
 from segkd.datasets.transforms import Transform
 from segkd.distill.distiller import Distiller
@@ -33,8 +32,7 @@ def rehearse_draw(objects: Namespace) -> None:
         return
     names = None if data.domain_group is not None else list(data.domains or {})
     objects.draw.rehearse(names, data.batch)
-    if isinstance(objects.draw, DomainSampler):
-        teacher_for(objects.draw, objects.distiller)
+    asked_by(objects.draw, objects.distiller)
 
 
 def meet_domains(objects: Namespace, records: Mapping[str, Records], console: Console) -> None:
@@ -51,24 +49,18 @@ def meet_domains(objects: Namespace, records: Mapping[str, Records], console: Co
             f"domain {lacking[0]} has no image in {where}: every domain is trained on and validated by itself. Correct "
             "data.domain_group, or the lists of the splits (data.train, data.val)."
         )
-    if draw is not None:
-        groups = [group or id for group, id in zip(groups_of(objects.data, train), train.ids)]
-        draw.meet(train.domains, groups, objects.data.batch)
-    if isinstance(draw, DomainSampler):
-        held = f"; {len(draw.held)} images are a probe of their losses and not trained on" if draw.held else ""
-        begins = f", updated every {draw.every} steps, from" if draw.guided else ":"
-        console.print(f"draw: {draw.kind}{begins} {shown(draw.shares)}{held}")
-        name = teacher_for(draw, objects.distiller)
-        if name is not None and isinstance(objects.distiller.asked[name], LabelTeacher):
-            console.print(
-                f"teacher {name} is made from the label, so that its loss is about the same on all domains: ddk draws "
-                "by the student's loss (kind: student_loss)"
-            )
-
-
-def shown(numbers: Mapping[str, float]) -> str:
-    """Numbers by domain, in words."""
-    return ", ".join(f"{name} {number:.3f}" for name, number in numbers.items())
+    if draw is None:
+        return
+    groups = [group or id for group, id in zip(groups_of(objects.data, train), train.ids)]
+    draw.meet(train.domains, groups, objects.data.batch)
+    if draw.said:
+        console.print(f"draw: {draw.said}")
+    name = asked_by(draw, objects.distiller)
+    if name is not None and isinstance(objects.distiller.asked[name], LabelTeacher):
+        console.print(
+            f"teacher {name} is made from the label, so that its loss is about the same on all domains: ddk draws "
+            "by the student's loss (kind: student_loss)"
+        )
 
 
 def groups_of(data: Data, records: Records) -> list[str | None]:
@@ -94,30 +86,9 @@ def _groups(expression: str | None, stems: Sequence[str]) -> list[str | None]:
     return [group(stem) for stem in stems]
 
 
-def teacher_for(draw: DomainSampler, distiller: Distiller) -> str | None:
-    """The name of the teacher that a draw listens to; None where it asks none.
-
-    Raises:
-        InputError: it is not clear which, or that one gives no logits.
-    """
-    if draw.kind != "ddk":
-        return None
-    names = list(distiller.asked)
-    if not names:
-        raise InputError(
-            "draw: ddk compares the student's loss with a teacher's, and distiller.teachers names none. Name one with "
-            "a term (methods/ddk.yaml), or write draw.kind: student_loss."
-        )
-    if draw.teacher is None and len(names) > 1:
-        raise InputError(
-            f"draw.teacher names none, and there are {', '.join(names)}: name the one that ddk listens to."
-        )
-    name = draw.teacher or names[0]
-    if name not in names:
-        raise InputError(f"draw.teacher: expected one of distiller.teachers ({', '.join(names)}), found {name!r}.")
-    if "logits" not in distiller.asked[name].gives:
-        raise InputError(f"draw: ddk needs the teacher's logits, and {name} gives none. Name another: draw.teacher.")
-    return name
+def asked_by(draw: Draw, distiller: Distiller) -> str | None:
+    """The name of the teacher that a draw listens to; None where it asks none. Raises as `Draw.asks`."""
+    return draw.asks({name: one.gives for name, one in distiller.asked.items()})
 
 
 def rounds_of(
@@ -125,13 +96,13 @@ def rounds_of(
 ) -> Rounds | None:
     """The rounds of a draw that listens, where the training stands; None for any other draw."""
     data, draw, distiller = objects.data, objects.draw, objects.distiller
-    if not isinstance(draw, DomainSampler) or not draw.guided:
+    if draw is None or draw.every is None:
         return None
     draw.recall(progress.draw)
     progress.draw = draw.state()
     whole = Transform(data.shape, None, len(data.classes), soft=distiller.needs_soft)
     looked = SegmentationDataset(dataset.records, whole, seed=0)
-    return Rounds(engine, draw, batches, looked, data.batch, teacher_for(draw, distiller))
+    return Rounds(engine, draw, batches, looked, data.batch, asked_by(draw, distiller))
 
 
 def begin_rounds(rounds: Rounds | None, recorder: Recorder, console: Console) -> None:
@@ -166,11 +137,9 @@ def say_passes(session: Session, batches: EpochBatches, dataset: SegmentationDat
 def passes(batches: EpochBatches, domains: tuple[str, ...], micro: int) -> dict[str, float]:
     """How often each training image of a domain was drawn in `micro` micro-steps, on average."""
     names, codes = np.unique(np.array(domains), return_inverse=True)
-    draw, seen = batches.draw, np.zeros(len(names))
-    first = 0
-    if isinstance(draw, DomainSampler) and draw.guided:
-        first, seen = draw.round, np.array([float(draw.seen[name]) for name in names])
-    for number in range(first, -(-micro // batches.per_round)):
+    draw = batches.draw
+    seen = np.array([float(draw.seen.get(name, 0)) for name in names])
+    for number in range(draw.round, -(-micro // batches.per_round)):
         order = batches.order(number)[: micro - number * batches.per_round]
         seen += np.bincount(codes[order.ravel()], minlength=len(names))
     trained = np.ones(len(domains), bool)

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from jsonargparse import Namespace
 
 from segkd.datasets.data import Records
-from segkd.datasets.draws.domains import DomainSampler
 from segkd.experiment.validation import Validation
 from segkd.metrics.meter import Meter
 from segkd.metrics.scores import kappa
@@ -75,7 +74,7 @@ def one_batch(objects: Namespace, records: dict[str, Records]) -> dict[str, Reco
     whole = records["train"]
     few = Records("one batch", whole.ids[: objects.data.batch_size], whole.load)
     objects.data = replace(objects.data, batch_size=len(few), augment=None)
-    if isinstance(objects.draw, DomainSampler):  # one batch has no domains to weigh
+    if objects.draw is not None and objects.draw.by_domain:
         objects.draw = None
     objects.engine = replace(objects.engine, epochs=EPOCHS, patience=None)
     objects.evaluation = replace(objects.evaluation, every=EPOCHS / 4, band_errors=False)

@@ -1,6 +1,6 @@
 """How much of each domain a training sees: by size, by a fixed share, or by what the student has yet to learn."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal, final
 
 import numpy as np
@@ -69,6 +69,8 @@ class DomainSampler(Draw):
         teacher: name of the teacher that ddk listens to; the only one when null.
     """
 
+    by_domain = True
+
     def __init__(
         self,
         kind: Kind = "ddk",
@@ -85,8 +87,7 @@ class DomainSampler(Draw):
         self.names: tuple[str, ...] = ()
         self.members: list[np.ndarray] = []
         self.probes: dict[str, tuple[int, ...]] = {}
-        self.weights, self.round = np.zeros(0), 0
-        self.seen: dict[str, int] = {}
+        self.weights = np.zeros(0)
         self._refuse_settings()
 
     def rehearse(self, domains: Sequence[str] | None, batch: int) -> None:
@@ -115,6 +116,32 @@ class DomainSampler(Draw):
         self.held = tuple(sorted(i for probe in self.probes.values() for i in probe))
         self.weights = self._first(np.array([len(one) for one in self.members], float))
         self.seen = dict.fromkeys(self.names, 0)
+        begins = f", updated every {self.every} steps, from" if self.guided else ":"
+        held = f"; {len(self.held)} images are a probe of their losses and not trained on" if self.held else ""
+        self.said = (
+            f"{self.kind}{begins} {', '.join(f'{name} {share:.3f}' for name, share in self.shares.items())}{held}"
+        )
+
+    def asks(self, teachers: Mapping[str, Collection[str]]) -> str | None:
+        """The name of the teacher of ddk."""
+        if self.kind != "ddk":
+            return None
+        if not teachers:
+            raise InputError(
+                "draw: ddk compares the student's loss with a teacher's, and distiller.teachers names none. Name one "
+                "with a term (methods/ddk.yaml), or write draw.kind: student_loss."
+            )
+        names = ", ".join(teachers)
+        if self.teacher is None and len(teachers) > 1:
+            raise InputError(f"draw.teacher names none, and there are {names}: name the one that ddk listens to.")
+        name = self.teacher or next(iter(teachers))
+        if name not in teachers:
+            raise InputError(f"draw.teacher: expected one of distiller.teachers ({names}), found {name!r}.")
+        if "logits" not in teachers[name]:
+            raise InputError(
+                f"draw: ddk needs the teacher's logits, and {name} gives none. Name another: draw.teacher."
+            )
+        return name
 
     def epoch(self, n: int, shape: tuple[int, int, int], draw: np.random.Generator) -> np.ndarray:
         """Indices in the shape [micro-steps, processes, batch]: a function of the weights and of `draw` alone."""
