@@ -83,7 +83,7 @@ class Distiller(nn.Module):
         """
         student, batch = scene.student, scene.batch
         with torch.no_grad(), evaluating(student, self):
-            seen = tapped(student, batch.clean, self.features)
+            seen = scene.seen if self.features is None else tapped(student, batch.clean, self.features)
             if self.exits is not None:
                 self.exits.meet(seen.features, seen.logits.shape[1])
                 self.exits.eval()

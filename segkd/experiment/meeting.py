@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from jsonargparse import Namespace
@@ -15,6 +16,7 @@ from segkd.distill.base import Scene, Teacher
 from segkd.experiment.domains import groups_of, rehearse_draw
 from segkd.experiment.readiness import refuse_unready
 from segkd.models.network import Network
+from segkd.models.taps import evaluating
 from segkd.types import Batch
 
 
@@ -40,20 +42,19 @@ def rehearse(objects: Namespace) -> str:
             copy.deepcopy(objects.disturbance)(batch)
         if objects.distiller.meets:
             student = copy.deepcopy(objects.model)
-            seen = student.eval()(batch.clean)
-            student.train()
-            scene = Scene(
-                student,
-                batch,
-                seen,
-                1,
-                lambda: copy.deepcopy(student),
-                data.classes,
-                steps=objects.engine.epochs,
-                draw=objects.draw or Shuffle(),
-            )
+            scene = _scene(objects, student, batch, 1, partial(copy.deepcopy, student), steps=objects.engine.epochs)
             copy.deepcopy(objects.distiller).meet(scene)
     return doubt
+
+
+def _scene(
+    objects: Namespace, student: Network, batch: Batch, per_epoch: int, another: Callable[[], Network], **known: Any
+) -> Scene:
+    """What the settings say of a meeting, the student's prediction of the batch, and what else is `known`."""
+    with torch.no_grad(), evaluating(student):
+        seen = student(batch.clean)
+    draw, names = objects.draw or Shuffle(), objects.data.classes
+    return Scene(student, batch, seen, per_epoch, another, names, draw=draw, cycles=objects.optim.cycles, **known)
 
 
 def _made_batch(b: int, classes: int, shape: tuple[int, int]) -> Batch:
@@ -64,7 +65,7 @@ def _made_batch(b: int, classes: int, shape: tuple[int, int]) -> Batch:
     return Batch(image, image, label, soft, tuple(f"made{i}" for i in range(b)), warp=warp)
 
 
-def _whole_images(
+def whole_images(
     dataset: SegmentationDataset,
     data: Data,
     advance: Callable[[int], None],
@@ -72,7 +73,8 @@ def _whole_images(
     size: tuple[int, int],
     numbers: Sequence[int],
 ) -> Iterator[Batch]:
-    """Training images, whole and without random changes, at a size (h, w)."""
+    """Those of the training images with these `numbers`, whole and without random changes, at a size (h, w), in
+    batches; `advance` is told how many, then 0 for each that was looked at."""
     plain = SegmentationDataset(dataset.records, Transform(size, None, len(data.classes), soft=False), 0)
     advance(len(numbers))
     for start in range(0, len(numbers), data.batch):
@@ -110,24 +112,18 @@ def introduce(
     """
     if not objects.distiller.meets:
         return []
-    batch = collate([dataset[0, i % len(dataset)] for i in range(objects.data.batch)])
-    with torch.no_grad():
-        seen = objects.model.eval()(batch.clean)
-    objects.model.train()
-    data = objects.data
-    scene = Scene(
+    data, records = objects.data, dataset.records
+    batch = collate([dataset[0, i % len(dataset)] for i in range(data.batch)])
+    scene = _scene(
+        objects,
         objects.model,
         batch,
-        seen,
         per_epoch,
         another,
-        data.classes,
-        ids=tuple(dataset.records.ids),
-        images=partial(_whole_images, dataset, data, advance, device or torch.device("cpu")),
-        groups=partial(groups_of, data, dataset.records),
+        ids=records.ids,
+        images=partial(whole_images, dataset, data, advance, device or torch.device("cpu")),
+        groups=partial(groups_of, data, records),
         steps=objects.engine.epochs * per_epoch,
-        draw=objects.draw or Shuffle(),
-        cycles=objects.optim.cycles,
     )
     objects.distiller.meet(scene)
     return [line for name, one in objects.distiller.asked.items() for line in _told(name, one)]

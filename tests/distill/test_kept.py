@@ -12,7 +12,7 @@ from segkd.datasets.loader import SegmentationDataset, collate
 from segkd.datasets.transforms import Augment, Transform
 from segkd.distill.base import Scene
 from segkd.distill.teachers.frozen import Frozen
-from segkd.experiment.meeting import _whole_images
+from segkd.experiment.meeting import whole_images
 from segkd.types import InputError
 from tests.conftest import REPOSITORY
 from tests.contract import test_methods as contract
@@ -84,7 +84,7 @@ def test_views_of_the_loader_find_their_place_in_the_map():
     batch = collate([dataset[0, i] for i in range(3)])
     kept = frozen()
     scene = Scene(student, batch, student(batch.clean), 1, Pointwise, ids=records.ids,
-                  images=partial(_whole_images, dataset, data, print, torch.device("cpu")))  # fmt: skip
+                  images=partial(whole_images, dataset, data, print, torch.device("cpu")))  # fmt: skip
     kept.meet(scene)
     asked, wrong, right = looks(kept), [], []
     direct = met(frozen(0.0), student, batch)
@@ -167,7 +167,7 @@ def gathered() -> tuple[torch.Tensor, list[int]]:
     batch, asked = collate([dataset[0, 0]]), []
 
     def images(size, numbers):
-        for part in _whole_images(dataset, data, print, torch.device("cpu"), size, numbers):
+        for part in whole_images(dataset, data, print, torch.device("cpu"), size, numbers):
             asked.append(len(part.ids))
             yield part
 
