@@ -21,8 +21,9 @@ from rich.console import Console
 from rich.table import Table
 
 from segkd.ablation.statistics import bca_interval
-from segkd.datasets.data import Records, open_data
+from segkd.datasets.data import Records
 from segkd.datasets.loader import SegmentationDataset, train_loader
+from segkd.datasets.opening import open_data
 from segkd.datasets.sampler import EpochBatches
 from segkd.datasets.transforms import Transform
 from segkd.engine.evaluate import evaluate

@@ -16,9 +16,10 @@ from accelerate import Accelerator
 from rich.console import Console
 from rich.table import Table
 
-from segkd.datasets.data import Data, open_data
+from segkd.datasets.data import Data
 from segkd.datasets.embedded import Embedded
 from segkd.datasets.loader import SegmentationDataset
+from segkd.datasets.opening import open_data
 from segkd.datasets.transforms import Transform
 from segkd.engine.bands import BandErrors
 from segkd.engine.evaluate import evaluate

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
-from segkd.datasets.data import Data, open_data
+from segkd.datasets.data import Data
 from segkd.datasets.embedded import Embedded
 from segkd.datasets.loader import SegmentationDataset, collate, train_loader
+from segkd.datasets.opening import open_data
 from segkd.datasets.sampler import EpochBatches
 from segkd.datasets.transforms import Augment, Transform
 from segkd.distill.distiller import Distiller

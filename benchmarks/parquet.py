@@ -22,9 +22,10 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from segkd.datasets.data import Data, Records, open_data
+from segkd.datasets.data import Data, Records
 from segkd.datasets.embedded import Embedded, draw_sample
 from segkd.datasets.loader import SegmentationDataset, train_loader
+from segkd.datasets.opening import open_data
 from segkd.datasets.packing import write_shards
 from segkd.datasets.pairing import Pair
 from segkd.datasets.sampler import EpochBatches

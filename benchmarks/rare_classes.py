@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from jsonargparse import Namespace
 
-from segkd.datasets.data import open_data
+from segkd.datasets.opening import open_data
 from segkd.engine.record import read_lines
 from segkd.experiment.settings import instantiate, parse, training_parser
 

@@ -178,7 +178,7 @@ def card_of(classes: int) -> ModelCard:
 
 def dataset_of(objects: Namespace) -> SegmentationDataset:
     """The embedded training split, augmented."""
-    from segkd.datasets.data import open_data
+    from segkd.datasets.opening import open_data
     from segkd.datasets.transforms import Transform
 
     found = open_data(objects.data, ["train"], lambda n: None)

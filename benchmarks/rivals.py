@@ -17,9 +17,10 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from interleave import interleaved
 
-from segkd.datasets.data import Data, open_data
+from segkd.datasets.data import Data
 from segkd.datasets.embedded import Embedded
 from segkd.datasets.loader import SegmentationDataset, collate
+from segkd.datasets.opening import open_data
 from segkd.datasets.transforms import Augment, Transform
 from segkd.distill.base import Term
 from segkd.distill.distiller import Distiller

@@ -23,9 +23,10 @@ from rich.console import Console
 from rich.table import Table
 from rivals import rivals
 
-from segkd.datasets.data import Data, open_data
+from segkd.datasets.data import Data
 from segkd.datasets.embedded import Embedded
 from segkd.datasets.loader import SegmentationDataset, collate, train_loader
+from segkd.datasets.opening import open_data
 from segkd.datasets.sampler import EpochBatches
 from segkd.datasets.transforms import Augment, Transform
 from segkd.distill.base import Teacher, Term

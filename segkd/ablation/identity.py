@@ -8,9 +8,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from segkd.datasets.data import Data, splits_of
+from segkd.datasets.data import Data
 from segkd.datasets.domains import parts_of
 from segkd.datasets.folds import numbers_of
+from segkd.datasets.opening import splits_of
 from segkd.datasets.packed import size_on_disk
 from segkd.datasets.splits import SPLITS
 from segkd.disk import load_yaml

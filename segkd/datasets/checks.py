@@ -1,12 +1,8 @@
 """Settings of the data that contradict each other or themselves, all in one report."""
 
-from typing import TYPE_CHECKING
-
+from segkd.datasets.data import Data
 from segkd.datasets.domains import faults_of_domains, parts_of, speaking_of
 from segkd.types import InputError, listed
-
-if TYPE_CHECKING:
-    from segkd.datasets.data import Data
 
 ABOUT_FILES = {"images": "images", "masks": "masks", "val_share": 0.15, "exif": True, "ignore": []} | dict.fromkeys(
     ("train", "val", "test", "label_map", "threshold", "group", "colours", "range", "domain_group")
@@ -14,7 +10,7 @@ ABOUT_FILES = {"images": "images", "masks": "masks", "val_share": 0.15, "exif": 
 """Settings without effect on generated images, and what they are when nothing is said."""
 
 
-def refuse_settings(data: "Data") -> None:
+def refuse_settings(data: Data) -> None:
     """Raises InputError that names every setting at fault and what it can be."""
     faults = faults_of_domains(data)
     if not data.domains and sum(source is not None for source in (data.root, data.parquet, data.embedded)) != 1:
@@ -46,7 +42,7 @@ def refuse_settings(data: "Data") -> None:
             refuse_settings(part)
 
 
-def _fold_faults(data: "Data") -> list[str]:
+def _fold_faults(data: Data) -> list[str]:
     faults = []
     for name, fold in (("fold", data.fold), ("only_fold", data.only_fold)):
         if fold is not None and not 0 <= fold[0] < fold[1] >= 2:
@@ -56,7 +52,7 @@ def _fold_faults(data: "Data") -> list[str]:
     return faults
 
 
-def _embedded_faults(data: "Data") -> list[str]:
+def _embedded_faults(data: Data) -> list[str]:
     """Settings of files without effect on generated images."""
     if data.embedded is None:
         return []
@@ -64,7 +60,7 @@ def _embedded_faults(data: "Data") -> list[str]:
     return [f"{', '.join(idle)}: about files, without effect on data.embedded; take them away"] if idle else []
 
 
-def _parquet_faults(data: "Data") -> list[str]:
+def _parquet_faults(data: Data) -> list[str]:
     """Settings of folders without effect on shards."""
     idle = [f"data.{name}" for name in ("train", "val", "test") if getattr(data, name) is not None]
     if data.parquet is None or not idle:
@@ -72,7 +68,7 @@ def _parquet_faults(data: "Data") -> list[str]:
     return [f"{', '.join(idle)}: lists of files; a shard's name says its split (train-00000.parquet), take them away"]
 
 
-def _how_faults(data: "Data") -> list[str]:
+def _how_faults(data: Data) -> list[str]:
     faults = []
     if data.colours is not None and (data.label_map or data.ignore or data.threshold is not None):
         faults.append("data.colours says the class of each colour: take data.label_map, ignore and threshold away")

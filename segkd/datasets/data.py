@@ -1,34 +1,64 @@
-"""The data settings, and the records of each split that they describe."""
+"""The data settings, and what opening them gives: the records of each split, and what was found."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from segkd.datasets.audit import Audit, read_all, read_pair
-from segkd.datasets.cache import Cache, Fit, fit_of
-from segkd.datasets.checks import refuse_settings
 from segkd.datasets.colours import NAMED, parse_colours
-from segkd.datasets.domains import Domain, domains_by, open_parts
-from segkd.datasets.embedded import Embedded, draw_sample
-from segkd.datasets.faults import forgive_faults, refuse_empty_classes, refuse_faults
-from segkd.datasets.folds import Fold, fold_of, folded, numbers_of
-from segkd.datasets.labels import LabelCode, code_from_colours, code_from_map, code_from_threshold, guess_code
-from segkd.datasets.notes import notes_on, values_in_use
-from segkd.datasets.pairing import Pair
+from segkd.datasets.embedded import Embedded
+from segkd.datasets.folds import Fold, fold_of
 from segkd.datasets.pictures import How
-from segkd.datasets.shards import find_shards
-from segkd.datasets.split_folders import Where
-from segkd.datasets.splits import SPLITS, Splits, find_splits
 from segkd.datasets.transforms import Augment
-from segkd.types import InputError, LayerPath
+from segkd.types import LayerPath
 
 
 def height_and_width(size: int | tuple[int, int]) -> tuple[int, int]:
     """`size` as (height, width): one number is a square's side."""
     return (size, size) if isinstance(size, int) else (size[0], size[1])
+
+
+@dataclass
+class Domain:
+    """What is particular to one of several data sets: the settings of `data` of the same names, which hold where
+    these are null.
+
+    Args:
+        root: its folder; `data.root/NAME` when nothing is said of where it lies.
+        parquet: likewise of shards.
+        embedded: likewise of generated images; those of `data.embedded` with a seed of their own when nothing is said.
+        images: folder or pattern of its images.
+        masks: likewise of its masks.
+        train: list of its training split.
+        val: likewise of its validation split.
+        test: likewise of its test split.
+        val_share: share of its training split to validate on when nothing else says which images are for that.
+        group: regular expression of its patients, videos or sequences.
+        label_map: raw mask value -> class number.
+        ignore: raw mask values that count nowhere.
+        threshold: raw values above it are class 1, of two.
+        colours: class name -> colours of its masks.
+        range: the image values that become black and white.
+        exif: whether its EXIF orientations are followed.
+    """
+
+    root: LayerPath | str | None = None
+    parquet: LayerPath | str | None = None
+    embedded: Embedded | None = None
+    images: str | None = None
+    masks: str | None = None
+    train: str | None = None
+    val: str | None = None
+    test: str | None = None
+    val_share: float | None = None
+    group: str | None = None
+    label_map: dict[int, int] | None = None
+    ignore: list[int] | None = None
+    threshold: int | None = None
+    colours: NAMED | str | None = None
+    range: tuple[float, float] | None = None
+    exif: bool | None = None
 
 
 @dataclass
@@ -150,146 +180,3 @@ class Records:
 
     def __len__(self) -> int:
         return len(self.ids)
-
-
-def open_data(
-    data: Data,
-    wanted: Sequence[str],
-    advance: Callable[[int], None],
-    skipped: dict[str, str] | None = None,
-    training: bool = False,
-) -> tuple[dict[str, Records], Findings]:
-    """The records of the `wanted` splits, checked, and what was found.
-
-    Every image and mask of the wanted splits is read once, which finds every fault before training begins
-    and fills the cache when all fits. `advance(n)` is told the total once (n > 0), then 0 for each file read.
-    With `skipped`, a bad file is left out as long as any is good, and the reason put there under its stem.
-    With `training`, images are made no larger than training at `data.size` looks at: those to train on as their
-    smallest crop needs, the others to `data.size`, their labels untouched.
-
-    Raises:
-        InputError: names every fault by file and says what to write.
-    """
-    refuse_settings(data)
-    if data.domains:
-        return open_parts(open_data, data, wanted, advance, skipped, training)
-    if data.embedded is not None:
-        return _open_embedded(data.embedded, len(data.classes), wanted, data.part)
-    splits = splits_of(data, wanted)
-    absent = [name for name in wanted if name not in splits.members]
-    if absent:
-        wish = f"a shard {absent[0]}-*.parquet" if data.parquet else f"data.{absent[0]}, a list file below {data.root}"
-        raise InputError(f"no {absent[0]} split: expected {wish}, found none. "
-                         f"There are: {', '.join(splits.members)}.")  # fmt: skip
-    chosen = {name: splits.members[name] for name in wanted}
-    fits = _fits(data, chosen) if training else {}
-    records, findings = _open_folder(data, chosen, advance, splits.said, skipped, fits)
-    return records, replace(findings, warnings=(*splits.warnings, *findings.warnings))
-
-
-def splits_of(data: Data, wanted: Sequence[str] = ("train", "val")) -> Splits:
-    """The splits of one data set, those that are `wanted` without a gap; nothing but names is read."""
-    if data.parquet is not None:
-        return folded(
-            data.part, data.group, find_shards(str(data.parquet), data.images, data.masks, data.val_share, data.group)
-        )
-    root = Path(str(data.root)).expanduser()
-    if not root.is_dir():
-        raise InputError(f"data.root: expected a folder, found none at {root}. Put the data there or set --data.root.")
-    lists = {"train": data.train, "val": data.val, "test": data.test}
-    where = Where(root, data.images, data.masks, lists, data.val_share, data.group)
-    return folded(data.part, data.group, find_splits(where, wanted))
-
-
-def _open_folder(
-    data: Data,
-    splits: dict[str, list[Pair]],
-    advance: Callable[[int], None],
-    found: str,
-    skipped: dict[str, str] | None,
-    fits: dict[str, Fit],
-) -> tuple[dict[str, Records], Findings]:
-    pairs = [pair for members in splits.values() for pair in members]
-    audit, cache, how = Audit(), Cache(data.cache_gb * 1e9, fits), data.how
-    advance(len(pairs))
-    read_all(pairs, cache.keep, audit, partial(advance, 0), how, data.shape)
-    # where bad files are forgiven, one stray value must not change how the others are read
-    code = label_code(data, np.flatnonzero(audit.total).tolist() if skipped is None else audit.usual)
-    if skipped is not None:
-        skipped |= forgive_faults(audit, pairs, code)
-        splits = {name: [pair for pair in some if pair.stem not in skipped] for name, some in splits.items()}
-        cache.kept = {stem: arrays for stem, arrays in cache.kept.items() if stem not in skipped}
-        pairs = [pair for pair in pairs if pair.stem not in skipped]
-    refuse_faults(audit, pairs, code, data.classes)
-    kept = {stem: (image, code(raw)) for stem, (image, raw) in cache.kept.items()}
-    records = {}
-    for name, members in splits.items():
-        stems = tuple(pair.stem for pair in members)
-        digests = tuple(audit.digests[stem] for stem in stems)
-        load, domains = partial(_load, members, kept, code, how, digests, fits), domains_by(data.domain_group, stems)
-        records[name] = Records(name, stems, load, digests, domains)
-    total = audit.total
-    if "train" in splits:
-        refuse_empty_classes(data.classes, code, total)
-    shares = ", ".join(
-        f"{name} {100 * total[code.known & (code.table == c)].sum() / total.sum():.1f} %"
-        for c, name in enumerate(data.classes)
-    )
-    memory = f"cached in memory ({cache.bytes / 1e9:.2f} GB)" if kept else "read from disk each time"
-    parts = [f"{found} images", code.rule, f"pixels: {shares}", values_in_use(audit), memory]
-    about = "; ".join(part for part in parts if part)
-    notes = notes_on(audit, code, data.classes, splits, data.shape)
-    return records, Findings(about, notes, cache.bytes if kept else 0)
-
-
-def _fits(data: Data, splits: Mapping[str, Sequence[Pair]]) -> dict[str, Fit]:
-    """What training looks at of each image; it is the same wherever images are kept."""
-    fits = {name: fit_of(data.shape, data.augment if name == "train" else None) for name in splits}
-    return {pair.stem: fits[name] for name, members in splits.items() for pair in members}
-
-
-def _load(
-    members: list[Pair],
-    kept: dict,
-    code: LabelCode,
-    how: How,
-    digests: Sequence[str],
-    fits: Mapping[str, Fit],
-    i: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    if kept:
-        return kept[members[i].stem]
-    reading = read_pair(members[i], how)
-    if reading.image is None or reading.raw is None:
-        raise InputError(f"the data changed since this command began: {reading.fault}")
-    if reading.digest != digests[i]:
-        raise InputError(
-            f"{members[i].image}: the data changed since this command began: this file or its mask {members[i].mask} "
-            "is another one now. Bring it back and begin again; a training goes on with --resume."
-        )
-    fit = fits.get(members[i].stem)
-    return (reading.image, code(reading.raw)) if fit is None else fit(reading.image, code(reading.raw))
-
-
-def _open_embedded(
-    embedded: Embedded, classes: int, wanted: Sequence[str], fold: Fold | None
-) -> tuple[dict[str, Records], Findings]:
-    numbers = {name: numbers_of(embedded, name, fold) for name in SPLITS}
-    first = dict(zip(SPLITS, np.cumsum([0, embedded.train, embedded.val]).tolist()))
-    records = {}
-    for name in wanted:
-        samples = [draw_sample(embedded, first[name] + i, classes) for i in numbers[name]]
-        records[name] = Records(name, tuple(f"{name}{i:04d}" for i in numbers[name]), samples.__getitem__)
-    about = f"generated, {embedded.side} px, cue {embedded.cue} at contrast {embedded.contrast}"
-    return records, Findings(", ".join(f"{len(numbers[n])} {n}" for n in SPLITS) + f" images; {about}")
-
-
-def label_code(data: Data, values: Sequence[int]) -> LabelCode:
-    """How masks that hold `values` are read: as `data` says, else guessed."""
-    if data.colours is not None:
-        return code_from_colours(len(data.classes))
-    if data.threshold is not None:
-        return replace(code_from_threshold(data.threshold, data.ignore), told=True)
-    if data.label_map is not None:
-        return replace(code_from_map(data.label_map, data.ignore, len(data.classes)), told=True)
-    return guess_code(values, data.ignore, len(data.classes))

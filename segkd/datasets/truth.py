@@ -5,9 +5,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from segkd.datasets.audit import Audit
-from segkd.datasets.data import Data, label_code
+from segkd.datasets.data import Data
 from segkd.datasets.faults import CLOSE, forgive_faults, refuse_faults
 from segkd.datasets.labels import LabelCode, code_from_threshold
+from segkd.datasets.opening import label_code
 from segkd.datasets.pairing import Pair
 from segkd.datasets.scales import few
 from segkd.datasets.tally import Tally

@@ -12,7 +12,7 @@ from typing import Any, get_args, get_origin
 
 from jsonargparse import ArgumentParser, Namespace
 
-from segkd.datasets.domains import Domain
+from segkd.datasets.data import Domain
 from segkd.experiment.classes import BASES, base_of, choices, subclasses
 from segkd.types import InputError
 

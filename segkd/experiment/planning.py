@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from jsonargparse import Namespace
 
 from segkd.datasets.checks import refuse_settings
-from segkd.datasets.data import Data, splits_of
+from segkd.datasets.data import Data
 from segkd.datasets.domains import parts_of
+from segkd.datasets.opening import splits_of
 from segkd.datasets.sampler import EpochBatches
 from segkd.engine.loop import Plan
 

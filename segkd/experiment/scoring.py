@@ -10,8 +10,9 @@ from jsonargparse import Namespace
 from PIL import Image
 from rich.console import Console
 
-from segkd.datasets.data import Data, Records, open_data
+from segkd.datasets.data import Data, Records
 from segkd.datasets.loader import SegmentationDataset
+from segkd.datasets.opening import open_data
 from segkd.datasets.sheet import contact_sheet
 from segkd.datasets.transforms import Transform, Viewing
 from segkd.disk import write_whole

@@ -11,9 +11,10 @@ from accelerate import Accelerator
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
-from segkd.datasets.data import Data, Records, open_data
+from segkd.datasets.data import Data, Records
 from segkd.datasets.digest import Digests
 from segkd.datasets.loader import SegmentationDataset, train_loader
+from segkd.datasets.opening import open_data
 from segkd.datasets.sampler import EpochBatches
 from segkd.datasets.transforms import Transform
 from segkd.disk import write_whole

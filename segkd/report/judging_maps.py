@@ -11,10 +11,11 @@ from jsonargparse import Namespace
 from rich.console import Console
 
 from segkd.datasets.coding import Told, decide
-from segkd.datasets.data import Data, splits_of
+from segkd.datasets.data import Data
 from segkd.datasets.geometry import Size, misfit, own_size, refuse_misfits
 from segkd.datasets.matching import MapPair, Matching, images_for, labels_in, match_maps
 from segkd.datasets.notes import notes_on_masks
+from segkd.datasets.opening import splits_of
 from segkd.datasets.patterns import Pattern
 from segkd.datasets.pictures import read_image
 from segkd.datasets.tally import Tally, told

@@ -8,9 +8,10 @@ from torch import nn
 from segkd.analysis.evidence import Condition
 from segkd.analysis.examine import Examination, examine, untrained
 from segkd.analysis.summary import group
-from segkd.datasets.data import Data, Records, open_data
+from segkd.datasets.data import Data, Records
 from segkd.datasets.embedded import Embedded
 from segkd.datasets.loader import SegmentationDataset, collate
+from segkd.datasets.opening import open_data
 from segkd.datasets.transforms import Transform
 from segkd.frequency.rings import ring_of
 from segkd.metrics.boundary import inside_label

@@ -4,7 +4,8 @@ import pytest
 
 from segkd.datasets.audit import read_pair
 from segkd.datasets.cache import Cache, Fit, fit_of
-from segkd.datasets.data import Data, open_data
+from segkd.datasets.data import Data
+from segkd.datasets.opening import open_data
 from segkd.datasets.pairing import Pair
 from segkd.datasets.transforms import Augment, Transform
 

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segkd.datasets.data import Data, open_data
+from segkd.datasets.data import Data
 from segkd.datasets.embedded import Embedded
+from segkd.datasets.opening import open_data
 from segkd.datasets.transforms import Augment
 from segkd.types import IGNORE, InputError
 

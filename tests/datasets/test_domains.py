@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 
 from segkd.ablation.identity import data_digests
-from segkd.datasets.data import Data, open_data
-from segkd.datasets.domains import Domain, parts_of
+from segkd.datasets.data import Data, Domain
+from segkd.datasets.domains import parts_of
 from segkd.datasets.embedded import Embedded
+from segkd.datasets.opening import open_data
 from segkd.types import InputError
 
 

@@ -1,9 +1,10 @@
 import pytest
 
 from segkd.ablation.identity import data_digests
-from segkd.datasets.data import Data, open_data
+from segkd.datasets.data import Data
 from segkd.datasets.embedded import Embedded
 from segkd.datasets.folds import Fold, members_of
+from segkd.datasets.opening import open_data
 from segkd.types import InputError
 
 NAMES = [f"case{i // 3}_{i}" for i in range(30)]

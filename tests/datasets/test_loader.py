@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from segkd.datasets.data import Data, Records, open_data
+from segkd.datasets.data import Data, Records
 from segkd.datasets.embedded import Embedded
 from segkd.datasets.loader import Item, SegmentationDataset, collate, evaluation_loader, train_loader
+from segkd.datasets.opening import open_data
 from segkd.datasets.sampler import EpochBatches
 from segkd.datasets.transforms import Augment, Transform, View
 from segkd.types import IGNORE

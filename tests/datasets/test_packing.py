@@ -4,7 +4,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from segkd.datasets import packing
-from segkd.datasets.data import Data, splits_of
+from segkd.datasets.data import Data
+from segkd.datasets.opening import splits_of
 from segkd.datasets.packing import write_shards
 from segkd.types import InputError
 

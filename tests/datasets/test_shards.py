@@ -6,8 +6,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from segkd.datasets.data import Data, open_data, splits_of
+from segkd.datasets.data import Data
 from segkd.datasets.loader import SegmentationDataset, train_loader
+from segkd.datasets.opening import open_data, splits_of
 from segkd.datasets.packing import write_shards
 from segkd.datasets.sampler import EpochBatches
 from segkd.datasets.shards import find_shards

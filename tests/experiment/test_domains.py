@@ -9,8 +9,7 @@ import pytest
 import torch
 from jsonargparse import Namespace
 
-from segkd.datasets.data import Data, Records
-from segkd.datasets.domains import Domain
+from segkd.datasets.data import Data, Domain, Records
 from segkd.datasets.loader import SegmentationDataset
 from segkd.datasets.transforms import Transform
 from segkd.engine import loop

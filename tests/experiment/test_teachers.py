@@ -1,8 +1,9 @@
 import pytest
 from rich.console import Console
 
-from segkd.datasets.data import Data, open_data
+from segkd.datasets.data import Data
 from segkd.datasets.embedded import Embedded
+from segkd.datasets.opening import open_data
 from segkd.distill.base import Teacher, Term
 from segkd.distill.distiller import Distiller
 from segkd.distill.knowledge.response import Response

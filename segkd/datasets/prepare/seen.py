@@ -7,9 +7,10 @@ from functools import partial
 import numpy as np
 
 from segkd.datasets.audit import Audit, Reading, read_all, read_pair
-from segkd.datasets.data import Data, Records, label_code, splits_of
+from segkd.datasets.data import Data, Records
 from segkd.datasets.faults import refuse_faults
 from segkd.datasets.labels import LabelCode, resize_label
+from segkd.datasets.opening import label_code, splits_of
 from segkd.datasets.pairing import Pair
 from segkd.datasets.pictures import How
 from segkd.datasets.prepare.twins import print_of
