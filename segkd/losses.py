@@ -76,14 +76,14 @@ def cross_entropy(
     """-sum_k t_k log p_k, mean over valid pixels; with class weights a weighted mean, of hard labels as torch's."""
     logits = hushed(logits, valid)
     if target.ndim == 3:
-        values = F.cross_entropy(logits, target.masked_fill(~valid, 0), weight=weights, reduction="none")
-        scale = weights[target.masked_fill(~valid, 0)] if weights is not None else None
+        target = target.masked_fill(~valid, 0)
+        values = F.cross_entropy(logits, target, weight=weights, reduction="none")
     else:
-        weighted = target if weights is None else target * weights.view(1, -1, 1, 1)
-        values = -(weighted * F.log_softmax(logits, dim=1)).sum(dim=1)
-        scale = weighted.sum(dim=1) if weights is not None else None
-    if scale is None:
+        target = target if weights is None else target * weights.view(1, -1, 1, 1)
+        values = -(target * F.log_softmax(logits, dim=1)).sum(dim=1)
+    if weights is None:
         return global_mean(values, valid)
+    scale = weights[target] if target.ndim == 3 else target.sum(dim=1)
     # values already carry the weight: the mean divides by the sum of weights
     safe = torch.where(scale > 0, scale, 1.0)
     return global_mean(values / safe, scale * valid)

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 IGNORE = 255
 """The label of a pixel that belongs to no class: it counts in no loss and no score."""
 
-
 Schedule = float | dict[float, float]
 """A number that may change while training: constant, or {progress in 0..1: value} interpolated linearly."""
 
@@ -119,20 +118,18 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on `device`."""
-        image = self.image.to(device, non_blocking=True)
-        clean = image if self.clean is self.image else self.clean.to(device, non_blocking=True)
-        soft = None if self.soft is None else self.soft.to(device, non_blocking=True)
-        warp = None if self.warp is None else self.warp.to(device, non_blocking=True)
-        label = self.label.to(device, non_blocking=True)
-        return replace(self, image=image, clean=clean, label=label, soft=soft, warp=warp)
+        return self._each(lambda one: one.to(device, non_blocking=True))
 
     def pin_memory(self) -> "Batch":
         """The same batch in memory from which a GPU fetches without making the host wait; the loader calls it."""
-        image = self.image.pin_memory()
-        clean = image if self.clean is self.image else self.clean.pin_memory()
-        soft = None if self.soft is None else self.soft.pin_memory()
-        warp = None if self.warp is None else self.warp.pin_memory()
-        return replace(self, image=image, clean=clean, label=self.label.pin_memory(), soft=soft, warp=warp)
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        """All that the loader gives, changed; image and clean stay one where they are."""
+        image, label = change(self.image), change(self.label)
+        clean = image if self.clean is self.image else change(self.clean)
+        soft, warp = (None if one is None else change(one) for one in (self.soft, self.warp))
+        return replace(self, image=image, clean=clean, label=label, soft=soft, warp=warp)
 
     def moved(self, maps: Float[Tensor, "b c _h _w"]) -> Float[Tensor, "b c _h _w"]:
         """Maps of the batch as loaded, of any size, with their pixels where `source` says that they are now."""

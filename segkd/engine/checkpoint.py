@@ -3,7 +3,7 @@
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import IO, Any
@@ -50,12 +50,8 @@ def save_checkpoint(path: Path, engine: Engine, progress: Progress) -> None:
         "micro": engine.micro,
         "step": engine.step,
         "total": engine.bare.total,
-        "best": progress.best,
-        "since_best": progress.since_best,
-        "owed": progress.owed,
-        "promises": dict(progress.promises),
-        "draw": dict(progress.draw),
         "circumstances": circumstances(engine),
+        **vars(progress),
     }
     state["schedule"].pop("lr_lambdas", None)  # functions of the configuration, not state
     write_whole(path, lambda file: _save(state, file))
@@ -121,8 +117,8 @@ def load_checkpoint(path: Path, engine: Engine) -> tuple[Progress, list[str]]:
     engine.bare.arrive(engine.step / engine.bare.total)
     then, now = state["circumstances"], circumstances(engine)
     changed = [f"{name}: {then.get(name)} then, {now[name]} now" for name in now if then.get(name) != now[name]]
-    best, since, owed = state.get("best"), state.get("since_best", 0), state.get("owed", False)
-    return Progress(best, since, owed, state.get("promises", {}), state.get("draw", {})), changed
+    known = {one.name: state[one.name] for one in fields(Progress) if one.name in state}  # an older file lacks some
+    return Progress(**known), changed
 
 
 def _rates(engine: Engine) -> list[float]:

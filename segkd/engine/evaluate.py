@@ -15,6 +15,7 @@ from segkd.metrics.meter import Meter
 from segkd.metrics.protocol import PLAIN, Protocol
 from segkd.models.enlarge import NotNumbers, enlarge, refuse_nan
 from segkd.models.network import Network
+from segkd.models.taps import evaluating
 from segkd.types import Batch, InputError
 
 Seen = tuple[Batch, torch.Tensor, list[np.ndarray]]
@@ -89,11 +90,9 @@ def predicted(
         InputError: NaN, without `lost`; names the image.
     """
     mine = range(accelerator.process_index, len(dataset), accelerator.num_processes)
-    was_training = network.training
-    network.eval()
-    for batch, labels in evaluation_loader(dataset, mine, batch_size, workers):
-        yield from _seen(network, batch.to(accelerator.device), labels, lost)
-    network.train(was_training)
+    with evaluating(network):
+        for batch, labels in evaluation_loader(dataset, mine, batch_size, workers):
+            yield from _seen(network, batch.to(accelerator.device), labels, lost)
 
 
 def _seen(network: Network, batch: Batch, labels: list[np.ndarray], lost: dict[str, str] | None) -> list[Seen]:

@@ -57,7 +57,7 @@ class StructuredAttention(Knowledge):
         """Mean over the levels and the images of all processes."""
         losses = []
         for one, goal, project in zip(student.features, target.features, self.projectors):
-            valid, loss = label_at(batch, one) != IGNORE, one.new_zeros((), dtype=one.dtype)
+            valid, loss = label_at(batch, one) != IGNORE, one.new_zeros(())
             if self.spatial:
                 loss = loss + self.spatial * attention_distance(one, fitted(goal, one), valid)
             if self.channel:
