@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor, nn
 
+from segkd.datasets.data import height_and_width
 from segkd.experiment.about import facts_of
 from segkd.experiment.arguments import ExampleHelp
 from segkd.experiment.commands import TRUST
@@ -19,7 +20,7 @@ from segkd.experiment.layers import found_layer
 from segkd.experiment.scoring import opened
 from segkd.experiment.settings import parse, training_parser
 from segkd.models.complexity import complexity, latency
-from segkd.models.network import Network
+from segkd.models.network import Network, device_of
 from segkd.models.trust import imported
 from segkd.types import InputError, printable
 
@@ -75,7 +76,7 @@ def _say(console: Console, rows: Mapping[str, str]) -> None:
 
 def costs_of(network: Network, size: tuple[int, int], runs: int) -> dict[str, str]:
     """What one image of `size` costs a network in evaluation mode, in words."""
-    device = next(network.parameters()).device
+    device = device_of(network)
     image = torch.zeros(1, 3, *size, device=device)
 
     @torch.inference_mode()
@@ -109,7 +110,7 @@ def layers_of(network: Network, size: tuple[int, int], depth: int) -> list[tuple
     hooks = [one.register_forward_hook(lambda _m, _i, out, path=path: keep(path, out)) for path, one in chosen]
     try:
         with torch.inference_mode():
-            network(torch.zeros(1, 3, *size, device=next(network.parameters()).device))
+            network(torch.zeros(1, 3, *size, device=device_of(network)))
     finally:
         for hook in hooks:
             hook.remove()
@@ -152,8 +153,7 @@ def _built(target: str, settings: list[str]) -> tuple[Network, tuple[int, int]]:
         raise InputError(f"{target}: there is no such run folder or layer; taken for a network, {error}") from error
     kind: type[Network] = imported(config.model.class_path)
     built = kind.without_weights(config.model.init_args.as_dict() | {"classes": len(config.data.classes)})
-    height, width = (config.data.size,) * 2 if isinstance(config.data.size, int) else config.data.size
-    return kind(**built), (height, width)
+    return kind(**built), height_and_width(config.data.size)
 
 
 def _split(arguments: list[str]) -> tuple[list[str], list[str]]:

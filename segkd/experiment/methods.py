@@ -15,6 +15,7 @@ from rich.text import Text
 
 from segkd.datasets.sampler import Draw
 from segkd.distill.base import Knowledge, Teacher
+from segkd.experiment.classes import subclasses
 from segkd.experiment.console import make_console
 from segkd.experiment.layers import packaged_layers, read_layer
 from segkd.experiment.settings import parse
@@ -119,7 +120,9 @@ def card(recipe: Recipe) -> str:
 
 def parts_of(layer: dict[str, Any]) -> list[tuple[str, type]]:
     """The classes that a layer names, each once: where it stands, and the class."""
-    known = {part.__name__: part for base in (Teacher, Knowledge, Disturbance, TaskLoss, Draw) for part in _below(base)}
+    known = {
+        part.__name__: part for base in (Teacher, Knowledge, Disturbance, TaskLoss, Draw) for part in subclasses(base)
+    }
     found: dict[type, str] = {}
     for place, name in _named(layer, ""):
         part = known.get(name.rpartition(".")[2])
@@ -152,11 +155,6 @@ def _named(tree: Any, place: str) -> Iterator[tuple[str, str]]:
         else:
             where = place if key in ("init_args", "knowledge") else f"{place}.{key}".lstrip(".")
             yield from _named(value, where)
-
-
-def _below(base: type) -> list[type]:
-    children: list[type] = base.__subclasses__()
-    return [part for child in children for part in (child, *_below(child))]
 
 
 def _recipe(path: Path, cost: dict[str, float]) -> Recipe:

@@ -65,9 +65,7 @@ def resumed(engine: Engine, session: Session, total: int) -> Progress:
             console.print(f"{key}: {then} until here, {now} from here on{rates}")
         then = at(load_yaml(progress.promises.get("config") or "{}", ""), "engine", "epochs")
         if then is not None and then != session.config.engine.epochs:
-            progress.since_best = (
-                0  # patience begins anew in all processes, or a training that it ended would end at once
-            )
+            progress.since_best = 0  # patience begins anew in all processes: what it ended would end at once
         for sentence in differing:
             warn(console, f"the last bits may differ from an unbroken run: {sentence}")
         lost = lost_student(session.folder, progress)

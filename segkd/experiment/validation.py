@@ -85,16 +85,7 @@ class Validation:
             self.recorder.scalars("teacher", quality, engine.step)
             if engine.bare.disturbance is not None:
                 self._record(engine.bare.disturbance)
-        meter = evaluate(
-            network,
-            self.dataset,
-            self.data.classes,
-            engine.accelerator,
-            batch_size=self.data.batch,
-            threshold=self.settings.threshold,
-            advance=lambda _: pause(),
-            look=self.bands or nothing,
-        )
+        meter = self.judged(network, advance=lambda _: pause(), look=self.bands or nothing)
         if self.bands is not None:
             self._record_bands(self.bands)
         self.last = meter
@@ -114,17 +105,11 @@ class Validation:
             f"{averaged:.4f}: it lags behind so short a training. Train longer, or write optim.average: null."
         )
 
-    def judged(self, network: Network) -> Meter:
-        """The meter of any network on the val split; nothing is written."""
-        accelerator = self.engine.accelerator
-        return evaluate(
-            network,
-            self.dataset,
-            self.data.classes,
-            accelerator,
-            batch_size=self.data.batch,
-            threshold=self.settings.threshold,
-        )
+    def judged(self, network: Network, **more: Any) -> Meter:
+        """The meter of any network on the val split, with `more` as `evaluate` takes it; nothing is written."""
+        batch, threshold = self.data.batch, self.settings.threshold
+        said = self.dataset, self.data.classes, self.engine.accelerator
+        return evaluate(network, *said, batch_size=batch, threshold=threshold, **more)
 
     def _record_bands(self, bands: BandErrors) -> None:
         errors, step = bands.take(self.engine.accelerator), self.engine.step

@@ -41,12 +41,10 @@ class Average(nn.Module):
         if self.pairs is None:  # tensors are looked up once: a look-up in each step costs as much as the average
             self.pairs, self.age = _paired(self.network, network), int(self.updates)
         slow, fast, counts = self.pairs
-        n = self.age
-        share = 1.0 if n == 0 else 1 - min(self.decay, (1 + n) / (10 + n))
-        if n == 0:
+        if self.age == 0:
             torch._foreach_copy_(slow, fast)
         else:
-            torch._foreach_lerp_(slow, fast, share)
+            torch._foreach_lerp_(slow, fast, 1 - min(self.decay, (1 + self.age) / (10 + self.age)))
         for old, new in counts:
             old.copy_(new)
         self.updates += 1

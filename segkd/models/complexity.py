@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from segkd.models.network import Network
+from segkd.models.network import Network, device_of
 from segkd.models.taps import evaluating
 
 
@@ -37,7 +37,7 @@ class Complexity:
 def complexity(network: Network, size: tuple[int, int]) -> Complexity:
     """Counts one forward pass of one image on the network's device; leaves the network as it was."""
     with evaluating(network), FlopCounterMode(display=False) as counter:
-        network(torch.zeros(1, 3, *size, device=next(network.parameters()).device))
+        network(torch.zeros(1, 3, *size, device=device_of(network)))
     flops = counter.get_total_flops()
     parameters = [(p.numel(), p.requires_grad) for p in network.parameters()]
     total, trainable = sum(n for n, _ in parameters), sum(n for n, learns in parameters if learns)

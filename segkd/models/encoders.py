@@ -12,6 +12,7 @@ from jaxtyping import Float
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from segkd.models.taps import evaluating
 from segkd.types import InputError
 
 PACKAGED = "tf_efficientnet_lite0"
@@ -209,9 +210,7 @@ def _distinct(strides: Sequence[int], channels: Sequence[int], name: str) -> lis
 
 def _freeze_unread(encoder: Encoder) -> None:
     """Parameters that no level depends on (a classifier's last convolution) must not wait for gradients."""
-    was_training = encoder.training
-    encoder.eval()
-    with torch.enable_grad():
+    with evaluating(encoder), torch.enable_grad():
         try:
             levels = encoder(torch.rand(1, 3, 64, 64))
         except (RuntimeError, AssertionError) as error:
@@ -224,7 +223,6 @@ def _freeze_unread(encoder: Encoder) -> None:
         grads = torch.autograd.grad(total, parameters, allow_unused=True)
     for parameter, grad in zip(parameters, grads):
         parameter.requires_grad_(grad is not None)
-    encoder.train(was_training)
 
 
 def _brief(error: Exception) -> str:

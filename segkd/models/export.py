@@ -24,6 +24,9 @@ SHOWN = (2, 3, 127, 191)
 """The batch that is traced. Its sides are odd at every stride, rounded up or down: two sizes that are not always equal
 differ here, so that a resizing which is needed at some size is seen."""
 
+OPSET = 17
+"""Of ONNX: the operators that a file uses."""
+
 EXTRA = "segkd.json"
 """The file inside a TorchScript or .pt2 archive that says what the network expects."""
 
@@ -44,7 +47,7 @@ class Exported(nn.Module):
 
 
 def write_onnx(exported: Exported, path: Path, metadata: Mapping[str, str]) -> None:
-    """An ONNX file (opset 17) with `metadata`.
+    """An ONNX file (`OPSET`) with `metadata`.
 
     By tracing: torch.export's way to ONNX takes minutes, or does not end, where sizes are rounded up inside a network,
     and these networks hold no branch that depends on the image. Padding that is computed from the size is replaced here
@@ -67,9 +70,6 @@ def write_onnx(exported: Exported, path: Path, metadata: Mapping[str, str]) -> N
     model = onnx.load(path)
     onnx.helper.set_model_props(model, dict(metadata))
     onnx.save(model, path)
-
-
-OPSET = 17
 
 
 def _pooled(g: Any, x: Any, size: Any) -> Any:

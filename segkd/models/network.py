@@ -36,6 +36,9 @@ class Network(nn.Module, ABC):
     asleep: Sequence[nn.Parameter] = ()
     """What of them would learn otherwise."""
 
+    said: str = ""
+    """How it is fed and read, in words, where that was found out; "" for a network of one's own."""
+
     @abstractmethod
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Prediction:
         """The prediction for images in 0..1."""
@@ -49,9 +52,6 @@ class Network(nn.Module, ABC):
         """The constructor arguments that build this very network again, from `arguments` that built it: written into
         its card when it is saved, so that loading it fetches nothing and reads no other run."""
         return self.without_weights(arguments)
-
-    said: str = ""
-    """How it is fed and read, in words, where that was found out; "" for a network of one's own."""
 
     def doubts(self) -> list[str]:
         """What looks wrong after it has been used, a sentence each; nothing unless it says so."""

@@ -23,7 +23,6 @@ FED = ("float32", "float16", "float64", "uint8")
 INPUT_KEY, INPUT_RGB = "segkd.input", "rgb01"
 """The metadata by which a file says that it takes RGB in 0..1 and normalises inside."""
 
-
 STATED_KEY = "segkd.network"
 """The metadata that holds a `Statement` as JSON."""
 

@@ -13,13 +13,11 @@ from segkd.losses import common_mean, global_mean, hushed, one_hot
 from segkd.types import Batch, InputError, Prediction
 
 
-def own_target(
-    share: Float[Tensor, "b h w"], hit: Float[Tensor, "b h w"], valid: Bool[Tensor, "b h w"]
-) -> Float[Tensor, "b h w"]:
-    """P = s_y^2 + V - mean_V s_y^2: how much of the label's class to ask for, pixels of which the student is surer more
-    (USKD, Yang et al., ICCV 2023), with V = `hit` the label's own value there; a weight whose mean is that of V."""
+def own_target(share: Float[Tensor, "b h w"], valid: Bool[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:
+    """P = s_y^2 + 1 - mean_V s_y^2: how much of the label's class to ask for, pixels of which the student is surer more
+    (USKD, Yang et al., ICCV 2023, whose label there is 1, as ours is); a weight whose mean is 1."""
     square = share.square()
-    return square + hit - common_mean(square, valid)
+    return square + 1 - common_mean(square, valid)
 
 
 def zipf_shares(rank_by: Float[Tensor, "b k h w"], label: Int64[Tensor, "b h w"]) -> Float[Tensor, "b k h w"]:
@@ -47,7 +45,7 @@ def universal(
     x, at = hushed(logits, valid), label.masked_fill(~valid, 0)
     log_s = F.log_softmax(x, dim=1)
     log_y = log_s.gather(1, at.unsqueeze(1))[:, 0]
-    p = own_target(log_y.detach().exp(), torch.ones_like(log_y), valid)
+    p = own_target(log_y.detach().exp(), valid)
     rank_by = (log_s.exp() + hushed(weak, valid).softmax(dim=1)).detach()
     log_n = x.scatter(1, at.unsqueeze(1), -1e4).log_softmax(dim=1)
     z = zipf_shares(rank_by, at)
