@@ -113,9 +113,10 @@ def _train_and_score(folder: Path, state: State) -> bool:
     from jsonargparse import Namespace
 
     from segkd.engine.record import number
+    from segkd.experiment.processes import make_accelerator
     from segkd.experiment.scoring import domains_of, score_student
     from segkd.experiment.settings import instantiate, parse, training_parser
-    from segkd.experiment.training import make_accelerator, run_training
+    from segkd.experiment.training import run_training
     from segkd.models.store import load_model, read_card
 
     run = folder / "run"

@@ -70,10 +70,8 @@ def _rest(whole: Grid, cells: Sequence[Cell], place: Place, run: Run, console: C
     names = {cell.name for cell in cells}
     there = [path.parent for path in place.out.glob("cells/*/*/seed-*/cell.json")]
     others = [path.parent for path in there if str(path.relative_to(place.out / "cells")) not in names]
-    arms, datasets = (
-        {path.name for path in others} & set(whole.arms),
-        {p.parent.name for p in others} & set(whole.datasets),
-    )
+    arms = {path.name for path in others} & set(whole.arms)
+    datasets = {path.parent.name for path in others} & set(whole.datasets)
     if whole.tune or not arms or not datasets:
         return []
     try:

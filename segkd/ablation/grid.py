@@ -171,8 +171,7 @@ def _run(tasks: list[Task], splits: list[str], engine: Engine, run: Run, console
     waiting = [task for task in tasks if task.run]
     select = selected_score(tasks[0].cell.identity["config"])
     cells = [task.cell for task in waiting]
-    rates: dict[str, list[float]] = {}
-    with Watcher(console, splits, select, cells, run.processes, lambda: write_cells(run, tasks), rates) as w:
+    with Watcher(console, splits, select, cells, run.processes, lambda: write_cells(run, tasks)) as w:
         stopped = run_tasks(waiting, engine, run.processes, run.out, w)
     write_cells(run, tasks)
     return stopped

@@ -27,7 +27,8 @@ WITHOUT_EFFECT = frozenset({
 """Settings that change where and how fast a run goes, not its result; the data's files are looked at."""
 
 TRAINED_BY = (
-    "types", "datasets", "frequency", "models", "losses", "structure", "distill", "metrics", "engine", "experiment",
+    "types", "disk", "device", "datasets", "frequency", "models", "losses", "structure", "distill", "metrics", "engine",
+    "experiment",
 )  # fmt: skip
 """Rooms whose code a training and its scores pass through."""
 

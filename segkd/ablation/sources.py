@@ -17,10 +17,10 @@ from segkd.engine.record import read_lines
 from segkd.experiment.classes import refuse_foreign
 from segkd.experiment.folder import checkpoint_of, flat, read_environment
 from segkd.experiment.layers import read_layer
+from segkd.experiment.processes import make_accelerator
 from segkd.experiment.same_data import FILE
 from segkd.experiment.scoring import score_student
 from segkd.experiment.settings import instantiate, parse, training_parser
-from segkd.experiment.training import make_accelerator
 from segkd.metrics.protocol import PLAIN, differences, fingerprint
 from segkd.models.store import load_model, read_card
 from segkd.types import InputError

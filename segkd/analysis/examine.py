@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from segkd.analysis.evidence import Condition, Evidence, Spectra
-from segkd.analysis.features import aliasing, tapped
+from segkd.analysis.features import aliasing, encoder_levels
 from segkd.analysis.heatmap import WaveProbe
 from segkd.analysis.learning import read_learning
 from segkd.analysis.output import output_stride, planes, through_stride
@@ -29,7 +29,7 @@ from segkd.metrics.meter import Meter
 from segkd.metrics.rows import BOUNDARY
 from segkd.metrics.scores import iou, mean_iou
 from segkd.models.enlarge import enlarge
-from segkd.models.network import Network
+from segkd.models.network import Network, device_of
 from segkd.models.store import Model, load_model
 from segkd.types import Batch, InputError
 
@@ -99,7 +99,7 @@ def untrained(model: Model, seed: int) -> Network:
     """The same network with random weights; its batch norms then see noise once, or they would pass nothing on."""
     torch.manual_seed(seed)
     kind = type(model.network)
-    device = next(model.network.parameters()).device
+    device = device_of(model.network)
     network = kind(**kind.without_weights(model.card.init_args)).to(device).to(memory_format=torch.channels_last)
     norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     for norm in norms:
@@ -132,7 +132,7 @@ class _Look:
     def __call__(self, batch: Batch, labels: Sequence[np.ndarray], indices: Sequence[int]) -> None:
         seeds = [self.settings.seed * 1_000_003 + index for index in indices]
         self.ids += batch.ids
-        with tapped(self.model.network) as levels:
+        with encoder_levels(self.model.network) as levels:
             found = sensitivity(self.model.network, batch.image, batch.label, seeds)
             self._take_levels(aliasing(levels, self.size))
         blank = sensitivity(self.blank, batch.image, batch.label, seeds)

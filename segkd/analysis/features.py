@@ -8,12 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from segkd.frequency.rings import power
+from segkd.frequency.rings import half_plane_weights, power
 from segkd.models.network import Network
 
 
 @contextmanager
-def tapped(network: Network) -> Iterator[list[Tensor]]:
+def encoder_levels(network: Network) -> Iterator[list[Tensor]]:
     """A list that holds the levels of the encoder, finest first, after each pass of `network` within the block.
 
     It stays empty where the network names no encoder, or where its encoder does not give a list of maps.
@@ -58,11 +58,7 @@ def above_nyquist(feature: Float[Tensor, "b c h w"], factor: float) -> Float[Ten
     """
     h, w = feature.shape[-2:]
     spectrum = power(feature.float()).sum(dim=1)
-    twice = torch.full((w // 2 + 1,), 2.0, device=feature.device)
-    twice[0] = 1
-    if w % 2 == 0:
-        twice[-1] = 1
-    spectrum = spectrum * twice
+    spectrum = spectrum * half_plane_weights(w).to(feature.device)
     spectrum[:, 0, 0] = 0
     fy, fx = torch.fft.fftfreq(h, device=feature.device), torch.fft.rfftfreq(w, device=feature.device)
     high = (fy.abs().unsqueeze(1) > 1 / (2 * factor)) | (fx > 1 / (2 * factor))

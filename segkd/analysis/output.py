@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from segkd.models.network import Network
+from segkd.models.network import Network, device_of
 from segkd.types import IGNORE
 
 
@@ -58,7 +58,7 @@ def output_stride(network: Network, classes: int, size: tuple[int, int]) -> int:
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d))
     ]
     try:
-        network(torch.zeros(1, 3, *size, device=next(network.parameters()).device))
+        network(torch.zeros(1, 3, *size, device=device_of(network)))
     finally:
         for hook in hooks:
             hook.remove()

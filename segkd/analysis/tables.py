@@ -49,14 +49,14 @@ def table_notes(run: Path) -> list[dict[str, Any]]:
 
 def draw_tables(notes: Sequence[dict[str, Any]], path: Path) -> None:
     """Tables of up to six validations (a row per plane, dark keeps), bits per band and PSNR over all of them."""
-    from matplotlib import colors
-    from matplotlib import pyplot as plt
+    from matplotlib import colormaps, colors
+    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
     chosen = [notes[i] for i in np.unique(np.linspace(0, len(notes) - 1, COLUMNS).round().astype(int))]
     steps = np.exp2(np.array([note["log2_steps"] for note in chosen]))
     planes = steps.shape[1]
-    figure = plt.figure(figsize=(2.1 * len(chosen) + 4.5, 2.1 * planes + 0.6), constrained_layout=True)
+    figure = Figure(figsize=(2.1 * len(chosen) + 4.5, 2.1 * planes + 0.6), layout="constrained")
     parts = figure.subfigures(1, 2, squeeze=False, width_ratios=(2.1 * len(chosen) + 0.5, 4.5))
     left, right = parts[0, 0], parts[0, 1]
     axes = left.subplots(planes, len(chosen), squeeze=False)
@@ -72,7 +72,7 @@ def draw_tables(notes: Sequence[dict[str, Any]], path: Path) -> None:
     above, below = right.subplots(2, 1, sharex=True)
     at = [note["step"] for note in notes]
     bits = np.array([note["bits"] for note in notes])
-    shades = plt.get_cmap("plasma")(np.linspace(0, 0.9, bits.shape[1]))
+    shades = colormaps["plasma"](np.linspace(0, 0.9, bits.shape[1]))
     for band, shade in enumerate(shades):
         above.plot(at, bits[:, band], color=shade, marker=".", label=f"{band}")
     above.set(ylabel="bits per coefficient", ylim=(0, 1.4 * bits.max() + 0.1))
@@ -84,5 +84,3 @@ def draw_tables(notes: Sequence[dict[str, Any]], path: Path) -> None:
         write_whole(path, partial(figure.savefig, format=path.suffix[1:] or "png", dpi=90))
     except ValueError as error:  # matplotlib knows the formats
         raise InputError(f"--out {path}: expected a picture file to write (tables.png), found: {error}") from error
-    finally:
-        plt.close(figure)

@@ -47,7 +47,7 @@ def keep(scene: Scene, size: tuple[int, int], look: Callable[[Batch], Float[Tens
         look: logits of a batch.
         room: bytes, in each process: all keep the same maps, and as much again over their number while they gather.
     """
-    high, wide = scene.batch.image.shape[2:]
+    high, wide = scene.size
     small = min(size[0], 2 * high), min(size[1], 2 * wide)
     every, each = scene.ids or scene.batch.ids, 2 * scene.classes * small[0] * small[1]
     names = every[: max(1, int(room // each))]

@@ -135,7 +135,7 @@ def describe(meter: Meter, about: dict) -> dict:
         "confusion": meter.confusion.tolist(),
         "classes": list(meter.classes),
         "n_images": len(meter.rows),
-        "n_without_foreground": meter.n_without_foreground,
+        "n_without_foreground": len(meter.without_foreground),
         "beta2": BETA2,
         **domains_of(meter),
         **about,

@@ -28,13 +28,18 @@ def ring_of(h: int, w: int, edges: Sequence[float] = EDGES) -> Int64[Tensor, "h 
 def ring_matrix(h: int, w: int, edges: Sequence[float] = EDGES) -> Float[Tensor, "hk rings"]:
     """What sums |rfft2|^2 over rings: 1 or 2 where the coefficient is of the ring, 2 where it stands for its mirror
     image too, so that the sums are those of the full spectrum."""
-    ring = ring_of(h, w, edges)
+    one_hot = ring_of(h, w, edges).unsqueeze(-1) == torch.arange(len(edges) - 1)
+    return (one_hot * half_plane_weights(w).view(1, -1, 1)).flatten(0, 1)
+
+
+def half_plane_weights(w: int) -> Float[Tensor, "k"]:
+    """How many coefficients of the full spectrum each column of the half plane stands for: 2, but 1 of frequency 0 and,
+    for an even width, of the highest, which are their own mirror images."""
     twice = torch.full((w // 2 + 1,), 2.0)
     twice[0] = 1
     if w % 2 == 0:
         twice[-1] = 1
-    one_hot = ring.unsqueeze(-1) == torch.arange(len(edges) - 1)
-    return (one_hot * twice.view(1, -1, 1)).flatten(0, 1)
+    return twice
 
 
 def power(field: Float[Tensor, "*n h w"]) -> Float[Tensor, "*n h k"]:

@@ -47,7 +47,7 @@ class Meter:
     """Scores of a data set, from the counts of its images in any order.
 
     Means over images leave out images where a score is not defined (F-beta without foreground, anything
-    without a valid pixel); `n_without_foreground` counts the images without foreground. Where images are added in
+    without a valid pixel); `without_foreground` names the images without foreground. Where images are added in
     `parts` (the domains of a data set), scores are the means over these; counts and curves are of all images together.
     """
 
@@ -158,9 +158,15 @@ class Meter:
         return rows, sums.means()
 
     @property
-    def n_without_foreground(self) -> int:
-        """Images without foreground, on which F-beta is not defined."""
-        return sum(not counts.confusion[1].any() for counts in self.images.values())
+    def without_foreground(self) -> set[str]:
+        """The ids of the images of two classes whose labels hold no foreground, on which F-beta is not defined."""
+        return {id for id, counts in self.images.items() if not counts.confusion[1].any()}
+
+    @property
+    def row_names(self) -> list[str]:
+        """The scores that `rows` hold, in the order of tables."""
+        given = {name for row in self.rows.values() for name in row}
+        return [name for name in score_names(len(self.classes)) if name in given]
 
     def threshold(self) -> float:
         """The threshold with the best foreground IoU on this data set."""

@@ -14,7 +14,6 @@ def weighted_f(
     truth: UInt8[np.ndarray, "h w"],
     valid: UInt8[np.ndarray, "h w"] | None,
     values: Float64[np.ndarray, "256"],
-    beta2: float = 1.0,
 ) -> float:
     """Weighted F-beta (Margolin et al., CVPR 2014), beta^2 = 1; NaN without foreground.
 
@@ -27,7 +26,6 @@ def weighted_f(
         truth: 1 on the object, 0 elsewhere.
         valid: 1 where a pixel counts, None for everywhere; an ignored pixel acts as if the image ended there.
         values: what each level stands for, in 0..1.
-        beta2: beta squared.
     """
     figure = cv2.countNonZero(truth)
     if figure == 0:
@@ -45,7 +43,7 @@ def weighted_f(
     hits = figure - lowered
     recall = 1 - lowered / figure
     precision = hits / (hits + false_alarms + EPS)
-    return (1 + beta2) * recall * precision / (recall + beta2 * precision + EPS)
+    return 2 * recall * precision / (recall + precision + EPS)
 
 
 def _box(error: np.ndarray, truth: np.ndarray) -> tuple[slice, slice]:

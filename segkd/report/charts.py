@@ -66,9 +66,8 @@ class Scale:
         """The range of an axis, or of the values, widened to round numbers at about four equal steps."""
         low = min(values) if axis.low is None else axis.low
         high = max(values) if axis.high is None else axis.high
-        if not high - low > 1e-12 * max(
-            abs(low), abs(high), 1e-280
-        ):  # else the steps between would be lost to rounding
+        # nearer to each other, the steps between would be lost to rounding
+        if not high - low > 1e-12 * max(abs(low), abs(high), 1e-280):
             half = 0.5 * abs(low) or 0.5
             low, high = low - half, low + half
         rough = (high - low) / 4

@@ -212,7 +212,7 @@ def said_of(judged: Judged, console: Console) -> None:
     """Says what was left out, and what makes scores of little worth."""
     for sentence in emptiness(judged.meter):
         warn(console, sentence)
-    empty, number = judged.meter.n_without_foreground, len(judged.meter.rows)
+    empty, number = len(judged.meter.without_foreground), len(judged.meter.rows)
     if len(judged.meter.classes) == 2 and 0 < empty < number:
         zero = judged.meter.protocol.zero_when_empty
         rule = "1 where nothing is predicted, which raises iou_fg_image and miou_image"

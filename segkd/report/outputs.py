@@ -49,10 +49,8 @@ def _shown(content: Any) -> Any:
 
 def per_image(judged: Judged) -> str:
     """One row per image, as CSV: its scores, or why it has none. What is not defined is left empty."""
-    rows = judged.meter.rows
-    given = {name for row in rows.values() for name in row}
-    names = [name for name in score_names(len(judged.meter.classes)) if name in given]
-    scored = ([printable(id), *(row[name] for name in names), ""] for id, row in rows.items())
+    names = judged.meter.row_names
+    scored = ([printable(id), *(row[name] for name in names), ""] for id, row in judged.meter.rows.items())
     skipped = ([printable(id), *("" for _ in names), printable(why)] for id, why in sorted(judged.skipped.items()))
     return dump_csv([["id", *names, "fault"], *scored, *skipped])
 

@@ -12,11 +12,11 @@ import numpy as np
 from segkd.datasets.corruptions import JPEG, SETTINGS
 from segkd.engine.record import read_lines
 from segkd.experiment.folder import surroundings
-from segkd.metrics.meter import Meter, score_names
+from segkd.metrics.meter import Meter
 from segkd.report.charts import Axis, line_chart
 from segkd.report.gallery import Piece, chosen, pieces
 from segkd.report.judging import Judged
-from segkd.report.tables import MEANINGS, class_key, confusions, domains, headline, scores, without_foreground
+from segkd.report.tables import MEANINGS, class_key, confusions, domains, headline, scores
 from segkd.report.text import escape
 from segkd.types import printable
 
@@ -119,7 +119,7 @@ def _gallery(judged: Judged, number: int) -> str:
     name = "iou_fg_image" if classes == 2 else "miou_image"
     by_image = {id: row[name] for id, row in rows.items()}
     text, layers = [], []
-    for group, ids in chosen(rows, name, number, without_foreground(judged.meter)).items():
+    for group, ids in chosen(rows, name, number, judged.meter.without_foreground).items():
         shown = pieces(ids, by_image, judged.show, classes, judged.result.get("threshold", 0.5))
         if shown:
             cards = "".join(_card(piece) for piece in shown)
@@ -158,10 +158,8 @@ def _card(piece: Piece) -> str:
 
 
 def _table(meter: Meter) -> str:
-    rows = meter.rows
-    given = {name for row in rows.values() for name in row}
-    names = [name for name in score_names(len(meter.classes)) if name in given]
-    table = [[printable(id), *(_rounded(row.get(name, math.nan)) for name in names)] for id, row in rows.items()]
+    names = meter.row_names
+    table = [[printable(id), *(_rounded(row.get(name, math.nan)) for name in names)] for id, row in meter.rows.items()]
     # "<" must not end the script element, whatever a file is called
     data = json.dumps({"names": ["id", *names], "rows": table}, ensure_ascii=True).replace("<", "\\u003c")
     heads = "".join(
@@ -218,9 +216,8 @@ def _settings(judged: Judged, command: Sequence[str]) -> str:
     texts = {"Command": " ".join(command)}
     for name in ("config.yaml", "environment.json"):
         path = judged.run / name if judged.run is not None else None
-        if (
-            path is not None and path.is_file() and not path.is_symlink()
-        ):  # a link may lead to what is nobody's business
+        # a link may lead to what is nobody's business
+        if path is not None and path.is_file() and not path.is_symlink():
             texts[name] = path.read_text(encoding="utf-8", errors="replace")
     texts["Environment of this evaluation"] = json.dumps(surroundings(), indent=1)
     texts["scores.json"] = json.dumps(judged.result, indent=1)

@@ -42,7 +42,7 @@ def headline(meter: Meter) -> str:
     """The one number, what it is, and how many images have no foreground."""
     name = "iou_fg_dataset" if len(meter.classes) == 2 else "miou_dataset"
     title, meaning = MEANINGS[name]
-    empty, number = len(without_foreground(meter)), len(meter.rows)
+    empty, number = len(meter.without_foreground), len(meter.rows)
     rule = "IoU and Dice of these are 1 where nothing is predicted and 0 otherwise, F-measures leave them out"
     if meter.protocol.zero_when_empty:
         rule = "IoU, Dice and F-measures of these are 0"
@@ -56,11 +56,6 @@ def headline(meter: Meter) -> str:
         f'<p class="headline"><b>{number_of(name, meter.scores()[name])}</b> <span>{title} <code>{name}</code>, '
         f"{meaning}; {number} image{'' if number == 1 else 's'}</span></p>{said}"
     )
-
-
-def without_foreground(meter: Meter) -> set[str]:
-    """The ids of the images of two classes whose labels hold no foreground."""
-    return {id for id, counts in meter.images.items() if counts.histogram is not None and not counts.histogram[1].any()}
 
 
 def scores(meter: Meter) -> str:

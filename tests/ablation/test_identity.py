@@ -2,8 +2,18 @@ import shutil
 
 import pytest
 
-from segkd.ablation.identity import code_digest, code_digests, data_digests, differences, plain_config, user_code
+from segkd.ablation.identity import (
+    TRAINED_BY,
+    code_digest,
+    code_digests,
+    data_digests,
+    differences,
+    plain_config,
+    user_code,
+)
 from segkd.datasets.data import Data
+from tests.conftest import REPOSITORY
+from tests.test_architecture import imported_rooms
 
 CODE = '''"""A module."""
 
@@ -33,6 +43,8 @@ def test_the_code_of_a_training_counts_and_that_of_tables_does_not():
     files = code_digests()
     assert "segkd/models/decoder.py" in files and "segkd/engine/step.py" in files and "segkd/types.py" in files
     assert not any(name.startswith(("segkd/ablation", "segkd/cli")) for name in files)
+    read = set().union(*(imported_rooms(REPOSITORY / name) for name in files))
+    assert read <= set(TRAINED_BY)  # what it imports is passed through, too
 
 
 def test_a_users_own_module_counts(tmp_path, monkeypatch):

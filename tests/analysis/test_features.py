@@ -2,7 +2,7 @@ import math
 
 import torch
 
-from segkd.analysis.features import above_nyquist, aliasing, tapped
+from segkd.analysis.features import above_nyquist, aliasing, encoder_levels
 from segkd.models.fusion import FusionNet
 from segkd.models.smp import SmpNet
 from segkd.models.wrapped import WrappedNet
@@ -32,7 +32,7 @@ def test_white_noise_has_three_quarters_above():
 def test_levels_of_encoders_are_found_without_being_asked_for():
     image = torch.rand(2, 3, 64, 64)
     for network in (FusionNet(2, TINY, weights=None), SmpNet(2, "FPN", TINY, weights=None)):
-        with tapped(network.eval()) as levels, torch.no_grad():
+        with encoder_levels(network.eval()) as levels, torch.no_grad():
             network(image)
         strides = [stride for stride, _ in aliasing(levels, (64, 64))]
         assert strides == [2, 4, 8, 16], type(network)
@@ -42,6 +42,6 @@ def test_levels_of_encoders_are_found_without_being_asked_for():
 
 def test_a_network_without_an_encoder_has_no_levels():
     network = WrappedNet(2, "torch.nn.Conv2d", {"in_channels": 3, "out_channels": "$classes", "kernel_size": 1})
-    with tapped(network) as levels:
+    with encoder_levels(network) as levels:
         network(torch.rand(1, 3, 32, 32))
     assert levels == [] and aliasing(levels, (32, 32)) == []

@@ -77,7 +77,7 @@ def test_an_empty_mask_has_iou_one_if_left_empty_and_zero_if_not_and_no_f():
     assert filled(right).scores()["iou_fg_image"] == 1 and filled(wrong).scores()["iou_fg_image"] == 0
     assert np.isnan(filled(right).scores()["f_max"]) and np.isnan(filled(right).scores()["iou_fg_dataset"])
     meter = filled(right, wrong, plain)
-    assert meter.n_without_foreground == 2
+    assert len(meter.without_foreground) == 2
     for name in ("f_max", "f_mean", "f_adaptive"):  # images without foreground are left out, not counted as zero
         assert meter.scores()[name] == filled(plain).scores()[name] > 0
     assert meter.scores()["mae"] == pytest.approx((0.15 + 0.5 + 0.1) / 3)
@@ -114,7 +114,7 @@ def test_any_partition_in_any_order_gives_the_same_scores_to_the_last_bit(seed, 
     assert one.scores().keys() == other.scores().keys()
     np.testing.assert_array_equal(list(one.scores().values()), list(other.scores().values()))
     np.testing.assert_array_equal(list(one.per_class().values()), list(other.per_class().values()))
-    assert one.threshold() == other.threshold() and one.n_without_foreground == other.n_without_foreground
+    assert one.threshold() == other.threshold() and one.without_foreground == other.without_foreground
 
 
 def test_curves_are_made_by_blocks_and_no_score_depends_on_their_size(monkeypatch):
@@ -169,7 +169,7 @@ def test_many_classes_by_hand():
     per_class = meter.per_class()
     assert list(per_class) == ["road", "car", "sky"]
     assert per_class["road"] == per_class["car"] == pytest.approx(2 / 3) and np.isnan(per_class["sky"])
-    assert meter.n_without_foreground == 0
+    assert meter.without_foreground == set()
 
 
 def test_the_threshold_is_chosen_on_all_images_together():

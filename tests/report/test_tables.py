@@ -3,7 +3,7 @@ import numpy as np
 from segkd.metrics.counts import count_binary, count_classes
 from segkd.metrics.meter import BINARY, MANY, Meter
 from segkd.metrics.protocol import PLAIN, find_protocol
-from segkd.report.tables import MEANINGS, MOST_CLASSES, class_key, confusions, headline, scores, without_foreground
+from segkd.report.tables import MEANINGS, MOST_CLASSES, class_key, confusions, headline, scores
 
 
 def binary(*labels, protocol=PLAIN):
@@ -33,10 +33,10 @@ def test_every_score_has_a_name_and_a_meaning():
 
 def test_images_without_foreground_are_counted_aloud():
     meter = binary(1, 0, 0)
-    assert without_foreground(meter) == {"i1", "i2"}
+    assert meter.without_foreground == {"i1", "i2"}
     assert "2 of 3 labels hold no foreground" in headline(meter) and "3 images" in headline(meter)
     assert "no foreground" not in headline(binary(1)) and "1 image<" in headline(binary(1))
-    assert "Mean IoU" in headline(many()) and without_foreground(many()) == set()
+    assert "Mean IoU" in headline(many()) and many().without_foreground == set()
 
 
 def test_what_is_said_of_images_without_foreground_is_what_the_protocol_counts():

@@ -138,8 +138,7 @@ class Frozen(Teacher):
 
     def _keep(self, scene: Scene) -> None:
         """Looks at the whole training images, as large as the largest member looks at them."""
-        shape = scene.batch.image.shape[2:]
-        size = largest(self.members) if any(member.size for member in self.members) else (shape[0], shape[1])
+        size = largest(self.members) if any(member.size for member in self.members) else scene.size
 
         def look(batch: Batch) -> Tensor:
             return self.predicted(batch.clean, self._weights(batch.ids) if self.unseen else None).logits

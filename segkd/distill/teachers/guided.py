@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from segkd.distill.base import Look, Scene, Teacher
 from segkd.losses import one_hot
-from segkd.models.decoder import Head, resize, separable
+from segkd.models.decoder import Head, resize, separable, summed
 from segkd.types import Batch, InputError, Lesson, Prediction
 
 
@@ -65,9 +65,7 @@ class Guided(Teacher):
         for level, embed, join, think in zip(student.features, self.embed, self.join, self.think):
             hint = embed(F.interpolate(seen, size=level.shape[-2:], mode="area"))
             levels.append(think(join(torch.cat([level.detach(), hint], dim=1))))
-        x = self.gather[0](levels[0])
-        for level, gather in zip(levels[1:], list(self.gather)[1:]):
-            x = x + resize(gather(level), x)
+        x = summed([gather(level) for gather, level in zip(self.gather, levels)])
         return Lesson(Prediction(resize(self.head(x).contiguous(), student.logits), tuple(levels)))
 
     def _seen_label(self, batch: Batch, classes: int) -> Float[Tensor, "b c h w"]:

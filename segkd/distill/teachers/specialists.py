@@ -166,9 +166,8 @@ class Specialists(Teacher):
                 f"{self.owner}: expected the folder of one run, sources: [runs/teacher], found "
                 f"{len(self.sources) or 'none'}. Several teach by methods/tf_kd_self.yaml."
             )
-        names = tuple(scene.names or map(str, range(scene.classes)))
-        high, wide = scene.batch.image.shape[2:]
-        member = opened(self.sources[0], scene.classes, (high, wide), self.trust)
+        names = scene.class_names
+        member = opened(self.sources[0], scene.classes, scene.size, self.trust)
         refuse_unlike(member, names, self.owner)
         seen = member(scene.batch.clean, self.features)
         if not seen.features:
@@ -217,8 +216,8 @@ class Specialists(Teacher):
 
     def _together(self, scene: Scene) -> Float[Tensor, "k k"]:
         """How often the run takes each class for each other."""
-        n, (high, wide) = len(scene.ids), scene.batch.image.shape[2:]
+        n = len(scene.ids)
         numbers = torch.linspace(0, n - 1, min(n, MOST)).round().long().tolist()
         member = self.member[0]
-        batches = scene.whole(member.size or (high, wide), numbers)
+        batches = scene.whole(member.size or scene.size, numbers)
         return confusion(member(batch.clean).logits.float().softmax(dim=1) for batch in batches).cpu()
