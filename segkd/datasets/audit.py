@@ -10,12 +10,16 @@ from PIL import Image
 
 from segkd.datasets.deep import SWAPPED
 from segkd.datasets.digest import digest_of
+from segkd.datasets.geometry import in_pixels
 from segkd.datasets.labels import resize_label
 from segkd.datasets.packed import File
 from segkd.datasets.pairing import Pair
 from segkd.datasets.pictures import PLAIN, How, Seen, view_image, view_mask
 from segkd.datasets.unfit import Unfit, no_room
 from segkd.types import InputError
+
+OTHER_SIZE = "the mask has another size than its image"
+"""The fault that `segkd prepare` cures, by enlarging, where the proportions are the same."""
 
 SMALLEST = 4
 """Pixels a side below which a random crop may hold nothing."""
@@ -124,7 +128,9 @@ def read_pair(pair: Pair, how: How = PLAIN, size: tuple[int, int] | None = None)
         (image, seen_image), (raw, seen_mask) = view_image(pair.image, how), view_mask(pair.mask, how)
         undecided = _orientations(pair, image.shape[:2], seen_image, raw.shape, seen_mask, how)
         if min(raw.shape) < SMALLEST:
-            raise Unfit(pair.image, f"expected at least {SMALLEST} pixels a side", "Remove the pair", _size(raw.shape))
+            raise Unfit(
+                pair.image, f"expected at least {SMALLEST} pixels a side", "Remove the pair", in_pixels(raw.shape)
+            )
     except InputError as error:
         return Reading(pair, fault=error)
     except MemoryError:
@@ -197,8 +203,7 @@ def _orientations(pair: Pair, image: tuple, seen_image: Seen, mask: tuple, seen_
     otherwise = _swapped(image, seen_image) == _swapped(mask, seen_mask)  # sizes, were data.exif the other
     if image == mask:
         return how.exif and otherwise and seen_image.tag != seen_mask.tag
-    found = f"expected {_size(image)} pixels like {pair.image.name}, found {_size(mask)}"
-    kind = "the mask has another size than its image"
+    found = f"expected {in_pixels(image)} pixels like {pair.image.name}, found {in_pixels(mask)}"
     if otherwise and how.exif:
         raise Unfit(
             pair.mask,
@@ -207,17 +212,13 @@ def _orientations(pair: Pair, image: tuple, seen_image: Seen, mask: tuple, seen_
             found,
         )
     if otherwise:
-        raise Unfit(pair.mask, kind, "Write data.exif: true: their EXIF orientations make them fit", found)
+        raise Unfit(pair.mask, OTHER_SIZE, "Write data.exif: true: their EXIF orientations make them fit", found)
     cure = (
         "Save the mask at the image's size (an image with an EXIF orientation counts as it is displayed), or let "
         "`segkd prepare FOLDER --out DATA.yaml` enlarge masks that are smaller copies"
     )
-    raise Unfit(pair.mask, kind, cure, found)
+    raise Unfit(pair.mask, OTHER_SIZE, cure, found)
 
 
 def _swapped(shape: tuple, seen: Seen) -> tuple:
     return shape[1::-1] if seen.tag in SWAPPED else tuple(shape[:2])
-
-
-def _size(shape: Sequence[int]) -> str:
-    return f"{shape[1]}x{shape[0]}"

@@ -20,7 +20,7 @@ Colour = tuple[int, int, int]
 Colours = tuple[tuple[Colour, int], ...]
 """The class number of each colour."""
 
-NAMED = dict[str, list[int] | str | list[str]]
+NamedColours = dict[str, list[int] | str | list[str]]
 """Class name -> [r, g, b], '#rrggbb', or a list of such strings."""
 
 LEFT_OUT = "ignore"
@@ -43,7 +43,7 @@ MOST_LISTED = 24
 """Colours that a refusal lists."""
 
 
-def parse_colours(setting: NAMED | str, classes: Sequence[str], root: Path) -> Colours:
+def parse_colours(setting: NamedColours | str, classes: Sequence[str], root: Path) -> Colours:
     """The class number of each colour that `data.colours` names; `IGNORE` for the name "ignore".
 
     Args:
@@ -74,14 +74,14 @@ def parse_colours(setting: NAMED | str, classes: Sequence[str], root: Path) -> C
     return tuple(colours.items())
 
 
-def read_labelmap(path: Path) -> NAMED:
+def read_labelmap(path: Path) -> NamedColours:
     """The names and colours of a label map: one of `LINES` each, below a heading or none.
 
     Raises:
         InputError: the file cannot be read, or a line is none of these.
     """
     lines = [line.strip() for line in read_text(path, "a label map with lines `name:r,g,b::`").splitlines()]
-    named: NAMED = {}
+    named: NamedColours = {}
     for at, line in enumerate(lines):
         if not line or line.startswith("#") or (at == 0 and re.fullmatch(r"\D+", line) and len(lines) > 1):
             continue

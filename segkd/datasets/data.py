@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segkd.datasets.colours import NAMED, parse_colours
+from segkd.datasets.colours import NamedColours, parse_colours
 from segkd.datasets.embedded import Embedded
 from segkd.datasets.folds import Fold, fold_of
 from segkd.datasets.pictures import How
@@ -56,7 +56,7 @@ class Domain:
     label_map: dict[int, int] | None = None
     ignore: list[int] | None = None
     threshold: int | None = None
-    colours: NAMED | str | None = None
+    colours: NamedColours | str | None = None
     range: tuple[float, float] | None = None
     exif: bool | None = None
 
@@ -124,7 +124,7 @@ class Data:
     label_map: dict[int, int] | None = None
     ignore: list[int] = field(default_factory=list)
     threshold: int | None = None
-    colours: NAMED | str | None = None
+    colours: NamedColours | str | None = None
     range: tuple[float, float] | None = None
     exif: bool = True
     max_megapixels: float = 150.0

@@ -1,4 +1,4 @@
-"""Whether a prediction of another size shows the same picture as its label, or was turned, cut or mistaken."""
+"""Sizes of pictures: whether a prediction of another one shows the same as its label, or was turned or cut."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -14,6 +14,11 @@ LARGER = 32
 
 SMALLEST = 4
 """Pixels a side below which a smaller prediction shows nothing."""
+
+
+def in_pixels(size: Size) -> str:
+    """A size as people write it: "640x480", the width first."""
+    return f"{size[1]}x{size[0]}"
 
 
 def same_shape(a: Size, b: Size) -> bool:
@@ -42,7 +47,7 @@ def misfit(path: Path, found: Size, label: Size, own: Size | None) -> str | None
 
     `own` is the size that the network gave to every picture.
     """
-    sizes = f"{path}: {found[1]}x{found[0]} pixels for a label of {label[1]}x{label[0]}"
+    sizes = f"{path}: {in_pixels(found)} pixels for a label of {in_pixels(label)}"
     if found == label:
         return None
     if max(found[0] / label[0], found[1] / label[1]) > LARGER:

@@ -113,7 +113,8 @@ def find_rules(left: Collection[str], right: Collection[str]) -> list[Rule]:
 
 def matches(rule: Rule, left: Collection[str], right: Collection[str]) -> dict[str, str]:
     """Right name -> left name, for all that the rule brings together one to one."""
-    ours, theirs = _cores(rule, rule.left, left), _cores(rule, rule.right, right)
+    ours = _unique(left, lambda name: _core(name, rule.left, rule.folders))
+    theirs = _unique(right, lambda name: _core(name, rule.right, rule.folders))
     return {theirs[core]: ours[core] for core in ours.keys() & theirs.keys()}
 
 
@@ -154,17 +155,8 @@ def _tried(rule: Rule, left: Collection[str], right: Collection[str]) -> Rule | 
     return None if lone or not matched else Rule(rule.left, rule.right, rule.folders, matched)
 
 
-def _cores(rule: Rule, affix: Affix, names: Collection[str]) -> dict[str, str]:
-    """Core -> name, of those names that have the affix and share their core with no other."""
-    cores: dict[str, list[str]] = {}
-    for name in names:
-        core = _core(name, affix, rule.folders)
-        if core is not None:
-            cores.setdefault(core, []).append(name)
-    return {core: some[0] for core, some in cores.items() if len(some) == 1}
-
-
 def _core(name: str, affix: Affix, folders: bool) -> str | None:
+    """What the rule's two names share, None where the name has not the affix."""
     folder, _, base = name.rpartition("/")
     before, after = affix
     if not (base.startswith(before) and base.endswith(after) and len(base) > len(before) + len(after)):
@@ -235,12 +227,12 @@ def _folded(name: str) -> str:
     return composed(name).casefold()
 
 
-def _unique(names: Iterable[str], key: Callable[[str], str]) -> dict[str, str]:
-    """Key -> name, of those names whose key is theirs alone."""
-    found: dict[str, list[str]] = {}
+def _unique(names: Iterable[str], key: Callable[[str], str | None]) -> dict[str, str]:
+    """Key -> name, of those names that have a key which is theirs alone."""
+    found: dict[str | None, list[str]] = {}
     for name in names:
         found.setdefault(key(name), []).append(name)
-    return {same: some[0] for same, some in found.items() if len(some) == 1}
+    return {same: some[0] for same, some in found.items() if same is not None and len(some) == 1}
 
 
 def _written(affix: Affix, name: str = "NAME") -> str:

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from segkd.datasets.walk import MADE
 from segkd.types import InputError
 
 if TYPE_CHECKING:
@@ -156,4 +157,4 @@ def name_of(place: object) -> str:
     path = Path(str(place))
     if path.name in ("", ".", ".."):  # results lie in a folder of that name
         return "data"
-    return path.parent.name.removesuffix(".prepared") if path.name == "shards" else path.name
+    return path.parent.name.removesuffix(MADE) if path.name == "shards" else path.name

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from segkd.datasets.packed import Packed, Shard, open_shard, parquet, reading, system_of
 from segkd.datasets.pairing import Pair
 from segkd.datasets.split_folders import split_of
-from segkd.datasets.splits import SPLITS, Splits, carve, group_of, warn_of_torn_groups
+from segkd.datasets.splits import SPLITS, Splits, carve_val, group_of, warn_of_torn_groups
 from segkd.types import InputError
 
 if TYPE_CHECKING:
@@ -56,12 +56,10 @@ def find_shards(
             for i, (image, mask) in enumerate(rows[name])
         ]
     chosen = group_of(group, [pair.stem for some in splits.members.values() for pair in some], splits.warnings)
-    if "val" not in splits.members and len(splits.members.get("train", ())) > 1:
-        splits.members["train"], splits.members["val"] = carve(splits.members["train"], val_share, chosen)
+    carve_val(splits, val_share, chosen)
     if group is not None:
         warn_of_torn_groups(splits, chosen)
-    numbers = ", ".join(f"{len(some)} {name}" for name, some in splits.members.items())
-    splits.said = f"{len(paths)} Parquet shard{'s' * (len(paths) > 1)}: {numbers}"
+    splits.said = f"{len(paths)} Parquet shard{'s' * (len(paths) > 1)}: {splits.numbers}"
     return splits
 
 

@@ -29,6 +29,11 @@ class Splits:
     warnings: list[str] = field(default_factory=list)
     carved: bool = False
 
+    @property
+    def numbers(self) -> str:
+        """How many pairs each split has, in words: "8 train, 2 val"."""
+        return ", ".join(f"{len(pairs)} {name}" for name, pairs in self.members.items())
+
 
 def find_splits(where: Where, wanted: Sequence[str] = ("train", "val")) -> Splits:
     """The splits of a data set; nothing but names is read.
@@ -51,21 +56,28 @@ def find_splits(where: Where, wanted: Sequence[str] = ("train", "val")) -> Split
     folders = _add_folders(where, paired, splits.members)
     _refuse_alone(where, paired, splits, wanted)
     group = group_of(where.group, [pair.stem for pair in paired.pairs], splits.warnings)
-    if "val" not in splits.members and not left_out & {"train", "val"} and len(splits.members["train"]) > 1:
-        splits.members["train"], splits.members["val"] = carve(splits.members["train"], where.val_share, group)
-        splits.carved = True
+    if not left_out & {"train", "val"}:
+        carve_val(splits, where.val_share, group)
     kept = [name for name in SPLITS if splits.members.get(name) or name in {*sources, *wanted} & splits.members.keys()]
     splits.members = {name: splits.members[name] for name in kept if name not in left_out}
     _refuse_bad_splits(splits.members, sources, wanted)
     if where.group is not None:
         warn_of_torn_groups(splits, group)
     _warn_of_sibling(where, splits)
-    splits.said = ", ".join(f"{len(members)} {name}" for name, members in splits.members.items())
+    splits.said = splits.numbers
     if folders:
         named = [name for name in splits.members if name in sources]
         lists = f"; {' and '.join(named)} as listed" if named else ""
         splits.said += f" (split by the folders {', '.join(sorted(folders))}{lists})"
     return splits
+
+
+def carve_val(splits: Splits, share: float, group: Callable[[str], str]) -> None:
+    """Carves a validation split out of the one for training where there is none, and enough to train on is left."""
+    train = splits.members.get("train", [])
+    if "val" not in splits.members and len(train) > 1:
+        splits.members["train"], splits.members["val"] = carve(train, share, group)
+        splits.carved = True
 
 
 def carve(pairs: Sequence[Pair], share: float, group: Callable[[str], str]) -> tuple[list[Pair], list[Pair]]:

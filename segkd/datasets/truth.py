@@ -6,7 +6,7 @@ import numpy as np
 
 from segkd.datasets.audit import Audit
 from segkd.datasets.data import Data
-from segkd.datasets.faults import CLOSE, forgive_faults, refuse_faults
+from segkd.datasets.faults import CLOSE, MOSTLY, forgive_faults, refuse_faults
 from segkd.datasets.labels import LabelCode, code_from_threshold
 from segkd.datasets.opening import label_code
 from segkd.datasets.pairing import Pair
@@ -75,4 +75,4 @@ def _is_soft(total: np.ndarray, tallies: Mapping[str, Tally], ignore: list[int])
     if kept[256:].any() or not ends[1] or not inner:
         return False
     both = len(between) == 0 or (between[0] < 128 < between[-1])
-    return bool(both and sum(ends) >= 0.75 * kept.sum())
+    return bool(both and sum(ends) >= MOSTLY * kept.sum())

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from segkd.datasets.coding import Told, decide
 from segkd.datasets.data import Data
-from segkd.datasets.geometry import Size, misfit, own_size, refuse_misfits
+from segkd.datasets.geometry import Size, in_pixels, misfit, own_size, refuse_misfits
 from segkd.datasets.matching import MapPair, Matching, images_for, labels_in, match_maps
 from segkd.datasets.notes import notes_on_masks
 from segkd.datasets.opening import splits_of
@@ -161,7 +161,7 @@ def _said_of_orientations(labels: Mapping[str, Tally], maps: Mapping[str, Tally]
 def _said_of_size(own: Size | None) -> list[str]:
     if own is None:
         return []
-    return [f"the predictions measure {own[1]}x{own[0]}, whatever the shape of their label: they are stretched to it"]
+    return [f"the predictions measure {in_pixels(own)}, whatever the shape of their label: they are stretched to it"]
 
 
 def _on_file(scorer: MapScorer, pairs: dict[str, MapPair], images: dict[str, Path], id: str) -> Exhibit:

@@ -127,7 +127,7 @@ def test_val_is_carved_and_groups_stay_whole(tmp_path):
     write(tmp_path / "train.parquet", rows)
     splits = find_shards(str(tmp_path), val_share=0.2, group=r"patient(\d+)")
     homes = [{pair.stem.split("_")[0] for pair in splits.members[name]} for name in ("train", "val")]
-    assert len(splits.members["val"]) == 8 and not homes[0] & homes[1]
+    assert splits.carved and len(splits.members["val"]) == 8 and not homes[0] & homes[1]
 
 
 def test_what_is_no_shard_is_said(tmp_path):

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from segkd.datasets.geometry import in_pixels
 from segkd.datasets.prepare.drawing import (
+    BOX,
     Drawing,
     Part,
     Read,
@@ -13,7 +15,6 @@ from segkd.datasets.prepare.drawing import (
     beside,
     counts_of,
     faults_of,
-    in_pixels,
     polygon,
     stated,
 )
@@ -70,7 +71,7 @@ def read_coco(paths: Sequence[Path], root: Path) -> Read:
                 raise InputError(f"{path}: expected annotations of images in the file, found image_id {one.image_id}.")
             drawing = by_id[one.image_id]
             if not one.segmentation:
-                drawing.left_out.append("a box, which has no outline")
+                drawing.left_out.append(BOX)
                 continue
             classes.append(name := _class_of(path, one, names))
             with faults_of(path, drawing.file):

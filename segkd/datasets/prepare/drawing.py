@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
+from segkd.datasets.geometry import in_pixels
 from segkd.types import InputError
 
 Polygon = Float[np.ndarray, "n 2"]
@@ -81,8 +82,9 @@ Read = tuple[list[Drawing], list[str]]
 """Drawings, and the names of the classes in the order of their numbers, the background left out."""
 
 
+BOX = "a box, which has no outline"
 SHORT = "a polygon of fewer than three corners"
-"""What is left out of polygons, in words."""
+"""What is left out of annotations, in words."""
 
 
 def no_area(kind: str) -> str:
@@ -94,11 +96,6 @@ def beside(path: Path, name: str, root: Path) -> str:
     """An image's name as the file at `path` writes it, below that file's folder: of several of one name, that one."""
     home = path.parent.relative_to(root) if path.is_relative_to(root) else Path()
     return (home / name).as_posix()
-
-
-def in_pixels(size: tuple[int, int]) -> str:
-    """A (height, width) in words, as pictures' sizes are written: "640x480", the width first."""
-    return f"{size[1]}x{size[0]}"
 
 
 def stated(height: object, width: object) -> tuple[int, int] | None:
@@ -161,7 +158,7 @@ def _placed(runs: Runs, size: tuple[int, int]) -> UInt8[np.ndarray, "h w"]:
     """An image of (height, width), 0 but for the window of run lengths."""
     top, left, height, width = runs.window
     if top < 0 or left < 0 or top + height > size[0] or left + width > size[1]:
-        raise InputError(f"a mask of {width}x{height} pixels at {left}, {top} lies beyond its image of "
+        raise InputError(f"a mask of {in_pixels((height, width))} pixels at {left}, {top} lies beyond its image of "
                          f"{in_pixels(size)}. Correct the annotation, or the image's size.")  # fmt: skip
     mask = np.zeros(size, np.uint8)
     mask[top : top + height, left : left + width] = filled(runs)
@@ -172,7 +169,7 @@ def filled(runs: Runs) -> UInt8[np.ndarray, "h w"]:
     """The window of run lengths, 0 and 1."""
     _, _, height, width = runs.window
     if min(runs.counts, default=0) < 0 or sum(runs.counts) != height * width:
-        raise InputError(f"run lengths: expected {height * width} pixels in all ({width}x{height}), found "
+        raise InputError(f"run lengths: expected {height * width} pixels in all ({in_pixels((height, width))}), found "
                          f"{sum(runs.counts)}. Export the annotations once more.")  # fmt: skip
     values = np.repeat((np.arange(len(runs.counts)) % 2).astype(np.uint8), runs.counts)
     return values.reshape(width, height).T if runs.by_columns else values.reshape(height, width)

@@ -7,8 +7,9 @@ import numpy as np
 from jaxtyping import UInt8
 
 from segkd.datasets.deep import turn
+from segkd.datasets.geometry import in_pixels
 from segkd.datasets.pictures import How, open_picture, refuse_large, view_image
-from segkd.datasets.prepare.drawing import Drawing, draw, in_pixels
+from segkd.datasets.prepare.drawing import Drawing, draw
 from segkd.datasets.prepare.written import same_proportions
 from segkd.types import InputError
 

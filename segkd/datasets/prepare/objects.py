@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from segkd.datasets.geometry import in_pixels
 from segkd.datasets.naming import image_of
 from segkd.datasets.patterns import find_named
 from segkd.datasets.pictures import read_mask
@@ -53,8 +54,8 @@ def joined(masks: Sequence[Path]) -> np.ndarray:
         raw = read_mask(path)
         inside = raw > raw.max() // 2
         if whole is not None and whole.shape != inside.shape:
-            raise InputError(f"{path}: expected {whole.shape[1]}x{whole.shape[0]} pixels like the other objects' masks "
-                             f"of this image, found {raw.shape[1]}x{raw.shape[0]}.")  # fmt: skip
+            raise InputError(f"{path}: expected {in_pixels(whole.shape)} pixels like the other objects' masks "
+                             f"of this image, found {in_pixels(raw.shape)}.")  # fmt: skip
         whole = inside if whole is None else whole | inside
     assert whole is not None
     return whole.astype(np.uint8)

@@ -5,6 +5,8 @@ from math import sqrt
 
 import numpy as np
 
+from segkd.datasets.labels import resize_label
+
 SIDE_CPU = 160
 """Side of the square that as many pixels fill as a CPU trains on in good time."""
 
@@ -68,8 +70,6 @@ def propose_turns(texts: Sequence[str], size: tuple[int, int]) -> str:
 
 def lost_share(masks: Mapping[str, np.ndarray], size: tuple[int, int]) -> float:
     """Share of the masks (class numbers, uint8 [h w]) that lose all of a class above 0 at `size`."""
-    from segkd.datasets.labels import resize_label
-
     fewer = 0
     for mask in masks.values():
         before = set(np.unique(mask)) - {0, 255}

@@ -157,8 +157,7 @@ def _are_levels(total: np.ndarray, values: Sequence[int], lossy: int) -> bool:
 def _of_classes(values: Sequence[int], sets: Sequence[Sequence[int]], named: Sequence[str] | None) -> Meaning:
     ignore = [value for value in values if value in (255, 65535) and _is_ignored(value, values, sets)]
     raw = [value for value in values if value not in ignore]
-    most = 0 if len(raw) > 255 else len(raw)
-    if not most:
+    if len(raw) > 255:
         raise InputError(
             f"the masks hold {len(raw)} values, {raw[0]} to {raw[-1]}: too many for classes. If all above 0 are "
             "objects of one class, say --as objects; if they are grey levels, --as grey."

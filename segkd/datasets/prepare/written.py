@@ -7,15 +7,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from segkd.datasets.audit import Audit
+from segkd.datasets.audit import OTHER_SIZE, Audit
 from segkd.datasets.labels import resize_label
 from segkd.datasets.packed import File
 from segkd.datasets.pairing import Pair
 from segkd.datasets.unfit import Unfit
 from segkd.disk import write_whole
-
-OTHER_SIZE = "the mask has another size than its image"
-"""The fault that enlarging a mask cures where the proportions are the same."""
 
 PROPORTION = 0.03
 """How far the proportions of two sizes may differ for one to be a smaller copy of the other: sides are rounded."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from segkd.datasets.annotations import BEYOND
-from segkd.datasets.prepare.drawing import SHORT, Drawing, Part, Read, Shape, beside, faults_of, polygon
+from segkd.datasets.prepare.drawing import BOX, SHORT, Drawing, Part, Read, Shape, beside, faults_of, polygon
 from segkd.datasets.walk import walk
 from segkd.disk import load_yaml, read_text
 from segkd.types import InputError
@@ -46,7 +46,7 @@ def _number(cell: str) -> int:
 
 def _part(numbers: list[float]) -> Part | str:
     if len(numbers) == 4:
-        return "a box, which has no outline"
+        return BOX
     if len(numbers) < 6:
         return SHORT
     lowest, highest = min(numbers), max(numbers)
