@@ -45,10 +45,8 @@ def notes_on(
     undecided = {str(path): audit.masks[stem].tag for stem, path in audit.undecided.items() if stem in pairs}
     notes = [*notes_on_images(images), *_orientations(undecided, images), *notes_on_masks(masks)]
     notes += [_elongated({stem: audit.sizes[stem] for stem in pairs if stem in audit.sizes}, size)]
-    notes += [_twins(audit, splits)]
-    notes += [*_vanishing(audit, code, classes, list(pairs), size)]
-    notes += [*_absent(audit, code, classes, splits)]
-    return tuple(note for note in notes if note)
+    notes += [_twins(audit, splits), _vanishing(audit, code, classes, list(pairs), size)]
+    return tuple(note for note in [*notes, *_absent(audit, code, classes, splits)] if note)
 
 
 def notes_on_images(images: Mapping[str, Seen]) -> list[str]:
@@ -199,7 +197,8 @@ def _backwards(masks: Mapping[str, Seen]) -> str:
 
 def _vanishing(
     audit: Audit, code: LabelCode, classes: Sequence[str], stems: Sequence[str], size: tuple[int, int]
-) -> list[str]:
+) -> str:
+    """A sentence on classes that masks hold at their own size, and lose at the network's."""
     there, lost = np.zeros(256, int), np.zeros(256, int)
     for stem in stems:
         if stem in audit.small:
@@ -210,15 +209,12 @@ def _vanishing(
     bad = [c for c in range(1, len(classes)) if lost[c] > least * there[c]]
     cure = "raise data.size, or crop (data.augment.scale) and judge with --slide"
     shown = size[0] if size[0] == size[1] else list(size)
+    if not bad:
+        return ""
     if len(classes) == 2:
-        return [
-            f"at data.size {shown}, {lost[1]} of {there[1]} masks with {classes[1]} lose all of it: {cure}."
-            for _ in bad
-        ]
+        return f"at data.size {shown}, {lost[1]} of {there[1]} masks with {classes[1]} lose all of it: {cure}."
     words = [f"{classes[c]} in {lost[c]} of {there[c]}" for c in bad]
-    return (
-        [f"at data.size {shown}, classes vanish from masks that hold them ({some(words, 6)}): {cure}."] if bad else []
-    )
+    return f"at data.size {shown}, classes vanish from masks that hold them ({some(words, 6)}): {cure}."
 
 
 def _absent(audit: Audit, code: LabelCode, classes: Sequence[str], splits: Mapping[str, Sequence[Pair]]) -> list[str]:

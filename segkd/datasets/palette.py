@@ -27,7 +27,7 @@ def class_colours(classes: int) -> UInt8[np.ndarray, "k 3"]:
 def tints(classes: int) -> UInt8[np.ndarray, "256 3"]:
     """What tells the classes on an image: as `class_colours`, but the one object of two classes red; numbers that are
     no class grey."""
-    table = _colour_table(classes)
+    table = colour_table(classes)
     if classes == 2:
         table[1] = OBJECT
     return table
@@ -35,10 +35,11 @@ def tints(classes: int) -> UInt8[np.ndarray, "256 3"]:
 
 def paint_label(label: Integer[np.ndarray, "h w"], classes: int) -> UInt8[np.ndarray, "h w 3"]:
     """A label map in colours; ignored pixels are grey."""
-    return _colour_table(classes)[label]
+    return colour_table(classes)[label]
 
 
-def _colour_table(classes: int) -> UInt8[np.ndarray, "256 3"]:
+def colour_table(classes: int) -> UInt8[np.ndarray, "256 3"]:
+    """The colour of each number of a label map: as `class_colours`; `IGNORE` and numbers that are no class grey."""
     table = np.full((256, 3), GREY, np.uint8)
     table[: min(classes, IGNORE)] = class_colours(classes)[:IGNORE]
     return table

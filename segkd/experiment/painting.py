@@ -11,11 +11,11 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
-from segkd.datasets.palette import GREY, class_colours, overlay
+from segkd.datasets.palette import colour_table, overlay
 from segkd.disk import write_whole
 from segkd.models.enlarge import decided
 from segkd.models.store import shares_of
-from segkd.types import IGNORE, InputError
+from segkd.types import InputError
 
 KINDS = {
     "mask": "class numbers, in colours (0 and 255 for two classes)",
@@ -99,12 +99,10 @@ def write_overlay(
 def in_colours(classes: np.ndarray, number: int) -> Image.Image:
     """A map of class numbers uint8 [h w] as a palette picture: the same numbers, visible in any viewer.
 
-    Class 0 is black, the others have hues of their own, `IGNORE` and numbers that are no class are grey.
+    Class 0 is black, the others have hues of their own, ignored pixels and numbers that are no class are grey.
     """
-    palette = np.full((256, 3), GREY, np.uint8)
-    palette[: min(number, IGNORE)] = class_colours(number)[:IGNORE]
     picture = Image.fromarray(classes)
-    picture.putpalette(palette.tobytes())
+    picture.putpalette(colour_table(number).tobytes())
     return picture
 
 

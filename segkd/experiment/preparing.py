@@ -239,6 +239,5 @@ def _draw(draft: Draft, seen: Seen, code: LabelCode, console: Console) -> None:
     data = draft.data()
     sheet = contact_sheet(seen.records(code, data.how), SHOWN, data.classes)
     path = draft.beside / "sheet.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, partial(Image.fromarray(sheet).save, format="PNG"))
     console.print(f"contact sheet: {path}")

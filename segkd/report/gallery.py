@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from segkd.datasets.palette import outlines, paint_label, tints
+from segkd.datasets.palette import GREY, outlines, paint_label, tints
 from segkd.engine.memory import out_of_memory
 from segkd.report.judging import Exhibit
 from segkd.types import IGNORE, InputError
@@ -95,7 +95,7 @@ def paint_answer(exhibit: Exhibit, size: tuple[int, int], classes: int, threshol
     Of two classes, the outline of the label in blue and that of the prediction, a probability cut at `threshold`, in
     orange. Of more, the predicted classes as tints and the label's outlines in white.
     """
-    shown = np.full((size[1], size[0], 3), 110, np.uint8) if exhibit.image is None else _small(exhibit.image, size)
+    shown = np.full((size[1], size[0], 3), GREY, np.uint8) if exhibit.image is None else _small(exhibit.image, size)
     decided = exhibit.prediction
     if decided.dtype != np.uint8:
         decided = (decided >= threshold).astype(np.uint8)
@@ -131,7 +131,7 @@ def _error(image: np.ndarray | None, label: np.ndarray, prediction: np.ndarray) 
     else:
         wrong, colour = np.abs(prediction - (label == 1)), np.where((label == 1)[..., None], MISSED, ALARM)
     painted = (ground + wrong[..., None] * (colour - ground)).round().astype(np.uint8)
-    painted[label == IGNORE] = 110
+    painted[label == IGNORE] = GREY
     return painted
 
 

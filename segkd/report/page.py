@@ -17,7 +17,7 @@ from segkd.report.charts import Axis, line_chart
 from segkd.report.gallery import Piece, chosen, pieces
 from segkd.report.judging import Judged
 from segkd.report.tables import MEANINGS, class_key, confusions, domains, headline, scores
-from segkd.report.text import escape
+from segkd.report.text import escape, table
 from segkd.types import printable
 
 GROUPS = {"worst": "Worst", "median": "In the middle", "best": "Best"}
@@ -97,7 +97,7 @@ def _corruptions(judged: Judged) -> str:
     ]
     means = [("mean, without JPEG", found.mean()), ("mean, JPEG", found.mean(JPEG))]
     rows += [(name, "", f"{score:.4f}", f"{found.clean - score:.4f}") for name, score in means]
-    cells = "".join(
+    cells = (
         f'<tr><th scope="row">{name}</th><td>{setting}</td><td class="number">{score}</td><td>{drop}</td></tr>'
         for name, setting, score, drop in rows
     )
@@ -106,12 +106,8 @@ def _corruptions(judged: Judged) -> str:
         for name in SETTINGS
     }
     chart = line_chart("Mean IoU, by image", Axis("severity, 0 is clean", 0.0, 3.0), Axis(""), lines)
-    heads = "".join(f'<th scope="col">{head}</th>' for head in ("corruption", "setting", "mean IoU", "drop"))
-    return (
-        f'<h2>Under corruptions</h2><div class="charts">{chart}</div><div class="scroll" tabindex="0" role="region" '
-        f'aria-label="Scores under corruptions"><table class="scores"><thead><tr>{heads}</tr></thead>'
-        f"<tbody>{cells}</tbody></table></div>"
-    )
+    shown = table("Scores under corruptions", ("corruption", "setting", "mean IoU", "drop"), cells, "scores")
+    return f'<h2>Under corruptions</h2><div class="charts">{chart}</div>{shown}'
 
 
 def _gallery(judged: Judged, number: int) -> str:
@@ -159,9 +155,9 @@ def _card(piece: Piece) -> str:
 
 def _table(meter: Meter) -> str:
     names = meter.row_names
-    table = [[printable(id), *(_rounded(row.get(name, math.nan)) for name in names)] for id, row in meter.rows.items()]
+    cells = [[printable(id), *(_rounded(row.get(name, math.nan)) for name in names)] for id, row in meter.rows.items()]
     # "<" must not end the script element, whatever a file is called
-    data = json.dumps({"names": ["id", *names], "rows": table}, ensure_ascii=True).replace("<", "\\u003c")
+    data = json.dumps({"names": ["id", *names], "rows": cells}, ensure_ascii=True).replace("<", "\\u003c")
     heads = "".join(
         f'<th aria-sort="none" scope="col"><button type="button">{escape(name)}</button></th>'
         for name in ["id", *names]

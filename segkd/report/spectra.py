@@ -13,7 +13,7 @@ from segkd.analysis.outputs import first_band, plain
 from segkd.analysis.summary import Curve, Group
 from segkd.frequency.rings import EDGES
 from segkd.report.page import head
-from segkd.report.text import escape
+from segkd.report.text import escape, table
 
 TITLE = "Which frequencies are learned, and which are relied on"
 APART = (
@@ -150,7 +150,7 @@ def _figure(name: str, figures: Mapping[str, Path]) -> str:
 
 def _table(groups: Sequence[Group]) -> str:
     """A row per group and quantity, a column per band: mean and interval."""
-    heads = "".join(f'<th scope="col">{low:.3g} to {high:.3g}</th>' for low, high in pairwise(EDGES))
+    heads = ["group and quantity", *(f"{low:.3g} to {high:.3g}" for low, high in pairwise(EDGES))]
     rows = []
     for one in groups:
         for name, text in (QUANTITIES | _of_scores(one)).items():
@@ -162,9 +162,7 @@ def _table(groups: Sequence[Group]) -> str:
     return (
         "<h2>Numbers by band</h2><p>Bands in cycles per pixel of the image as the network sees it; in brackets the "
         "95 % interval over images, or over seeds where there is none.</p>"
-        '<div class="scroll" tabindex="0" role="region" aria-label="Numbers by band"><table class="bands">'
-        f'<thead><tr><th scope="col">group and quantity</th>{heads}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
+        + table("Numbers by band", heads, rows, "bands")
     )
 
 
@@ -210,12 +208,7 @@ def _costs(groups: Sequence[Group]) -> str:
                  f"{run.forwards:.1f}", f"{run.seconds:.1f}", run.run)  # fmt: skip
         rows.append("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in cells) + "</tr>")
     names = ("group", "seed", "images", "size", "decoder stride", "forwards per image", "seconds", "folder")
-    heads = "".join(f'<th scope="col">{name}</th>' for name in names)
-    return (
-        "<h2>What it took</h2><p>A pass back counts as two forwards.</p>"
-        '<div class="scroll" tabindex="0" role="region" aria-label="What it took">'
-        f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
-    )
+    return "<h2>What it took</h2><p>A pass back counts as two forwards.</p>" + table("What it took", names, rows)
 
 
 def _command(about: Mapping[str, Any]) -> str:

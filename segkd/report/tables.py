@@ -6,7 +6,7 @@ import numpy as np
 
 from segkd.datasets.palette import class_colours
 from segkd.metrics.meter import LOWER_IS_BETTER, Meter
-from segkd.report.text import escape
+from segkd.report.text import escape, table
 
 MEANINGS = {
     "f_max": ("F-measure, max", "beta^2 = .3, at the threshold that is best for all images"),
@@ -68,11 +68,7 @@ def scores(meter: Meter) -> str:
             f'<tr><th scope="row">{title}</th><td class="number">{number_of(name, value)}</td><td>{better}</td>'
             f"<td><code>{name}</code></td><td>{escape(meaning)}</td></tr>"
         )
-    heads = "".join(f'<th scope="col">{head}</th>' for head in ("score", "value", "better", "name in files", "meaning"))
-    return (
-        '<div class="scroll" tabindex="0" role="region" aria-label="Scores"><table class="scores"><thead>'
-        f"<tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
-    )
+    return table("Scores", ("score", "value", "better", "name in files", "meaning"), rows, "scores")
 
 
 def headlines(classes: int) -> tuple[str, ...]:
@@ -103,8 +99,7 @@ def domains(meter: Meter) -> str:
     rows = domain_rows(meter)
     if not rows:
         return ""
-    heads = "".join(f'<th scope="col">{name}</th>' for name in ("domain", "images", *headlines(len(meter.classes))))
-    body = "".join(
+    body = (
         f'<tr><th scope="row">{escape(domain)}</th><td class="number">{number}</td>'
         + "".join(f'<td class="number">{number_of(name, value)}</td>' for name, value in found.items())
         + "</tr>"
@@ -112,8 +107,7 @@ def domains(meter: Meter) -> str:
     )
     return (
         "<h2>Domains</h2><p>All scores of this page are means over the domains; curves and confusions are of all "
-        'images together.</p><div class="scroll" tabindex="0" role="region" aria-label="Domains"><table class="scores">'
-        f"<thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>"
+        "images together.</p>" + table("Domains", ("domain", "images", *headlines(len(meter.classes))), body, "scores")
     )
 
 

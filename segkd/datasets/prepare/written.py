@@ -21,14 +21,11 @@ PROPORTION = 0.03
 def write_masks(folder: Path, masks: Iterable[tuple[str, np.ndarray]]) -> None:
     """Writes masks (names, uint8 or uint16 [h w]) as PNG files below a folder."""
     for name, mask in masks:
-        path = folder / f"{name}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, partial(Image.fromarray(mask).save, format="PNG"))
+        write_whole(folder / f"{name}.png", partial(Image.fromarray(mask).save, format="PNG"))
 
 
 def write_list(path: Path, names: Sequence[str]) -> None:
     """Writes a list of names, one per line."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, "".join(f"{name}\n" for name in names))
 
 
