@@ -93,14 +93,12 @@ def _locked(folder: Path) -> int:
     write_state(folder, state)
     cpu = _cpu_seconds()
     try:
-        stopped = _train_and_score(folder, state)
-        state.status = "waiting" if stopped else "done"
+        state.status = "waiting" if _train_and_score(folder, state) else "done"
     except InputError as error:
         state.status, state.why = "failed", str(error)
     except Exception as error:
         traceback.print_exc()
         state.status, state.why = "failed", f"{type(error).__name__}: {error}"
-        stopped = False
     state.seconds += time.time() - (state.started or time.time())
     state.cpu_seconds += _cpu_seconds() - cpu
     state.peak_memory, state.started = max(state.peak_memory, _peak_memory()), None

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -122,11 +122,18 @@ def training_reporter(console: Console, select: str, epochs: int, done: int, tot
         yield TrainingReporter(console, bar, task, select, epochs)
 
 
+def numbers_table(heads: Iterable[str], title: str | None = None) -> Table:
+    """An empty table without a frame: words in its first column, numbers in the others."""
+    named = None if title is None else Text(printable(title))
+    table = Table(title=named, title_justify="left", show_edge=False, pad_edge=False)
+    for place, head in enumerate(heads):
+        table.add_column(head, justify="right" if place else "left")
+    return table
+
+
 def print_scores(console: Console, title: str, scores: Mapping[str, float], per_class: Mapping[str, float]) -> None:
     """A table of scores."""
-    table = Table(title=Text(printable(title)), title_justify="left", show_edge=False, pad_edge=False)
-    table.add_column("score")
-    table.add_column("value", justify="right")
+    table = numbers_table(("score", "value"), title)
     for name, value in scores.items():
         table.add_row(name, f"{value:.4f}")
     for name, value in per_class.items():
@@ -138,9 +145,7 @@ def print_domains(console: Console, rows: Mapping[str, tuple[int, Mapping[str, f
     """A table of images and some scores, a row for each domain; nothing where there are none."""
     if not rows:
         return
-    table = Table(show_edge=False, pad_edge=False)
-    for title in ("domain", "images", *next(iter(rows.values()))[1]):
-        table.add_column(title, justify="right" if title != "domain" else "left")
+    table = numbers_table(("domain", "images", *next(iter(rows.values()))[1]))
     for domain, (number, scores) in rows.items():
         table.add_row(Text(printable(domain)), str(number), *(f"{value:.4f}" for value in scores.values()))
     console.print(table)

@@ -13,7 +13,6 @@ import torch
 from accelerate import Accelerator
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
-from rich.table import Table
 
 from segkd.datasets.data import Data, Records
 from segkd.datasets.pictures import How
@@ -22,7 +21,7 @@ from segkd.disk import write_whole
 from segkd.experiment.about import at, settings_of
 from segkd.experiment.arguments import ExampleHelp, data_layer
 from segkd.experiment.commands import TRUST
-from segkd.experiment.console import make_console, warn
+from segkd.experiment.console import make_console, numbers_table, warn
 from segkd.experiment.layers import apart
 from segkd.experiment.processes import join_processes
 from segkd.experiment.reading import how_of, said
@@ -249,10 +248,7 @@ def _small(bench: Bench, calibration: Records, path: Path) -> Path:
 
 
 def _say(console: Console, bench: Bench, rows: list[Row]) -> None:
-    table = Table(show_edge=False, pad_edge=False)
-    table.add_column("")
-    for title in (f"val {bench.select}", "CPU ms p50", "p95", "MB"):
-        table.add_column(title, justify="right")
+    table = numbers_table(("", f"val {bench.select}", "CPU ms p50", "p95", "MB"))
     for row in rows:
         spent = row.spent
         table.add_row(row.name, f"{row.score:.4f}", f"{spent.p50:.1f}", f"{spent.p95:.1f}", f"{row.size / 2**20:.1f}")

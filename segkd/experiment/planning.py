@@ -41,7 +41,9 @@ def plan_length(n: int, batch_size: int | None, epochs: int | None, *, accumulat
 
     What is said is kept. A smaller batch comes before more epochs, as it looks at no more images.
     """
-    size = batch_size or next((b for b in BATCHES if _steps(n, b, epochs or EPOCHS, accumulate, world) >= STEPS), 4)
+    size = batch_size or next(
+        (b for b in BATCHES if _steps(n, b, epochs or EPOCHS, accumulate, world) >= STEPS), BATCHES[-1]
+    )
     each = _steps(n, size, 1, accumulate, world)
     rounds = epochs or max(EPOCHS, -(-STEPS // each))
     planned = [f"data.batch_size {size}"] if batch_size is None else []

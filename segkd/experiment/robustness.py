@@ -7,13 +7,12 @@ from typing import Any, final
 
 from accelerate import Accelerator
 from rich.console import Console
-from rich.table import Table
 
 from segkd.datasets.corruptions import CORRUPTIONS, JPEG, SETTINGS, Corruption, Damaged
 from segkd.datasets.data import Records
 from segkd.disk import dump_csv
 from segkd.engine.record import number
-from segkd.experiment.console import make_console, ticking
+from segkd.experiment.console import make_console, numbers_table, ticking
 from segkd.experiment.scoring import Sight
 from segkd.metrics.meter import Meter
 from segkd.metrics.rows import mean_defined
@@ -96,11 +95,8 @@ def score_corrupted(
 
 def print_robustness(console: Console, found: Robustness) -> None:
     """A table with a row per corruption and a column per severity, JPEG and the means below a line."""
-    table = Table(
-        title=f"{SCORE} under corruptions, and the drop", title_justify="left", show_edge=False, pad_edge=False
-    )
-    for head in ("corruption", "severity 1", "severity 2", "severity 3", "mean", "drop"):
-        table.add_column(head, justify="left" if head == "corruption" else "right")
+    heads = ("corruption", "severity 1", "severity 2", "severity 3", "mean", "drop")
+    table = numbers_table(heads, f"{SCORE} under corruptions, and the drop")
     for name in SETTINGS:
         scores = [score for one, score in found.readings.items() if one.name == name]
         table.add_row(name, *map(_short, scores), _short(found.mean(name)), _short(found.clean - found.mean(name)))
