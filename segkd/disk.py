@@ -16,7 +16,7 @@ from typing import IO, Any
 
 import yaml
 
-from segkd.types import InputError
+from segkd.types import InputError, reason_of
 
 DEEPEST = 64
 """Levels of nesting beyond which a YAML or JSON file is refused: nobody writes so by hand, and parsers overflow."""
@@ -289,4 +289,4 @@ def _reason(error: BaseException) -> str:
         return "nesting too deep to read."
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return " ".join(str(error).split())[:400]
+    return reason_of(error, 400)

@@ -84,6 +84,11 @@ class InputError(ValueError):
         return printable(super().__str__())
 
 
+def reason_of(error: BaseException, most: int = 300) -> str:
+    """What an error of a library says, in one line of `most` letters; where it says nothing, what it is."""
+    return " ".join(str(error).split())[:most] or type(error).__name__
+
+
 def listed(lines: Sequence[str], most: int = 10) -> str:
     """The first `most` lines, indented, and how many more there are: the end of an error's paragraph."""
     rest = [f"  ... and {len(lines) - most} more"] if len(lines) > most else []

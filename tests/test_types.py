@@ -7,7 +7,7 @@ import pytest
 import torch
 from jaxtyping import TypeCheckError
 
-from segkd.types import IGNORE, Disturbance, InputError, LayerPath, Lesson, Prediction, schedule_values
+from segkd.types import IGNORE, Disturbance, InputError, LayerPath, Lesson, Prediction, reason_of, schedule_values
 
 
 def test_valid_pixels_are_those_with_a_class(make_batch):
@@ -123,3 +123,9 @@ def test_a_quoted_progress_of_a_schedule_is_told():
     unchecked = inspect.unwrap(schedule_values)  # a file's keys reach it as text, which annotations deny
     with pytest.raises(InputError, match="task_weight: expected a number for the progress, found"):
         unchecked("task_weight", {0.0: 1.0, "0.5": 2.0})
+
+
+def test_a_reason_is_one_line_and_never_empty():
+    assert reason_of(ValueError("two\n  lines")) == "two lines"
+    assert len(reason_of(RuntimeError("x" * 900))) == 300 and reason_of(OSError("abcd"), 3) == "abc"
+    assert reason_of(EOFError()) == "EOFError"

@@ -20,7 +20,7 @@ import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from segkd.types import InputError
+from segkd.types import InputError, reason_of
 
 T = TypeVar("T")
 SHARED = "/dev/shm"
@@ -113,7 +113,7 @@ class Feed(Generic[T]):
             # an error of the dataset's own comes with the worker's traceback: it is no trouble of processes
             if not self.workers or str(error).startswith("Caught "):
                 raise
-            reason = " ".join(str(error).split())[:300]
+            reason = reason_of(error)
             raise InputError(
                 f"data.workers: a worker process ended or stopped sending ({reason}). Where memory is short, lower "
                 "data.workers (0 loads in the main process), data.batch_size or data.size; a container gets more "

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from segkd.datasets.walk import MADE
-from segkd.types import InputError
+from segkd.types import InputError, reason_of
 
 if TYPE_CHECKING:
     from pyarrow import Table
@@ -148,7 +148,7 @@ def reading(path: str) -> Iterator[None]:
     except (OSError, ValueError, ImportError) as error:  # ArrowInvalid is a ValueError
         if isinstance(error, InputError):
             raise
-        reason = " ".join(str(error).split())[:300]
+        reason = reason_of(error)
         raise InputError(f"data.parquet: {path}: expected Parquet shards that can be read, found: {reason}.") from error
 
 

@@ -10,7 +10,7 @@ from segkd.models.complexity import latency
 from segkd.models.exported import onnx_macs
 from segkd.models.onnx import OnnxNetwork, open_session
 from segkd.models.signature import Entry, Port, Statement, entry_of, listed_ports, stated
-from segkd.types import InputError
+from segkd.types import InputError, reason_of
 
 ANY = (160, 160)
 """Height and width of the image that is timed where the file takes any and states none."""
@@ -46,7 +46,7 @@ def rows_of_onnx(path: Path, runs: int) -> dict[str, str]:
     try:
         spent = latency(look, runs)
     except Exception as error:  # onnxruntime has a class of its own for every trouble
-        return rows | {"no image": f"of {size[0]}x{size[1]} pixels runs: {' '.join(str(error).split())[:300]}"}
+        return rows | {"no image": f"of {size[0]}x{size[1]} pixels runs: {reason_of(error)}"}
     rows |= _cost(path, entry, image, size)
     images = f"{len(image)} images" if entry.batched and len(image) > 1 else "one image"
     rows["latency"] = f"{spent} of {runs} forward passes of {images} on the cpu, threads: {torch.get_num_threads()}"

@@ -10,7 +10,7 @@ from segkd.engine.compiling import failed_to_compile
 from segkd.engine.memory import out_of_memory
 from segkd.models.network import Network
 from segkd.models.taps import evaluating
-from segkd.types import InputError, Prediction
+from segkd.types import InputError, Prediction, reason_of
 
 
 def refuse_unready(network: Network, data: Data) -> str:
@@ -75,12 +75,12 @@ def in_words(data: Data) -> Iterator[None]:
     except InputError:
         raise
     except (MemoryError, RuntimeError, OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = reason_of(error, 200)
         if out_of_memory(error):
             height, width = data.shape
             raise InputError(
                 f"out of memory: {data.batch} images of {height} x {width} pixels at a time do not fit "
-                f"({reason or type(error).__name__}). Lower data.batch_size (engine.accumulate makes up for it), "
+                f"({reason}). Lower data.batch_size (engine.accumulate makes up for it), "
                 "data.size or data.cache_gb. What was saved is kept."
             ) from error
         if failed_to_compile(error):

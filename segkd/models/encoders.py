@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from segkd.models.taps import evaluating
-from segkd.types import InputError
+from segkd.types import InputError, reason_of
 
 PACKAGED = "tf_efficientnet_lite0"
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -228,4 +228,4 @@ def _freeze_unread(encoder: Encoder) -> None:
 def _brief(error: Exception) -> str:
     if isinstance(error, (KeyError, EOFError)):
         return "the file is not one of weights"
-    return " ".join(str(error).split())[:300]
+    return reason_of(error)

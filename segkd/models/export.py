@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from segkd.models.network import Network
 from segkd.models.signature import INPUT, OUTPUT
-from segkd.types import InputError
+from segkd.types import InputError, reason_of
 
 SHOWN = (2, 3, 127, 191)
 """The batch that is traced. Its sides are odd at every stride, rounded up or down: two sizes that are not always equal
@@ -158,7 +158,7 @@ def write_network(network: Network, form: str, path: Path, output: str, metadata
             warnings.simplefilter("ignore")  # of what a trace cannot know: parity is measured afterwards
             WRITERS[form](exported, path, metadata)
     except Exception as error:  # exporters raise anything
-        reason = " ".join(str(error).split())[:400] or type(error).__name__
+        reason = reason_of(error, 400)
         others = " or ".join(name for name in WRITERS if name != form)
         raise InputError(
             f"{type(network).__name__} cannot be written as {form}: {reason.rstrip('.')}. Try --format {others}."

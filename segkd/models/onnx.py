@@ -11,7 +11,7 @@ from segkd.models.network import Network
 from segkd.models.readout import logits_of, meaning_of, planes_of
 from segkd.models.signature import Port, entry_of, listed_ports, stated
 from segkd.models.store import Model, ModelCard
-from segkd.types import InputError, Prediction
+from segkd.types import InputError, Prediction, reason_of
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -161,7 +161,7 @@ class OnnxNetwork(Network):
             found = self.session.run(names, {self.entry.port.name: self.entry.fed(pixels)})
             return [out if isinstance(out, np.ndarray) else np.empty(0) for out in found]  # lists are no maps
         except Exception as error:  # onnxruntime has a class of its own for every trouble
-            reason = " ".join(str(error).split())[:300]
+            reason = reason_of(error)
             if "allocate" in reason.lower():
                 raise MemoryError(f"{self.where}: {reason}") from error
             raise InputError(
@@ -255,6 +255,6 @@ def open_session(path: str, threads: int) -> "onnxruntime.InferenceSession":
     try:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = reason_of(error)
         cure = " Export it in float32." if "NOT_IMPLEMENTED" in reason or "double" in reason else ""
         raise InputError(f"{path}: expected an ONNX file that onnxruntime can run, found: {reason}{cure}") from error

@@ -8,7 +8,7 @@ from jaxtyping import UInt8
 from PIL import ExifTags, Image, ImageOps
 
 from segkd.disk import is_deep
-from segkd.types import InputError
+from segkd.types import InputError, reason_of
 
 Picture = str | os.PathLike[str] | Image.Image | np.ndarray
 """A file of a picture, a PIL image, or an array uint8 [h w 3], grey [h w], or [h w 4] without transparency."""
@@ -35,7 +35,7 @@ def as_rgb(picture: Picture, span: tuple[float, float] | None = None, exif: bool
     except InputError:
         raise
     except Exception as error:  # damaged bytes can raise anything
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        reason = getattr(error, "strerror", None) or reason_of(error)
         raise InputError(f"{os.fspath(picture)}: expected a picture, found: {reason}.") from error
 
 

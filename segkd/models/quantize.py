@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from segkd.models.signature import INPUT
-from segkd.types import InputError
+from segkd.types import InputError, reason_of
 
 
 def quantise(source: Path, target: Path, batches: Iterable[np.ndarray]) -> None:
@@ -48,7 +48,7 @@ def quantise(source: Path, target: Path, batches: Iterable[np.ndarray]) -> None:
                 activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
             )  # fmt: skip
     except Exception as error:  # onnxruntime has a class of its own for every trouble
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        reason = reason_of(error)
         raise InputError(f"--int8: onnxruntime cannot quantise this network: {reason}. Leave out --int8.") from error
     finally:
         logging.root.setLevel(level)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from segkd.models.weights import unpacked
-from segkd.types import InputError
+from segkd.types import InputError, reason_of
 
 INSIDE = ("state_dict", "model", "model_state_dict", "network", "net", "weights", "learner")
 """Where a checkpoint of someone's training keeps the tensors of its network."""
@@ -94,7 +94,7 @@ def tensors_of(path: Path, owner: str = "--init") -> dict[str, Tensor]:
     try:
         state: Any = torch.load(path, map_location="cpu", weights_only=True)
     except (UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = reason_of(error, 200)
         if isinstance(error, UnpicklingError) and "Weights only load failed" in reason:
             reason = "Python objects (a whole network, or settings), which are not opened since they can run code"
         raise InputError(

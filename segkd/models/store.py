@@ -17,7 +17,7 @@ from segkd.models.pixels import Picture, as_rgb, shrunk
 from segkd.models.trust import imported, refuse_foreign_network
 from segkd.models.weights import packed, unpacked
 from segkd.models.windows import slide
-from segkd.types import InputError
+from segkd.types import InputError, reason_of
 
 MOST_PIXELS = 1 << 15
 """No network is trained on images with a longer side."""
@@ -157,7 +157,7 @@ def load_model(folder: str | Path, device: str = "cpu", trust: bool = False) -> 
     except InputError:
         raise
     except Exception as error:  # constructors of four libraries, given what a damaged file holds, raise anything
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        reason = reason_of(error)
         raise InputError(
             f"{where}: expected the weights of {card.class_path} as its card describes it, "
             f"found: {reason}. Restore the run's own file, or undo the change of the class."

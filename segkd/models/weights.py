@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from segkd.disk import read_bytes
-from segkd.types import InputError
+from segkd.types import InputError, reason_of
 
 KEY = "segkd"
 """The one entry of the header's metadata: of several, safetensors would write the order as it comes."""
@@ -47,7 +47,7 @@ def unpacked(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None, dict
         if about is not None and about["digest"] != _digest(about["card"], header, body):
             raise ValueError("other bytes than were written: it was damaged or changed after the training wrote it")
     except (SafetensorError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        reason = reason_of(error)
         raise InputError(
             f"{path}: expected a whole safetensors file, found {reason}. Restore it, or train again."
         ) from error
