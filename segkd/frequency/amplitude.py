@@ -10,7 +10,7 @@ import math
 from typing import final
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from segkd.frequency.dct import work_type
@@ -41,12 +41,13 @@ def low_window(h: int, w: int, share: float, device: torch.device) -> Bool[Tenso
     return (ky.unsqueeze(1) <= reach) & (torch.arange(w // 2 + 1, device=device) <= reach)
 
 
-def partners(b: int, device: torch.device | None = None) -> Tensor:
-    """For every image of a batch another one: a shift by 1..b-1, as a permutation may leave an image to itself."""
+def partners(image: Float[Tensor, "b c h w"]) -> Int64[Tensor, "b"]:
+    """For every image the number of another one: a shift by 1..b-1, as a permutation may leave an image to itself."""
+    b = len(image)
     if b < 2:
         raise InputError("images of a batch are mixed with each other: data.batch_size must be at least 2, found 1.")
     shift = int(torch.randint(1, b, ()))
-    return (torch.arange(b, device=device) + shift) % b
+    return (torch.arange(b, device=image.device) + shift) % b
 
 
 def fda(image: Float[Tensor, "b 3 h w"], other: Float[Tensor, "b 3 h w"], share: float) -> Float[Tensor, "b 3 h w"]:
@@ -97,7 +98,7 @@ class FDA(Disturbance):
 
     def forward(self, batch: Batch) -> Batch:
         """The batch with swapped amplitudes."""
-        other = batch.image[partners(len(batch.image), batch.image.device)]
+        other = batch.image[partners(batch.image)]
         return changed(batch, self.probability, lambda image, rows: fda(image, other[rows], self.share))
 
 
@@ -118,7 +119,7 @@ class APRP(Disturbance):
 
     def forward(self, batch: Batch) -> Batch:
         """The batch with exchanged amplitudes."""
-        other = batch.image[partners(len(batch.image), batch.image.device)]
+        other = batch.image[partners(batch.image)]
         whole = torch.ones(len(other), 1, 1, 1, device=other.device)
         return changed(batch, self.probability, lambda image, rows: amplitude_mix(image, other[rows], whole[rows]))
 
@@ -169,6 +170,6 @@ class AmpMix(Disturbance):
 
     def forward(self, batch: Batch) -> Batch:
         """The batch with mixed amplitudes."""
-        other = batch.image[partners(len(batch.image), batch.image.device)]
+        other = batch.image[partners(batch.image)]
         share = self.most * torch.rand(len(other), 1, 1, 1, device=other.device)
         return changed(batch, self.probability, lambda image, rows: amplitude_mix(image, other[rows], share[rows]))

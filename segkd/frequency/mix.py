@@ -59,6 +59,6 @@ class CutMix(Disturbance):
         """The batch with boxes exchanged."""
         refuse_image(batch.image)
         b, _, h, w = batch.image.shape
-        other = partners(b, batch.image.device)
+        other = partners(batch.image)
         box = boxes(b, h, w, self.alpha) & (torch.rand(b, 1, 1) < self.probability)
         return exchanged(batch, other, sent(box, batch.label.device))

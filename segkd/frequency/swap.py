@@ -51,7 +51,7 @@ class SwapPatches(Disturbance):
         """The batch with cells replaced."""
         refuse_image(batch.image)
         b, _, h, w = batch.image.shape
-        other = partners(b, batch.image.device)
+        other = partners(batch.image)
         rows, columns = -(-h // self.cell), -(-w // self.cell)
         drawn = sent(torch.rand(b, rows, columns) < self.share, batch.label.device)
         chosen = drawn.repeat_interleave(self.cell, 1).repeat_interleave(self.cell, 2)[:, :h, :w]
