@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from segkd.distill.base import Knowledge
-from segkd.distill.knowledge.feature import fitted, label_at, mean_over_levels
+from segkd.distill.knowledge.feature import cell_means, fitted, label_at, mean_over_levels
 from segkd.losses import global_mean
 from segkd.types import IGNORE, Batch, InputError, Prediction
 
@@ -91,9 +91,10 @@ class HintAcross(Knowledge):
 
     def forward(self, student: Prediction, target: Prediction, batch: Batch) -> Float[Tensor, ""]:
         """Mean over levels and valid positions of all processes."""
-        losses, counts = [], label_at(batch, target.features[0]) != IGNORE
+        finest = target.features[0].float()
+        losses, counts = [], label_at(batch, finest) != IGNORE
         for level, project in zip(student.features[1:], self.projectors):
-            goal, there = shrunken(target.features[0], counts, level)
+            goal, there = cell_means(finest, counts, level.shape[-2:])
             gap = (F.normalize(project(level).float(), dim=1) - F.normalize(goal, dim=1)).square().sum(dim=1)
             losses.append(global_mean(gap, there & (label_at(batch, level) != IGNORE)))
         return mean_over_levels(losses)
@@ -154,7 +155,7 @@ def levels_apart(
     """mean_b mean_c ||F_c / |F_c| - D_c / |D_c|||^2 over the first common channels, the finer level averaged over its
     own valid positions to the deeper one's size (TF-FD's term between levels)."""
     common = min(finer.shape[1], deeper.shape[1])
-    small, there = shrunken(finer, counts, deeper)
+    small, there = cell_means(finer.float(), counts, deeper.shape[-2:])
     valid = valid & there
     maps = [
         F.normalize(level[:, :common].float().masked_fill(~valid.unsqueeze(1), 0.0).flatten(2), dim=2)
@@ -162,16 +163,6 @@ def levels_apart(
     ]
     gap = (maps[0] - maps[1]).square().sum(dim=2).mean(dim=1)
     return global_mean(gap, valid.flatten(1).any(dim=1))
-
-
-def shrunken(
-    finer: Float[Tensor, "b c _h _w"], counts: Bool[Tensor, "b _h _w"], like: Float[Tensor, "b _d h w"]
-) -> tuple[Float[Tensor, "b c h w"], Bool[Tensor, "b h w"]]:
-    """A level averaged over its valid positions, `counts`, to the size of a deeper one, and where there are any."""
-    size = like.shape[-2:]
-    share = F.interpolate(counts.unsqueeze(1).float(), size=size, mode="area")
-    small = F.interpolate(finer.float().masked_fill(~counts.unsqueeze(1), 0.0), size=size, mode="area")
-    return small / share.clamp_min(1e-6), share[:, 0] > 0
 
 
 def next_deeper(

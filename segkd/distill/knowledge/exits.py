@@ -10,6 +10,7 @@ from torch import Tensor
 
 from segkd.distill.base import Knowledge
 from segkd.distill.exits import shrunk
+from segkd.distill.knowledge.feature import cell_means
 from segkd.distill.knowledge.response import response
 from segkd.types import Batch, InputError, Prediction
 
@@ -24,9 +25,7 @@ def at_size(
         return logits
     if logits.shape[-2] < size[0] or logits.shape[-1] < size[1]:
         return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
-    valid = shrunk(batch, logits).valid.unsqueeze(1)
-    share = F.interpolate(valid.to(logits.dtype), size=size, mode="area")
-    return F.interpolate(logits.masked_fill(~valid, 0.0), size=size, mode="area") / share.clamp_min(1e-6)
+    return cell_means(logits, shrunk(batch, logits).valid, size)[0]
 
 
 @final

@@ -1,7 +1,7 @@
 """Features compared: where they look (attention), what they hold (hint), how classes lie in them."""
 
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import final
 
@@ -66,6 +66,16 @@ def fitted(target: Float[Tensor, "b c _h _w"], like: Float[Tensor, "b _c h w"]) 
     if target.shape[-2:] == like.shape[-2:]:
         return target
     return F.interpolate(target, size=like.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def cell_means(
+    maps: Float[Tensor, "b c _h _w"], counts: Bool[Tensor, "b _h _w"], size: Sequence[int]
+) -> tuple[Float[Tensor, "b c h w"], Bool[Tensor, "b h w"]]:
+    """The mean of the positions that count in each cell of a grid of `size` (h, w), 0 where none does, and where any
+    does."""
+    share = F.interpolate(counts.unsqueeze(1).to(maps.dtype), size=tuple(size), mode="area")
+    summed = F.interpolate(maps.masked_fill(~counts.unsqueeze(1), 0.0), size=tuple(size), mode="area")
+    return summed / share.clamp_min(1e-6), share[:, 0] > 0
 
 
 def refuse_uneven(owner: Knowledge, student: Prediction, target: Prediction) -> None:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from segkd.distill.knowledge.feature import LevelByLevel, class_centres
+from segkd.distill.knowledge.feature import LevelByLevel, cell_means, class_centres
 from segkd.losses import global_mean, pixel_sums
 from segkd.types import IGNORE, InputError
 
@@ -18,9 +18,8 @@ def pooled_nodes(
     """The mean feature of the valid part of each cell of a grid of at most `nodes` x `nodes`, of unit length, and
     whether the cell has a valid part."""
     size = (min(nodes, level.shape[-2]), min(nodes, level.shape[-1]))
-    share = F.adaptive_avg_pool2d(valid.float().unsqueeze(1), size)
-    summed = F.adaptive_avg_pool2d(level.float().masked_fill(~valid.unsqueeze(1), 0.0), size)
-    return F.normalize((summed / share.clamp_min(1e-6)).flatten(2), dim=1), share.flatten(1) > 0
+    cells, there = cell_means(level.float(), valid, size)
+    return F.normalize(cells.flatten(2), dim=1), there.flatten(1)
 
 
 def affinity(

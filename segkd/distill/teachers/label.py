@@ -155,14 +155,13 @@ class LabelTeacher(Teacher):
             )
         if self.kind == "constant":
             rows = confidence_rows(self.confidence, classes)
-            on, off = (rows.log() if self.soften == "power" else rows)[0, :2].tolist()
+            on, off = self._said(rows)[0, :2].tolist()
             # two numbers serve every pixel: fill with the one, write the other where the label is
             label = batch.label.masked_fill(~batch.valid, 0).unsqueeze(1)
             shape = (len(label), classes, *label.shape[2:])
             logits = torch.full(shape, off, device=label.device).scatter_(1, label, on)
-            return Lesson(Prediction(logits, exits=self._exits(batch, student)))
-        target = self.distribution(batch, classes)
-        logits = target.log() if self.soften == "power" else target
+        else:
+            logits = self._said(self.distribution(batch, classes))
         return Lesson(Prediction(logits, exits=self._exits(batch, student)))
 
     def _exits(self, batch: Batch, student: Prediction) -> tuple[Float[Tensor, "b k _h _w"], ...]:
@@ -175,9 +174,12 @@ class LabelTeacher(Teacher):
         for one in student.exits:
             shares = shrunk(full, one).soft
             assert shares is not None
-            target = self.confidence * shares + even
-            targets.append(target.log() if self.soften == "power" else target)
+            targets.append(self._said(self.confidence * shares + even))
         return tuple(targets)
+
+    def _said(self, shares: Float[Tensor, "*s"]) -> Float[Tensor, "*s"]:
+        """Probabilities as the logits that are taught."""
+        return shares.log() if self.soften == "power" else shares
 
     def distribution(self, batch: Batch, classes: int) -> Float[Tensor, "b k h w"]:
         """p, the teacher's class probabilities, positive everywhere."""
