@@ -281,7 +281,8 @@ def resize_label(label: Int64[Tensor, "b _h _w"], size: Sequence[int]) -> Int64[
 
 
 def resize_shares(shares: Float[Tensor, "b k _h _w"], size: Sequence[int]) -> Float[Tensor, "b k h w"]:
-    """Class shares at `size` (h, w), by area when shrinking."""
+    """Class shares at `size` (h, w) by area, of the part of each cell that has any: their sum is 1 again."""
     if tuple(shares.shape[-2:]) == tuple(size):
         return shares
-    return F.interpolate(shares, size=tuple(size), mode="area")
+    small = F.interpolate(shares, size=tuple(size), mode="area")
+    return small / small.sum(dim=1, keepdim=True).clamp_min(1e-6)

@@ -89,6 +89,12 @@ def reason_of(error: BaseException, most: int = 300) -> str:
     return " ".join(str(error).split())[:most] or type(error).__name__
 
 
+def some(names: Sequence[str], most: int = 3) -> str:
+    """The first names, and how many more there are."""
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest
+
+
 def listed(lines: Sequence[str], most: int = 10) -> str:
     """The first `most` lines, indented, and how many more there are: the end of an error's paragraph."""
     rest = [f"  ... and {len(lines) - most} more"] if len(lines) > most else []

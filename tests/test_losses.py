@@ -242,7 +242,7 @@ def test_plain_nearest_does_shift_a_label_that_nearest_exact_keeps():
 
 
 def test_shrunk_shares_are_block_means():
-    shares = torch.rand(1, 2, 8, 12)
+    shares = torch.rand(1, 2, 8, 12).softmax(dim=1)
     naive = torch.stack(
         [shares[:, :, y : y + 2, x : x + 3].mean(dim=(2, 3)) for y in (0, 2, 4, 6) for x in (0, 3, 6, 9)]
     )

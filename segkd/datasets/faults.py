@@ -13,8 +13,9 @@ from segkd.datasets.masks import IN_COLOURS, MIXED, MOST_COLOURS
 from segkd.datasets.packed import File
 from segkd.datasets.pairing import Pair
 from segkd.datasets.pictures import Seen
-from segkd.datasets.unfit import Unfit, some
-from segkd.types import IGNORE, InputError
+from segkd.datasets.tally import shares
+from segkd.datasets.unfit import Unfit
+from segkd.types import IGNORE, InputError, some
 
 CLOSE = 16
 """Raw values that lie closer than this are not told apart after JPEG."""
@@ -239,6 +240,4 @@ def _mapping(values: Sequence[int]) -> str:
 
 
 def _summary(total: np.ndarray) -> str:
-    values = np.flatnonzero(total)
-    shares = [f"{v} ({100 * total[v] / total.sum():.1f} %)" for v in values[:12]]
-    return ", ".join(shares) + (f" and {len(values) - 12} more" if len(values) > 12 else "")
+    return shares({value: int(total[value]) for value in np.flatnonzero(total).tolist()}, 12)

@@ -9,7 +9,7 @@ from segkd.datasets.colours import hexed, packed
 from segkd.datasets.labels import LabelCode
 from segkd.datasets.pairing import Pair
 from segkd.datasets.pictures import Seen
-from segkd.datasets.unfit import some
+from segkd.types import some
 
 FEW_LEVELS = 0.25
 """Share of the 256 levels below which images are said to be nearly black or flat."""

@@ -9,6 +9,7 @@ import numpy as np
 from segkd.datasets.audit import count
 from segkd.datasets.maps import is_whole
 from segkd.datasets.pictures import Seen
+from segkd.types import some
 
 NOTHING = Seen()
 
@@ -98,8 +99,7 @@ def total(tallies: Collection[Tally]) -> dict[int, int]:
 def shares(pixels: dict[int, int], most: int = 6) -> str:
     """`0 (71.0 %), 128 (29.0 %)`, the first `most` of them."""
     whole = max(sum(pixels.values()), 1)
-    words = [f"{value} ({100 * count / whole:.1f} %)" for value, count in list(pixels.items())[:most]]
-    return ", ".join(words) + (f" and {len(pixels) - most} more" if len(pixels) > most else "")
+    return some([f"{value} ({100 * count / whole:.1f} %)" for value, count in pixels.items()], most)
 
 
 def _told_kind(kind: str, tallies: list[Tally]) -> str:

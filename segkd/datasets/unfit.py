@@ -1,7 +1,7 @@
 """A file that cannot be used as it is: what many of them have in common is said once."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from segkd.datasets.packed import File
 from segkd.types import InputError
@@ -27,9 +27,3 @@ class Unfit(InputError):
 def no_room(path: File) -> Unfit:
     """The fault of a picture that is sound, but larger than the memory allows."""
     return Unfit(path, "does not fit into the memory that is left", "Shrink it, or cut it into tiles")
-
-
-def some(names: Sequence[str], most: int = 3) -> str:
-    """The first names, and how many more there are."""
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + rest

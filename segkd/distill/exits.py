@@ -66,7 +66,6 @@ def shrunk(batch: Batch, like: Float[Tensor, "b _k h w"]) -> Batch:
     soft = None
     if batch.soft is not None:  # shares of the valid part alone, as the loader's are
         soft = resize_shares(batch.soft.masked_fill(~batch.valid.unsqueeze(1), 0.0), size)
-        soft = soft / soft.sum(dim=1, keepdim=True).clamp_min(1e-6)
     image = batch.image[..., : size[0], : size[1]]  # a view: fields of a batch agree on their size
     return replace(batch, image=image, clean=image, label=resize_label(batch.label, size), soft=soft, source=None)
 

@@ -144,7 +144,8 @@ def gathered(
     for batch in batches:
         features = look(batch.clean).float()
         label = resize_label(batch.label, features.shape[2:])
-        kept = one_hot(label, classes) if values == "label" else _shares(batch.label, classes, features.shape[2:])
+        shares = resize_shares(one_hot(batch.label, classes), features.shape[2:])
+        kept = one_hot(label, classes) if values == "label" else shares
         rows = origins.of(batch.ids).repeat_interleave(label[0].numel(), dim=0)
         ranks = torch.from_numpy(draw.random(label.numel()))
         whole = _Pool(ranks, _rows_of(F.normalize(features, dim=1)), _rows_of(kept), rows)
@@ -185,12 +186,6 @@ class _Pool:
 
 def _rows_of(maps: Float[Tensor, "b c h w"]) -> Float16[Tensor, "_n c"]:
     return maps.permute(0, 2, 3, 1).flatten(0, 2).half().cpu()
-
-
-def _shares(label: Int64[Tensor, "b _h _w"], classes: int, size: Sequence[int]) -> Float[Tensor, "b k h w"]:
-    """Class shares of the valid part of each cell."""
-    shares = resize_shares(one_hot(label, classes), size)
-    return shares / shares.sum(dim=1, keepdim=True).clamp_min(1e-6)
 
 
 def _in_order(name: str) -> list[tuple[int, str]]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from segkd.device import processes
 from segkd.engine.step import Engine
-from segkd.types import InputError
+from segkd.types import InputError, some
 
 PER_PROCESS = ("running_mean", "running_var")
 """BatchNorm statistics are each process's own until the next forward pass shares those of the first."""
@@ -51,8 +51,7 @@ def refuse_apart(engine: Engine) -> None:
     named = checksums(engine.bare)
     found = apart(engine.accelerator.gather(torch.stack(list(named.values())).unsqueeze(0)), list(named))
     if found:
-        more = f" and {len(found) - 3} more" if len(found) > 3 else ""
         raise InputError(
-            f"after step {engine.step} the processes hold different numbers in {', '.join(found[:3])}{more}. What a "
+            f"after step {engine.step} the processes hold different numbers in {some(found)}. What a "
             "teacher or a disturbance remembers must be gathered from all of them; the last checkpoint is from before."
         )

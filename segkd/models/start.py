@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from segkd.models.weights import unpacked
-from segkd.types import InputError, reason_of
+from segkd.types import InputError, reason_of, some
 
 INSIDE = ("state_dict", "model", "model_state_dict", "network", "net", "weights", "learner")
 """Where a checkpoint of someone's training keeps the tensors of its network."""
@@ -36,10 +36,11 @@ def start_from(network: nn.Module, source: str | Path, classes: Sequence[str] = 
     other = [f"{n} {tuple(named[n].shape)} for {tuple(own[n].shape)}" for n in own if n in named and n not in taken]
     missing, surplus = [n for n in own if n not in named], [n for n in named if n not in own]
     rest = [(other, "new, of another shape"), (missing, "new, not there"), (surplus, "not used")]
-    left = "; ".join(f"{what}: {_few(some)}" for some, what in rest if some)
+    left = "; ".join(f"{what}: {some(names, SHOWN)}" for names, what in rest if names)
     theirs = _classes_of(Path(source))
     if classes and len(theirs) == len(classes) and theirs != list(classes):
-        head = f"its classes ({_few(theirs)}) are others than yours ({_few(list(classes))}): taken by their numbers"
+        ours = some(classes, SHOWN)
+        head = f"its classes ({some(theirs, SHOWN)}) are others than yours ({ours}): taken by their numbers"
         left = f"{left}; {head}" if left else head
     return f"starts from {source}: {len(taken)} of {len(own)} tensors taken{f'; {left}' if left else ''}"
 
@@ -55,8 +56,8 @@ def filled_from(network: nn.Module, source: str | Path, owner: str) -> None:
     lost = [name for name in own if name not in taken and not name.endswith("num_batches_tracked")]
     if lost:
         raise InputError(
-            f"{owner}: expected all {len(own)} tensors of {type(network).__name__} in {source}, missed {_few(lost)}. "
-            "Describe the network with the settings that the weights come from."
+            f"{owner}: expected all {len(own)} tensors of {type(network).__name__} in {source}, missed "
+            f"{some(lost, SHOWN)}. Describe the network with the settings that the weights come from."
         )
     network.load_state_dict(taken, strict=False)
 
@@ -73,8 +74,8 @@ def _fitting(
     if not any(part.is_floating_point() for part in taken.values()):
         raise InputError(
             f"{where}: expected weights of {type(network).__name__}, found none of its {len(own)} tensors "
-            f"there by name and shape: it has {_few(list(own))}; the file has {_few(list(given))}. Train the same "
-            f"{cure} with the same settings as the weights come from."
+            f"there by name and shape: it has {some(list(own), SHOWN)}; the file has {some(list(given), SHOWN)}. Train "
+            f"the same {cure} with the same settings as the weights come from."
         )
     return taken, renamed[fitting.index(taken)]
 
@@ -120,8 +121,3 @@ def _inside(state: Any) -> list[dict[str, Tensor]]:
         return []
     parts = [state, *(state[name] for name in INSIDE if isinstance(state.get(name), Mapping))]
     return [{str(n): t for n, t in part.items() if isinstance(t, Tensor)} for part in parts]
-
-
-def _few(names: list[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return f"{', '.join(names[:SHOWN])}{more}"

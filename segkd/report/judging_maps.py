@@ -20,13 +20,12 @@ from segkd.datasets.patterns import Pattern
 from segkd.datasets.pictures import read_image
 from segkd.datasets.tally import Tally, told
 from segkd.datasets.truth import label_rule
-from segkd.datasets.unfit import some
 from segkd.engine.judge import Glance, Looker, MapScorer, look_at, score_maps, to_label_size
 from segkd.experiment.console import make_console, ticking, warn
 from segkd.experiment.scoring import describe
 from segkd.metrics.protocol import find_protocol, fingerprint
 from segkd.report.judging import Exhibit, Judged, cut_of, threshold_for
-from segkd.types import InputError
+from segkd.types import InputError, some
 
 
 def judge_maps(config: Namespace, data: Data, number: int) -> Judged:

@@ -26,9 +26,8 @@ from segkd.datasets.prepare.several import find_several, masks_of, offered
 from segkd.datasets.prepare.splitting import sibling_splits, split_lists
 from segkd.datasets.prepare.written import write_masks
 from segkd.datasets.split_folders import Where, pair_all
-from segkd.datasets.unfit import some
 from segkd.datasets.walk import GLANCE, pictures, walk
-from segkd.types import InputError
+from segkd.types import InputError, some
 
 OF_OBJECTS = ("instance", "panoptic")
 """What the names of folders hold whose masks tell objects, not classes."""
