@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from segkd.models.decoder import resize
 from segkd.models.network import Network
 from segkd.models.onnx import OnnxNetwork
 from segkd.models.store import Model, load_model
@@ -45,10 +46,7 @@ class Member:
         if self.size is not None and image.shape[2:] != self.size:
             shown = F.interpolate(image, self.size, mode="bilinear", align_corners=False, antialias=True)
         seen = tapped(network, shown, features)
-        logits = seen.logits.to(image.device)
-        if logits.shape[2:] != image.shape[2:]:
-            logits = F.interpolate(logits, image.shape[2:], mode="bilinear", align_corners=False)
-        return replace(seen, logits=logits)
+        return replace(seen, logits=resize(seen.logits.to(image.device), image))
 
 
 @dataclass

@@ -8,8 +8,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from segkd.distill.base import Knowledge
-from segkd.distill.knowledge.feature import cell_means, fitted, label_at, mean_over_levels
+from segkd.distill.knowledge.feature import cell_means, label_at, mean_over_levels
 from segkd.losses import global_mean
+from segkd.models.decoder import resize
 from segkd.types import IGNORE, Batch, InputError, Prediction
 
 
@@ -31,7 +32,7 @@ def attention_across(
     """
     energy = finer.float().square().sum(dim=1)
     deep = deeper.float().square().sum(dim=1).masked_fill(~below, 0.0)
-    enlarged, share = (fitted(one.float().unsqueeze(1), energy.unsqueeze(1)).squeeze(1) for one in (deep, below))
+    enlarged, share = (resize(one.float().unsqueeze(1), energy.unsqueeze(1)).squeeze(1) for one in (deep, below))
     valid = valid & (share > 0)
     gap = soft_attention(energy, valid) - soft_attention(enlarged / share.clamp_min(1e-6), valid)
     return valid[0].numel() * global_mean(gap.square().sum(dim=1), valid.flatten(1).any(dim=1))

@@ -4,7 +4,6 @@ from dataclasses import replace
 from typing import Literal, final
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -12,6 +11,7 @@ from segkd.distill.base import Knowledge
 from segkd.distill.exits import shrunk
 from segkd.distill.knowledge.feature import cell_means
 from segkd.distill.knowledge.response import response
+from segkd.models.decoder import resize
 from segkd.types import Batch, InputError, Prediction
 
 
@@ -24,7 +24,7 @@ def at_size(
     if logits.shape[-2:] == size:
         return logits
     if logits.shape[-2] < size[0] or logits.shape[-1] < size[1]:
-        return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+        return resize(logits, like)
     return cell_means(logits, shrunk(batch, logits).valid, size)[0]
 
 

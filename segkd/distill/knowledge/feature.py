@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from segkd.distill.base import Knowledge
 from segkd.losses import global_mean, one_hot, pixel_sums, resize_label
+from segkd.models.decoder import resize
 from segkd.types import IGNORE, Batch, InputError, Prediction
 
 
@@ -61,13 +62,6 @@ def intra_class(
     return global_mean((cosines[0] - cosines[1]).square(), valid.flatten(1))
 
 
-def fitted(target: Float[Tensor, "b c _h _w"], like: Float[Tensor, "b _c h w"]) -> Float[Tensor, "b c h w"]:
-    """A level of the target at the size of the student's."""
-    if target.shape[-2:] == like.shape[-2:]:
-        return target
-    return F.interpolate(target, size=like.shape[-2:], mode="bilinear", align_corners=False)
-
-
 def cell_means(
     maps: Float[Tensor, "b c _h _w"], counts: Bool[Tensor, "b _h _w"], size: Sequence[int]
 ) -> tuple[Float[Tensor, "b c h w"], Bool[Tensor, "b h w"]]:
@@ -110,7 +104,7 @@ class LevelByLevel(Knowledge):
     def forward(self, student: Prediction, target: Prediction, batch: Batch) -> Float[Tensor, ""]:
         """Mean over the levels, each a mean over all processes."""
         return mean_over_levels(
-            self.at_level(one, fitted(goal, one), label_at(batch, one), student.logits.shape[1])
+            self.at_level(one, resize(goal, one), label_at(batch, one), student.logits.shape[1])
             for one, goal in zip(student.features, target.features)
         )
 
@@ -157,7 +151,7 @@ class Hint(Knowledge):
         """Mean over levels and valid positions of all processes."""
         losses = []
         for one, goal, project in zip(student.features, target.features, self.projectors):
-            ours, theirs = project(one).float(), fitted(goal, one).float()
+            ours, theirs = project(one).float(), resize(goal, one).float()
             if self.normalise:
                 ours, theirs = F.normalize(ours, dim=1), F.normalize(theirs, dim=1)
                 gap = (ours - theirs).square().sum(dim=1)

@@ -6,8 +6,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from segkd.distill.base import Knowledge
-from segkd.distill.knowledge.feature import attention_distance, fitted, label_at, mean_over_levels, refuse_uneven
+from segkd.distill.knowledge.feature import attention_distance, label_at, mean_over_levels, refuse_uneven
 from segkd.losses import global_mean
+from segkd.models.decoder import resize
 from segkd.types import IGNORE, Batch, InputError, Prediction
 
 
@@ -59,8 +60,8 @@ class StructuredAttention(Knowledge):
         for one, goal, project in zip(student.features, target.features, self.projectors):
             valid, loss = label_at(batch, one) != IGNORE, one.new_zeros(())
             if self.spatial:
-                loss = loss + self.spatial * attention_distance(one, fitted(goal, one), valid)
+                loss = loss + self.spatial * attention_distance(one, resize(goal, one), valid)
             if self.channel:
-                loss = loss + self.channel * channel_divergence(project(one), fitted(goal, one), valid)
+                loss = loss + self.channel * channel_divergence(project(one), resize(goal, one), valid)
             losses.append(loss)
         return mean_over_levels(losses)
