@@ -60,7 +60,7 @@ def analyse_spectra(arguments: list[str]) -> Analysis:
     console = make_console(True)
     card = checked_cards(runs)
     records = open_split(data, options.split, console, card.classes)
-    count, total = len(settings.chosen(records)), settings.passes
+    count, total = len(records.spread(settings.images)), settings.passes
     waves = f" + {settings.heatmap} for the heat map" if settings.heatmap else ""
     console.print(f"{len(runs)} runs x {count} images of {options.split}: {total} forward passes per image{waves}")
     device = "cuda" if torch.cuda.is_available() and options.device == "auto" else "cpu"

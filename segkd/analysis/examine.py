@@ -67,10 +67,6 @@ class Examination:
         gradient, every condition, the untrained network with its gradient."""
         return 3 + len(conditions()) - 1 + 3
 
-    def chosen(self, records: Records) -> list[int]:
-        """The images, spread evenly over the split."""
-        return np.unique(np.linspace(0, len(records) - 1, min(self.images, len(records))).round().astype(int)).tolist()
-
 
 def examine(
     name: str,
@@ -86,7 +82,7 @@ def examine(
     look = _Look(model, untrained(model, settings.seed), settings)
     transform = Transform(model.card.size, None, len(model.card.classes), soft=False)
     dataset = SegmentationDataset(records, transform, 0)
-    indices = settings.chosen(records)
+    indices = records.spread(settings.images)
     loader = evaluation_loader(dataset, indices, settings.batch_size, settings.workers)
     for number, (batch, labels) in enumerate(loader):
         first = number * settings.batch_size

@@ -5,8 +5,12 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from segkd.losses import one_hot
 from segkd.models.network import Network, device_of
 from segkd.types import IGNORE
+
+SURE = 10.0
+"""Logit of a class in a cell that lies whole inside it; 0 in one that lies outside."""
 
 
 def planes(
@@ -17,12 +21,7 @@ def planes(
     k = shares.shape[1]
     first = 1 if k == 2 else 0
     valid = (label != IGNORE).unsqueeze(1)
-    truth = F.one_hot(label.masked_fill(label == IGNORE, 0), k).permute(0, 3, 1, 2).float()
-    return (shares * valid)[:, first:], (truth * valid)[:, first:]
-
-
-SURE = 10.0
-"""Logit of a class in a cell that lies whole inside it; 0 in one that lies outside."""
+    return (shares * valid)[:, first:], one_hot(label, k)[:, first:]
 
 
 def through_stride(label: Float[Tensor, "b c h w"], stride: int) -> Float[Tensor, "b c h w"]:

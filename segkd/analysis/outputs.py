@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from segkd.analysis.evidence import WIDTHS, Condition, Evidence, Learning, Sentence
+from segkd.analysis.evidence import WIDTHS, Condition, Evidence, Sentence
 from segkd.analysis.summary import Curve, Group
 from segkd.disk import dump_csv, write_whole
 from segkd.frequency.rings import EDGES
@@ -125,9 +125,7 @@ def _of_group(one: Group) -> dict[str, Any]:
 
 
 def _of_curve(curve: Curve) -> dict[str, Any]:
-    found = {key: plain(getattr(curve, key)) for key in ("mean", "low", "high", "seeds")}
-    interval = curve.seed_interval
-    return found | {"seed_interval": None if interval is None else plain(interval)}
+    return {key: plain(getattr(curve, key)) for key in ("mean", "low", "high", "seeds", "seed_interval")}
 
 
 def _of_run(run: Evidence) -> dict[str, Any]:
@@ -139,14 +137,10 @@ def _of_run(run: Evidence) -> dict[str, Any]:
         "forwards_per_image": run.forwards,
         "seconds": run.seconds,
         "notes": list(run.notes),
-        "learning": None if run.learning is None else _of_learning(run.learning),
+        "learning": None if run.learning is None else plain(vars(run.learning)),
         "heatmap": None if run.heatmap is None else plain(vars(run.heatmap)),
         "dct_mean_square": plain(run.dct.mean(axis=0)),
     }
-
-
-def _of_learning(learning: Learning) -> dict[str, Any]:
-    return {key: plain(value) for key, value in vars(learning).items()}
 
 
 def _conditions(run: Evidence) -> list[Condition]:

@@ -180,3 +180,7 @@ class Records:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def spread(self, number: int) -> list[int]:
+        """`number` records, all where there are fewer, spread evenly over the split."""
+        return np.linspace(0, len(self) - 1, min(number, len(self))).round().astype(int).tolist()

@@ -23,8 +23,7 @@ def contact_sheet(
 ) -> UInt8[np.ndarray, "h w 3"]:
     """`number` records spread evenly over the split, each as image and overlay side by side, RGB; below them the
     colours of the classes."""
-    chosen = np.unique(np.linspace(0, len(records) - 1, min(number, len(records))).round().astype(int))
-    tiles = [_tile(*records.load(int(i)), records.ids[int(i)], len(classes), side) for i in chosen]
+    tiles = [_tile(*records.load(i), records.ids[i], len(classes), side) for i in records.spread(number)]
     width = min(columns, len(tiles))
     rows = [_row(tiles[i : i + width], width) for i in range(0, len(tiles), width)]
     return np.vstack([*rows, *_key(classes, rows[0].shape[1])])

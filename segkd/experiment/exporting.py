@@ -92,8 +92,8 @@ class Bench:
         """Images of val (or of `records`), spread over it, as they are shown: float32 [3 h w] in 0..1."""
         records = records or self.records
         transform = Transform(size, None, len(self.model.card.classes), False)
-        for index in np.linspace(0, len(records) - 1, min(count, len(records))).round().astype(int):
-            image, label = records.load(int(index))
+        for index in records.spread(count):
+            image, label = records.load(index)
             view = transform(image, label, np.random.default_rng(0))
             yield np.ascontiguousarray(np.moveaxis(view.image, 2, 0), np.float32) / np.float32(255)
 

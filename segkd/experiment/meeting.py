@@ -15,6 +15,7 @@ from segkd.datasets.transforms import Transform
 from segkd.distill.base import Scene, Teacher
 from segkd.experiment.domains import groups_of, rehearse_draw
 from segkd.experiment.readiness import refuse_unready
+from segkd.losses import one_hot
 from segkd.models.network import Network
 from segkd.models.taps import evaluating
 from segkd.types import Batch
@@ -60,7 +61,7 @@ def _scene(
 def _made_batch(b: int, classes: int, shape: tuple[int, int]) -> Batch:
     """Grey images, the classes side by side."""
     label = torch.arange(shape[1]).mul(classes).div(shape[1], rounding_mode="floor").expand(b, *shape).contiguous()
-    soft = torch.nn.functional.one_hot(label, classes).permute(0, 3, 1, 2).float()
+    soft = one_hot(label, classes)
     image, warp = torch.full((b, 3, *shape), 0.5), torch.eye(2, 3).repeat(b, 1, 1)
     return Batch(image, image, label, soft, tuple(f"made{i}" for i in range(b)), warp=warp)
 
