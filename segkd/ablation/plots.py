@@ -10,7 +10,6 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import matplotlib
@@ -21,8 +20,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextToPath
 
 from segkd.ablation.statistics import Comparison, Gain, Ranks
-from segkd.analysis.canvas import COLOURS, INK, MARKERS
-from segkd.disk import write_whole
+from segkd.analysis.canvas import COLOURS, INK, MARKERS, save
 
 WIDTH = 8.0
 """Inches; the PNG has 200 pixels to an inch and is still read at half of that, 800 pixels."""
@@ -284,9 +282,7 @@ def _blank(height: float) -> tuple[Figure, Axes]:
 
 
 def _save(figure: Figure, folder: Path, name: str) -> tuple[Path, Path]:
-    png, svg = folder / f"{name}.png", folder / f"{name}.svg"
     # text stays text in the SVG, and the same comparison gives the same file
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "segkd"}):
-        write_whole(png, partial(figure.savefig, dpi=200, format="png"))
-        write_whole(svg, partial(figure.savefig, format="svg", metadata={"Date": None}))
-    return png, svg
+    with matplotlib.rc_context({"savefig.dpi": 200, "svg.fonttype": "none", "svg.hashsalt": "segkd"}):
+        png = save(figure, folder, name)
+    return png, png.with_suffix(".svg")
