@@ -149,7 +149,7 @@ def unknown_key(name: str, text: str, parser: ArgumentParser) -> str:
         own = ", ".join(one.name for one in fields(Domain))
         shared = " All domains share data.classes: map the values of its masks with its label_map."
         return f"unknown key {name}: a domain has {own}.{shared if name.endswith('classes') else ''}"
-    keys = [action.dest for action in parser._actions if action.dest not in ("help",)]
+    keys = [action.dest for action in parser._actions if action.dest != "help"]
     for key, base in BASES.items():
         for choice in subclasses(base):
             keys += [f"{key}.{p}" for p in inspect.signature(choice).parameters]

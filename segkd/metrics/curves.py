@@ -3,9 +3,7 @@
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from segkd.metrics.protocol import BETA2, PLAIN, Protocol
-
-EPS = np.spacing(1)
+from segkd.metrics.protocol import BETA2, EPS, PLAIN, Protocol
 
 Curves = dict[str, Float64[np.ndarray, "n 256"]]
 

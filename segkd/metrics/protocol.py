@@ -4,10 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from segkd.types import InputError
 
 BETA2 = 0.3
 """Beta squared of F-beta, the convention of salient-object detection (Achanta et al., CVPR 2009)."""
+
+EPS = np.spacing(1)
+"""The distance from 1 to the next number, added to denominators as the authors of the measures do."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,6 @@ PLAIN = Protocol("plain", stretch=False, strict=False, unbiased=False, zero_when
 
 PYSOD = Protocol("pysod", stretch=True, strict=True, unbiased=True, zero_when_empty=True)
 """PySODMetrics 1.6.2: what most papers on salient and camouflaged objects print."""
-
 
 READING = ("threshold", "label_map", "colours")
 """Settings of data that say what raw label values mean, beside `ignore`."""

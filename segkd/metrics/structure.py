@@ -3,10 +3,8 @@
 import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 
+from segkd.metrics.protocol import EPS
 from segkd.types import IGNORE
-
-EPS = np.spacing(1)
-"""The distance from 1 to the next number, as in the authors' code."""
 
 
 def quadrant_plane(

@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float64, UInt8
 
-EPS = np.spacing(1)
+from segkd.metrics.protocol import EPS
+
 REACH = 3
 """Half the side of the 7 x 7 Gaussian: no pixel farther from the object than this is read by it."""
 
