@@ -22,7 +22,7 @@ from segkd.datasets.loader import SegmentationDataset, evaluation_loader
 from segkd.datasets.transforms import Transform
 from segkd.engine.evaluate import count
 from segkd.experiment.layers import read_layer
-from segkd.frequency.rings import power, ring_energy, ring_matrix
+from segkd.frequency.rings import centred, power, ring_energy, ring_matrix
 from segkd.metrics.boundary import WIDTHS, inside_label
 from segkd.metrics.counts import ImageCounts, confusion, count_binary
 from segkd.metrics.meter import Meter
@@ -194,16 +194,18 @@ class _Look:
         """Energies by band of image, label, prediction and errors."""
         shown, truth = planes(logits.softmax(dim=1), batch.label)
         guess, _ = planes(blank.softmax(dim=1), batch.label)
+        valid = batch.valid.unsqueeze(1)
         fields = {
             "image": batch.image,
             "label": truth,
             "prediction": shown,
             "error": shown - truth,
-            "ceiling": (through_stride(truth, self.stride) - truth) * batch.valid.unsqueeze(1),
+            "ceiling": (through_stride(truth, self.stride) - truth) * valid,
             "untrained": guess - truth,
         }
         for key, field in fields.items():
-            self._take(f"energy/{key}", ring_energy(field, self.matrix).sum(dim=1))
+            seen = field if key == "image" else centred(field, valid)
+            self._take(f"energy/{key}", ring_energy(seen, self.matrix).sum(dim=1))
             if key in ("image", "label", "prediction", "error"):
                 self._add(key, power(field).sum(dim=1))
 

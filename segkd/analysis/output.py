@@ -45,11 +45,14 @@ def output_stride(network: Network, classes: int, size: tuple[int, int]) -> int:
 
     That is where a network decides; what comes after only enlarges. 1 where there is none.
     """
+    # a network that pads inside works on the padded size
+    divisor = getattr(network, "divisor", 1)
+    height, width = (-(-side // divisor) * divisor for side in size)
     found: list[int] = []
 
     def note(_: nn.Module, __: object, output: object) -> None:
         if isinstance(output, Tensor) and output.ndim == 4 and output.shape[1] == classes:
-            found.append(max(1, round(size[0] / output.shape[2])))
+            found.append(max(1, round(height / output.shape[2])))
 
     hooks = [
         module.register_forward_hook(note)
@@ -57,7 +60,7 @@ def output_stride(network: Network, classes: int, size: tuple[int, int]) -> int:
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d))
     ]
     try:
-        network(torch.zeros(1, 3, *size, device=device_of(network)))
+        network(torch.zeros(1, 3, height, width, device=device_of(network)))
     finally:
         for hook in hooks:
             hook.remove()

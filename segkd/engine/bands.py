@@ -10,7 +10,7 @@ from accelerate.utils import gather_object
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from segkd.frequency.rings import power, ring_energy, ring_matrix
+from segkd.frequency.rings import centred, power, ring_energy, ring_matrix
 from segkd.types import Batch
 
 ROUNDING = 1e-20
@@ -62,10 +62,10 @@ class BandErrors:
 
 
 def difference(label: Int64[Tensor, "b h w"], logits: Float[Tensor, "b k h w"]) -> Float[Tensor, "b planes h w"]:
-    """p - g, 0 on ignored pixels: a plane per class, for two classes that of class 1 alone.
+    """p - g without its mean over the valid pixels, 0 on the others: a plane per class, of two classes class 1 alone.
 
     p_0 - g_0 = (1 - p_1) - (1 - g_1) = -(p_1 - g_1) on every valid pixel, so class 0 has the same energy; so has its
-    label, g_0 = 1 - g_1, whose mean is in no band, where no pixel is ignored (else it would also hold their shape).
+    label, g_0 = 1 - g_1. A constant p is as good as knowing nothing, E_b = 1, whatever is ignored.
     """
     k, one = logits.shape[1], label.unsqueeze(1)
     valid = one < k
@@ -74,7 +74,7 @@ def difference(label: Int64[Tensor, "b h w"], logits: Float[Tensor, "b k h w"]) 
     else:  # without a one-hot label: -1 at the label's class
         p = logits.softmax(dim=1)
         p.scatter_add_(1, one * valid, p.new_full((), -1.0).expand(one.shape))
-    return p.mul_(valid)
+    return centred(p, valid)
 
 
 def label_energy(label: Int64[Tensor, "b h w"], classes: int, matrix: Float[Tensor, "hk bands"]) -> np.ndarray:
@@ -82,7 +82,7 @@ def label_energy(label: Int64[Tensor, "b h w"], classes: int, matrix: Float[Tens
     total = np.zeros(matrix.shape[1])
     wanted = torch.arange(1 if classes == 2 else 0, classes).view(-1, 1, 1)
     for one in label:  # an image at a time: this runs once, and doubles of many classes are large
-        g = (one == wanted).double()
+        g = centred((one == wanted).double(), one < classes)
         energy = ring_energy(g, matrix).sum(dim=0)
-        total += torch.where(energy > ROUNDING * g.sum(), energy, 0).numpy()
+        total += torch.where(energy > ROUNDING * g.square().sum(), energy, 0).numpy()
     return total

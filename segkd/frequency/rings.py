@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 EDGES = (0.0, 1 / 64, 1 / 32, 1 / 16, 1 / 8, 3 / 16, 1 / 4, 3 / 8, 1 / 2)
@@ -56,6 +56,16 @@ def ring_energy(field: Float[Tensor, "*n h w"], matrix: Float[Tensor, "hk rings"
         matrix: `ring_matrix` for the field's size.
     """
     return power(field).flatten(-2) @ matrix.to(field.device, torch.promote_types(field.dtype, torch.float32))
+
+
+def centred(field: Float[Tensor, "*n h w"], valid: Bool[Tensor, "*#n h w"]) -> Float[Tensor, "*n h w"]:
+    """The field without its mean over the valid pixels, 0 on the others.
+
+    So a constant has no energy in any ring, whatever is ignored; 0 in place of it would draw the shape of that.
+    """
+    inside = field * valid
+    mean = inside.sum(dim=(-2, -1), keepdim=True) / valid.sum(dim=(-2, -1), keepdim=True).clamp_min(1)
+    return (inside - mean) * valid
 
 
 def ring_names(edges: Sequence[float] = EDGES) -> list[str]:

@@ -5,6 +5,7 @@ from segkd.analysis.output import output_stride, planes, through_stride
 from segkd.frequency.rings import ring_energy, ring_matrix
 from segkd.models.fusion import FusionNet
 from segkd.models.smp import SmpNet
+from segkd.models.wrapped import WrappedNet
 from segkd.types import IGNORE
 from tests.analysis.networks import Constant
 from tests.conftest import TINY
@@ -65,3 +66,10 @@ def test_the_stride_of_known_decoders_is_found(architecture, stride):
 def test_the_stride_of_ours_and_of_no_convolution():
     assert output_stride(FusionNet(2, TINY, weights=None).eval(), 2, (64, 64)) == 2
     assert output_stride(Constant(2), 2, (32, 32)) == 1
+
+
+@pytest.mark.parametrize("side", [33, 65, 100, 128])
+def test_the_stride_of_a_network_that_pads_is_that_of_the_padded_size(side):
+    arguments = {"encoder_name": "resnet18", "encoder_weights": None, "classes": 2}
+    network = WrappedNet(2, "segmentation_models_pytorch.FPN", arguments)
+    assert output_stride(network.eval(), 2, (side, side)) == 4

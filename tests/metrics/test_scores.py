@@ -103,7 +103,7 @@ def test_without_foreground_f_is_not_defined_and_never_zero():
 def test_a_perfect_map_scores_one():
     label = image(1)[1]
     perfect = histogram((label == 1).astype(np.float32), label)
-    assert (curves(perfect[None])["f"][0, 1:] == 1).all() and best_threshold(perfect) == 1 / 255
+    assert (curves(perfect[None])["f"][0, 1:] == 1).all() and best_threshold(perfect) == 127 / 255
 
 
 @settings(deadline=None, max_examples=15)
