@@ -138,6 +138,18 @@ def readings(name: str, baseline: str) -> list[list[str]]:
     return [["recipe", *titles], first, *(line for _, line in sorted(lines.items()))]
 
 
+def classes(name: str, score: str, arms: Sequence[str], baselines: Sequence[str]) -> list[list[str]]:
+    """Of each arm, pairs, the mean of one score on val and test, and its gain over each baseline on test."""
+    found = {b: {arm.name: arm for arm in compare(cells(name), "test", score, b).arms} for b in baselines}
+    on_val = {arm.name: arm.mean for arm in compare(cells(name), "val", score, baselines[0]).arms}
+    lines = [
+        [arm, str(found[baselines[0]][arm].n), _figure(on_val[arm]), _figure(found[baselines[0]][arm].mean),
+         *(_gain(found[b][arm].gain) for b in baselines)]
+        for arm in arms if arm in on_val
+    ]  # fmt: skip
+    return [["arm", "pairs", "val", "test", *(f"over {b}" for b in baselines)], *lines]
+
+
 def beside(arms: Sequence[str], sets: Sequence[str]) -> list[list[str]]:
     """On val, seed 0 of the search, what each arm gains on the old baseline in miou_image, f_mean and f_max."""
     base = _by_unit("search", "baseline", "val")
@@ -217,6 +229,7 @@ TABLES: dict[str, Callable[[], list[list[str]]]] = {
     "means": partial(means, "cells", MAIN, SETS[:5]),
     "gains": partial(gains, "cells", (*MAIN, "frskd_cross_entropy"), ["frskd", "baseline"]),
     "gains_ours": partial(gains, "cells", ("baseline", *MAIN[2:]), ["segkd"]),
+    "camvid": partial(classes, "camvid", "miou_dataset", MAIN, ["baseline", "frskd"]),
     "means_224": partial(means, "league_224", MAIN[:3], (*SETS[:3], "horses")),
     "gains_224": partial(gains, "league_224", MAIN[:3], ["frskd", "baseline"]),
     "whole": partial(corrupted, "corruptions_league", "segkd_frequency", ["frskd", "baseline"]),
