@@ -179,9 +179,10 @@ def _count_levels(
 def _adaptive_threshold(pixels: np.ndarray, values: np.ndarray, levels: np.ndarray, protocol: Protocol) -> float:
     """min(2 mean(p), 1); where a level ties with it, the last bit of PySODMetrics' own sum decides."""
     total = int(pixels.sum())
+    if not protocol.stretch:  # in whole numbers, so that no rounding decides a tie; an all-zero map predicts nothing
+        twice = -(-2 * int(pixels @ np.arange(LEVELS)) // max(total, 1))
+        return float(values[max(1, min(twice, 255))])
     threshold = min(2 * float(pixels @ values) / max(total, 1), 1.0)
-    if not protocol.stretch:
-        return max(threshold, 1 / 255)  # an all-zero map predicts nothing
     nearest = int(np.searchsorted(values, threshold - 1e-9))
     if 0 < threshold < 1 and values[nearest] < threshold + 1e-9 and total == levels.size:
         return min(2 * float(values[levels].mean()), 1.0)

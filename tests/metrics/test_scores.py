@@ -69,6 +69,13 @@ def test_the_adaptive_threshold_is_twice_the_mean_level_and_at_most_one(seed):
     assert f_adaptive(probability, label) == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.parametrize("level", [77, 100, 200, 255])
+def test_a_level_that_is_twice_the_mean_is_predicted_by_bytes_and_by_numbers(level):
+    label = np.zeros((10, 10), np.uint8)
+    label[:5] = 1
+    assert f_adaptive(label * np.uint8(level), label) == f_adaptive(label * np.float32(level / 255), label) == 1
+
+
 def test_the_adaptive_threshold_of_a_bright_map_is_one():
     label = np.array([[1, 0, 1]], np.uint8)
     sure = np.array([[1.0, 0.9, 0.8]], np.float32)
