@@ -21,6 +21,10 @@ from segkd.types import InputError
 PIECE = 65536
 """Pixels that are worked on at a time on a CPU, per thread: with two buffers beside it, a piece fits into 1 MiB."""
 
+CENTRE = 128 / 255
+"""The value that is exactly kept of planes in 0..1: JPEG's level shift. With .5 the steps of a block's mean
+would lie beside JPEG's."""
+
 Table = Float[Tensor, "_b _c _n _u _m _v"]
 """A table as it is broadcast: image, channel, block row, u, block column, v; each axis is 1 or full."""
 
@@ -52,7 +56,7 @@ def quantize(
     table: Table,
     rounding: Callable[[Tensor], Rounded],
     block: int = 8,
-    centre: float = 0.5,
+    centre: float = CENTRE,
 ) -> Float[Tensor, "b c h w"]:
     """The planes with every coefficient c of a block at a multiple of its step T: T R((c - s) / T) + s.
 
@@ -62,8 +66,8 @@ def quantize(
             `per_image`, or products of these.
         rounding: u -> (R(u), R'(u)), see `segkd.frequency.rounding`.
         block: side of a block.
-        centre: the value that is exactly kept, s = block * centre in the coefficient (0, 0): .5 as in JPEG (128) for
-            0..1, 0 for signed chroma.
+        centre: the value that is exactly kept, s = block * centre in the coefficient (0, 0): JPEG's 128 (of 255) for
+            planes in 0..1, 0 for signed chroma.
 
     Differentiable once, in planes and table.
     """
@@ -80,7 +84,7 @@ def quantize_plain(
     table: Table,
     rounding: Callable[[Tensor], Rounded],
     block: int = 8,
-    centre: float = 0.5,
+    centre: float = CENTRE,
 ) -> Float[Tensor, "b c h w"]:
     """What `quantize` computes, written out: the witness it is tested against, seven times the memory.
 

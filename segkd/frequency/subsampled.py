@@ -24,10 +24,10 @@ from segkd.frequency.color import (
     ycbcr_to_rgb,
     ycbcr_to_rgb_back,
 )
-from segkd.frequency.quantize import PIECE, gradients, refuse_table, there_and_back, whole_rows
+from segkd.frequency.quantize import CENTRE, PIECE, gradients, refuse_table, there_and_back, whole_rows
 from segkd.frequency.rounding import Rounded
 
-CENTRES = (0.5, 0.0)
+CENTRES = (CENTRE, 0.0)
 """The value that is exactly kept of luma and of chroma."""
 
 

@@ -5,7 +5,7 @@ import torch
 
 import segkd.frequency.quantize as room
 from segkd.frequency.dct import block_dct
-from segkd.frequency.quantize import per_block, per_coefficient, per_image, per_pixel, quantize, quantize_plain
+from segkd.frequency.quantize import CENTRE, per_block, per_coefficient, per_image, per_pixel, quantize, quantize_plain
 from segkd.frequency.rounding import fourier, straight_through, tanh
 from segkd.types import InputError
 
@@ -53,7 +53,7 @@ def test_straight_through_gives_every_entry_the_rounding_residual(lay, shape):
     assert torch.equal(dx, grad)
     six = (B, C, H // N, N, W // N, N)
     leaf = lay(table).detach().expand(six).clone()
-    u = block_dct(image.detach() - 0.5).view(six) / leaf
+    u = block_dct(image.detach() - CENTRE).view(six) / leaf
     residual = (u.round() - u) * block_dct(grad).view(six)
     wide = lay(table).expand(six)
     (expected,) = torch.autograd.grad(wide, table, residual)
@@ -77,7 +77,7 @@ def test_a_finer_table_keeps_more_and_coefficients_lie_on_multiples():
     for step in (0.02, 0.1, 0.5):
         table = torch.full((3, 8, 8), step, dtype=torch.float64)
         out = quantize(image, per_coefficient(table), straight_through)
-        multiples = block_dct(out - 0.5) / step
+        multiples = block_dct(out - CENTRE) / step
         torch.testing.assert_close(multiples, multiples.round(), rtol=0, atol=1e-9)
         errors.append(float((out - image).square().mean()))
         assert errors[-1] <= step**2 / 4
@@ -128,6 +128,6 @@ def test_a_rounding_may_hand_back_what_it_was_given():
     out = quantize(image, table, whole)
     torch.testing.assert_close(out, image, rtol=0, atol=1e-5)
     (grad,) = torch.autograd.grad(out.sum(), table)
-    u = block_dct(image - 0.5).view(1, 3, 2, 8, 2, 8) / 0.1
+    u = block_dct(image - CENTRE).view(1, 3, 2, 8, 2, 8) / 0.1
     expected = (0.5 * u * block_dct(torch.ones_like(image)).view_as(u)).sum(dim=(0, 2, 4), keepdim=True)
     torch.testing.assert_close(grad, expected, rtol=1e-3, atol=1e-3)
