@@ -120,7 +120,7 @@ def test_a_table_stays_within_its_bounds_and_comes_back_from_them(objective, mak
 
 
 @pytest.mark.parametrize(("color", "factor"), [("rgb", 1.0), ("ycbcr444", 2.92)])
-def test_distortion_is_an_upper_estimate_of_what_images_lose(color, factor, make_batch):
+def test_distortion_is_what_images_lose_at_most_on_average(color, factor, make_batch):
     """An error in Y is one in R, G and B; Cb and Cr count 3.26 and 2.48 times over the mean of three channels."""
     from tests.frequency.test_image import natural, to_tensor
 
