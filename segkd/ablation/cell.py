@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from segkd.disk import dump_json, read_json, write_whole
+from segkd.metrics.meter import Meter
 from segkd.types import InputError
 
 STOPPED = 75
@@ -136,9 +137,15 @@ def _train_and_score(folder: Path, state: State) -> bool:
     data = instantiate(parser, Namespace(data=config.data)).data
     for split in state.splits:
         meter = score_student(model, data, split, accelerator, config.evaluation.threshold)
-        state.scores[split] = {name: number(value) for name, value in meter.scores().items()}
+        scores = scores_of(meter, config.evaluation.select)
+        state.scores[split] = {name: number(value) for name, value in scores.items()}
         state.domains[split] = domains_of(meter).get("domains", {})
     return False
+
+
+def scores_of(meter: Meter, select: str | None) -> dict[str, float]:
+    """All scores, and the one that decides: a `worst_` one is no score of the whole split, but tuning asks for it."""
+    return meter.scores() | ({select: meter.score(select)} if select else {})
 
 
 def _describe(run: Path, state: State) -> None:

@@ -5,10 +5,11 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
-from segkd.ablation.cell import STOPPED, State, read_state, write_state
+from segkd.ablation.cell import STOPPED, State, read_state, scores_of, write_state
 from segkd.ablation.engines import Engine, Job, spawn
 from segkd.ablation.grid import chosen, write_cells
 from segkd.ablation.identity import plain_config
@@ -19,6 +20,8 @@ from segkd.ablation.rows import read_rows
 from segkd.ablation.runner import Run, run_tasks, take_stock
 from segkd.experiment.folder import resolved_text
 from segkd.experiment.settings import parse, training_parser
+from segkd.metrics.counts import count_binary
+from segkd.metrics.meter import Meter
 from segkd.types import InputError
 
 IDENTITY = {"config": {"optim.lr": 1}, "data": {}, "code": {"segkd/a.py": "x"}}
@@ -210,6 +213,22 @@ def test_an_arm_without_a_tuned_setting_is_left_out_and_said(tmp_path):
     assert "broken on data is left out: no tuning trial has a score on val" in said.file.getvalue()
     with pytest.raises(InputError, match="no tuning trial has a score"):
         chosen(grid, cells[2:], tmp_path, said)
+
+
+def test_the_worst_domain_can_choose_among_trials(tmp_path):
+    grid = Grid({"a": Part()}, {"data": Part()}, [0], tune=[{"optim.lr": 1}, {"optim.lr": 2}])
+    select = {"data.classes": ["a", "b"], "evaluation.select": "worst_miou_image"}
+    cells = [replace(cell("a", config=select), option=o) for o in (0, 1)]
+    label = np.eye(4, dtype=np.uint8)
+    for one, foreground in zip(cells, (0.7 - 0.4 * label, 0.3 + 0.4 * label)):
+        meter = Meter(["a", "b"])
+        for domain in ("x", "y"):
+            meter.add(domain, count_binary(foreground.astype(np.float32), label, 0.5), part=domain)
+        (tmp_path / "cells" / one.name).mkdir(parents=True)
+        scores = {"val": scores_of(meter, "worst_miou_image")}
+        write_state(tmp_path / "cells" / one.name, State(one.identity, ["val"], "done", scores=scores))
+        assert scores_of(meter, None) == meter.scores()
+    assert [c.option for c in chosen(grid, cells, tmp_path, Console(file=io.StringIO()))] == [1]
 
 
 def test_who_reads_the_run_of_a_cell_that_failed_is_not_run_and_says_what_it_waits_for(tmp_path):
