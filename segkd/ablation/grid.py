@@ -52,8 +52,10 @@ def run_grid(grid: Grid, cells: list[Cell], run: Run, console: Console) -> int:
         ) from error
     if stopped:
         return 128 + signal.Signals[stopped].value
-    untuned = len({(cell.arm, cell.dataset) for cell in cells} - {(cell.arm, cell.dataset) for cell in final})
-    return int(untuned > 0 or any(status != "done" for status in _statuses(tasks).values()))
+    # an arm that was chosen among fewer trials than the others is no fair part of the comparison
+    tried = trial_scores(grid, cells, run.out) if grid.tune else {}
+    unfair = any(isinstance(score, str) for trials in tried.values() for score in trials.values())
+    return int(unfair or any(status != "done" for status in _statuses(tasks).values()))
 
 
 def claim(out: Path) -> None:
@@ -108,24 +110,33 @@ def chosen(grid: Grid, cells: list[Cell], out: Path, console: Console) -> list[C
     """The cells of the final comparison: of each arm and data set, the option of `tune` with the best score on val."""
     if not grid.tune:
         return cells
-    tried: dict[tuple[str, str], dict[int, float]] = {}
-    for cell in cells:
-        state = read_state(out / "cells" / cell.name) if cell.seed == grid.seeds[0] else None
-        score = (state.scores.get("val", {}) if state else {}).get(selected_score(cell.identity["config"]))
-        options = tried.setdefault((cell.arm, cell.dataset), {})
-        if score is not None:
-            options[cell.option or 0] = score
     tuned: dict[tuple[str, str], int] = {}
-    for (arm, dataset), options in tried.items():
+    for (arm, dataset), trials in trial_scores(grid, cells, out).items():
+        options = {option: score for option, score in trials.items() if isinstance(score, float)}
         if not options:
             warn(console, f"{arm} on {dataset} is left out: no tuning trial has a score on val; see their log.txt")
             continue
         option = tuned[arm, dataset] = max(sorted(options), key=options.__getitem__)  # of equal ones the first
         score = options[option]
+        if len(options) < len(trials):
+            lost = [f"option {number}: {why}" for number, why in trials.items() if isinstance(why, str)]
+            few = f"{arm} on {dataset} was chosen among {len(options)} of {len(trials)} trials"
+            warn(console, f"{few}: {'; '.join(lost)}")
         console.print(f"tuned {arm} on {dataset}: option {option} {grid.tune[option]} (val {score:.4f})", markup=False)
     if not tuned:
         raise InputError("no tuning trial has a score on val; the log.txt of each says why.")
     return [cell for cell in cells if tuned.get((cell.arm, cell.dataset)) == cell.option]
+
+
+def trial_scores(grid: Grid, cells: list[Cell], out: Path) -> dict[tuple[str, str], dict[int, float | str]]:
+    """For each arm and data set: option -> its score on val, or why it has none."""
+    tried: dict[tuple[str, str], dict[int, float | str]] = {}
+    for cell in (one for one in cells if one.seed == grid.seeds[0]):
+        state, select = read_state(out / "cells" / cell.name), selected_score(cell.identity["config"])
+        score = (state.scores.get("val", {}) if state else {}).get(select)
+        why = (state.why if state and state.status == "failed" else "") or f"{select} is not defined on val"
+        tried.setdefault((cell.arm, cell.dataset), {})[cell.option or 0] = why if score is None else float(score)
+    return tried
 
 
 def selected_score(config: dict[str, Any]) -> str:

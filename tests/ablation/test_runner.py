@@ -11,7 +11,7 @@ from rich.console import Console
 
 from segkd.ablation.cell import STOPPED, State, read_state, scores_of, write_state
 from segkd.ablation.engines import Engine, Job, spawn
-from segkd.ablation.grid import chosen, write_cells
+from segkd.ablation.grid import chosen, run_grid, write_cells
 from segkd.ablation.identity import plain_config
 from segkd.ablation.plan import Grid, Part
 from segkd.ablation.progress import Watcher
@@ -213,6 +213,27 @@ def test_an_arm_without_a_tuned_setting_is_left_out_and_said(tmp_path):
     assert "broken on data is left out: no tuning trial has a score on val" in said.file.getvalue()
     with pytest.raises(InputError, match="no tuning trial has a score"):
         chosen(grid, cells[2:], tmp_path, said)
+
+
+class Failing(Tellable):
+    """Of each arm the trial of option 1 fails."""
+
+    def start(self, folder, slot):
+        job = super().start(folder, slot)
+        job.arm = "failing" if "option-1" in folder.parts else "fine"
+        return job
+
+
+def test_a_trial_that_failed_is_said_and_ends_with_1(tmp_path, monkeypatch):
+    monkeypatch.setattr("segkd.ablation.grid.start_engine", lambda run: Failing())
+    grid = Grid({"a": Part()}, {"data": Part()}, [0], tune=[{"optim.lr": number} for number in (1, 2, 3)])
+    config = {"data.classes": ["a", "b"]}
+    cells = [replace(cell("a", config=config), option=o) for o in range(3)]
+    said = Console(file=io.StringIO(), width=200)
+    assert run_grid(grid, cells, Run(tmp_path, 1, 1, "local"), said) == 1
+    assert "a on data was chosen among 2 of 3 trials: option 1: as told" in said.file.getvalue()
+    assert "tuned a on data: option 0" in said.file.getvalue()
+    assert run_grid(replace(grid, tune=grid.tune[::2]), cells[::2], Run(tmp_path, 1, 1, "local"), said) == 0
 
 
 def test_the_worst_domain_can_choose_among_trials(tmp_path):
