@@ -17,6 +17,7 @@ from segkd.ablation.progress import Watcher
 from segkd.ablation.resolve import Cell
 from segkd.ablation.rows import SCORES, Row, write_rows
 from segkd.ablation.runner import Run, Task, run_tasks, take_stock
+from segkd.ablation.statistics import ALPHA, holm, smallest_p
 from segkd.disk import dump_csv, write_whole
 from segkd.experiment.console import warn
 from segkd.experiment.planning import FEW, STEPS
@@ -83,6 +84,13 @@ def describe(grid: Grid, cells: Sequence[Cell], run: Run) -> list[str]:
     ]
     if len(grid.seeds) < 2:
         lines.append("one seed: readings, no result")
+    pairs, rivals = len(grid.datasets) * len(grid.seeds), len(grid.arms) - 1
+    lowest = max(holm([smallest_p(pairs)] * rivals), default=0.0)
+    if lowest > ALPHA:
+        lines.append(
+            f"{pairs} pairs and {rivals} arms beside the baseline: p cannot fall below {lowest:.4f} after Holm, so no "
+            f"test can reach {ALPHA}"
+        )
     for dataset in grid.datasets:
         budgets = {(cell.steps, cell.images) for cell in cells if cell.dataset == dataset}
         text = " or ".join(f"{steps} optimiser steps, {images} images" for steps, images in sorted(budgets))

@@ -37,7 +37,7 @@ class Grid:
     Args:
         arms: name -> what is compared; the names are the rows of every table.
         datasets: name -> its data layer, and settings such as engine.epochs.
-        seeds: each arm runs with each seed on each data set; three or more make a result.
+        seeds: each arm runs with each seed on each data set; below six pairs of set and seed no test can reach .05.
         baseline: the arm that the others are compared with; the first when null.
         base: what all arms share.
         splits: where the best student (chosen on val) is scored; `train` is what it was trained on.

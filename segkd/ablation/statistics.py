@@ -41,7 +41,7 @@ class Gain:
         p: of the sign-flip test, two-sided.
         p_holm: p corrected for all arms of the comparison.
         floor: the smallest corrected p that so few pairs, and so many arms, can give.
-        cost: mean training time over the baseline's mean, on the same units; NaN where no time was taken.
+        cost: training time over the baseline's, the geometric mean over pairs; NaN where no time was taken.
     """
 
     units: tuple[Unit, ...]
@@ -149,7 +149,7 @@ def compare(rows: Sequence[Row], split: str, score: str, baseline: str, seed: in
         units = tuple(unit for unit in scored[baseline] if unit in scored[name])
         if units:
             differences = [scored[name][unit] - scored[baseline][unit] for unit in units]
-            gains[name] = _gain(units, differences, sign, _cost(cells, baseline, name, units), seed)
+            gains[name] = _gain(units, differences, sign, time_ratio(cells[name], cells[baseline]), seed)
     gains = dict(zip(gains, _corrected(list(gains.values()))))
     everything = sorted({unit for rows_of_arm in cells.values() for unit in rows_of_arm})
     arms = tuple(_arm(name, cells[name], scored[name], everything, gains.get(name)) for name in cells)
@@ -181,7 +181,7 @@ def cells_of(rows: Sequence[Row], split: str, baseline: str) -> Cells:
 def bca_interval(values: Sequence[float], seed: int) -> tuple[float, float] | None:
     """The 95 % bias-corrected and accelerated bootstrap interval of the mean (Efron, JASA 1987); None below 3 values.
 
-    Of few values it is too narrow.
+    Of few values it is too narrow: `python -m benchmarks.intervals` prints how often it holds the truth.
     """
     from scipy.stats import bootstrap
 
@@ -255,10 +255,12 @@ def _scored(cells: dict[Unit, Row], score: str) -> dict[Unit, float]:
     return {unit: row.scores[score] for unit, row in cells.items() if not math.isnan(row.scores[score])}
 
 
-def _cost(cells: Cells, baseline: str, name: str, units: tuple[Unit, ...]) -> float:
-    pairs = [(cells[baseline][unit].seconds, cells[name][unit].seconds) for unit in units]
-    timed = [pair for pair in pairs if min(pair) > 0]  # 0: the time is not known
-    return sum(ours for _, ours in timed) / sum(base for base, _ in timed) if timed else math.nan
+def time_ratio(units: dict[Unit, Row], base: dict[Unit, Row]) -> float:
+    """Geometric mean over the pairs of the training time over the baseline's, so that long trainings weigh no more than
+    short ones; NaN where no time is known."""
+    pairs = [(row.seconds, base[unit].seconds) for unit, row in units.items() if unit in base]
+    logs = [math.log(ours / theirs) for ours, theirs in pairs if min(ours, theirs) > 0]  # 0: the time is not known
+    return math.exp(math.fsum(logs) / len(logs)) if logs else math.nan
 
 
 def _gain(units: tuple[Unit, ...], differences: list[float], sign: int, cost: float, seed: int) -> Gain:

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from segkd.ablation.latex import escape_latex
 from segkd.ablation.rows import Row
-from segkd.ablation.statistics import ALPHA, Arm, Comparison, Gain, Unit, cells_of
+from segkd.ablation.statistics import ALPHA, Arm, Comparison, Gain, Unit, cells_of, time_ratio
 from segkd.types import printable
 
 
@@ -250,10 +250,8 @@ def _seeds_text(values: list[float], most: int) -> str:
 
 
 def _time(units: dict[Unit, Row], base: dict[Unit, Row]) -> str:
-    """Geometric mean over the pairs, so that long trainings weigh no more than short ones."""
-    pairs = [(row.seconds, base[unit].seconds) for unit, row in units.items() if unit in base]
-    logs = [math.log(ours / theirs) for ours, theirs in pairs if min(ours, theirs) > 0]
-    return f"{math.exp(statistics.fmean(logs)):.2f}" if logs else "none"
+    ratio = time_ratio(units, base)
+    return "none" if math.isnan(ratio) else f"{ratio:.2f}"
 
 
 def _units(units: Sequence[Unit]) -> str:

@@ -215,6 +215,13 @@ def test_a_schedule_is_a_setting_like_any_other(resolved):
     assert config(cells[1])["distiller"]["terms"]["response"]["weight"] == weight
 
 
+def test_a_plan_says_where_no_test_can_reach_significance(resolved, tmp_path):
+    for seeds, said in (([0, 1, 2], "p cannot fall below 0.2500 after Holm"), ([*range(6)], None)):
+        grid, cells = resolved(seeds=seeds)
+        found = [line for line in describe(grid, cells, Run(tmp_path, 1, 1, "local")) if "cannot fall" in line]
+        assert (said in found[0]) if said else not found
+
+
 def test_a_budget_of_few_steps_is_said_to_say_little(resolved, tmp_path):
     for epochs, few in ((2, True), (300, False)):
         grid, cells = resolved(datasets={"embedded": {"set": {"engine.epochs": epochs}}})

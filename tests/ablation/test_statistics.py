@@ -281,6 +281,13 @@ def test_cost_is_over_the_shared_units_and_nan_when_no_time_was_taken():
     assert math.isnan(gain_of(compare(timeless, "test", "f_mean", "a"), "b").cost)
 
 
+def test_cost_is_the_geometric_mean_of_the_pairs():
+    rows = make_rows({"a": {("d", 0): 0.5, ("e", 0): 0.5}, "b": {("d", 0): 0.6, ("e", 0): 0.6}})
+    seconds = {("a", "d"): 10.0, ("a", "e"): 1000.0, ("b", "d"): 40.0, ("b", "e"): 1000.0}
+    rows = [replace(row, seconds=seconds[row.arm, row.dataset]) for row in rows]
+    assert gain_of(compare(rows, "test", "f_mean", "a"), "b").cost == pytest.approx(2.0)
+
+
 def test_mistakes_are_named():
     rows = make_rows(random_values(2))
     with pytest.raises(InputError, match=r"score: expected one of f_mean, .*found 'f_meen'"):
