@@ -88,7 +88,7 @@ def describe(grid: Grid, cells: Sequence[Cell], run: Run) -> list[str]:
     lowest = max(holm([smallest_p(pairs)] * rivals), default=0.0)
     if lowest > ALPHA:
         lines.append(
-            f"{pairs} pairs and {rivals} arms beside the baseline: p cannot fall below {lowest:.4f} after Holm, so no "
+            f"{pairs} pairs and {rivals} arm{'s' * (rivals > 1)} beside the baseline: p cannot fall below {lowest:.4f} after Holm, so no "
             f"test can reach {ALPHA}"
         )
     for dataset in grid.datasets:

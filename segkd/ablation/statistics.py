@@ -2,7 +2,8 @@
 
 The unit is a pair (data set, seed) that both arms have. Gains are positive where the arm is better, whatever the
 score. What is said holds for these data sets and other seeds: seeds share the data of their set and are no sample
-of data sets (Demsar, JMLR 2006, section 3.2.3, on repetitions).
+of data sets (Demsar, JMLR 2006, section 3.2.3, on repetitions). Intervals pool all pairs, so the spread between data
+sets is in them.
 """
 
 import math
