@@ -87,10 +87,8 @@ def describe(grid: Grid, cells: Sequence[Cell], run: Run) -> list[str]:
     pairs, rivals = len(grid.datasets) * len(grid.seeds), len(grid.arms) - 1
     lowest = max(holm([smallest_p(pairs)] * rivals), default=0.0)
     if lowest > ALPHA:
-        lines.append(
-            f"{pairs} pairs and {rivals} arm{'s' * (rivals > 1)} beside the baseline: p cannot fall below {lowest:.4f} after Holm, so no "
-            f"test can reach {ALPHA}"
-        )
+        units = f"{pairs} pairs and {rivals} arm{'s' * (rivals > 1)} beside the baseline"
+        lines.append(f"{units}: p cannot fall below {lowest:.4f} after Holm, so no test can reach {ALPHA}")
     for dataset in grid.datasets:
         budgets = {(cell.steps, cell.images) for cell in cells if cell.dataset == dataset}
         text = " or ".join(f"{steps} optimiser steps, {images} images" for steps, images in sorted(budgets))
