@@ -229,7 +229,7 @@ TABLES: dict[str, Callable[[], list[list[str]]]] = {
     "means": partial(means, "cells", MAIN, SETS[:5]),
     "gains": partial(gains, "cells", (*MAIN, "frskd_cross_entropy"), ["frskd", "baseline"]),
     "gains_ours": partial(gains, "cells", ("baseline", *MAIN[2:]), ["segkd"]),
-    "camvid": partial(classes, "camvid", "miou_dataset", MAIN, ["baseline", "frskd"]),
+    "camvid": partial(classes, "camvid_arms", "miou_dataset", MAIN, ["baseline", "frskd"]),
     "means_224": partial(means, "league_224", MAIN[:3], (*SETS[:3], "horses")),
     "gains_224": partial(gains, "league_224", MAIN[:3], ["frskd", "baseline"]),
     "whole": partial(corrupted, "corruptions_league", "segkd_frequency", ["frskd", "baseline"]),
