@@ -26,6 +26,9 @@ NamedColours = dict[str, list[int] | str | list[str]]
 LEFT_OUT = "ignore"
 """The name of colours whose pixels count in no loss and no score."""
 
+HEADING = r"\D*\b(r|red)\b\D*\b(g|green)\b\D*\b(b|blue)\b\D*"
+"""The first line of a label map that names no colour but the columns."""
+
 LABELMAP = "labelmap.txt"
 """How CVAT calls the file that names the colours."""
 
@@ -81,10 +84,9 @@ def read_labelmap(path: Path) -> NamedColours:
         InputError: the file cannot be read, or a line is none of these.
     """
     lines = [line.strip() for line in read_text(path, "a label map with lines `name:r,g,b::`").splitlines()]
+    lines = [line for line in lines if line and not line.startswith("#")]
     named: NamedColours = {}
-    for at, line in enumerate(lines):
-        if not line or line.startswith("#") or (at == 0 and re.fullmatch(r"\D+", line) and len(lines) > 1):
-            continue
+    for line in lines[1:] if lines and re.fullmatch(HEADING, lines[0], re.IGNORECASE) else lines:
         match = next((match for pattern in LINES if (match := re.fullmatch(pattern, line))), None)
         if match is None or match["name"].strip() in named:
             raise InputError(

@@ -9,11 +9,8 @@ from segkd.datasets.pairing import Pair, Paired, pair_files
 from segkd.datasets.patterns import Pattern
 from segkd.types import InputError
 
-NAMED = re.compile(
-    r"(train|val|test)(ing|id|idation|(?<=train)[-_ ]?val)?([-_ ]?(set|data|dataset))?([-_ ]?\d{4})?", re.IGNORECASE
-)
-"""The name of a folder that is a split: train, valid, Testing, train2017, TrainDataset, val_set; train_val is for
-training."""
+NAMED = re.compile(r"(train|val|test)(ing|id|idation)?([-_ ]?(set|data|dataset))?([-_ ]?\d{4})?", re.IGNORECASE)
+"""The name of a folder that is a split: train, valid, Testing, train2017, TrainDataset, val_set."""
 
 CODED = re.compile(r"(?:.+[-_])?(TR|TE)")
 """Likewise of DUTS-TR and DUTS-TE."""
@@ -116,10 +113,7 @@ def _above(where: Where) -> list[str]:
     if not base or (where.root / base).exists():
         return []
     folders = sorted(path.name for path in where.root.iterdir() if split_of(path.name) and path.is_dir())
-    found = [name for name in folders if (where.root / name / base).is_dir()]
-    apart = [name for name in found if split_of(name) != "train" or "val" not in name.lower()]
-    # trainval holds the images of train and val once more where these are folders of their own
-    return apart if {"train", "val"} <= {split_of(name) for name in apart} else found
+    return [name for name in folders if (where.root / name / base).is_dir()]
 
 
 def _places(where: Where, folder: str) -> list[tuple[str, str]]:

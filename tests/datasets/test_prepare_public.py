@@ -63,22 +63,6 @@ def test_white_beside_grey_levels_is_a_class_and_told_how_to_leave_it_out(put, p
     assert "if 255 is to be left out, take it out of label_map and classes, and write ignore: [255]" in said
 
 
-def test_train_val_is_for_training_and_a_test_with_masks_of_another_kind_can_be_scored(put, prepare, run_cli, tmp_path):
-    """SUIM: TEST/masks holds a folder of masks for each class besides."""
-    colours = np.array([[0, 0, 0], [0, 0, 255], [255, 0, 0]], np.uint8)
-    for split, number in (("train_val", 6), ("TEST", 3)):
-        for n in range(number):
-            put(f"{split}/images/{split}{n}.jpg")
-            put(f"{split}/masks/{split}{n}.bmp", colours[patches(n, [1, 2])])
-    for n in range(3):
-        put(f"TEST/masks/RW/TEST{n}.bmp", patches(n, [255]))
-    data, said = prepare()
-    assert "splits: 5 train, 1 val, 3 test" in said and (data["images"], data["masks"]) == ("images", "masks")
-    sheet = ("sheet", "--config", tmp_path / "layer.yaml", "--split", "test", "--out", tmp_path / "sheet.png")
-    status, out, err = run_cli(*sheet)
-    assert status == 0, out + err
-
-
 def test_images_of_a_test_without_any_masks_need_no_lists(put, prepare):
     for split, number in (("train", 4), ("val", 2), ("test", 2)):
         for n in range(number):
@@ -97,6 +81,33 @@ def test_masks_elsewhere_may_be_more_than_the_images(put, prepare, tmp_path):
     put("../masks/another.png", patches(1, [1]))
     data, said = prepare("--images", "*_img/{}", "--masks", str(tmp_path / "masks"))
     assert "splits: 3 train, 3 val" in said and "masks without image, which no split needs: 1" in said
+
+
+def test_images_of_trainval_are_not_taken_twice(put, run_cli, tmp_path):
+    for split, names in (("train", range(4)), ("val", range(4, 6)), ("trainval", range(6))):
+        for n in names:
+            put(f"images/{split}/{n}.jpg")
+            put(f"masks/{split}/{n}.png", patches(n, [1]))
+    status, _, err = run_cli("sheet", "--data.root", tmp_path / "set", "--out", tmp_path / "sheet.png")
+    assert status != 0 and "lie in none that names a split" in err
+
+
+def test_a_label_and_a_field_of_view_beside_an_image_are_not_joined(put, run_cli, tmp_path):
+    for n in range(6):
+        put(f"{n}.jpg")
+        put(f"{n}_mask.png", field_of_view())
+        put(f"{n}_label.png", patches(n, [1, 2]))
+    status, out, err = run_cli("prepare", tmp_path / "set", "--out", tmp_path / "layer.yaml")
+    assert status == 2 and "Say where they are" in err and "joined" not in out
+
+
+def test_a_short_list_that_may_be_one_of_objects_is_told_and_not_taken(put, prepare, tmp_path):
+    for n in range(6):
+        put(f"images/{n}.jpg")
+        put(f"masks/{n}.png", patches(n, [1, 2]))
+    (tmp_path / "set" / "classes.txt").write_text("cat\ndog\nbird\n")
+    data, said = prepare()
+    assert data["classes"] == ["background", "class1", "class2"] and "say --classes" in said
 
 
 def test_train_val_beside_train_and_val_is_not_trained_on(put, prepare):
@@ -179,8 +190,8 @@ def numbered_masks(put, values=range(4)):
 @pytest.mark.parametrize(
     ("name", "text", "classes", "label_map", "ignore"),
     [
-        ("codes.txt", "Sky\nHigh Road\nPole\nTree\n", ["Sky", "High Road", "Pole", "Tree"], None, None),
-        ("codes.txt", "Sky\nVoid\nPole\nTree\n", ["Sky", "Pole", "Tree"], {0: 0, 2: 1, 3: 2}, [1]),
+        ("codes.txt", "Other\nHigh Road\nPole\nTree\n", ["Other", "High Road", "Pole", "Tree"], None, None),
+        ("codes.txt", "Other\nVoid\nPole\nTree\n", ["Other", "Pole", "Tree"], {0: 0, 2: 1, 3: 2}, [1]),
         ("labels.csv", "id,name\n0,sky\n1,road\n2,pole\n3,tree\n", ["sky", "road", "pole", "tree"], None, None),
         ("classes.txt", "1: road\n2: pole\n3: tree\n", ["background", "road", "pole", "tree"], None, None),
         ("class_dict.csv", "name,r,g,b\nsky,0,0,0\nroad,1,1,1\npole,2,2,2\ntree,3,3,3\n",

@@ -20,6 +20,7 @@ from segkd.datasets.prepare.looks import (
     mask_words,
     mean_flatness,
     other_words,
+    two_valued,
 )
 from segkd.datasets.split_folders import Where, pair_all, split_of
 from segkd.datasets.walk import pictures, walk
@@ -76,14 +77,17 @@ def find_layout(root: Path, images: str | None = None, masks: str | None = None)
     if not found:
         return None
     found.sort(key=_rank)
-    best = found[0]
+    best = next(one for one in found if not other_words(one.masks) or one is found[0])
+    if not (best.alike and len(best.paired.pairs) >= len(found[0].paired.pairs)):
+        best = found[0]
     others: list[Layout] = []
-    for other in found[1:]:
+    for other in (one for one in found if one is not best):
         many = len(other.paired.pairs) >= 0.9 * len(best.paired.pairs) and other.alike <= best.alike
         if many and not any(_pairs(other) & _pairs(one) for one in [best, *others]):
             others.append(other)
     shown = {image for image, _ in _pairs(best)}
     same = [one for one in others if {image for image, _ in _pairs(one)} == shown and not other_words(one.masks)]
+    same = same if all(two_valued(_masks_of(one.paired)) for one in [best, *same]) else []
     rivals = tuple(f"{one.images} with {one.masks}" for one in others if one not in same)
     return replace(best, said=_said(best), rivals=rivals, beside=tuple(one.masks for one in same))
 
@@ -256,8 +260,12 @@ def _tried(root: Path, images: str, masks: str) -> Layout | None:
         paired = pair_all(Where(root, images, masks)) if turned else paired
     except InputError:
         return None
-    masks_of = [pair.mask for pair in paired.pairs if isinstance(pair.mask, Path)]
-    return Layout(root, images, masks, paired, flat, all_alike(masks_of))
+    found = _masks_of(paired)
+    return Layout(root, images, masks, paired, flat, len(found) > 1 and all_alike(found))
+
+
+def _masks_of(paired: Paired) -> list[Path]:
+    return [pair.mask for pair in paired.pairs if isinstance(pair.mask, Path)]
 
 
 def _rank(layout: Layout) -> tuple[bool, bool, bool, int, int, int, int, int]:

@@ -66,6 +66,14 @@ def mean_flatness(paths: list[Path]) -> float:
     return float(np.mean([flatness(path) for path in chosen]))
 
 
+def two_valued(paths: Sequence[Path]) -> bool:
+    """Whether a few masks, spread over all, hold two values at most each: no numbers of classes or objects."""
+    try:
+        return all(len(np.unique(read_mask(path))) <= 2 for path in paths[:: max(1, len(paths) // 8)])
+    except InputError:
+        return False
+
+
 def all_alike(paths: list[Path]) -> bool:
     """Whether masks are nearly the same in a few files, spread over all: a camera's field of view, not labels."""
     chosen = paths[:: max(1, len(paths) // 8)][:8]

@@ -22,6 +22,9 @@ NUMBERED = (r"(?P<number>\d+)\s*[:,;=\s]\s*(?P<name>\D.*)", r"(?P<name>[^,;:\t]*
 NAME = r"(?=.*[^\W\d])[^,;:\t/]{1,60}"
 """A name alone on its line."""
 
+FEW = 8
+"""Names up to which a list may be one of objects alone."""
+
 MOST = 256
 """Lines of such a file at most."""
 
@@ -67,7 +70,7 @@ def find_names(root: Path, values: Sequence[int]) -> Listed:
 def _read(path: Path) -> tuple[dict[int, str], bool]:
     """The names in a file by their numbers, and whether it tells these; {} where it holds something else."""
     with suppress(InputError):
-        return dict(enumerate(read_labelmap(path))), False
+        return dict(enumerate(read_labelmap(path))), True  # colours are for all classes, the background too
     lines = [line.strip() for line in read_text(path, "names of classes").splitlines() if line.strip()]
     if not 0 < len(lines) <= MOST or any(line.lower().endswith(tuple(pictures())) for line in lines):
         return {}, False
@@ -91,7 +94,9 @@ def _fitting(names: Mapping[int, str], numbered: bool, values: Sequence[int]) ->
         found = {value: known.get(value, "") for value in (known if whole else values)}
         return found if all(found.values()) and max(known) == values[-1] else {}
     fits = list(values) == list(range(len(names)))
-    return dict(names) if fits and (len(names) > 2 or names[0].lower() in BACKGROUND) else {}
+    # a short list may be one of objects, whose background it does not name
+    whole = len(names) > FEW or names[0].lower() in BACKGROUND
+    return dict(names) if fits and whole else {}
 
 
 def _unfit(path: Path, names: Sequence[str], values: Sequence[int]) -> str:

@@ -10,7 +10,7 @@ from segkd.datasets.geometry import in_pixels
 from segkd.datasets.naming import image_of
 from segkd.datasets.patterns import find_named
 from segkd.datasets.pictures import read_mask
-from segkd.datasets.prepare.looks import mask_words
+from segkd.datasets.prepare.looks import mask_words, two_valued
 from segkd.datasets.walk import pictures, walk
 from segkd.types import InputError
 
@@ -106,6 +106,9 @@ def _numbered(root: Path, homes: dict[Path, list[Path]]) -> Objects | None:
                 found.setdefault(by_stem[of[0]], []).append(path)
                 masks.add(path)
                 plain += not of[1]
+    # a_mask and a_label are two kinds of masks; those of classes are no objects
+    if plain > len(found) or not two_valued(sorted(masks)):
+        return None
     number = sum(map(len, homes.values())) - len(masks)
     endings = {path.suffix for path in found}
     if masks & found.keys() or plain < len(found) or not _enough(found, number):

@@ -176,7 +176,9 @@ def _listed(root: Path, paired: Paired) -> dict[str, Path]:
             homes.setdefault(path.parent, {}).setdefault(split, path)
     files: dict[str, Sequence[Path]] = {pair.stem: pair.paths for pair in paired.pairs}
     entries = entries_of(files, root)
-    for found in homes.values():
+    for lists in homes.values():
+        # valid.txt may be any text
+        found = {name: path for name, path in lists.items() if path.stem == name or _fits(path, entries)}
         if "train" in found and all(_fits(path, entries) for path in found.values()):
             return found
     return {}
