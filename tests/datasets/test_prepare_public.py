@@ -110,6 +110,23 @@ def test_a_short_list_that_may_be_one_of_objects_is_told_and_not_taken(put, prep
     assert data["classes"] == ["background", "class1", "class2"] and "say --classes" in said
 
 
+def test_a_void_of_value_0_is_left_out_and_how_to_keep_it_is_said(put, prepare, tmp_path):
+    for n in range(6):
+        put(f"images/{n}.jpg")
+        put(f"masks/{n}.png", patches(n, [1, 2]))
+    (tmp_path / "set" / "classes.txt").write_text("unlabeled\ncar\nroad\n")
+    data, said = prepare()
+    assert data["ignore"] == [0] and "if 0 is the background, say --classes background car road" in said
+
+
+def test_masks_that_are_all_alike_come_before_edges(put, prepare):
+    for n in range(10):
+        put(f"images/{n}.jpg")
+        put(f"masks/{n}.png", field_of_view())
+        put(f"edges/{n}.png", patches(n, [1]))
+    assert prepare()[0]["masks"] == "masks"
+
+
 def test_train_val_beside_train_and_val_is_not_trained_on(put, prepare):
     for split, names in (("train", range(4)), ("val", range(4, 6)), ("trainval", range(6))):
         for n in names:

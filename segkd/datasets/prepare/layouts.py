@@ -77,9 +77,10 @@ def find_layout(root: Path, images: str | None = None, masks: str | None = None)
     if not found:
         return None
     found.sort(key=_rank)
-    best = next(one for one in found if not other_words(one.masks) or one is found[0])
-    if not (best.alike and len(best.paired.pairs) >= len(found[0].paired.pairs)):
-        best = found[0]
+    best = found[0]
+    if other_words(best.masks):  # edges come after the masks of as many images, even where these are all alike
+        plain = (one for one in found if one.alike and not other_words(one.masks))
+        best = next((one for one in plain if len(one.paired.pairs) >= len(best.paired.pairs)), best)
     others: list[Layout] = []
     for other in (one for one in found if one is not best):
         many = len(other.paired.pairs) >= 0.9 * len(best.paired.pairs) and other.alike <= best.alike

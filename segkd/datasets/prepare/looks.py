@@ -62,23 +62,21 @@ def flatness(path: Path) -> float:
 
 def mean_flatness(paths: list[Path]) -> float:
     """The mean `flatness` of a few files, spread over all."""
-    chosen = paths[:: max(1, len(paths) // 8)][:8]
-    return float(np.mean([flatness(path) for path in chosen]))
+    return float(np.mean([flatness(path) for path in _few(paths)]))
 
 
 def two_valued(paths: Sequence[Path]) -> bool:
     """Whether a few masks, spread over all, hold two values at most each: no numbers of classes or objects."""
     try:
-        return all(len(np.unique(read_mask(path))) <= 2 for path in paths[:: max(1, len(paths) // 8)])
+        return all(len(np.unique(read_mask(path))) <= 2 for path in _few(paths))
     except InputError:
         return False
 
 
 def all_alike(paths: list[Path]) -> bool:
     """Whether masks are nearly the same in a few files, spread over all: a camera's field of view, not labels."""
-    chosen = paths[:: max(1, len(paths) // 8)][:8]
     try:
-        small = np.stack([_inside(path) for path in chosen])
+        small = np.stack([_inside(path) for path in _few(paths)])
     except InputError:
         return False
     shared, anywhere = small.all(axis=0).sum(), small.any(axis=0).sum()
@@ -117,6 +115,11 @@ def called_alike(images: str, masks: str) -> bool:
 def mask_words(text: str) -> int:
     """How many of `WORDS` a pattern holds."""
     return sum(word in text.lower() for word in WORDS)
+
+
+def _few(paths: Sequence[Path]) -> Sequence[Path]:
+    """At most eight files, spread over all."""
+    return paths[:: max(1, len(paths) // 8)][:8]
 
 
 def _inside(path: Path) -> np.ndarray:

@@ -1,5 +1,6 @@
 """What the values of masks mean, guessed from all of them: classes, objects, grey levels, colours."""
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -202,6 +203,9 @@ def _by_file(meaning: Meaning, root: Path) -> Meaning:
     ignore = sorted({*meaning.ignore, *void})
     words = ", ".join(f"{value} -> {names[value]}" for value in kept)
     left = f"; {', '.join(map(str, ignore))} is left out" if ignore else ""
+    if void == [0]:  # what is everything else may be called so, too
+        told = shlex.join(["background", *(names[value] for value in kept)])
+        left += f" (if 0 is the background, say --classes {told})"
     return Meaning(
         [names[value] for value in kept], f"values are classes: {words}{left}; {listed.said}", label_map, ignore
     )
