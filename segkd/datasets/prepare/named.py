@@ -32,7 +32,7 @@ SHOWN = 24
 """Names that are written out for the user to say."""
 
 BACKGROUND = ("background", "bg", "other", "others", "none", "void", "unlabeled", "unlabelled")
-"""What the first of two classes is called, in small letters, where a file names both."""
+"""What the first name of a list is, in small letters, where it names the background, too."""
 
 
 @dataclass(frozen=True)
