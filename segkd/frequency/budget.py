@@ -3,7 +3,8 @@
 A table is learned as octaves: theta = log2(step / start step), one number per entry. Two budgets keep a table from
 the trivial answers. A table that descends the loss would refine every entry (nothing it is asked for gains by
 coarsening): the mean of log2(step) is held, so what is refined here is paid for there. A table that ascends the loss
-would coarsen every entry: the distortion is held, mean(step^2) / 12, the squared error of a fine quantiser.
+would coarsen every entry: the distortion is held, mean(step^2) / 12, the squared error of a fine quantiser. Both are
+means over the coefficients of an image, so an entry counts as many of them as it stands for (`Layout.weights`).
 
 Both are held by projection: all entries move by one common shift, each stopping at its bounds. The gradient passes
 straight through it, less its part along the budget's normal, which the shift would take away again anyway (but which
@@ -32,13 +33,17 @@ HELD = 2e-6
 
 
 def with_mean(
-    theta: Float[Tensor, "*b p"], low: Float[Tensor, "p"], high: Float[Tensor, "p"], mean: float
+    theta: Float[Tensor, "*b p"],
+    low: Float[Tensor, "p"],
+    high: Float[Tensor, "p"],
+    weight: Float[Tensor, "p"],
+    mean: float,
 ) -> Float[Tensor, "*b p"]:
-    """clip(theta + s, low, high) with the one shift s that gives it this mean: the nearest point (KKT) of the box
-    with that mean."""
+    """clip(theta + s, low, high) with the one shift s for which mean(weight theta) = mean: of the box's points with
+    that mean the nearest one (KKT), distances weighted alike. `weight` is 1 on average."""
 
     def measure(moved: Tensor) -> tuple[Tensor, Tensor]:
-        return moved.mean(dim=-1, keepdim=True), torch.ones_like(moved)
+        return (weight * moved).mean(dim=-1, keepdim=True), weight.expand_as(moved)
 
     return _shifted(theta, (low, high), measure, mean, HELD)
 
@@ -52,9 +57,9 @@ def with_distortion(
 ) -> Float[Tensor, "*b p"]:
     """clip(theta + s, low, high) with the one shift s for which mean(power 4^theta) = distortion.
 
-    `power` is start step^2 / 12 per entry: the squared error of a uniform quantiser where steps are small beside the
-    coefficients; where they are not, more than most images lose (a zeroed coefficient costs its own square), but up to
-    three times less than one whose coefficients lie just below half a step.
+    `power` is weight start step^2 / 12 per entry: the squared error of a uniform quantiser where steps are small beside
+    the coefficients; where they are not, more than most images lose (a zeroed coefficient costs its own square), but
+    up to three times less than one whose coefficients lie just below half a step.
     """
 
     def measure(moved: Tensor) -> tuple[Tensor, Tensor]:

@@ -40,8 +40,9 @@ class DctQuantization(Disturbance):
     Args:
         table: where the table starts, and what `strength` multiplies; Annex K at quality 50 if not said.
         objective: "cooperative": descends the task and distillation loss, the mean of log2(step) held at that of
-            strength * start table. "adversarial": ascends it, the distortion mean(step^2) / 12 of the entries held at
-            that of strength * start table (in their planes: an error of a YCbCr plane counts about three times in RGB).
+            strength * start table. "adversarial": ascends it, the distortion mean(step^2) / 12 held at that of
+            strength * start table (in their planes: an error of a YCbCr plane counts about three times in RGB). Means
+            are over the coefficients of the planes: at 4:2:0 two thirds of them are luma's.
             "random": every image draws strength * 2^U(-spread, spread). "fixed": as it is.
         granularity: what has an entry of its own: "coefficient" of a block; "pixel" of the coefficient plane (the
             source paper's); "block"; "image": a table for every image, back at its start with every batch and moved
@@ -64,6 +65,7 @@ class DctQuantization(Disturbance):
 
     low: Tensor
     high: Tensor
+    weight: Tensor
     power: Tensor
 
     def __init__(
@@ -94,7 +96,9 @@ class DctQuantization(Disturbance):
         self.spread, self.jitter, self.inner_steps, self.inner_step = spread, jitter, inner_steps, inner_step
         self._refuse_settings()
         self.layout = lay_out(table or AnnexK(), color, block, granularity, size)
-        for name, values in zip(("low", "high", "power"), self.layout.limits(bounds)):
+        low, high, power = self.layout.limits(bounds)
+        weight = self.layout.weights()
+        for name, values in (("low", low), ("high", high), ("weight", weight), ("power", weight * power)):
             self.register_buffer(name, values, persistent=False)
         for number, group in enumerate(self.layout.groups):
             self.register_buffer(f"start{number}", group.start, persistent=False)
@@ -219,7 +223,7 @@ class DctQuantization(Disturbance):
         """theta on its budget and within its bounds, without gradient."""
         with torch.no_grad():
             if self.objective == "cooperative":
-                return with_mean(theta, self.low, self.high, self._level())
+                return with_mean(theta, self.low, self.high, self.weight, self._level())
             return with_distortion(theta, self.low, self.high, self.power, self._distortion(self._level()))
 
     def _distortion(self, level: float) -> float:
@@ -228,7 +232,7 @@ class DctQuantization(Disturbance):
     def _normal(self, theta: Tensor) -> Tensor:
         """The direction in which the budget changes."""
         if self.objective == "cooperative":
-            return torch.ones_like(theta)
+            return self.weight.expand_as(theta)
         return self.power * torch.exp2(2 * theta)
 
     def _strengths(self) -> list[float]:
@@ -273,7 +277,8 @@ class DctQuantization(Disturbance):
         for strength in self._strengths() if self.learns else ():
             level = math.log2(strength)
             if self.objective == "cooperative":
-                refuse_unreachable("mean log2(step / start)", level, float(self.low.mean()), float(self.high.mean()))
+                edges = [float((self.weight * edge).mean()) for edge in (self.low, self.high)]
+                refuse_unreachable("mean log2(step / start)", level, *edges)
             else:
                 edges = [float((self.power * torch.exp2(2 * edge)).mean()) for edge in (self.low, self.high)]
                 refuse_unreachable("distortion", self._distortion(level), *edges)

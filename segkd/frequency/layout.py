@@ -19,12 +19,21 @@ Granularity = Literal["coefficient", "pixel", "block", "image"]
 
 @dataclass(frozen=True)
 class Group:
-    """Planes of one size: their start table [c n n], and how many block rows and columns have entries of their own."""
+    """Planes of one size.
+
+    Attributes:
+        start: their start table.
+        rows: block rows that have entries of their own.
+        columns: and block columns.
+        per_block: whether a block has one entry, in place of one for each coefficient.
+        weight: of an entry, as many coefficients of the image as it stands for, beside those of other groups.
+    """
 
     start: Float[Tensor, "c n n"]
     rows: int
     columns: int
     per_block: bool
+    weight: float
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -64,6 +73,11 @@ class Layout:
             for group, start, part in zip(self.groups, starts, parts)
         ]
 
+    def weights(self) -> Float[Tensor, "p"]:
+        """What each entry counts in the budget: as many coefficients of an image as it stands for, 1 on average."""
+        weights = torch.cat([torch.full((group.entries,), group.weight) for group in self.groups])
+        return weights / weights.mean()
+
     def limits(self, bounds: tuple[float, float]) -> tuple[Tensor, Tensor, Tensor]:
         """Per entry: lowest and highest theta with every step within `bounds`, and start step^2 / 12."""
         limits = []
@@ -99,7 +113,8 @@ def lay_out(
         start = torch.stack([table.steps(block, chroma) for chroma in kinds])
         # padded to whole blocks of the smallest plane
         cells = (1, 1) if everywhere or size is None else blocks_over(size, color, block, smaller)
-        groups.append(Group(start, *cells, per_block=granularity == "block"))
+        weight = 1 / smaller**2 if everywhere else 1.0  # with an entry per place, fewer places have fewer entries
+        groups.append(Group(start, *cells, granularity == "block", weight))
     return Layout(tuple(groups))
 
 

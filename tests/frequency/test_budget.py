@@ -21,25 +21,36 @@ def draw(seed: int, p: int = 40):
     return theta, low, high, 0.01 + torch.rand(p, generator=generator)
 
 
+def draw_weight(seed: int, p: int = 40):
+    weight = 0.25 + torch.rand(p, generator=torch.Generator().manual_seed(seed))
+    return weight / weight.mean()
+
+
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10_000), mean=st.floats(-2.5, 1.5))
 def test_the_mean_is_held_within_the_bounds_exactly(seed, mean):
     theta, low, high, _ = draw(seed)
-    held = with_mean(theta, low, high, mean)
+    weight = draw_weight(seed)
+    held = with_mean(theta, low, high, weight, mean)
     assert (held >= low).all() and (held <= high).all()
-    torch.testing.assert_close(held.mean(dim=1), torch.full((3,), mean), rtol=0, atol=4e-6)
-    torch.testing.assert_close(with_mean(held, low, high, mean), held, rtol=0, atol=4e-6)
+    torch.testing.assert_close((weight * held).mean(dim=1), torch.full((3,), mean), rtol=0, atol=4e-6)
+    torch.testing.assert_close(with_mean(held, low, high, weight, mean), held, rtol=0, atol=4e-6)
 
 
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10_000))
 def test_no_other_table_with_that_mean_is_nearer(seed):
     theta, low, high, _ = draw(seed)
-    held = with_mean(theta, low, high, 0.0)
+    weight = draw_weight(seed)
+    held = with_mean(theta, low, high, weight, 0.0)
     other, *_ = draw(seed + 1)
+
+    def distance(to):
+        return (weight * (to - theta).square()).sum(dim=1).sqrt()
+
     for share in (0.01, 0.5):
-        rival = with_mean(held + share * other, low, high, 0.0)
-        assert ((held - theta).norm(dim=1) <= (rival - theta).norm(dim=1) + 1e-4).all()
+        rival = with_mean(held + share * other, low, high, weight, 0.0)
+        assert (distance(held) <= distance(rival) + 1e-4).all()
 
 
 @settings(max_examples=30, deadline=None)

@@ -45,6 +45,22 @@ def test_a_flat_start_has_the_power_of_its_step():
     torch.testing.assert_close(power, torch.full((12,), 0.12**2 / 12))
 
 
+@pytest.mark.parametrize("color", ["rgb", "ycbcr444", "ycbcr420"])
+@pytest.mark.parametrize("granularity", ["coefficient", "pixel", "block", "image"])
+def test_an_entry_counts_as_many_coefficients_of_an_image_as_it_stands_for(color, granularity):
+    layout = lay_out(AnnexK(30.0), color, 8, granularity, (48, 32))
+    theta, weights = torch.randn(1, layout.entries), layout.weights()
+    planes = planes_of(torch.rand(1, 3, 48, 32), color, 8)
+    assert float(weights.mean()) == pytest.approx(1)
+    total, coefficients = 0.0, 0
+    for plane, table, start in zip(planes, layout.tables(theta), (group.start for group in layout.groups)):
+        _, c, h, w = plane.shape
+        everywhere = table.expand(1, c, h // 8, 8, w // 8, 8) if table.shape[2] == 1 else table
+        octaves = (everywhere / start[None, :, None, :, None, :]).log2().expand(1, c, h // 8, 8, w // 8, 8)
+        total, coefficients = total + float(octaves.sum()), coefficients + plane.numel()
+    assert float((weights * theta).mean()) == pytest.approx(total / coefficients, abs=1e-5)
+
+
 def test_entries_per_pixel_need_a_size():
     with pytest.raises(InputError, match=r"granularity pixel.*size \[h, w\].* but of none within a teacher"):
         lay_out(Flat(), "rgb", 8, "pixel", None)
