@@ -20,7 +20,7 @@ from jsonargparse import Namespace
 from rich.console import Console
 from rich.table import Table
 
-from segkd.ablation.statistics import bca_interval
+from segkd.ablation.statistics import student_interval
 from segkd.datasets.data import Records
 from segkd.datasets.loader import SegmentationDataset, train_loader
 from segkd.datasets.opening import open_data
@@ -191,7 +191,7 @@ def prepared(one: Horizon, seed: int, root: str) -> tuple[Engine, Iterator, Segm
 
 
 def table(rows: list[dict[str, str]], score: str) -> Table:
-    """Mean at the end by horizon, and the paired gain over the plain weights with its interval."""
+    """Mean at the end by horizon, and the paired gain over the plain weights with Student's interval."""
     found = Table("average", *HORIZONS, title=f"{score} on val at the end (over the plain weights [95 %])")
     last = {(r["horizon"], r["average"], r["dataset"], r["seed"]): float(r[score]) for r in rows}
     for name in CANDIDATES:
@@ -209,7 +209,7 @@ def in_words(values: np.ndarray, gains: np.ndarray, name: str) -> str:
     """A mean, and the gain with its interval."""
     if name == "plain" or len(gains) < 2:
         return f"{values.mean():.4f}"
-    low, high = bca_interval(list(gains), seed=0) or (float("nan"), float("nan"))
+    low, high = student_interval(list(gains)) or (float("nan"), float("nan"))
     return f"{values.mean():.4f} ({gains.mean():+.4f} [{low:+.4f}, {high:+.4f}])"
 
 

@@ -38,7 +38,7 @@ class Gain:
         differences: arm - baseline for each unit, as the score is defined.
         gains: the differences turned so that positive is better (baseline - arm for a score that should fall).
         mean: of the gains.
-        interval: low and high end of the 95 % BCa interval of the mean gain; None below three pairs.
+        interval: low and high end of Student's 95 % interval of the mean gain; None below three pairs.
         p: of the sign-flip test, two-sided.
         p_holm: p corrected for all arms of the comparison.
         floor: the smallest corrected p that so few pairs, and so many arms, can give.
@@ -135,7 +135,7 @@ def compare(rows: Sequence[Row], split: str, score: str, baseline: str, seed: in
 
     Args:
         rows: of any split; those of `split` are taken.
-        seed: of the bootstrap and of the random signs.
+        seed: of the random signs.
 
     Raises:
         InputError: there is no such score, split or baseline, or two rows for the same cell.
@@ -179,21 +179,19 @@ def cells_of(rows: Sequence[Row], split: str, baseline: str) -> Cells:
     return cells
 
 
-def bca_interval(values: Sequence[float], seed: int) -> tuple[float, float] | None:
-    """The 95 % bias-corrected and accelerated bootstrap interval of the mean (Efron, JASA 1987); None below 3 values.
+def student_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """The 95 % interval of the mean, mean -+ t(n - 1) sd / sqrt n (Student, Biometrika 1908); None below 3 values.
 
-    Of few values it is too narrow: `python -m benchmarks.intervals` prints how often it holds the truth.
+    It holds the truth as often as it says where values are roughly normal. A bootstrap of few is too narrow: it draws
+    from them alone.
     """
-    from scipy.stats import bootstrap
+    from scipy.stats import t  # slow to import
 
-    if len(values) < 3:
+    n = len(values)
+    if n < 3:  # two would give one 13 standard errors to each side
         return None
-    if max(values) - min(values) <= 1e-12:  # equal but for rounding: BCa divides by their spread
-        return float(np.mean(values)), float(np.mean(values))
-    draw = np.random.default_rng(seed)
-    # `random_state`, because `rng` came with scipy 1.15 and we ask for 1.11
-    found = bootstrap((np.asarray(values),), np.mean, method="BCa", confidence_level=LEVEL, random_state=draw)
-    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+    mean, half = np.mean(values), t.ppf((1 + LEVEL) / 2, n - 1) * np.std(values, ddof=1) / math.sqrt(n)
+    return float(mean - half), float(mean + half)
 
 
 def sign_flip_p(values: Sequence[float], seed: int) -> float:
@@ -204,7 +202,8 @@ def sign_flip_p(values: Sequence[float], seed: int) -> float:
         return 1.0
     signs = 2 ** len(values) if len(values) <= EXACT_PAIRS else 2**EXACT_PAIRS - 1
     draw = np.random.default_rng(seed)
-    # scipy takes statistics for equal within 1e-14: without rounding, sums of equal terms would be told apart
+    # scipy takes statistics for equal within 1e-14: without rounding, sums of equal terms would be told apart;
+    # `random_state`, because `rng` came with scipy 1.15 and we ask for 1.11
     found = permutation_test(
         (np.round(values, 12),), lambda flipped, axis: np.round(flipped.mean(axis=axis), 12),
         permutation_type="samples", vectorized=True, n_resamples=signs, random_state=draw,
@@ -266,7 +265,7 @@ def time_ratio(units: dict[Unit, Row], base: dict[Unit, Row]) -> float:
 
 def _gain(units: tuple[Unit, ...], differences: list[float], sign: int, cost: float, seed: int) -> Gain:
     gains = [sign * difference for difference in differences]
-    p, interval = sign_flip_p(gains, seed), bca_interval(gains, seed)
+    p, interval = sign_flip_p(gains, seed), student_interval(gains)
     mean = float(np.mean(gains))
     return Gain(units, tuple(differences), tuple(gains), mean, interval, p, p, smallest_p(len(units)), cost)
 

@@ -1,22 +1,22 @@
 import itertools
 import math
 from dataclasses import replace
-from statistics import NormalDist
 
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from scipy.stats import ttest_1samp
 
 from segkd.ablation.rows import SCORES, Row
 from segkd.ablation.statistics import (
-    bca_interval,
     compare,
     critical_difference,
     holm,
     rank,
     sign_flip_p,
     smallest_p,
+    student_interval,
 )
 from segkd.types import InputError
 
@@ -51,11 +51,6 @@ def random_values(arms, sets=2, seeds=3, lift=0.0, draw=0):
 
 def gain_of(comparison, name):
     return next(arm for arm in comparison.arms if arm.name == name).gain
-
-
-def near(interval, expected):
-    """Equal but for a twentieth of the width: rounding decides how the bootstrap counts its ties with the mean."""
-    assert interval == pytest.approx(expected, abs=0.05 * (expected[1] - expected[0]))
 
 
 # the sign-flip test
@@ -131,36 +126,36 @@ def test_the_floor_of_an_arm_with_more_pairs_counts_only_what_the_others_leave()
 # the interval
 
 
-def test_bca_agrees_with_efrons_formula_on_a_skewed_sample():
-    values = np.random.default_rng(2).exponential(1, 18)
-    normal, resampled = NormalDist(), np.random.default_rng(3).choice(values, (40000, 18)).mean(axis=1)
-    z0 = normal.inv_cdf(float(np.mean(resampled < values.mean())))
-    left_out = (values.sum() - values) / 17
-    spread = left_out.mean() - left_out
-    a = (spread**3).sum() / (6 * (spread**2).sum() ** 1.5)
-
-    def end(alpha):
-        z = z0 + normal.inv_cdf(alpha)
-        return np.quantile(resampled, normal.cdf(z0 + z / (1 - a * z)))
-
-    low, high = bca_interval(values.tolist(), 0)
-    error = values.std(ddof=1) / math.sqrt(18)
-    assert low == pytest.approx(end(0.025), abs=0.1 * error)
-    assert high == pytest.approx(end(0.975), abs=0.1 * error)
-    assert high - values.mean() > 1.1 * (values.mean() - low), "a skewed sample has a skewed interval"
+def test_the_interval_by_hand():
+    """Of 1, 2 and 6 the mean is 3 and the sd sqrt 7; t(2) at .975 is 4.303, as in any table."""
+    half = 4.3027 * math.sqrt(7) / math.sqrt(3)
+    assert student_interval([1.0, 2.0, 6.0]) == pytest.approx((3 - half, 3 + half), abs=1e-3)
 
 
-def test_bca_holds_the_true_mean_about_as_often_as_it_says():
-    draw = np.random.default_rng(0)
-    intervals = [bca_interval(draw.normal(0.3, 1, 20).tolist(), 0) for _ in range(120)]
-    assert 0.86 <= np.mean([low <= 0.3 <= high for low, high in intervals]) <= 0.99
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.floats(-1, 1), min_size=3, max_size=30))
+def test_the_interval_ends_where_the_t_test_is_at_five_per_cent(values):
+    low, high = student_interval(values)
+    assert low <= np.mean(values) <= high
+    if high - low > 1e-6:
+        assert [ttest_1samp(values, end).pvalue for end in (low, high)] == pytest.approx([0.05, 0.05])
+        assert (low, high) == pytest.approx(ttest_1samp(values, 0).confidence_interval(0.95))
 
 
-def test_the_interval_moves_and_stretches_with_the_values():
+@pytest.mark.parametrize("pairs", [3, 6])
+def test_the_interval_holds_the_truth_as_often_as_it_says(pairs):
+    """2000 intervals of normal gains: the share has a standard error of .005."""
+    gains = np.random.default_rng(pairs).normal(0.003, 0.005, (2000, pairs))
+    held = [low <= 0.003 <= high for low, high in (student_interval(row.tolist()) for row in gains)]
+    assert np.mean(held) == pytest.approx(0.95, abs=0.015)
+
+
+def test_the_interval_moves_stretches_and_turns_with_the_values():
     values = np.random.default_rng(5).normal(0, 1, 9)
-    low, high = bca_interval(values.tolist(), 0)
-    near(bca_interval((3 * values + 2).tolist(), 0), (3 * low + 2, 3 * high + 2))
-    assert low < values.mean() < high and bca_interval(values.tolist(), 0) == (low, high)
+    low, high = student_interval(values.tolist())
+    assert student_interval((3 * values + 2).tolist()) == pytest.approx((3 * low + 2, 3 * high + 2))
+    assert student_interval((-values).tolist()) == pytest.approx((-high, -low))
+    assert student_interval(values[::-1].tolist()) == pytest.approx((low, high))
 
 
 @pytest.mark.parametrize(
@@ -174,7 +169,7 @@ def test_the_interval_moves_and_stretches_with_the_values():
     ],
 )
 def test_degenerate_intervals(values, expected):
-    found = bca_interval(values, 0)
+    found = student_interval(values)
     assert found is None if expected is None else found == pytest.approx(expected)
 
 
@@ -193,6 +188,8 @@ def test_the_numbers_of_a_small_example_by_hand():
     assert arm.gain.units == (("d", 0), ("d", 1), ("e", 0))
     assert arm.gain.gains == arm.gain.differences == pytest.approx((0.02, 0.01, -0.01))
     assert arm.gain.mean == pytest.approx(0.02 / 3) and arm.gain.cost == pytest.approx(1.3)
+    half = 4.3027 * math.sqrt(7 / 3) * 0.01 / math.sqrt(3)  # t(2) sd / sqrt 3
+    assert arm.gain.interval == pytest.approx((0.02 / 3 - half, 0.02 / 3 + half), abs=1e-6)
     # of the 8 sign patterns of (2, 1, -1) six have a sum of 2 or more from 0
     assert arm.gain.p == arm.gain.p_holm == pytest.approx(6 / 8)
     assert (arm.n, arm.missing, arm.undefined) == (4, (("e", 1),), ())
@@ -224,7 +221,7 @@ def test_swapping_arm_and_baseline_turns_the_gain_around(draw):
     assert back.mean == pytest.approx(-there.mean)
     assert back.gains == pytest.approx([-gain for gain in there.gains])
     assert back.p == pytest.approx(there.p) and back.p_holm == pytest.approx(there.p_holm)
-    near(back.interval, (-there.interval[1], -there.interval[0]))
+    assert back.interval == pytest.approx((-there.interval[1], -there.interval[0]))
 
 
 def test_a_constant_on_one_arm_moves_its_gain_and_on_a_unit_moves_nothing():
@@ -233,11 +230,11 @@ def test_a_constant_on_one_arm_moves_its_gain_and_on_a_unit_moves_nothing():
     lifted = {**values, "b": {unit: value + 0.05 for unit, value in values["b"].items()}}
     after = gain_of(compare(make_rows(lifted), "test", "f_mean", "a"), "b")
     assert after.mean == pytest.approx(before.mean + 0.05)
-    near(after.interval, [end + 0.05 for end in before.interval])
+    assert after.interval == pytest.approx([end + 0.05 for end in before.interval])
     harder = {arm: {u: v - 0.1 * (u == ("set0", 1)) for u, v in cells.items()} for arm, cells in values.items()}
     same = gain_of(compare(make_rows(harder), "test", "f_mean", "a"), "b")
     assert same.gains == pytest.approx(before.gains)
-    near(same.interval, before.interval)
+    assert same.interval == pytest.approx(before.interval)
 
 
 def test_the_order_of_rows_and_rows_of_another_split_change_nothing():
