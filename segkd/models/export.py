@@ -68,6 +68,9 @@ def write_onnx(exported: Exported, path: Path, metadata: Mapping[str, str]) -> N
     finally:
         torch.onnx.unregister_custom_op_symbolic("aten::adaptive_avg_pool2d", OPSET)
     model = onnx.load(path)
+    if exported.output != "classes":  # tracing loses their number where maps are enlarged
+        classes = exported(torch.rand(SHOWN)).shape[1]
+        model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = classes
     onnx.helper.set_model_props(model, dict(metadata))
     onnx.save(model, path)
 

@@ -96,6 +96,8 @@ def test_the_file_says_what_it_gives_and_is_read_so(tmp_path, batches):
         assert compared(Exported(network, output), file, batches).holds
         assert file.statement == statement and file.size_for((160, 160)) == (48, 40)
         assert "fed RGB in 0..1;" in file.said
+        dims = onnx.load(path).graph.output[0].type.tensor_type.shape.dim
+        assert [dim.dim_param or dim.dim_value for dim in dims] == ["n", *([3] if len(dims) == 4 else []), "h", "w"]
         close = (logits.topk(2, dim=1).values.diff(dim=1).abs() < 1e-4).squeeze(1)
         assert bool(((file(batches[1]).logits.argmax(dim=1) == logits.argmax(dim=1)) | close).all())
         card = load_exported(str(path)).card
