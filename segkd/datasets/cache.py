@@ -23,10 +23,13 @@ class Fit:
         size: height and width that the network sees.
         zoom: pixels of the whole image, in those of `size`, at which the smallest crop still has all pixels of `size`;
             None where the whole image is looked at: then it gets `size`, and the label keeps its own.
+        shares: whether a label's class shares are looked at: then it keeps its own size, as a smaller one has lost
+            what lies within its pixels.
     """
 
     size: tuple[int, int]
     zoom: float | None = None
+    shares: bool = False
 
     def __call__(self, image: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Image (uint8 [h w 3]) and label or raw mask ([h w]), smaller where that loses nothing that is seen."""
@@ -40,15 +43,16 @@ class Fit:
         if ROOM * factor**2 > 1:
             return image, label
         smaller = round(factor * height), round(factor * width)
-        return cv2.resize(image, smaller[::-1], interpolation=cv2.INTER_AREA), resize_label(label, smaller)
+        image = cv2.resize(image, smaller[::-1], interpolation=cv2.INTER_AREA)
+        return image, label if self.shares else resize_label(label, smaller)
 
 
-def fit_of(size: tuple[int, int], augment: Augment | None) -> Fit:
-    """What is looked at where images are trained on at `size` (h, w) with `augment`."""
+def fit_of(size: tuple[int, int], augment: Augment | None, shares: bool = False) -> Fit:
+    """What is looked at where images are trained on at `size` (h, w) with `augment`; see `Fit` for `shares`."""
     if augment is None:
         return Fit(size)
     # of A pixels, a crop of share s and aspect a r (`size` has a) gets sqrt(s A / (a r)) x sqrt(s A a r)
-    return Fit(size, max(1 / augment.ratio[0], augment.ratio[1], 1.0) / augment.scale[0])
+    return Fit(size, max(1 / augment.ratio[0], augment.ratio[1], 1.0) / augment.scale[0], shares)
 
 
 class Cache:

@@ -33,6 +33,7 @@ def open_data(
     advance: Callable[[int], None],
     skipped: dict[str, str] | None = None,
     training: bool = False,
+    shares: bool = False,
 ) -> tuple[dict[str, Records], Findings]:
     """The records of the `wanted` splits, checked, and what was found.
 
@@ -40,14 +41,14 @@ def open_data(
     and fills the cache when all fits. `advance(n)` is told the total once (n > 0), then 0 for each file read.
     With `skipped`, a bad file is left out as long as any is good, and the reason put there under its stem.
     With `training`, images are made no larger than training at `data.size` looks at: those to train on as their
-    smallest crop needs, the others to `data.size`, their labels untouched.
+    smallest crop needs, the others to `data.size`, their labels untouched. With `shares` no label is made smaller.
 
     Raises:
         InputError: names every fault by file and says what to write.
     """
     refuse_settings(data)
     if data.domains:
-        return _open_domains(data, wanted, advance, skipped, training)
+        return _open_domains(data, wanted, advance, skipped, training, shares)
     if data.embedded is not None:
         return _open_embedded(data.embedded, len(data.classes), wanted, data.part)
     splits = splits_of(data, wanted)
@@ -57,7 +58,7 @@ def open_data(
         raise InputError(f"no {absent[0]} split: expected {wish}, found none. "
                          f"There are: {', '.join(splits.members)}.")  # fmt: skip
     chosen = {name: splits.members[name] for name in wanted}
-    fits = _fits(data, chosen) if training else {}
+    fits = _fits(data, chosen, shares) if training else {}
     records, findings = _open_folder(data, chosen, advance, splits.said, skipped, fits)
     return records, replace(findings, warnings=(*splits.warnings, *findings.warnings))
 
@@ -128,9 +129,9 @@ def _open_folder(
     return records, Findings(about, notes, cache.bytes if kept else 0)
 
 
-def _fits(data: Data, splits: Mapping[str, Sequence[Pair]]) -> dict[str, Fit]:
+def _fits(data: Data, splits: Mapping[str, Sequence[Pair]], shares: bool) -> dict[str, Fit]:
     """What training looks at of each image; it is the same wherever images are kept."""
-    fits = {name: fit_of(data.shape, data.augment if name == "train" else None) for name in splits}
+    fits = {name: fit_of(data.shape, data.augment if name == "train" else None, shares) for name in splits}
     return {pair.stem: fits[name] for name, members in splits.items() for pair in members}
 
 
@@ -176,6 +177,7 @@ def _open_domains(
     advance: Callable[[int], None],
     skipped: dict[str, str] | None,
     training: bool,
+    shares: bool,
 ) -> tuple[dict[str, Records], Findings]:
     """As `open_data`, of all domains together; the limit of the memory holds for all of them."""
     opened: dict[str, tuple[dict[str, Records], Findings]] = {}
@@ -189,7 +191,7 @@ def _open_domains(
     for name, part in parts_of(data).items():
         lost: dict[str, str] | None = None if skipped is None else {}
         with speaking_of(name):
-            opened[name] = open_data(replace(part, cache_gb=left), wanted, tell, lost, training)
+            opened[name] = open_data(replace(part, cache_gb=left), wanted, tell, lost, training, shares)
         left = max(0.0, left - opened[name][1].memory / 1e9)
         if skipped is not None:
             skipped |= {f"{name}/{id}": fault for id, fault in (lost or {}).items()}

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
-from segkd.datasets.labels import area_of, class_shares, normalise_shares, resize_label, shrink_shares
+from segkd.datasets.labels import area_of, class_shares, normalise_shares, resize_label, shares_under
 from segkd.types import IGNORE, InputError
 
 if TYPE_CHECKING:
@@ -98,22 +98,21 @@ class Transform:
     def __call__(self, image: np.ndarray, label: np.ndarray, draw: np.random.Generator) -> View:
         """The view of `image` (uint8 [h w 3]) and `label` (uint8 [h w], perhaps larger) that `draw` decides."""
         targets = {"image": image, "mask": label}
-        if self.soft:
-            targets["shares"] = class_shares(label, self.classes)
-        if label.shape != image.shape[:2]:  # the image was made smaller when it was read
+        larger = label.shape != image.shape[:2]  # the image was made smaller when it was read
+        if larger:
             targets["mask"] = resize_label(label, image.shape[:2])
-            if self.soft:
-                targets["shares"] = shrink_shares(targets["shares"], image.shape[:2])
+        elif self.soft:
+            targets["shares"] = class_shares(label, self.classes)
         warped = seeded(self.warp, draw)(**targets)
         recoloured = seeded(self.recolour, draw)(image=warped["image"])["image"]
-        soft = None
+        place, soft = placed(warped["applied_transforms"]), None
         if self.soft:
+            shares = shares_under(label, self.classes, place, self.size) if larger else warped["shares"]
+            soft = normalise_shares(shares)
             # nearest-exact and area can disagree on whether a pixel has any valid area: the label decides
-            soft = normalise_shares(warped["shares"])
             bare = (area_of(soft) == 0) & (warped["mask"] != IGNORE)
             if bare.any():
                 soft[bare] = class_shares(warped["mask"], self.classes)[bare]
-        place = placed(warped["applied_transforms"])
         return View(np.ascontiguousarray(recoloured), np.ascontiguousarray(warped["mask"]), soft, place)
 
 

@@ -163,7 +163,8 @@ def _train(session: Session, objects: Namespace, overfit: bool, select: str) -> 
 def _opened(objects: Namespace, overfit: bool, console: Console) -> tuple[dict[str, Records], Digests, str]:
     """The records to train and to validate on, the digests of their files, and what was found."""
     with ticking(console, "checking the data") as ticker:
-        records, findings = open_data(objects.data, ["train", "val"], ticker, training=True)
+        shares = objects.distiller.needs_soft
+        records, findings = open_data(objects.data, ["train", "val"], ticker, training=True, shares=shares)
     say_findings(console, findings)
     digests = digests_of(records)
     records = one_batch(objects, records) if overfit else records

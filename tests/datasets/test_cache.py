@@ -45,6 +45,20 @@ def test_a_crop_looks_the_same_from_the_smaller_image():
         np.testing.assert_allclose(a.warp, b.warp, atol=0.02)
 
 
+def test_class_shares_are_those_of_the_label_as_it_is_however_large():
+    """Of a label that was made smaller by nearest, thin stripes are there or not; shares know how wide they are."""
+    augment, size = Augment(scale=(1.0, 1.0), ratio=(1.0, 1.0), flip_horizontal=False, colour=0.0), (32, 32)
+    draw = np.random.default_rng(0)
+    label = np.repeat(draw.integers(0, 3, (320, 1)), 320, axis=1).astype(np.uint8)
+    large = np.zeros((320, 320, 3), np.uint8)
+    image, kept = fit_of(size, augment, shares=True)(large, label)
+    assert image.shape[0] < 320 and kept is label
+    assert fit_of(size, augment)(large, label)[1].shape == image.shape[:2]
+    view = Transform(size, augment, 3, soft=True)(image, kept, draw)
+    exact = np.eye(3)[label[:, 0]].reshape(32, 10, 3).mean(axis=1)
+    np.testing.assert_allclose(view.soft[:, 5], exact, atol=1e-5)
+
+
 def test_small_images_and_the_labels_of_whole_ones_stay_as_they_are():
     image, label = smooth_pair(120, 100)
     kept = fit_of((64, 64), Augment())(image, label)

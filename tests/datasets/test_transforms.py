@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import islice
 
 import cv2
@@ -7,6 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from segkd.datasets.data import Records
+from segkd.datasets.labels import normalise_shares, shares_under
 from segkd.datasets.loader import SegmentationDataset, train_loader
 from segkd.datasets.sampler import EpochBatches
 from segkd.datasets.transforms import Augment, Transform
@@ -185,6 +187,18 @@ def test_shares_follow_the_very_warp_of_the_image(seed, size):
     image = (255 * (label[..., None] == np.arange(3))).astype(np.uint8)  # the classes as red, green and blue
     view = Transform(size, WARPS, 3, True)(image, label, draw(seed))
     assert np.abs(view.image / 255 - view.soft).max() < 0.02
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 10**6), st.sampled_from([(7, 9), (9, 9)]))
+def test_shares_of_a_larger_label_are_those_of_one_that_travels_with_the_image(seed, size):
+    """Exact areas under the warp, against crop, area average, flips and turns of every plane."""
+    label = blobs((61, 83), 3, seed, ignored=0.2)
+    augment = replace(WARPS, quarter_turns=size[0] == size[1])
+    view = Transform(size, augment, 3, True)(photo((61, 83)), label, draw(seed))
+    found = normalise_shares(shares_under(label, 3, view.warp, size))
+    valid = view.label != IGNORE
+    np.testing.assert_allclose(found[valid], view.soft[valid], atol=1e-5)
 
 
 def test_ignored_pixels_stay_ignored_and_without_shares():
