@@ -1,5 +1,6 @@
 """What the numbers say, in words: the claims are fixed, the verdicts come from the data, and may be against them."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -47,8 +48,10 @@ def learned(group: Group) -> Sentence:
     rhos = np.array([spearman(bands.astype(float), row[usable]) for row in seen.seeds])
     mean = float(np.nanmean(rhos)) if np.isfinite(rhos).any() else 0.0
     each = ", ".join("-" if np.isnan(rho) else f"{rho:.2f}" for rho in rhos)
-    text = (
-        f"{claim}? Spearman of band and epoch at half error = {mean:.2f} over {len(bands)} bands (by seed: {each}); "
+    low, high = map(float, np.ravel(student(rhos[:, None]))) if len(rhos) >= SEEDS else (math.nan, math.nan)
+    text = (  # the verdict is on the sign: seeds that agree exactly support a correlation that is next to nothing
+        f"{claim}? Spearman of band and epoch at half error = {mean:.2f}{_ends(low, high)} over {len(bands)} bands "
+        f"(by seed: {each}); "
         f"half error at epoch {half.mean[bands[0]]:.2f} in {_band(bands[0])} and {half.mean[bands[-1]]:.2f} in "
         f"{_band(bands[-1])} cycles per pixel."
     )
@@ -56,7 +59,7 @@ def learned(group: Group) -> Sentence:
         return Sentence(f"{text} It was over within two validations: validate more often.", "cannot be told")
     if len(rhos) < SEEDS:
         return Sentence(f"{text} Fewer than {SEEDS} seeds are no result.", "cannot be told")
-    return Sentence(text, _verdict(*(float(end[0]) for end in student(rhos[:, None]))))
+    return Sentence(text, _verdict(low, high))
 
 
 def wrong(group: Group) -> Sentence:
@@ -123,7 +126,7 @@ def checked(group: Group) -> Sentence:
 
 
 def compared(other: Group, base: Group) -> list[Sentence]:
-    """Which bands did `other` learn earlier, rely on less, get wrong less than `base`?"""
+    """Which bands did `other` learn earlier, rely on less, get wrong less than `base`, and by how much?"""
     score, drawn = base.scores[-1], other.representable & base.representable
     asked = [("OUTPUT", "got wrong less", "error"), ("INPUT", "relied on less (noise)", f"noise_drop/{score}")]
     if "half" in other.curves and "half" in base.curves:
@@ -133,12 +136,14 @@ def compared(other: Group, base: Group) -> list[Sentence]:
     for side, what, key in asked:
         allowed = drawn if side == "OUTPUT" else np.full(len(drawn), True)
         # of eight bands one differs by chance: each interval is wider, that all hold together (Bonferroni)
-        less, more = _sure(change(other, base, key, 1 - (1 - LEVEL) / len(allowed)), allowed)
+        by = change(other, base, key, 1 - (1 - LEVEL) / len(allowed))
+        less, more = _sure(by, allowed)
         verdict: Verdict = "cannot be told"
         if bool(less) != bool(more):
             verdict = "supported" if less else "not supported"
         why = f" Fewer than {SEEDS} seeds are no result." if few else ""
-        text = f"{side}, {other.name} against {base.name}: {what} in {_list(less)}; the opposite in {_list(more)}.{why}"
+        where, opposite = _list(less, by.mean), _list(more, by.mean)
+        text = f"{side}, {other.name} against {base.name}: {what} in {where}; the opposite in {opposite}.{why}"
         found.append(Sentence(text, verdict))
     return found
 
@@ -199,5 +204,6 @@ def _band(number: int | np.integer) -> str:
     return ring_names()[int(number)]
 
 
-def _list(bands: Sequence[int]) -> str:
-    return ", ".join(_band(band) for band in bands) or "no band"
+def _list(bands: Sequence[int], by: Float[np.ndarray, "x"]) -> str:
+    """The bands, each with its change."""
+    return ", ".join(f"{_band(band)} ({by[band]:+.2g})" for band in bands) or "no band"

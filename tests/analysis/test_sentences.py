@@ -46,7 +46,7 @@ def drops(run, noise, stop=None):
 def test_low_before_high_is_supported_and_high_before_low_is_not(make_evidence):
     rising, falling = np.arange(1, 9) / 2, np.arange(8, 0, -1) / 2
     first = learned(one_group(make_evidence, rising))
-    assert first.verdict == "supported" and "= 1.00 over 8 bands (by seed: 1.00, 1.00, 1.00)" in first.text
+    assert first.verdict == "supported" and "= 1.00 [1.00, 1.00] over 8 bands (by seed: 1.00, 1.00, 1.00)" in first.text
     last = learned(one_group(make_evidence, falling))
     assert last.verdict == "not supported" and "= -1.00" in last.text
     runs = [make_evidence(seed=seed) for seed in range(3)]
@@ -55,6 +55,12 @@ def test_low_before_high_is_supported_and_high_before_low_is_not(make_evidence):
     assert learned(group(mixed)[0]).verdict == "cannot be told"
     alone = learned(one_group(make_evidence, rising, seeds=(0, 1)))
     assert alone.verdict == "cannot be told" and "Fewer than 3 seeds are no result" in alone.text
+
+
+def test_an_order_that_is_supported_but_tiny_says_its_size(make_evidence):
+    halves = np.array([3.0, 2.5, 2.0, 4.0, 1.5, 3.5, 2.75, 2.25])
+    small = learned(one_group(make_evidence, halves[::-1]))
+    assert small.verdict == "supported" and "= 0.10 [0.10, 0.10] over 8 bands" in small.text
 
 
 def test_an_order_needs_bands_records_and_validations(make_evidence):
@@ -138,13 +144,11 @@ def test_groups_are_compared_by_images_and_seeds(make_evidence):
     ]  # fmt: skip
     one, other = group([*base, *better])
     earlier, wrong_less, relied = compared(other, one)
-    assert (
-        earlier.verdict == "supported" and "learned earlier in .01562-.03125; the opposite in no band" in earlier.text
-    )
+    assert earlier.verdict == "supported" and "earlier in .01562-.03125 (-0.3); the opposite in no band" in earlier.text
     assert wrong_less.verdict == "supported" and "0-.01562" in wrong_less.text
     assert relied.verdict == "cannot be told" and "in no band; the opposite in no band" in relied.text
     worse = compared(one, other)[1]
-    assert worse.verdict == "not supported" and "less in no band; the opposite in 0-.01562" in worse.text
+    assert worse.verdict == "not supported" and "less in no band; the opposite in 0-.01562 (+" in worse.text
 
 
 def test_nothing_is_concluded_from_bands_beyond_the_decoder_or_of_both_signs(make_evidence):
@@ -159,7 +163,11 @@ def test_nothing_is_concluded_from_bands_beyond_the_decoder_or_of_both_signs(mak
     assert compared(two, one)[1].verdict == "cannot be told"
     two, one = group([*other(np.array([0.3, 3, 1, 1, 1, 1, 1, 1])), *base])
     both = compared(two, one)[1]
-    assert both.verdict == "cannot be told" and "less in 0-.01562; the opposite in .01562-.03125" in both.text
+    assert (
+        both.verdict == "cannot be told"
+        and "less in 0-.01562 (-" in both.text
+        and "the opposite in .01562-.03125 (+" in both.text
+    )
 
 
 def test_two_seeds_are_no_result(make_evidence):
