@@ -1,5 +1,6 @@
 """One cell in a process of its own: train, or go on training, then score; `python -m segkd.ablation.cell FOLDER`."""
 
+import json
 import os
 import resource
 import signal
@@ -13,6 +14,7 @@ from typing import Any, Literal
 
 from segkd.disk import dump_json, read_json, write_whole
 from segkd.metrics.meter import Meter
+from segkd.models.store import ModelCard, load_model, read_card
 from segkd.types import InputError
 
 STOPPED = 75
@@ -116,7 +118,6 @@ def _train_and_score(folder: Path, state: State) -> bool:
     from segkd.experiment.scoring import domains_of, score_student
     from segkd.experiment.settings import instantiate, parse, training_parser
     from segkd.experiment.training import run_training
-    from segkd.models.store import load_model, read_card
 
     run = folder / "run"
     resume = (run / "config.yaml").is_file()
@@ -128,12 +129,7 @@ def _train_and_score(folder: Path, state: State) -> bool:
     if outcome.how.startswith("SIG"):
         return True
     accelerator = make_accelerator(config.engine)
-    named = read_card(run)
-    own = (named.class_path, named.init_args.get("network")) == (
-        config.model.class_path,
-        config.model.init_args.get("network"),
-    )
-    model = load_model(run, str(accelerator.device), trust=own)
+    model = load_model(run, str(accelerator.device), trust=written_by(outcome.card, read_card(run)))
     data = instantiate(parser, Namespace(data=config.data)).data
     for split in state.splits:
         meter = score_student(model, data, split, accelerator, config.evaluation.threshold)
@@ -141,6 +137,17 @@ def _train_and_score(folder: Path, state: State) -> bool:
         state.scores[split] = {name: number(value) for name, value in scores.items()}
         state.domains[split] = domains_of(meter).get("domains", {})
     return False
+
+
+def written_by(planned: ModelCard, found: ModelCard) -> bool:
+    """Whether a student's card names nothing that the training of the plan, the user's word, does not write.
+
+    A student that came from elsewhere may be of the same class and name a file to open in its arguments. Arguments
+    that came with later code are not in it.
+    """
+    ours = json.loads(dump_json(planned.init_args))  # as a card holds them
+    known = all(name in ours and ours[name] == value for name, value in found.init_args.items())
+    return known and found.class_path == planned.class_path
 
 
 def scores_of(meter: Meter, select: str | None) -> dict[str, float]:

@@ -56,12 +56,13 @@ from segkd.types import Batch, InputError
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a training ended: "done", "stopped early" or a signal's name; the best score and its name; of one batch
-    that is overfitted, how well."""
+    """How a training ended: "done", "stopped early" or a signal's name; the best score and its name; what the card of
+    its student says of the network; of one batch that is overfitted, how well."""
 
     how: str
     select: str
     best: float | None
+    card: ModelCard
     seconds: float = 0.0
     learned: Learned | None = None
 
@@ -157,7 +158,7 @@ def _train(session: Session, objects: Namespace, overfit: bool, select: str) -> 
     if whole and (doubt := validation.doubt_average(select)):
         warn(console, doubt)
     known = learned(validation) if overfit and whole else None
-    return Outcome(how, select, progress.best, learned=known)
+    return Outcome(how, select, progress.best, card, learned=known)
 
 
 def _opened(objects: Namespace, overfit: bool, console: Console) -> tuple[dict[str, Records], Digests, str]:
