@@ -68,7 +68,8 @@ def resumed(engine: Engine, session: Session, total: int) -> Progress:
             progress.since_best = 0  # patience begins anew in all processes: what it ended would end at once
         for sentence in differing:
             warn(console, f"the last bits may differ from an unbroken run: {sentence}")
-        lost = lost_student(session.folder, progress)
+        coming = range(engine.step + (not progress.owed), total // engine.accelerator.gradient_accumulation_steps + 1)
+        lost = lost_student(session.folder, progress, coming)
         if lost:
             progress.best, progress.since_best, progress.owed = None, 0, engine.micro >= total
             warn(console, lost)

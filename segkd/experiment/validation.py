@@ -150,24 +150,26 @@ def student_digest(folder: Path) -> str:
         return ""
 
 
-def lost_student(folder: Path, progress: Progress) -> str:
+def lost_student(folder: Path, progress: Progress, coming: range) -> str:
     """The sentence to say when the student that the checkpoint promises is not there whole; "" when it is.
 
-    A validation that a kill cut off from its checkpoint leaves a younger student: it comes again and writes the same.
+    A validation that a kill cut off from its checkpoint leaves a younger student: it comes again and writes the same,
+    if its step is one of those that are `coming`.
     """
     path, promised = folder / "student.safetensors", progress.promises.get("student_sha256")
     if promised is None or student_digest(folder) == promised:
         return ""
     try:
-        if read_card(folder).step > progress.promises.get("student_step", 0):
+        found = read_card(folder).step
+        if found > progress.promises.get("student_step", 0) and found in coming:
             return ""
     except InputError:
         pass
     best = "" if progress.best is None else f" (score {progress.best:.4f})"
     return (
-        f"{path}: the best student of step {progress.promises.get('student_step')}{best} is missing or damaged, and "
-        "its weights are nowhere else. The next validation's student is kept, whatever its score, and is the best "
-        "from there on."
+        f"{path}: the best student of step {progress.promises.get('student_step')}{best} is missing or damaged, or "
+        "that of another run lies in its place, and its weights are nowhere else. The next validation's student is "
+        "kept, whatever its score, and is the best from there on."
     )
 
 

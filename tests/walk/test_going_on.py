@@ -1,5 +1,6 @@
 """`segkd train --resume` after all that may happen to a run folder and its data in between."""
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from PIL import Image
 from segkd.cli import main
 from segkd.disk import part_of
 from segkd.engine.record import read_lines
+from segkd.models.store import load_model, read_card, save_student
 from tests.conftest import TINY
 
 SETTINGS = ["--model.encoder", TINY, "--model.weights", "null", "--model.width", "16", "--data.size", "32",
@@ -168,12 +170,24 @@ def test_a_student_younger_than_the_checkpoint_is_no_lost_one(run, run_cli):
     state = torch.load(path, weights_only=True)
     state["promises"] |= {"student_sha256": "0" * 64, "student_step": 1}
     torch.save(state | {"owed": True, "best": None}, path)
+    model = load_model(run)
+    save_student(run, model.network, dataclasses.replace(model.card, step=state["step"]))
     (run / "model.json").write_text("")
     status, out, err = run_cli("train", "--resume", run)
     assert status == 0 and "damaged" not in out, out + err
     found = torch.load(path, weights_only=True)
     assert not found["owed"] and found["best"] is not None
     assert json.loads((run / "model.json").read_text())["step"] == found["step"] == found["promises"]["student_step"]
+
+
+def test_the_student_of_a_longer_run_is_not_taken_for_this_one_s(run, run_cli):
+    """A copy that went into the wrong folder: no validation that is to come writes it again."""
+    model = load_model(run)
+    save_student(run, model.network, dataclasses.replace(model.card, step=model.card.step + 1000))
+    status, out, err = run_cli("train", "--resume", run)
+    assert status == 0 and "missing or damaged" in out and "another run" in out, out + err
+    assert read_card(run).step == 4
+    assert "another run" not in run_cli("train", "--resume", run)[1]
 
 
 def test_a_torn_copy_of_the_card_is_written_again(run, run_cli):
