@@ -9,8 +9,13 @@ from segkd.datasets.pairing import Pair, Paired, pair_files
 from segkd.datasets.patterns import Pattern
 from segkd.types import InputError
 
-NAMED = re.compile(r"(train|val|test)(ing|id|idation)?([-_ ]?(set|data|dataset))?([-_ ]?\d{4})?", re.IGNORECASE)
-"""The name of a folder that is a split: train, valid, Testing, train2017, TrainDataset, val_set."""
+ORDINAL = r"(?:(?:\d{1,2} ?[-_.)]|[a-z][.)]) ?)?"
+"""What may stand in front: "1. ", "01_", "a. "; a letter and a line (X_train beside y_train) is a kind of files."""
+
+NAMED = re.compile(
+    ORDINAL + r"(train|val|test)(ing|id|idation)?([-_ ]?(set|data|dataset))?([-_ ]?\d{4})?", re.IGNORECASE
+)
+"""The name of a folder that is a split: train, valid, Testing, train2017, TrainDataset, val_set, "a. Training Set"."""
 
 CODED = re.compile(r"(?:.+[-_])?(TR|TE)")
 """Likewise of DUTS-TR and DUTS-TE."""

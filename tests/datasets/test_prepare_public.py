@@ -1,5 +1,8 @@
 """Public data sets in the form they are downloaded in, rebuilt small."""
 
+import shlex
+from pathlib import Path
+
 import numpy as np
 import pytest
 import yaml
@@ -364,6 +367,28 @@ def test_later_masks_lie_over_earlier_ones_and_have_the_names_that_are_told(put,
     data, _ = prepare("--images", "CXR_png", *both, "--classes", "none", "under", "over")
     assert data["classes"] == ["none", "under", "over"]
     assert np.unique(np.asarray(Image.open(tmp_path / "layer.prepared" / "masks" / "0.png"))).tolist() == [0, 2]
+
+
+@pytest.mark.parametrize("names", [("a. Training Set", "b. Testing Set"), ("train", "test")])
+def test_kinds_of_masks_below_the_folders_of_splits(put, run_cli, monkeypatch, tmp_path, names):
+    """IDRiD: the command that is offered takes all splits, and names classes without their numbers."""
+    kinds = {"MA": "1. Microaneurysms", "HE": "2. Haemorrhages", "SE": "4. Soft Exudates", "OD": "5. Optic Disc"}
+    for n in range(12):
+        part = names[n > 7]
+        put(f"1. Original Images/{part}/IDRiD_{n}.jpg")
+        for end, place in kinds.items():
+            if (n, end) != (2, "HE") and (n > 5 or end != "SE"):
+                put(f"2. All Segmentation Groundtruths/{part}/{place}/IDRiD_{n}_{end}.tif", patches(n, [255]))
+    monkeypatch.chdir(tmp_path)
+    status, said, err = run_cli("prepare", "set", "--out", "one.yaml")
+    assert status == 0 and "4 test (split by the folders" in said, said + err
+    places = [f"2. All Segmentation Groundtruths/*/{kinds[end]}/{{}}_{end}" for end in ("MA", "HE", "OD")]
+    masks = [word for place in places for word in ("--masks", place)]
+    assert f"say {shlex.join(masks)} (later" in " ".join(said.split()), said
+    status, said, err = run_cli("prepare", "set", "--out", "all.yaml", *masks)
+    assert status == 0 and "4 test (split by the folders" in said and "used for nothing" not in said, said + err
+    classes = yaml.safe_load(Path("all.yaml").read_text())["data"]["classes"]
+    assert classes == ["background", "Microaneurysms", "Haemorrhages", "Optic Disc"]
 
 
 @pytest.mark.parametrize(

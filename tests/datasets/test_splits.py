@@ -197,6 +197,9 @@ def test_a_bad_list_of_training_does_not_stop_a_test(root):
     [("train", "train"), ("Training", "train"), ("train2017", "train"), ("TrainDataset", "train"), ("val_set", "val"),
      ("valid", "val"), ("validation", "val"), ("TEST", "test"), ("testing", "test"), ("test_2012", "test"),
      ("trained", None), ("valley", None), ("contest", None), ("train1", None), ("", None), ("training wheels", None),
+     ("a. Training Set", "train"), ("b. Testing Set", "test"), ("1. train", "train"), ("01_train", "train"),
+     ("2 - Val", "val"), ("3) test", "test"), ("X_train", None), ("a_test", None), ("fold 1 test", None),
+     ("2012_test", None), ("1. Trained Eyes", None), ("1. ", None),
      ("DUTS-TR", "train"), ("DUTS-TE", "test"), ("TE", "test"), ("te", None), ("STR", None)],
 )  # fmt: skip
 def test_names_of_folders_that_are_splits(folder, split):

@@ -1,11 +1,10 @@
 """Which patterns bring the images and the masks of a folder together: candidates from the names, tried on all files."""
 
 import posixpath
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import combinations, permutations
+from itertools import combinations
 from pathlib import Path, PurePosixPath
 
 from segkd.datasets.naming import find_rule_within, find_rules, same_names
@@ -22,7 +21,8 @@ from segkd.datasets.prepare.looks import (
     other_words,
     two_valued,
 )
-from segkd.datasets.split_folders import Where, pair_all, split_of
+from segkd.datasets.prepare.over_splits import over_splits
+from segkd.datasets.split_folders import Where, pair_all
 from segkd.datasets.walk import pictures, walk
 from segkd.types import InputError
 
@@ -87,7 +87,7 @@ def find_layout(root: Path, images: str | None = None, masks: str | None = None)
         if many and not any(_pairs(other) & _pairs(one) for one in [best, *others]):
             others.append(other)
     shown = {image for image, _ in _pairs(best)}
-    same = [one for one in others if {image for image, _ in _pairs(one)} == shown and not other_words(one.masks)]
+    same = [one for one in others if {image for image, _ in _pairs(one)} <= shown and not other_words(one.masks)]
     same = same if all(two_valued(_masks_of(one.paired)) for one in [best, *same]) else []
     rivals = tuple(f"{one.images} with {one.masks}" for one in others if one not in same)
     return replace(best, said=_said(best), rivals=rivals, beside=tuple(one.masks for one in same))
@@ -170,46 +170,12 @@ def _by_folders(stems: _Stems) -> Iterator[tuple[str, str]]:
             rule = rules[0]
             plain, shared[a, b] = rule.left == ("", "") and rule.folders, rule.matched
             found[a, b] = a if plain else rule.pattern(a, rule.left, ""), rule.pattern(b, rule.right, "")
-    yield from _over_splits(found)
+    yield from over_splits(found)
     yield from (found[pair] for pair in sorted(found, key=lambda pair: (-shared[pair], len("".join(found[pair])))))
-
-
-def _over_splits(found: dict[tuple[str, str], tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """train_img with train_lab and test_img with test_lab: *_img/{} with *_lab/{}; train/img, train/lab: img, lab."""
-    for (first, second), (one, other) in zip(permutations(found, 2), permutations(found.values(), 2)):
-        if set(first) & set(second):
-            continue
-        images, masks = _joined(one[0], other[0]), _joined(one[1], other[1])
-        if images and masks and images != masks:
-            yield images, masks
-
-
-def _joined(a: str, b: str) -> str:
-    """What two folders or patterns have in common but for the names of splits: "*_img/{}", "DUTS-*/DUTS-*-Image/{}",
-    "images/{}_*" (below training and test); or ""."""
-    one, two = PurePosixPath(a).parts, PurePosixPath(b).parts
-    differ = [at for at, (x, y) in enumerate(zip(one, two)) if x != y]
-    if len(one) != len(two) or not differ:
-        return ""
-    rest = ["/".join(parts[1:]) for parts in (one, two)]
-    if len(differ) == 1 and split_of(one[differ[0]]) and split_of(two[differ[0]]):
-        return rest[0] if differ[0] == 0 else ""
-    if differ[0] == 0 and _star(one[0]) == _star(two[0]) == "*":
-        return _joined(*rest)
-    stars = {at: _star(one[at]) for at in differ}
-    if any(star in (one[at], "*") or star != _star(two[at]) for at, star in stars.items()):
-        return ""
-    text = "/".join(stars.get(at, part) for at, part in enumerate(one))
-    return text if "{}" in text else f"{text}/{{}}"
 
 
 def _inside(a: str, b: str) -> bool:
     return PurePosixPath(a).is_relative_to(b)
-
-
-def _star(name: str) -> str:
-    """A folder's name with a star where it names a split: "*_img" for train_img."""
-    return "".join("*" if split_of(word) else word for word in re.split("([-_. ])", name))
 
 
 def _within(stems: _Stems) -> Iterator[tuple[str, str]]:

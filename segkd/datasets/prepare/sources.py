@@ -77,7 +77,7 @@ def lay_out(draft: Draft, told: Told, say: Callable[[str], None]) -> list[str] |
         say(sentence)
     for name, place in [*lists.items(), *siblings.items()]:
         draft.take(name, place)
-    if not Path(data.masks).is_relative_to(draft.beside):
+    if not Path(data.masks).is_relative_to(draft.beside.absolute()):
         for sentence in passed_over(draft.root, paired, further, draft.beside):
             say(sentence)
     return classes
