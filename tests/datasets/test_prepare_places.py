@@ -150,6 +150,14 @@ def test_annotations_that_are_nowhere_are_named(tmp_path, run_cli):
     assert status == 2 and "b: expected an annotation file or a folder of them, found nothing" in " ".join(err.split())
 
 
+@pytest.mark.parametrize("more", [["--masks", "m"], ["--masks", "m", "--masks", "n"], ["--images", "images"]])
+def test_what_would_have_no_effect_beside_annotations_is_refused(tmp_path, run_cli, more):
+    file = annotated(tmp_path / "cats")
+    status, _, err = run_cli("prepare", tmp_path / "cats", "--out", tmp_path / "a.yaml", "--annotations", file, *more)
+    assert status == 2 and f"{more[0]} {more[1]}" in err and "leave one of both out" in " ".join(err.split())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cats"]
+
+
 def test_a_file_outside_the_folder_names_its_images_by_themselves(tmp_path):
     assert beside(tmp_path / "a" / "x.json", "0.png", tmp_path) == "a/0.png"
     assert beside(tmp_path / "x.json", "0.png", tmp_path / "a") == "0.png"

@@ -65,8 +65,9 @@ def lay_out(draft: Draft, told: Told, say: Callable[[str], None]) -> list[str] |
         the names of the classes where the source tells them, the background first.
 
     Raises:
-        InputError: nothing is found that belongs together.
+        InputError: nothing is found that belongs together, or two things are told of which one has no effect.
     """
+    _refuse_without_effect(told)
     classes = _found(draft, told, say)
     data = draft.data()
     where = Where(draft.root, data.images, data.masks)
@@ -83,9 +84,21 @@ def lay_out(draft: Draft, told: Told, say: Callable[[str], None]) -> list[str] |
     return classes
 
 
+def _refuse_without_effect(told: Told) -> None:
+    """Annotations name their images, and masks are drawn from them."""
+    if told.annotations is None:
+        return
+    for option, places in (("--masks", told.masks), ("--images", [told.images] if told.images else [])):
+        if places:
+            raise InputError(
+                f"--annotations {told.annotations} names its images and is drawn as their masks, so that {option} "
+                f"{' '.join(places)} would have no effect: leave one of both out."
+            )
+
+
 def _found(draft: Draft, told: Told, say: Callable[[str], None]) -> list[str] | None:
     root, folder = draft.root, draft.beside / "masks"
-    if told.annotations is None and len(told.masks) > 1:
+    if len(told.masks) > 1:
         return _several(draft, told, say)
     if told.annotations is None:
         objects = None if told.images or told.masks else find_objects(root)
