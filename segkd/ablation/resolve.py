@@ -1,6 +1,7 @@
 """A grid resolved into cells: every configuration parsed, every class built once, every data list read."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,8 @@ import yaml
 from jsonargparse import Namespace
 
 from segkd.ablation.identity import code_digests, data_digests, digest_of, plain_config, user_code
-from segkd.ablation.plan import SEED, Grid, named, sources
+from segkd.ablation.plan import SEED, Grid, named
+from segkd.ablation.standing import needed, refuse_named_in_layers, runs_of, with_runs
 from segkd.datasets.sampler import EpochBatches
 from segkd.experiment.folder import resolved_text
 from segkd.experiment.layers import found_layer, read_layer
@@ -68,42 +70,68 @@ def resolve(grid: Grid, place: Place) -> list[Cell]:
     Raises:
         InputError: a layer, a setting, a class or a data list is at fault, or the budgets of the arms differ.
     """
-    parser, code = training_parser(), code_digests()
-    splits: dict[str, dict[str, Any]] = {}
-    built: set[tuple[str, int]] = set()
+    look = _Look(grid)
+    known: dict[tuple[str, ...], Cell] = {}
     cells = []
     for arm, dataset, seed, option in _combinations(grid):
         try:
-            config = parse(parser, _arguments(grid, place, (arm, dataset, seed, option)))
-            text = resolved_text(parser, config)
-            plain = plain_config(text)
-            _refuse_named_in_layers(grid, plain)
-            part = _files(dataset, plain, config.data)
-            if part not in splits:
-                splits[part] = data_digests(instantiate(parser, Namespace(data=config.data)).data)
-                _refuse_missing(grid, splits[part])
-            if (arm, len(config.data.classes)) not in built:
-                waits = needed(grid, arm, dataset)  # for runs that are still to come
-                # a misfit of teacher and knowledge speaks now, not after a day
-                objects = instantiate(parser, _without_reading(grid, arm, config) if waits else config)
-                if not waits:
-                    rehearse(objects)
-                built.add((arm, len(config.data.classes)))
+            arguments = _arguments(grid, place, (arm, dataset, seed, option))
+            said = (arm, dataset, *arguments)
+            if said not in known:  # cells of other seeds differ in nothing else, unless a setting names the seed
+                known[said] = look.cell(arm, dataset, arguments)
         except InputError as error:
             raise InputError(f"arm {arm}, data set {dataset}: {error}") from error
-        if not all((config.data.batch_size, config.engine.epochs, config.evaluation.every)):
-            _plan(config, splits[part]["train"]["pairs"])
-            text = resolved_text(parser, config)
-            plain = plain_config(text)
-        steps, images = _budget(config, splits[part]["train"]["pairs"])
-        identity = {"config": plain, "data": splits[part], "code": code | user_code(plain)}
         needs = tuple(f"{dataset}/{run}" for one in needed(grid, arm, dataset) for run in runs_of(one, grid, seed))
-        cells.append(Cell(arm, dataset, seed, option, text, steps, images, identity, needs))
+        cells.append(replace(_of_seed(known[said], seed), option=option, needs=needs))
     cells = [_with_needs(cell, {one.name: one for one in cells}, place) for cell in cells]
     _refuse_unlike(cells, grid)
     if grid.budget == "equal":
         _refuse_unequal(cells, grid)
     return cells
+
+
+class _Look:
+    """Looks at arms on data sets: every configuration parsed, every class built once, every data list read."""
+
+    def __init__(self, grid: Grid) -> None:
+        self.grid, self.parser, self.code = grid, training_parser(), code_digests()
+        self.splits: dict[str, dict[str, Any]] = {}
+        self.built: set[tuple[str, int]] = set()
+
+    def cell(self, arm: str, dataset: str, arguments: list[str]) -> Cell:
+        """The cell of one seed. Raises InputError as `resolve`."""
+        config = parse(self.parser, arguments)
+        text = resolved_text(self.parser, config)
+        plain = plain_config(text)
+        refuse_named_in_layers(self.grid, plain)
+        part = _files(dataset, plain, config.data)
+        if part not in self.splits:
+            self.splits[part] = data_digests(instantiate(self.parser, Namespace(data=config.data)).data)
+            _refuse_missing(self.grid, self.splits[part])
+        if (arm, len(config.data.classes)) not in self.built:
+            self._build(arm, dataset, config)
+            self.built.add((arm, len(config.data.classes)))
+        pairs = self.splits[part]["train"]["pairs"]
+        if not all((config.data.batch_size, config.engine.epochs, config.evaluation.every)):
+            _plan(config, pairs)
+            text = resolved_text(self.parser, config)
+            plain = plain_config(text)
+        identity = {"config": plain, "data": self.splits[part], "code": self.code | user_code(plain)}
+        return Cell(arm, dataset, config.seed, None, text, *_budget(config, pairs), identity)
+
+    def _build(self, arm: str, dataset: str, config: Namespace) -> None:
+        """A misfit of teacher and knowledge speaks now, not after a day."""
+        waits = needed(self.grid, arm, dataset)  # for runs that are still to come
+        objects = instantiate(self.parser, _without_reading(self.grid, arm, config) if waits else config)
+        if not waits:
+            rehearse(objects)
+
+
+def _of_seed(cell: Cell, seed: int) -> Cell:
+    """The same with another seed: the line of the root's key and its leaf."""
+    config = re.sub(r"^seed: .*$", f"seed: {seed}", cell.config, count=1, flags=re.MULTILINE)
+    return replace(cell, seed=seed, config=config, identity=cell.identity | {
+        "config": cell.identity["config"] | {"seed": seed}})  # fmt: skip
 
 
 def _files(dataset: str, plain: dict[str, Any], data: Namespace) -> str:
@@ -114,55 +142,11 @@ def _files(dataset: str, plain: dict[str, Any], data: Namespace) -> str:
     return str((dataset, data.root, data.parquet, data.domains, said))
 
 
-def needed(grid: Grid, arm: str, dataset: str) -> list[str]:
-    """The arms whose runs an arm reads, with `*` where it reads those of all seeds: its settings, or those of base and
-    data sets, name them as `$ARM` and `$ARM*`.
-
-    Raises:
-        InputError: there is no such arm, it needs itself in the end, or the grid tunes.
-    """
-    found = sources(grid, arm, [dataset])
-    for name in (one.removesuffix("*") for one in found):
-        if name not in grid.arms:
-            raise InputError(f"arm {arm}: ${name} is no arm of the grid; arms are {', '.join(grid.arms)}.")
-        if grid.tune:
-            raise InputError(f"arm {arm}: ${name} cannot be told which of its tuning trials is meant. Leave out tune.")
-    return found
-
-
 def _without_reading(grid: Grid, arm: str, config: Namespace) -> Namespace:
     """A configuration without its network, if that is made of a run of the grid."""
     settings = grid.base.set | grid.arms[arm].set
     reads = any(named(value) for key, value in settings.items() if key.split(".")[0] == "model")
     return Namespace(**{key: value for key, value in vars(config).items() if not (reads and key == "model")})
-
-
-def runs_of(one: str, grid: Grid, seed: int) -> list[str]:
-    """ARM/seed-N of the runs that `ARM` or `ARM*` stands for."""
-    name = one.removesuffix("*")
-    return [f"{name}/seed-{number}" for number in (grid.seeds if one.endswith("*") else [seed])]
-
-
-def _refuse_named_in_layers(grid: Grid, plain: dict[str, Any]) -> None:
-    """A layer is read alone, without the grid that knows where an arm's run lies."""
-    for key, value in plain.items():
-        lost = [name for name in named(value, in_paths=True) if name.removesuffix("*") in grid.arms]
-        if lost:
-            raise InputError(
-                f"a layer names the run ${lost[0]} at {key}, but the grid alone knows where it lies. Write it in the "
-                f"grid instead, in `set` of the arm: {key.replace('.init_args', '')}: [${lost[0]}]."
-            )
-
-
-def _with_runs(value: Any, runs: dict[str, list[Any]]) -> Any:
-    """A setting with what its `$ARM`, `$ARM*` and `$seed` stand for; several runs take the place of one in a list."""
-    if isinstance(value, str):
-        stands = runs.get(value, [value])
-        return stands[0] if len(stands) == 1 else stands
-    if isinstance(value, list):
-        stand = [runs.get(part) if isinstance(part, str) else None for part in value]
-        return [one for part, some in zip(value, stand) for one in some or [_with_runs(part, runs)]]
-    return {key: _with_runs(part, runs) for key, part in value.items()} if isinstance(value, dict) else value
 
 
 def _with_needs(cell: Cell, cells: dict[str, Cell], place: Place, above: tuple[str, ...] = ()) -> Cell:
@@ -214,12 +198,12 @@ def _arguments(grid: Grid, place: Place, which: tuple[str, str, int, int | None]
         root = root / dataset
     if root is not None and root.is_dir():  # a generated data set has none
         settings["data.root"] = str(root)
-    settings |= {"seed": seed, "engine.threads": place.threads}
+    settings |= {"engine.threads": place.threads}
     where = place.out.resolve() / "cells" / dataset
     runs: dict[str, list[Any]] = {
         f"${one}": [str(where / run / "run") for run in runs_of(one, grid, seed)] for one in needed(grid, arm, dataset)
     } | {SEED: [seed]}
-    settings = {key: _with_runs(value, runs) for key, value in settings.items()}
+    settings = {key: with_runs(value, runs) for key, value in settings.items()}
     texts = [f"--{key}={v if isinstance(v, str) else _flow(v)}" for key, v in settings.items()]
     return [*(word for layer in layers for word in ("--config", layer)), *texts]
 

@@ -6,6 +6,7 @@ import yaml
 from segkd.ablation.grid import describe
 from segkd.ablation.identity import differences
 from segkd.ablation.runner import Run
+from segkd.experiment.settings import parse
 from segkd.types import InputError
 from tests.ablation.conftest import SMALL
 
@@ -22,6 +23,16 @@ def test_every_arm_meets_every_data_set_and_seed(resolved):
     assert len({c.name for c in cells}) == len(cells) == 8
     assert [config(c)["seed"] for c in cells] == [c.seed for c in cells]
     assert {c.dataset: config(c)["data"]["embedded"]["contrast"] for c in cells}["two"] == 0.3
+
+
+def test_cells_that_differ_in_their_seed_alone_are_read_once_and_are_as_if_each_was(resolved, monkeypatch):
+    arms = {"plain": {}, "told": {"set": {"data.embedded.test": "$seed"}}}
+    alone = [cell for seed in (3, 5) for cell in resolved(arms=arms, seeds=[seed], splits=["val"])[1]]
+    read = []
+    monkeypatch.setattr("segkd.ablation.resolve.parse", lambda *given: read.append(given) or parse(*given))
+    _, cells = resolved(arms=arms, seeds=[3, 5], splits=["val"])
+    assert cells == alone and [config(cell)["seed"] for cell in cells] == [3, 3, 5, 5]
+    assert len(read) == 3  # one arm names its seed
 
 
 def test_seeds_are_outermost_so_that_half_a_grid_holds_whole_comparisons(resolved):
