@@ -65,9 +65,8 @@ def lay_out(draft: Draft, told: Told, say: Callable[[str], None]) -> list[str] |
         the names of the classes where the source tells them, the background first.
 
     Raises:
-        InputError: nothing is found that belongs together, or two things are told of which one has no effect.
+        InputError: nothing is found that belongs together, or what is told has no effect.
     """
-    _refuse_without_effect(told)
     classes = _found(draft, told, say)
     data = draft.data()
     where = Where(draft.root, data.images, data.masks)
@@ -84,21 +83,9 @@ def lay_out(draft: Draft, told: Told, say: Callable[[str], None]) -> list[str] |
     return classes
 
 
-def _refuse_without_effect(told: Told) -> None:
-    """Annotations name their images, and masks are drawn from them."""
-    if told.annotations is None:
-        return
-    for option, places in (("--masks", told.masks), ("--images", [told.images] if told.images else [])):
-        if places:
-            raise InputError(
-                f"--annotations {told.annotations} names its images and is drawn as their masks, so that {option} "
-                f"{' '.join(places)} would have no effect: leave one of both out."
-            )
-
-
 def _found(draft: Draft, told: Told, say: Callable[[str], None]) -> list[str] | None:
     root, folder = draft.root, draft.beside / "masks"
-    if len(told.masks) > 1:
+    if told.annotations is None and len(told.masks) > 1:
         return _several(draft, told, say)
     if told.annotations is None:
         objects = None if told.images or told.masks else find_objects(root)
@@ -147,6 +134,7 @@ def _of_objects(layout: Layout) -> bool:
 def _drawn(draft: Draft, told: Told, masks: set[File], say: Callable[[str], None]) -> list[str]:
     """Draws annotations, of pictures that are none of the `masks`; the names of the classes."""
     kind, paths, home = _annotations(draft.root, told.annotations)
+    _refuse_without_effect(told, paths[0])
     drawings, names = read_annotations(kind, paths, home)
     classes = _classes_of(drawings, names, told)
     images = _images_of(draft, drawings, masks, f"{kind} annotations ({paths[0]})")
@@ -171,6 +159,16 @@ def _drawn(draft: Draft, told: Told, masks: set[File], say: Callable[[str], None
     for sentence in filter(None, [order, _scaled(scaled), *_not_drawn(drawings, classes)]):
         say(sentence)
     return classes
+
+
+def _refuse_without_effect(told: Told, drawn: Path) -> None:
+    """Annotations name their images, and masks are drawn from them."""
+    for option, places in (("--masks", told.masks), ("--images", [told.images] if told.images else [])):
+        if places:
+            raise InputError(
+                f"{option} {' '.join(places)} has no effect where annotations are drawn ({drawn}), which name their "
+                "images: leave it out; or, if masks are meant that lie there, correct it and leave --annotations out."
+            )
 
 
 def _annotations(root: Path, told: Path | None) -> tuple[str, list[Path], Path]:
