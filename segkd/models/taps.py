@@ -1,7 +1,7 @@
 """A look at any network: through its own output or its layers, in evaluation mode without leaving a trace."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -39,27 +39,53 @@ def tapped(network: Network, image: Float[Tensor, "b 3 h w"], paths: Sequence[st
     """
     if paths is None:
         return network(image)
-    seen: dict[str, Any] = {}
-    # hooks live for one call: a copy of the network would otherwise report to the original
-    hooks = [
-        network.layer(path.removesuffix(READS)).register_forward_hook(
-            lambda _m, given, output, path=path: seen.update({path: given[0] if path.endswith(READS) else output})
-        )
-        for path in paths
-    ]
-    try:
+    with _watched(network, paths, None) as seen:
         prediction = network(image)
-    finally:
-        for hook in hooks:
-            hook.remove()
     levels = [level for path in paths for level in _maps(path, seen.get(path), prediction.logits)]
     return replace(prediction, features=tuple(levels))
 
 
-def _maps(path: str, output: Any, logits: Tensor) -> list[Tensor]:
+def layers_alone(
+    network: Network, image: Float[Tensor, "b 3 h w"], paths: Sequence[str]
+) -> tuple[Float[Tensor, "b _c _h _w"], ...]:
+    """The features of `tapped`, without the rest of the network: it goes no further than to the last of the layers."""
+    with suppress(_Enough), _watched(network, paths, _Enough) as seen:
+        network(image)
+    return tuple(level for path in paths for level in _maps(path, seen.get(path), image))
+
+
+class _Enough(Exception):
+    """All layers that are asked for have been seen."""
+
+
+@contextmanager
+def _watched(network: Network, paths: Sequence[str], enough: type[Exception] | None) -> Iterator[dict[str, Any]]:
+    """What the layers give inside, by path; raises `enough` as soon as all have."""
+    seen: dict[str, Any] = {}
+
+    def see(path: str, given: Any, output: Any) -> None:
+        seen[path] = given[0] if path.endswith(READS) else output
+        if enough is not None and len(seen) == len(set(paths)):
+            raise enough
+
+    # hooks live for one call: a copy of the network would otherwise report to the original
+    hooks = [
+        network.layer(path.removesuffix(READS)).register_forward_hook(
+            lambda _m, given, output, path=path: see(path, given, output)
+        )
+        for path in paths
+    ]
+    try:
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _maps(path: str, output: Any, like: Tensor) -> list[Tensor]:
     maps = list(output) if isinstance(output, list | tuple) else [output]
     if len(maps) > 1 and all(isinstance(one, Tensor) and one.ndim == 4 for one in maps):
-        full = logits.shape[-2:]
+        full = like.shape[-2:]
         maps = [one for one in maps if one.shape[1] and not (one.shape[1] == 3 and _covers(one, full))]
     if not maps or not all(isinstance(one, Tensor) and one.ndim == 4 for one in maps):
         found = [tuple(one.shape) if isinstance(one, Tensor) else type(one).__name__ for one in maps]

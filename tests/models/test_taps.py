@@ -7,7 +7,7 @@ from torch import nn
 from segkd.models.fusion import FusionNet
 from segkd.models.network import padding
 from segkd.models.smp import SmpNet
-from segkd.models.taps import evaluating, tapped
+from segkd.models.taps import evaluating, layers_alone, tapped
 from segkd.models.wrapped import WrappedNet
 from segkd.types import InputError
 from tests.conftest import TINY
@@ -35,6 +35,19 @@ def test_layers_become_features_and_a_list_of_maps_gives_all():
     assert torch.equal(prediction.features[0], seen[0])
     assert len(prediction.features) == 1 + len(network.encoder.channels)
     assert torch.equal(prediction.logits, own.logits) and len(own.features) == 4
+    assert not any(part._forward_hooks for part in network.modules())
+
+
+def test_layers_alone_are_those_of_the_whole_network_which_stops_there():
+    network = FusionNet(2, TINY, None, 16).eval()
+    image, asked = torch.rand(1, 3, 64, 64), []
+    network.head.register_forward_pre_hook(lambda *_: asked.append(True))
+    for paths in (["encoder"], ["mix:in", "encoder"]):
+        whole, alone = tapped(network, image, paths).features, layers_alone(network, image, paths)
+        assert len(asked) == 1 and len(whole) == len(alone) and all(map(torch.equal, whole, alone))
+        asked.clear()
+    with pytest.raises(InputError, match=r"no layer 'mixx'"):
+        layers_alone(network, image, ["mixx"])
     assert not any(part._forward_hooks for part in network.modules())
 
 

@@ -1,4 +1,4 @@
-"""Teachers in time: a slow copy of the student, and the student as it was."""
+"""Teachers in time: a slow copy of the student, the student as it was, and as it began."""
 
 import copy
 from typing import final
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from segkd.distill.base import Look, Scene, Teacher, moved
 from segkd.models.average import Average
 from segkd.models.network import Network
-from segkd.models.taps import evaluating, tapped
+from segkd.models.taps import evaluating, layers_alone, tapped
 from segkd.types import Batch, InputError, Lesson, Prediction
 
 
@@ -106,6 +106,35 @@ class Snapshot(Teacher):
             self.network.load_state_dict(student.state_dict())
             self.taken.fill_(True)
             self.there = True
+
+
+@final
+class Start(Teacher):
+    """The student before its first step: what its layers, trained on other images, knew of the undisturbed image
+    (DELTA, Li et al., ICLR 2019, without its weights per channel). Its features are those of `distiller.features`; it
+    runs no further than to the last of them.
+    """
+
+    gives = frozenset({"features"})
+
+    def meet(self, scene: Scene) -> None:
+        """Copies the student. Raises InputError where no layers are named: a decoder that is made at random knows
+        nothing."""
+        if scene.features is None:
+            raise InputError(
+                f"{self.owner}: teaches what layers knew before, and the student's own features come from a decoder "
+                "that begins at random. Name layers that were trained before: --distiller.features '[encoder]'."
+            )
+        self.features, self.begun = scene.features, copy.deepcopy(scene.student).requires_grad_(False)
+
+    @torch.no_grad()
+    def forward(self, batch: Batch, student: Prediction, look: Look) -> Lesson:
+        """What the layers said at first."""
+        with evaluating(self.begun):
+            levels = layers_alone(self.begun, batch.clean, self.features)
+        if batch.source is not None:
+            levels = tuple(map(batch.moved, levels))
+        return Lesson(Prediction(student.logits.detach(), levels))
 
 
 def _forget(teacher: nn.Module, keys: object) -> None:

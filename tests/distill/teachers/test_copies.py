@@ -7,9 +7,10 @@ import torch
 from segkd.distill.base import Scene, Term
 from segkd.distill.distiller import Distiller
 from segkd.distill.knowledge.feature import Hint
-from segkd.distill.teachers.copies import MeanTeacher, Snapshot
+from segkd.distill.teachers.copies import MeanTeacher, Snapshot, Start
 from segkd.distill.teachers.peer import Peer
 from segkd.engine.optim import Optim, rate_at
+from segkd.models.taps import tapped
 from segkd.types import InputError
 from tests.distill.teachers.stage import Tiny, met, shaken
 
@@ -43,6 +44,20 @@ def test_a_snapshot_teaches_nothing_before_it_is_taken_and_then_stands_still(mak
     assert lesson.mask.all() and torch.equal(lesson.target.logits, taken)
     teacher.follow(shaken(student), 7)
     assert torch.equal(teacher(batch, seen, student).target.logits, taken)
+
+
+def test_the_start_is_what_named_layers_gave_at_first_and_nothing_behind_them_runs(make_batch):
+    batch, student = make_batch(3), Tiny()
+    student(batch.image)  # statistics of its own, which the start looks through
+    teacher, seen = Start(), tapped(student, batch.image, ["first"])
+    begun = copy.deepcopy(student).eval()
+    with pytest.raises(InputError, match=r"Start: .*--distiller.features '\[encoder\]'"):
+        met(teacher, student, batch)
+    teacher.meet(Scene(student, batch, seen, 4, Tiny, features=["first"]))
+    assert not any(p.requires_grad for p in teacher.parameters())
+    teacher.begun.second.register_forward_pre_hook(lambda *_: pytest.fail("went too far"))
+    target = teacher.train()(batch, seen, shaken(student)).target
+    assert torch.equal(target.features[0], begun.first(batch.clean)) and not target.features[0].requires_grad
 
 
 def test_what_they_copied_is_in_their_state_and_learns_nothing(make_batch):
