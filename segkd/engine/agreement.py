@@ -1,18 +1,38 @@
-"""Processes that train together must hold the same numbers: a teacher whose state drifts apart is noticed at once."""
+"""Processes that train together must hold the same numbers: statistics are shared, and what drifts apart is noticed."""
 
 from collections.abc import Mapping, Sequence
 
 import torch
 import torch.distributed as dist
+from accelerate import Accelerator
 from jaxtyping import Int64
 from torch import Tensor, nn
 
 from segkd.device import processes
-from segkd.engine.step import Engine
 from segkd.types import InputError, some
 
-PER_PROCESS = ("running_mean", "running_var")
-"""BatchNorm statistics are each process's own until the next forward pass shares those of the first."""
+STATISTICS = ("running_mean", "running_var")
+"""What a normalisation follows of the images of its own process."""
+
+
+@torch.no_grad()
+def share_statistics(module: nn.Module) -> None:
+    """Running statistics become those of the first process, on all of them.
+
+    In place of DDP's own broadcast, which comes with the next forward pass: too late for what looks in between
+    (averages and teachers that follow, validation, probes of a draw). It would also hide teachers that drift apart.
+    """
+    if processes() == 1:
+        return
+    kinds: dict[torch.dtype, list[Tensor]] = {}
+    for name, buffer in module.named_buffers():
+        if name.endswith(STATISTICS):
+            kinds.setdefault(buffer.dtype, []).append(buffer)
+    for own in kinds.values():
+        together = torch.cat([buffer.flatten() for buffer in own])
+        dist.broadcast(together, 0)
+        parts = together.split([buffer.numel() for buffer in own])
+        torch._foreach_copy_(own, [part.view_as(buffer) for part, buffer in zip(parts, own)])
 
 
 def checksum(tensor: Tensor) -> Tensor:
@@ -25,7 +45,7 @@ def checksum(tensor: Tensor) -> Tensor:
 
 def checksums(module: nn.Module) -> dict[str, Tensor]:
     """The checksum of all that must be equal on all processes, by name."""
-    return {name: checksum(tensor) for name, tensor in module.state_dict().items() if not name.endswith(PER_PROCESS)}
+    return {name: checksum(tensor) for name, tensor in module.state_dict().items()}
 
 
 def apart(found: Int64[Tensor, "processes tensors"], names: Sequence[str]) -> list[str]:
@@ -43,15 +63,15 @@ def averaged(numbers: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return dict(zip(numbers, together / processes()))
 
 
-def refuse_apart(engine: Engine) -> None:
+def refuse_apart(accelerator: Accelerator, module: nn.Module, step: int) -> None:
     """Raises InputError where processes hold different parameters, averages or states of teachers (as EDM2 checks at
     every snapshot); called by all of them."""
-    if engine.accelerator.num_processes == 1:
+    if accelerator.num_processes == 1:
         return
-    named = checksums(engine.bare)
-    found = apart(engine.accelerator.gather(torch.stack(list(named.values())).unsqueeze(0)), list(named))
+    named = checksums(module)
+    found = apart(accelerator.gather(torch.stack(list(named.values())).unsqueeze(0)), list(named))
     if found:
         raise InputError(
-            f"after step {engine.step} the processes hold different numbers in {some(found)}. What a "
+            f"after step {step} the processes hold different numbers in {some(found)}. What a "
             "teacher or a disturbance remembers must be gathered from all of them; the last checkpoint is from before."
         )

@@ -222,7 +222,7 @@ def _validate(engine: Engine, plan: Plan, progress: Progress, outputs: Outputs, 
 def _save(engine: Engine, progress: Progress, outputs: Outputs) -> None:
     """The checkpoint; what it promises is on the disk before it is named, and its numbers are numbers."""
     engine.verdicts.settle()
-    refuse_apart(engine)
+    refuse_apart(engine.accelerator, engine.bare, engine.step)
     if engine.accelerator.is_main_process:
         _refuse_gone(outputs.folder)
         outputs.recorder.flush()

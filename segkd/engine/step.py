@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from segkd.device import Verdicts
+from segkd.engine.agreement import share_statistics
 from segkd.engine.learner import Learner
 from segkd.types import Batch, InputError
 
@@ -84,6 +85,8 @@ def train_step(engine: Engine, batch: Batch) -> dict[str, Float[Tensor, ""]]:
             engine.bound()
         engine.optimizer.step()
         engine.optimizer.zero_grad(set_to_none=True)
+    if engine.accelerator.sync_gradients:
+        share_statistics(engine.bare)
     if engine.moved():
         engine.schedule.step()
         engine.step += 1

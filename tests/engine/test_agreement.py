@@ -1,8 +1,23 @@
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
+from jsonargparse import Namespace
 from torch import nn
 
+from segkd.distill.distiller import Distiller
 from segkd.engine.agreement import apart, checksum, checksums
+from segkd.engine.learner import Learner
+from segkd.engine.optim import Optim, build_optimizer, build_schedule
+from segkd.engine.step import Engine, train_step
+from segkd.experiment.processes import make_accelerator
+from segkd.models.network import Network
+from segkd.types import Batch, Prediction
+from tests.conftest import REPOSITORY
 
 
 def twins() -> tuple[nn.Module, nn.Module]:
@@ -16,10 +31,11 @@ def found(*processes: nn.Module) -> list[str]:
     return apart(torch.stack([torch.stack(list(one.values())) for one in sums]), list(sums[0]))
 
 
-def test_equal_processes_agree_and_their_batchnorm_statistics_may_differ():
+def test_what_differs_is_noticed_in_statistics_too():
     ours, theirs = twins()
-    theirs[1].running_mean.add_(1.0)
     assert found(ours, theirs, ours) == []
+    theirs[1].running_mean.add_(1.0)
+    assert found(ours, theirs, ours) == ["1.running_mean"]
 
 
 def test_one_bit_of_one_parameter_is_noticed_by_name():
@@ -38,3 +54,61 @@ def test_every_kind_of_number_has_a_checksum(dtype):
     y = x.clone()
     y[0] = 1
     assert checksum(x) == checksum(x.clone()) != checksum(y)
+
+
+class Normed(Network):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2))
+
+    def forward(self, image):
+        return Prediction(self.body(image))
+
+
+def process(folder: Path) -> None:
+    """One of two processes: what differs between them after each optimiser step of two micro-steps."""
+    accelerator = make_accelerator(Namespace(device="cpu", threads=1, precision="no", accumulate=2))
+    rank, optim = accelerator.process_index, Optim(name="sgd", lr=0.1)
+    torch.manual_seed(0)
+    learner = Learner(Normed(), Distiller(), average=0.9, total=3)
+    start = checksums(learner)
+    optimizer = build_optimizer(optim, learner)
+    wrapped, prepared = accelerator.prepare(learner, optimizer)
+    engine = Engine(accelerator, wrapped, learner, prepared, build_schedule(optim, optimizer, 3), clip=5.0, seed=1)
+    label, differing = torch.zeros(2, 8, 8, dtype=torch.int64), set()
+    for micro in range(6):
+        image = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(10 * micro + rank))
+        train_step(engine, Batch(image, image, label, None, ("a", "b")))
+        if engine.micro % 2 == 0:
+            sums = torch.stack(list(checksums(learner).values()))
+            differing |= set(apart(accelerator.gather(sums.unsqueeze(0)), list(start)))
+    moved = [name for name, now in checksums(learner).items() if now != start[name]]
+    torch.save((sorted(differing), moved), folder / f"{rank}.pt")
+
+
+def test_processes_hold_the_same_statistics_and_averages_after_every_step(tmp_path):
+    """Each process sees images of its own, half of them in a micro-step that exchanges nothing."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = str(free.getsockname()[1])
+    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": port}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.engine.test_agreement", str(tmp_path)],
+            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=REPOSITORY,
+        )
+        for rank in range(2)
+    ]
+    errors = [one.communicate(timeout=240)[1] for one in processes]
+    assert [one.returncode for one in processes] == [0, 0], errors
+    for rank in range(2):
+        differing, moved = torch.load(tmp_path / f"{rank}.pt")
+        assert differing == []
+        assert {"student.body.1.running_var", "average.network.body.1.running_mean"} <= set(moved)
+
+
+if __name__ == "__main__":
+    process(Path(sys.argv[1]))
