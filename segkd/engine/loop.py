@@ -14,7 +14,7 @@ from segkd.engine.checkpoint import Progress, save_checkpoint
 from segkd.engine.record import Recorder
 from segkd.engine.rounds import Rounds
 from segkd.engine.signals import Interrupted, Signals, interruption
-from segkd.engine.step import Engine, train_step
+from segkd.engine.step import Engine, refuse_broken, train_step
 from segkd.engine.watch import Watch
 from segkd.metrics.meter import Meter
 from segkd.types import Batch, InputError
@@ -95,7 +95,8 @@ class Outputs:
     """Where a run writes and to whom it speaks.
 
     `validate` calls what it is given after every batch, which may leave by an exception; `keep` saves the student of
-    a validation and returns what the checkpoint shall promise of it. `rounds` are those of a draw that listens.
+    a validation and returns what the checkpoint shall promise of it. `probe` raises where there is nothing to validate:
+    before a checkpoint that owes it takes the place of a sound one. `rounds` are those of a draw that listens.
     """
 
     folder: Path
@@ -103,6 +104,7 @@ class Outputs:
     reporter: Reporter
     validate: Callable[[Callable[[], None]], Meter]
     keep: Callable[[Meter], dict[str, Any]]
+    probe: Callable[[], None] = lambda: None
     rounds: Rounds | None = None
 
 
@@ -119,6 +121,7 @@ def train(engine: Engine, batches: Iterable[Batch], plan: Plan, progress: Progre
     with interruption() as signals:
         try:
             if progress.owed:
+                outputs.probe()
                 _validate(engine, plan, progress, outputs, watch, signals)
                 _save(engine, progress, outputs)
             ended = _ended(engine, plan, progress)
@@ -163,26 +166,24 @@ def _advance(
     signals: Signals,
 ) -> str:
     """One micro-step and what is due after it; how the training ended, or "" while it goes on."""
+    # the rates of this step: the schedule moves on with it
+    rates = [float(group["lr"]) / group["speed"] for group in engine.optimizer.param_groups]
     terms = train_step(engine, batch.to(engine.accelerator.device))
     outputs.recorder.collect(terms, len(batch.ids))
-    # a checkpoint in the middle of an accumulation would lose gradients
-    whole = engine.accelerator.sync_gradients
-    loss = None
-    if whole and (engine.step % plan.log_every == 0 or engine.micro % plan.per_epoch == 0):
-        loss = outputs.recorder.train(
-            engine.step,
-            engine.micro / plan.per_epoch,
-            [float(group["lr"]) / group["speed"] for group in engine.optimizer.param_groups],
-            engine.accelerator.num_processes,
-        )
+    loss, moved, epochs = None, engine.moved(), engine.micro / plan.per_epoch
+    if moved and (engine.step % plan.log_every == 0 or engine.micro % plan.per_epoch == 0):
+        loss = outputs.recorder.train(engine.step, epochs, rates, engine.accelerator.num_processes)
     outputs.reporter.advance(engine, loss)
-    if not whole:
+    # a checkpoint in the middle of an accumulation would lose gradients
+    if not engine.accelerator.sync_gradients:
         return ""
     progress.owed = plan.validates(engine.micro, engine.accelerator.gradient_accumulation_steps)
     signalled = _anywhere(engine, signals, outputs.reporter)
     # epochs that are not validated may be shorter than a checkpoint takes
     ends = engine.micro % plan.per_epoch == 0 and (plan.pace(engine.micro) <= 1 or plan.per_epoch >= SHORT)
-    saves = ends or engine.step % plan.save_every == 0
+    saves = ends or (moved and engine.step % plan.save_every == 0)
+    if progress.owed:
+        outputs.probe()
     if saves or progress.owed or signalled:
         _save(engine, progress, outputs)
     if progress.owed and not signalled:
@@ -222,6 +223,7 @@ def _validate(engine: Engine, plan: Plan, progress: Progress, outputs: Outputs, 
 def _save(engine: Engine, progress: Progress, outputs: Outputs) -> None:
     """The checkpoint; what it promises is on the disk before it is named, and its numbers are numbers."""
     engine.verdicts.settle()
+    refuse_broken(engine)
     refuse_apart(engine.accelerator, engine.bare, engine.step)
     if engine.accelerator.is_main_process:
         _refuse_gone(outputs.folder)

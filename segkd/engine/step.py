@@ -13,13 +13,16 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from segkd.device import Verdicts
-from segkd.engine.agreement import share_statistics
+from segkd.engine.agreement import STATISTICS, share_statistics
 from segkd.engine.learner import Learner
-from segkd.types import Batch, InputError
+from segkd.types import Batch, InputError, some
+
+PATIENCE = 50
+"""Steps in a row that a gradient scaler may skip. It halves its scale each time, and 2^16 / 2^50 is nothing."""
 
 
 class Diverged(InputError):
-    """A loss or a gradient stopped being a number."""
+    """A loss, a gradient, a weight or what the network says stopped being a number."""
 
     def __init__(self, what: str, images: Sequence[str] = ()) -> None:
         look = f", or look at the images {', '.join(images)} (segkd sheet)" if images else ""
@@ -35,7 +38,8 @@ class Engine:
     `learner` may be wrapped (DDP, FSDP) and is only ever called; `bare` is the module inside. `schedule` is not
     prepared by Accelerate: a prepared one moves once per process. `clip` bounds the gradient norm of the student, of
     the disturbance, and of all that learns beside the student (exits, projectors, teachers), each by itself.
-    `verdicts` are those on losses and gradients: to be settled before anything of a step is kept.
+    `skipped` are the steps in a row that a gradient scaler left out. `verdicts` are those on losses and gradients: to
+    be settled before anything of a step is kept.
     """
 
     accelerator: Accelerator
@@ -47,6 +51,7 @@ class Engine:
     seed: int
     micro: int = 0
     step: int = 0
+    skipped: int = 0
     verdicts: Verdicts = field(default_factory=Verdicts)
 
     def moved(self) -> bool:
@@ -85,14 +90,32 @@ def train_step(engine: Engine, batch: Batch) -> dict[str, Float[Tensor, ""]]:
             engine.bound()
         engine.optimizer.step()
         engine.optimizer.zero_grad(set_to_none=True)
+    engine.micro += 1
     if engine.accelerator.sync_gradients:
         share_statistics(engine.bare)
+        _descended(engine)
+    return terms
+
+
+def _descended(engine: Engine) -> None:
+    """What follows an optimiser step; one that was skipped is counted."""
     if engine.moved():
         engine.schedule.step()
-        engine.step += 1
+        engine.step, engine.skipped = engine.step + 1, 0
         engine.bare.follow(engine.step)
-    engine.micro += 1
-    return terms
+        return
+    engine.skipped += 1
+    if engine.skipped >= PATIENCE:
+        raise Diverged(f"step {engine.step + 1}: the gradient was not finite {engine.skipped} times in a row")
+
+
+def refuse_broken(engine: Engine) -> None:
+    """Raises Diverged where a parameter or a running statistic is not finite; other buffers may hold a mask of -inf."""
+    followed = [(name, buffer) for name, buffer in engine.bare.named_buffers() if name.endswith(STATISTICS)]
+    held = [*engine.bare.named_parameters(), *followed]
+    fine = torch.stack([tensor.detach().isfinite().all() for _, tensor in held]).tolist()
+    if broken := [name for (name, _), whole in zip(held, fine) if not whole]:
+        raise Diverged(f"step {engine.step}: numbers that are not finite in {some(broken)}")
 
 
 def seed_of(seed: int, micro: int, rank: int) -> int:

@@ -150,7 +150,7 @@ def _train(session: Session, objects: Namespace, overfit: bool, select: str) -> 
         validation.begin()
         begin_rounds(rounds, recorder, console)
         score_teachers(validation, progress, select, console)
-        outputs = Outputs(folder, recorder, reporter, validation, validation.keep, rounds)
+        outputs = Outputs(folder, recorder, reporter, validation, validation.keep, validation.probe, rounds)
         how = train(engine, loader, plan, progress, outputs)
     say_passes(session, batches, dataset, engine.micro)
     compare_with_teachers(progress, select, console)

@@ -17,12 +17,13 @@ from segkd.engine.checkpoint import Progress
 from segkd.engine.evaluate import evaluate, nothing, predicted
 from segkd.engine.panels import disturbed_panel, panel
 from segkd.engine.record import Recorder, number
-from segkd.engine.step import Engine
+from segkd.engine.step import Diverged, Engine
 from segkd.experiment.settings import Evaluation
 from segkd.frequency.rings import EDGES
 from segkd.metrics.meter import LOWER_IS_BETTER, WORST, Meter, deciding_score, score_names
 from segkd.models.network import Network
 from segkd.models.store import ModelCard, read_card, save_student
+from segkd.models.taps import evaluating
 from segkd.types import Disturbance, InputError
 
 PICTURED = 4
@@ -71,6 +72,18 @@ class Validation:
             for batch, logits, _ in predicted(engine.bare.kept, self.dataset, engine.accelerator, self.data.batch):
                 self.bands(batch, logits)
             self._record_bands(self.bands)
+
+    @torch.inference_mode()
+    def probe(self) -> None:
+        """Raises Diverged where the network that is kept says nothing of any of a few images.
+
+        Finite weights may do so, too large to multiply. Of one image alone the validation speaks itself.
+        """
+        kept = self.engine.bare.kept
+        with evaluating(kept):
+            shares = kept(self.few.image).logits.float().softmax(dim=1)
+        if shares.isnan().flatten(1).any(dim=1).all():
+            raise Diverged(f"step {self.engine.step}: the network gives no numbers for images of val")
 
     def __call__(self, pause: Callable[[], None]) -> Meter:
         """The meter of the val split; pictures, the teacher's quality and band errors go to TensorBoard.

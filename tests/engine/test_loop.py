@@ -8,6 +8,7 @@ import torch
 from segkd.engine.checkpoint import Progress, load_checkpoint
 from segkd.engine.loop import Outputs, Pace, Plan, train
 from segkd.engine.record import Recorder, read_lines
+from segkd.engine.step import Diverged, Engine
 from segkd.metrics.counts import count_classes
 from segkd.metrics.meter import Meter
 from segkd.types import InputError
@@ -156,6 +157,55 @@ def test_a_validation_leaves_a_checkpoint(tmp_path, make_batch):
         plan = Plan(1, 9, 1, 100, 1 / 3, None, "miou_image")
         train(make_engine(), iter(lambda: make_batch(soft=False), None), plan, Progress(), outputs)
     assert saved == [0, 0, 0, 3, 3, 3, 6, 6, 6]
+
+
+def test_broken_weights_take_the_place_of_no_checkpoint(tmp_path, make_batch):
+    """A step whose gradient was a number may still end beyond all numbers."""
+    engine, last = make_engine(), tmp_path / "checkpoints" / "last.pt"
+
+    def broken(optimizer, *_):
+        if engine.step == 3:  # within the fourth
+            optimizer.param_groups[0]["params"][0].detach().fill_(float("inf"))
+
+    engine.optimizer.optimizer.register_step_post_hook(broken)
+    with pytest.raises(
+        Diverged, match=r"diverged at step 4: numbers that are not finite in .*head\.weight.* optim\.lr"
+    ):
+        run(tmp_path, make_batch(soft=False), [4, 5, 6], engine)
+    state = torch.load(last, weights_only=True)
+    assert state["step"] == 2 and not state["owed"]
+
+
+def test_a_validation_that_has_nothing_to_see_is_owed_by_no_checkpoint(tmp_path, make_batch):
+    engine, last = make_engine(), tmp_path / "checkpoints" / "last.pt"
+
+    def probe():
+        if engine.step >= 4:
+            raise Diverged("step 4")
+
+    with Recorder(tmp_path, 0, writes=True) as recorder, pytest.raises(Diverged):
+        outputs = Outputs(tmp_path, recorder, Notes(), lambda pause: meter_of(4), lambda meter: {}, probe)
+        plan = Plan(6, 2, 1, 100, 1.0, None, "miou_image")
+        train(engine, iter(lambda: make_batch(soft=False), None), plan, Progress(), outputs)
+    state = torch.load(last, weights_only=True)
+    assert state["step"] == 2 and not state["owed"]
+
+
+def test_steps_that_a_gradient_scaler_skips_write_nothing_and_end_in_a_sentence(tmp_path, make_batch, monkeypatch):
+    saved = []
+    monkeypatch.setattr(Engine, "moved", lambda engine: False)
+    monkeypatch.setattr("segkd.engine.loop._save", lambda engine, *_: saved.append(engine.micro))
+    with pytest.raises(Diverged, match=r"step 1: the gradient was not finite 50 times in a row.*optim\.lr"):
+        run(tmp_path, make_batch(soft=False), [], per_epoch=1000, save_every=1)
+    assert not saved and not (tmp_path / "metrics.jsonl").exists()
+
+
+def test_a_line_says_the_rate_of_its_own_step(tmp_path, make_batch):
+    engine, batch = make_engine(), make_batch(soft=False)
+    engine.schedule.lr_lambdas[0] = lambda step: 1 / 2**step
+    run(tmp_path, batch, [4], engine, epochs=1, per_epoch=3)
+    rates = [line["lr"] for line in read_lines(tmp_path / "metrics.jsonl") if line["kind"] == "train"]
+    assert rates == [0.1, 0.05, 0.025]
 
 
 def test_a_silent_class_is_warned_of(tmp_path, make_batch):

@@ -91,3 +91,11 @@ def test_plain_weights_that_are_better_than_averaged_ones_are_said(
     text = " ".join((out + err).split())
     kept = lines_of(tmp_path / "run", "val")[-1]["miou_image"]
     assert status == 0 and (f"which is kept, {kept:.4f}" in text) is said
+
+
+def test_weights_too_large_to_multiply_are_a_divergence_and_no_fault_of_an_image(run_cli, tmp_path):
+    settings = SMALL | {"data.batch_size": 16, "engine.epochs": 2, "optim.lr": "1e6", "data.size": 48}
+    flags = [part for key, value in settings.items() for part in (f"--{key}", value)]
+    status, _, err = run_cli("train", *flags, "--out", tmp_path / "run")
+    assert status == 2 and "training diverged at step" in err and "Lower optim.lr" in err, err
+    assert not (tmp_path / "run" / "checkpoints" / "last.pt").exists(), "its weights are no place to go on from"
