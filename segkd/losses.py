@@ -3,6 +3,7 @@
 Every loss is a pure function with shapes in its signature; the classes carry parameters and call it.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Literal
@@ -177,6 +178,12 @@ class TaskLoss(nn.Module, ABC):
         return batch.soft
 
 
+def refuse_weights(owner: str, weights: Sequence[float]) -> None:
+    """Raises InputError unless all are finite and 0 or more, and one is above 0: a negative one would be climbed."""
+    if not all(math.isfinite(one) and one >= 0 for one in weights) or not any(weights):
+        raise InputError(f"{owner}: expected finite numbers of 0 or more, one of them above 0, found {list(weights)}.")
+
+
 class CrossEntropy(TaskLoss):
     """Cross-entropy, mean over valid pixels.
 
@@ -189,7 +196,9 @@ class CrossEntropy(TaskLoss):
 
     def __init__(self, target: Literal["hard", "soft"] = "hard", class_weights: Sequence[float] | None = None) -> None:
         super().__init__(target)
-        self.register_buffer("weights", torch.tensor(class_weights) if class_weights else None, persistent=False)
+        weights = torch.tensor(class_weights, dtype=torch.float32) if class_weights else None
+        refuse_weights("CrossEntropy.class_weights", class_weights or [1.0])
+        self.register_buffer("weights", weights, persistent=False)
 
     def forward(self, logits: Float[Tensor, "b k h w"], batch: Batch) -> Float[Tensor, ""]:
         """Weighted mean over valid pixels."""
@@ -211,6 +220,8 @@ class Focal(TaskLoss):
 
     def __init__(self, target: Literal["hard", "soft"] = "hard", gamma: float = 2.0) -> None:
         super().__init__(target)
+        if not 0 <= gamma < math.inf:
+            raise InputError(f"Focal.gamma: expected a finite number of 0 or more, found {gamma}.")
         self.gamma = gamma
 
     def forward(self, logits: Float[Tensor, "b k h w"], batch: Batch) -> Float[Tensor, ""]:
@@ -260,6 +271,7 @@ class Sum(TaskLoss):
         factors = [1.0] * len(losses) if weights is None else weights
         if not losses or len(factors) != len(losses):
             raise InputError(f"Sum: expected as many weights as losses, found {len(factors)} for {len(losses)}.")
+        refuse_weights("Sum.weights", factors)
         self.losses, self.factors = nn.ModuleList(losses), factors
 
     @property

@@ -30,11 +30,12 @@ def scheduled(schedule: Schedule, progress: float) -> float:
     return float(np.interp(progress, [p for p, _ in points], [value for _, value in points]))
 
 
-def schedule_values(owner: str, schedule: Schedule) -> list[float]:
+def schedule_values(owner: str, schedule: Schedule, least: float = -np.inf) -> list[float]:
     """The values that a schedule goes through.
 
     Raises:
-        InputError: it has none, one is not finite, or a progress lies beyond 0..1 or is quoted; `owner` names it.
+        InputError: it has none, one is not finite or below `least`, or a progress lies beyond 0..1 or is quoted;
+            `owner` names it.
     """
     points = schedule if isinstance(schedule, dict) else {0.0: schedule}
     if quoted := [at for at in points if isinstance(at, str)]:  # a file's keys come as they were written
@@ -43,6 +44,8 @@ def schedule_values(owner: str, schedule: Schedule) -> list[float]:
         )
     if not points or not all(0 <= at <= 1 and np.isfinite(value) for at, value in points.items()):
         raise InputError(f"{owner} is a number or {{progress in 0..1: number}}, found {schedule}.")
+    if min(points.values()) < least:
+        raise InputError(f"{owner}: expected {least:g} or more throughout, found {schedule}.")
     return list(points.values())
 
 

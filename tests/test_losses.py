@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -186,6 +187,27 @@ def test_what_a_loss_cannot_read_is_refused(make_batch):
         SoftIoU("soft")(logits, make_batch(3, soft=False))
     with pytest.raises(InputError, match=r"expected 3 class_weights.*found 2"):
         CrossEntropy(class_weights=[1.0, 2.0])(logits, make_batch(3))
+
+
+@pytest.mark.parametrize("wrong", [[1.0, -3.0], [0.0, 0.0], [1.0, float("nan")], [1.0, float("inf")]])
+def test_weights_that_teach_nothing_or_the_opposite_are_refused(wrong):
+    with pytest.raises(InputError, match=r"CrossEntropy\.class_weights: expected finite numbers of 0 or more"):
+        CrossEntropy(class_weights=wrong)
+    with pytest.raises(InputError, match=r"Sum\.weights: expected finite numbers of 0 or more"):
+        Sum([CrossEntropy(), SoftIoU()], wrong)
+
+
+@pytest.mark.parametrize("wrong", [-2.0, float("nan"), float("inf")])
+def test_a_focus_below_nothing_is_refused(wrong):
+    with pytest.raises(InputError, match=r"Focal\.gamma: expected a finite number of 0 or more"):
+        Focal(gamma=wrong)
+
+
+def test_class_weights_may_be_any_numbers(make_batch):
+    """Shares are counted in NumPy, whose floats are wider than logits."""
+    batch, logits = make_batch(size=(8, 8)), torch.randn(2, 2, 8, 8)
+    wide = CrossEntropy(class_weights=list(np.array([1.0, 3.0])))
+    assert wide(logits, batch) == CrossEntropy(class_weights=[1.0, 3.0])(logits, batch)
 
 
 @settings(max_examples=30, deadline=None)

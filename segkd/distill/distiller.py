@@ -58,7 +58,7 @@ class Distiller(nn.Module):
         self.progress = 0.0
         for name, teacher in self.asked.items():
             teacher.key = f"distiller.teachers.{name}"
-        schedule_values("distiller.task_weight", task_weight)
+        schedule_values("distiller.task_weight", task_weight, least=0.0)
         self._refuse_misfits()
 
     @property

@@ -32,13 +32,17 @@ def rehearse(objects: Namespace) -> str:
         What looks wrong in the network's output, a sentence, or "".
 
     Raises:
-        InputError: network, disturbance, draw, teachers or knowledge do not fit each other or the data settings.
+        InputError: network, loss, disturbance, draw, teachers or knowledge do not fit each other or the data settings,
+            or there is no layer that `optim.freeze` names.
     """
     data = objects.data
     doubt = refuse_unready(objects.model, data)
+    for paths in (objects.optim.frozen, *objects.optim.resting.values()):
+        objects.model.layers(paths)
     rehearse_draw(objects)
     batch = _made_batch(min(data.batch, 2), len(data.classes), data.shape)  # what holds of two holds of more
     with torch.no_grad(), torch.random.fork_rng():
+        copy.deepcopy(objects.distiller.task)(torch.zeros(len(batch.ids), len(data.classes), *data.shape), batch)
         if objects.disturbance is not None:
             copy.deepcopy(objects.disturbance)(batch)
         if objects.distiller.meets:

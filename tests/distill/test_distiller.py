@@ -333,6 +333,12 @@ def test_a_weight_that_is_no_schedule_is_named(weight):
         Exits(weight)
 
 
+@pytest.mark.parametrize("weight", [-1.0, {0.0: 1.0, 1.0: -0.5}])
+def test_a_task_loss_is_not_climbed(weight):
+    with pytest.raises(InputError, match=r"distiller\.task_weight: expected 0 or more throughout"):
+        Distiller(task_weight=weight)
+
+
 @pytest.mark.parametrize(
     ("task", "kind", "needed"),
     [(None, "constant", False), (CrossEntropy("soft"), "constant", True), (None, "antialiased", True)],

@@ -56,6 +56,22 @@ def test_every_recipe_fits_a_network_without_features_or_says_what_to_write(reci
             assert "distiller.features: [" in sentence and "\n" not in sentence
 
 
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        (
+            ["--distiller.task", "CrossEntropy", "--distiller.task.class_weights", "[1, 2, 3]"],
+            "expected 2 class_weights",
+        ),
+        (["--optim.freeze", "[encodr]"], "no layer 'encodr'"),
+        (["--optim.freeze", "{0.0: [], 0.5: [~haed]}"], "no layer 'haed'"),
+    ],
+)
+def test_losses_and_layers_that_do_not_fit_speak_before_any_file_is_read(said, sentence):
+    with pytest.raises(InputError, match=sentence):
+        rehearsed("", *said, network=NO_PYRAMID)
+
+
 TERM = "--distiller.terms"
 MISFITS = [
     ("dlb", ["--data.batch_size", "5"], "data.batch_size must be even, found 5. Write"),
