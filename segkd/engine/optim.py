@@ -146,9 +146,10 @@ def rate_at(optim: Optim, progress: float) -> float:
     """The learning rate as a share of its peak, at `progress` 0..1 of the training."""
     if progress < optim.warmup:
         return max(progress, 1e-3 * optim.warmup) / optim.warmup
-    cycle = min(int(progress * optim.cycles), optim.cycles - 1)
+    # 25 / 50 * 22 may end just below 11: a new cycle begins there all the same
+    cycle = min(int(progress * optim.cycles + 1e-9), optim.cycles - 1)
     begin, end = max(cycle / optim.cycles, optim.warmup), (cycle + 1) / optim.cycles
-    rest = min((progress - begin) / (end - begin), 1.0)
+    rest = min(max((progress - begin) / (end - begin), 0.0), 1.0)
     if optim.schedule == "poly":
         return (1 - rest) ** optim.power
     if optim.schedule == "cosine":

@@ -68,7 +68,9 @@ def refuse_used(folder: Path) -> None:
     """Raises InputError unless a new run may begin in `folder`."""
     if not folder.exists():
         return
-    names = {path.name for path in folder.iterdir() if not is_part(path.name)} if folder.is_dir() else {"a file"}
+    if not folder.is_dir():
+        raise InputError(f"--out {folder}: expected a folder that is new or empty, found a file. Give another path.")
+    names = {path.name for path in folder.iterdir() if not is_part(path.name)}
     # its data or its settings may have been at fault, or a kill came before the first checkpoint: then a lock is there
     begun = LOCK in names or os.name == "nt"  # there the lock goes with its process
     if names - set(NOT_BEGUN) or (names and not begun):

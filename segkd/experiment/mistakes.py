@@ -20,6 +20,10 @@ NO_NULL = "expected a value, found null. Leave the key out to get what is usual.
 """What is said of a null where a setting has no such value."""
 
 
+ELSEWHERE = {"learning_rate": "lr", "num_epochs": "epochs", "max_epochs": "epochs", "num_workers": "workers"}
+"""What other tools call a setting of ours, and letters alone would not find."""
+
+
 def explain(error: BaseException, parser: ArgumentParser) -> str:
     """One paragraph on a mistake in a configuration: the key, what was expected, what to write."""
     cause: BaseException | None = error
@@ -153,7 +157,8 @@ def unknown_key(name: str, text: str, parser: ArgumentParser) -> str:
     for key, base in BASES.items():
         for choice in subclasses(base):
             keys += [f"{key}.{p}" for p in inspect.signature(choice).parameters]
-    near = difflib.get_close_matches(name, keys, n=3, cutoff=0.5)
+    ours = ELSEWHERE.get(name.rpartition(".")[2])
+    near = [key for key in keys if key.rpartition(".")[2] == ours] or difflib.get_close_matches(name, keys, 3, 0.5)
     where = re.search(r"class_path '([\w.]+)'", text)
     owner = f" of {where[1].split('.')[-1]}" if where else ""
     hint = f"Did you mean {' or '.join(dict.fromkeys(near))}?" if near else "See --help for all keys."

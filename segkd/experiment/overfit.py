@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from jsonargparse import Namespace
 
 from segkd.datasets.data import Records
-from segkd.experiment.validation import Validation
+from segkd.experiment.validation import WORTH, Validation
 from segkd.metrics.meter import Meter
 from segkd.metrics.scores import kappa
 
@@ -28,11 +28,13 @@ class Learned:
             of ten pixels as much as by the rest; the share of right pixels is high where all is called background.
         missed: the classes that it has not learned, with their shares of the pixels and their IoU.
         alone: the only class that the labels hold; "" of several.
+        fell: a sentence where an earlier validation had more; "" else.
     """
 
     kappa: float
     missed: tuple[str, ...] = ()
     alone: str = ""
+    fell: str = ""
 
     @classmethod
     def of(cls, meter: Meter) -> "Learned":
@@ -65,7 +67,7 @@ class Learned:
             return f"the batch is overfitted ({value}): network, labels and loss work together.{missed}"
         return (
             f"the batch could not be overfitted ({value}, expected {ENOUGH}): look at the labels (segkd sheet), "
-            f"the learning rate (optim.lr) and what is frozen (optim.freeze).{missed}"
+            f"the learning rate (optim.lr) and what is frozen (optim.freeze).{self.fell}{missed}"
         )
 
 
@@ -81,6 +83,11 @@ def one_batch(objects: Namespace, records: dict[str, Records]) -> dict[str, Reco
     return {"train": few, "val": few}
 
 
-def learned(validation: Validation) -> Learned:
-    """What the network that is kept knows at the end."""
-    return Learned.of(validation.judged(validation.engine.bare.kept))
+def learned(validation: Validation, select: str, best: float | None) -> Learned:
+    """What the network that is kept knows at the end; `best`, the largest `select` of any validation."""
+    meter = validation.judged(validation.engine.bare.kept)
+    last = meter.score(select)
+    fell = (
+        f" {select} was {best:.3f} earlier and is {last:.3f} now: lower optim.lr." if (best or 0) > last + WORTH else ""
+    )
+    return replace(Learned.of(meter), fell=fell)

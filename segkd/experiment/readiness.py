@@ -80,8 +80,9 @@ def in_words(data: Data) -> Iterator[None]:
             height, width = data.shape
             raise InputError(
                 f"out of memory: {data.batch} images of {height} x {width} pixels at a time do not fit "
-                f"({reason}). Lower data.batch_size (engine.accumulate makes up for it), "
-                "data.size or data.cache_gb. What was saved is kept."
+                f"({reason}). Lower data.batch_size (engine.accumulate makes up for it, but for BatchNorm, which sees "
+                "fewer images, and losses, which become means of means), data.size or data.cache_gb. What was saved is "
+                "kept."
             ) from error
         if failed_to_compile(error):
             raise InputError(

@@ -39,7 +39,8 @@ class EngineSettings:
         threads: CPU threads of torch; null leaves torch's choice. The last bits of a result depend on it. Where other
             programs keep a core busy, give one less than there are cores: threads wait for each other at every layer.
         log_every: optimiser steps between two lines of metrics.jsonl.
-        save_every: optimiser steps between two checkpoints within an epoch; every epoch and validation ends with one.
+        save_every: optimiser steps between two checkpoints within an epoch. Every validation ends with one too, and
+            every epoch, but those of fewer than 50 micro-steps that are not validated.
         patience: validations (not epochs: see `evaluation.every`) without a better score after which training stops;
             null never stops early.
     """

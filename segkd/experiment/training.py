@@ -157,7 +157,7 @@ def _train(session: Session, objects: Namespace, overfit: bool, select: str) -> 
     whole = how in ("done", "stopped early")
     if whole and (doubt := validation.doubt_average(select)):
         warn(console, doubt)
-    known = learned(validation) if overfit and whole else None
+    known = learned(validation, select, progress.best) if overfit and whole else None
     return Outcome(how, select, progress.best, card, learned=known)
 
 

@@ -74,7 +74,7 @@ def build_encoder(name: str, weights: str | None) -> Encoder:
 
     if name in smp_encoders:
         return _smp_encoder(name, weights)
-    near = difflib.get_close_matches(name, [*timm.list_models(), *smp_encoders], n=4)
+    near = difflib.get_close_matches(name, sorted({*timm.list_models(), *smp_encoders}), n=4)
     close = f" Close: {', '.join(near)}." if near else ""
     raise InputError(f"encoder: expected a timm or smp encoder name, found {name!r}.{close}")
 

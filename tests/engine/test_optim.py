@@ -176,3 +176,11 @@ def test_cycles_are_equal_parts_of_the_training_so_that_snapshots_are_taken_wher
     assert rates[30] == rates[100] == rates[200] == pytest.approx(1)
     assert max(rates[99], rates[199], rates[300]) < 0.02
     assert rates[65] == pytest.approx(0.5) and rates[150] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("schedule", ["linear", "poly", "cosine"])
+def test_every_cycle_begins_at_its_peak_however_many_there_are(schedule):
+    """15 / 22 * 22 is just below 15, in a computer."""
+    for cycles in range(1, 60):
+        optim = Optim(schedule=schedule, warmup=0.0, cycles=cycles)
+        assert all(rate_at(optim, 7 * c / (7 * cycles)) == pytest.approx(1) for c in range(1, cycles)), cycles

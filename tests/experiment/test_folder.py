@@ -35,8 +35,8 @@ def test_a_configuration_that_lies_there_before_any_training_is_the_user_s(tmp_p
 
 def test_a_folder_in_use_and_a_file_are_refused(tmp_path, parsed):
     (tmp_path / "notes.txt").write_text("mine")
-    for place in (tmp_path, tmp_path / "notes.txt"):
-        with pytest.raises(InputError, match="in use"):
+    for place, found in ((tmp_path, "found one in use"), (tmp_path / "notes.txt", "found a file")):
+        with pytest.raises(InputError, match=found):
             claim_folder(place, *parsed, resume=False)
     assert (tmp_path / "notes.txt").read_text() == "mine"
 

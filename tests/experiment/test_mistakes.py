@@ -16,6 +16,7 @@ def parser():
     ("content", "said"),
     [
         ("optim: {schedulex: 3}", "unknown key optim.schedulex. Did you mean optim.schedule"),
+        ("optim: {learning_rate: 3}", "unknown key optim.learning_rate. Did you mean optim.lr?"),
         ("optim: {lr: 0.01}\noptim: {clip: 2.0}", "'optim' twice in one map, in lines 1 and 2"),
         ("a: &a [x]\n" + "\n".join(f"b{i}: &b{i} [*a, *a, *a, *a, *a, *a, *a, *a]" for i in range(3)), "unknown key a"),
         ("[" * 3000, "nest"),

@@ -1,3 +1,5 @@
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
 from jsonargparse import Namespace
@@ -5,6 +7,7 @@ from jsonargparse import Namespace
 from segkd.datasets.data import Data, Records
 from segkd.datasets.draws.domains import DomainSampler
 from segkd.datasets.sampler import Overlap
+from segkd.experiment import overfit
 from segkd.experiment.overfit import Learned, one_batch
 from segkd.experiment.settings import EngineSettings, Evaluation
 from segkd.metrics.meter import Meter
@@ -30,6 +33,15 @@ def test_a_constant_prediction_is_not_enough_however_large_the_background_is():
     assert learned([[9900, 0], [0, 100]]).kappa == 1
     one = learned([[100, 0], [0, 0]])  # nothing but background, and that is what is predicted
     assert one.kappa == 1 and not one.enough and "holds c0 alone" in one.said.replace("hold ", "holds ")
+
+
+@pytest.mark.parametrize(("best", "said"), [(0.81, True), (0.5, False), (None, False)])
+def test_a_batch_that_was_known_better_earlier_is_told(best, said):
+    meter = Mock(
+        score=lambda name: 0.5, confusion=np.array([[9900, 0], [100, 0]]), per_class=lambda: {"a": 0.9, "b": 0.0}
+    )
+    found = overfit.learned(Mock(judged=lambda network: meter), "miou_dataset", best)
+    assert ("miou_dataset was 0.810 earlier and is 0.500 now: lower optim.lr." in found.said) == said, found.said
 
 
 def test_kappa_is_what_drawing_labels_at_random_leaves_over():

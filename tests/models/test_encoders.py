@@ -161,6 +161,13 @@ def test_an_unknown_name_gets_close_ones():
         build_encoder("test_eficientnet", None)
 
 
+def test_names_that_two_libraries_know_are_proposed_once():
+    with pytest.raises(InputError) as caught:
+        build_encoder("resnet999", None)
+    close = str(caught.value).partition("Close: ")[2].rstrip(".").split(", ")
+    assert len(close) == len(set(close)) == 4 and "resnet50" in close
+
+
 @pytest.mark.parametrize("name", ["test_efficientnet", "mit_b0"])
 def test_packaged_weights_of_another_encoder_are_refused(name):
     with pytest.raises(InputError, match=f"{PACKAGED} only.*{name}"):
