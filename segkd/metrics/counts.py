@@ -10,12 +10,16 @@ from jaxtyping import Float32, Float64, Int64, UInt8
 
 from segkd.metrics.boundary import WIDTHS, boundary_counts, boundary_counts_of_classes, hd95
 from segkd.metrics.protocol import PLAIN, Protocol
+from segkd.metrics.scores import ECE_BINS, by_bin
 from segkd.metrics.structure import quadrant_plane, s_measure
 from segkd.metrics.weighted import weighted_f
 from segkd.types import IGNORE, InputError
 
 LEVELS = 256
 Depth = Literal["curves", "structure", "all"]
+
+CHUNK = 1 << 15
+"""Pixels whose probabilities are summed at once."""
 
 EXACT = 1 << 24
 """OpenCV counts in float32, which holds every whole number below this."""
@@ -30,6 +34,8 @@ class ImageCounts:
         histogram: for two classes, pixels by true class and level floor(255 p), so that "level >= t" is
             exactly "p >= t / 255"; None for more classes.
         error: for two classes, sum of |p - label| over valid pixels; 0 for more classes.
+        sure: for two classes, sum of p over the valid pixels of each bin of calibration; None for more classes. Levels
+            are p rounded down, so that the histogram alone would call a float map less sure than it is.
         adaptive: for two classes, hits and false alarms at the adaptive threshold min(2 mean(p), 1).
         shape: for two classes, the scores that no histogram gives: s_measure, f_weighted, hd95; empty if not asked for.
         boundary: intersection and union of the boundary bands, by width and class.
@@ -38,6 +44,7 @@ class ImageCounts:
     confusion: Int64[np.ndarray, "k k"]
     histogram: Int64[np.ndarray, "2 256"] | None
     error: float
+    sure: Float64[np.ndarray, "bins"] | None = None
     adaptive: tuple[int, int] = (0, 0)
     shape: dict[str, float] = field(default_factory=dict)
     boundary: Int64[np.ndarray, "widths k 2"] | None = None
@@ -108,19 +115,32 @@ def count_binary(
         return _count_levels(rounded, label, threshold, protocol, depth)
     mask = (prediction > threshold if protocol.strict else prediction >= threshold).astype(np.uint8)
     matrix = confusion(mask, label, 2)
-    histogram = joint_histogram((prediction * 255).astype(np.uint8), label, 2)
-    valid = label != IGNORE
-    error: Float64[np.ndarray, ""] = np.abs(prediction - label, where=valid, out=np.zeros_like(prediction)).sum(
-        dtype=np.float64
-    )
+    rounded_down = (prediction * 255).astype(np.uint8)
+    histogram = joint_histogram(rounded_down, label, 2)
+    dark, lit = _sums_of_p(prediction, rounded_down, label)
+    error = float(dark.sum() + histogram[1].sum() - lit.sum())
     levels = histogram.sum(axis=0)
     mean = (levels * np.arange(LEVELS)).sum() / max(int(levels.sum()), 1)
     # an all-zero map predicts nothing: twice its mean must not turn it into all foreground
     cut = max(1, min(int(np.ceil(2 * mean)), 255))
     adaptive = (int(histogram[1, cut:].sum()), int(histogram[0, cut:].sum()))
-    counts = ImageCounts(matrix, histogram, float(error), adaptive)
+    counts = ImageCounts(matrix, histogram, error, dark + lit, adaptive)
     values = np.arange(LEVELS) / 255
     return _with_shapes(counts, (rounded, label, mask), values, protocol, depth)
+
+
+def _sums_of_p(
+    prediction: Float32[np.ndarray, "h w"], levels: UInt8[np.ndarray, "h w"], label: UInt8[np.ndarray, "h w"]
+) -> Float64[np.ndarray, "2 bins"]:
+    """Sum of p over the pixels of each class and bin of calibration; of a label of 0, 1 and IGNORE."""
+    place = (levels // (255 // ECE_BINS) | label << 4).ravel()  # 16 for each class; p = 1 has the last for itself
+    p, counted = prediction.ravel(), np.zeros(LEVELS)
+    for start in range(0, len(p), CHUNK):  # bincount makes wide copies of both, which are faster within a cache
+        part = slice(start, start + CHUNK)
+        counted += np.bincount(place[part], p[part], LEVELS)
+    sums = counted[:32].reshape(2, 16)
+    sums[:, ECE_BINS - 1] += sums[:, ECE_BINS]
+    return sums[:, :ECE_BINS]
 
 
 def count_classes(predicted: UInt8[np.ndarray, "h w"], label: UInt8[np.ndarray, "h w"], classes: int) -> ImageCounts:
@@ -161,15 +181,17 @@ def _count_levels(
     missed, hits = int(below[1, cut]), figure - int(below[1, cut])
     alarms = ground - int(below[0, cut])
     adaptive = int(np.searchsorted(values, _adaptive_threshold(pixels, values, levels, protocol)))
-    histogram = raw
+    histogram, sums = raw, pixels * values
     if protocol.stretch and values[1] != 1 / 255:  # the map is rounded down to 8 bits again before thresholds count
         again = (values * 255).astype(np.uint8)
         histogram = np.stack([np.bincount(again, row, LEVELS) for row in raw]).astype(np.int64)
+        sums = np.bincount(again, sums, LEVELS)
     dark, lit = (raw @ values).tolist()
     counts = ImageCounts(
         np.array([[ground - alarms, alarms], [missed, hits]], np.int64),
         histogram,
         dark + figure - lit,
+        by_bin(sums),
         (figure - int(below[1, adaptive]), ground - int(below[0, adaptive])),
     )
     mask = (levels >= cut).astype(np.uint8) if depth == "all" else levels

@@ -105,7 +105,9 @@ class Meter:
                 mean = self.mean_curves[name]
                 table |= {f"{name}_max": float(mean.max()), f"{name}_mean": float(mean.mean())}
             table["iou_fg_dataset"] = float(iou(self.confusion)[1])
-            table["ece"] = calibration_error(self.histogram)
+            sure = [counts.sure for _, counts in sorted(self.images.items()) if counts.sure is not None]
+            # summed in the order of the ids, as rows are: the same to the last bit whichever process saw which image
+            table["ece"] = float(calibration_error(self.histogram, np.sum(sure, axis=0)))
         else:
             table["dice"] = mean_defined(dice(self.confusion))
             table["class_accuracy"] = class_accuracy(self.confusion)

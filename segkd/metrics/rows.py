@@ -8,7 +8,7 @@ import numpy as np
 from segkd.metrics.counts import ImageCounts
 from segkd.metrics.curves import Curves, e_of, f_of
 from segkd.metrics.protocol import Protocol
-from segkd.metrics.scores import ECE_BINS, mean_iou, overlap, pixel_accuracy
+from segkd.metrics.scores import calibration_error, mean_iou, overlap, pixel_accuracy
 
 BOUNDARY = ("boundary_iou_005", "boundary_iou_010", "boundary_iou")
 """Boundary IoU at .5, 1 and 2 % of the image's diagonal."""
@@ -34,7 +34,8 @@ def rows_of_binary(images: Sequence[ImageCounts], curves: Curves, protocol: Prot
     pixels = np.array([one.confusion.sum() for one in images])
     columns["mae"] = _ratio(np.array([one.error for one in images]), pixels)
     columns |= _at_adaptive(images, protocol)
-    columns["ece"] = _calibration(np.stack([one.histogram for one in images if one.histogram is not None]))
+    histograms = np.stack([one.histogram for one in images if one.histogram is not None])
+    columns["ece"] = calibration_error(histograms, np.stack([one.sure for one in images if one.sure is not None]))
     columns |= _shapes(images, protocol)
     for values in columns.values():
         values[pixels == 0] = np.nan
@@ -73,14 +74,6 @@ def _at_adaptive(images: Sequence[ImageCounts], protocol: Protocol) -> dict[str,
     ground, figure = np.stack([one.confusion.sum(axis=1) for one in images]).T
     f = f_of(pairs[:, 0], pairs[:, 1], figure, protocol)[2]
     return {"f_adaptive": f, "e_adaptive": e_of(pairs[:, 0], pairs[:, 1], figure, ground, protocol)}
-
-
-def _calibration(histograms: np.ndarray) -> np.ndarray:
-    """`scores.calibration_error` of each image."""
-    pixels = histograms.sum(axis=1)
-    surplus = histograms[:, 1] - pixels * (np.arange(256) / 255)
-    edges = np.arange(ECE_BINS) * (255 // ECE_BINS)
-    return _ratio(np.abs(np.add.reduceat(surplus, edges, axis=1)).sum(axis=1), pixels.sum(axis=1))
 
 
 def _shapes(images: Sequence[ImageCounts], protocol: Protocol) -> dict[str, np.ndarray]:

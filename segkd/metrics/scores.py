@@ -1,7 +1,7 @@
 """Counts to scores: pure functions, one line each, with every choice in their names and docstrings."""
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Float64, Int64, Real
 
 ECE_BINS = 15
 """Equal bins of the probability (Guo et al., ICML 2017); 255 levels are 15 bins of 17."""
@@ -50,19 +50,21 @@ def dice(confusion: Int64[np.ndarray, "k k"]) -> Float64[np.ndarray, "k"]:
     return np.divide(2 * both, below, out=np.full(len(both), np.nan), where=below > 0)
 
 
-def calibration_error(histogram: Int64[np.ndarray, "2 256"]) -> float:
+def by_bin(of_levels: Real[np.ndarray, "*rest 256"]) -> Real[np.ndarray, "*rest 15"]:
+    """Sums over the levels of each bin of calibration; the last holds level 255 as well."""
+    return np.add.reduceat(of_levels, np.arange(ECE_BINS) * (255 // ECE_BINS), axis=-1)
+
+
+def calibration_error(
+    histogram: Int64[np.ndarray, "*rest 2 256"], sure: Float64[np.ndarray, "*rest 15"]
+) -> Float64[np.ndarray, "*rest"]:
     """ECE of the foreground probability: sum over bins of (pixels / all) |share of foreground - mean p|.
 
-    15 equal bins of p; p is read as level / 255. NaN without a valid pixel.
+    15 equal bins of p, whose sum in each is `sure`. NaN without a valid pixel.
     """
-    levels = np.arange(256)
-    of = np.minimum(levels // (255 // ECE_BINS), ECE_BINS - 1)
-    pixels = np.bincount(of, histogram.sum(axis=0), ECE_BINS)
-    if not pixels.any():
-        return float("nan")
-    foreground = np.bincount(of, histogram[1], ECE_BINS)
-    sure = np.bincount(of, histogram.sum(axis=0) * levels / 255, ECE_BINS)
-    return float(np.abs(foreground - sure).sum() / pixels.sum())
+    pixels = histogram.sum(axis=(-2, -1))
+    apart = np.abs(by_bin(histogram[..., 1, :]) - sure).sum(axis=-1)
+    return np.divide(apart, pixels, out=np.full(pixels.shape, np.nan), where=pixels > 0)
 
 
 def overlap(counts: Int64[np.ndarray, "*rest 2"]) -> Float64[np.ndarray, "*rest"]:

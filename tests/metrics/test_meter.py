@@ -131,7 +131,7 @@ def test_curves_are_made_by_blocks_and_no_score_depends_on_their_size(monkeypatc
 @pytest.mark.parametrize("dtype", [np.float32, np.uint8])
 def test_the_counts_of_an_image_of_two_classes_keep_a_few_kilobytes(dtype):
     counts = count_binary(np.ones((300, 200), dtype), np.ones((300, 200), np.uint8), 0.5)
-    kept = [counts.confusion, counts.histogram, counts.boundary]
+    kept = [counts.confusion, counts.histogram, counts.boundary, counts.sure]
     assert sum((array if array.base is None else array.base).nbytes for array in kept) < 5000
 
 

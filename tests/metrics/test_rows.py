@@ -29,7 +29,7 @@ def test_rows_hold_what_the_functions_of_one_image_give():
         assert found["ber"] == pytest.approx(1 - class_accuracy(counts.confusion))
         assert found["dice"] == pytest.approx(dice(counts.confusion)[1])
         assert found["miou_image"] == pytest.approx(mean_iou(counts.confusion))
-        assert found["ece"] == pytest.approx(calibration_error(counts.histogram))
+        assert found["ece"] == pytest.approx(float(calibration_error(counts.histogram, counts.sure)))
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,59 @@ def test_calibration_by_hand():
     # 100 pixels at p = .8, 60 of them foreground; 100 at p = .2, 20 of them foreground
     histogram = np.zeros((2, 256), np.int64)
     histogram[:, 204], histogram[:, 51] = (40, 60), (80, 20)
-    assert calibration_error(histogram) == pytest.approx(0.5 * 0.2)
+    sure = np.zeros(15)
+    sure[12], sure[3] = 100 * 0.8, 100 * 0.2
+    assert calibration_error(histogram, sure) == pytest.approx(0.5 * 0.2)
+
+
+def slow_ece(p, label):
+    """ECE from the pixels of a map, 15 equal bins, the last one closed."""
+    p, truth = p[label != IGNORE].astype(float), label[label != IGNORE] == 1
+    bins = np.minimum(np.floor(p * 15 + 1e-9), 14)
+    parts = [((bins == k).mean(), p[bins == k], truth[bins == k]) for k in range(15) if (bins == k).any()]
+    return sum(share * abs(sure.mean() - right.mean()) for share, sure, right in parts)
+
+
+def calibrated(seed, shape=(37, 41)):
+    """A confident map, nearly calibrated, with probabilities at the edges of bins, and its label."""
+    draw = np.random.default_rng(seed)
+    p = (1 / (1 + np.exp(-draw.normal(0, 6, shape)))).astype(np.float32)
+    p[0, :16] = np.arange(16) / np.float32(15)
+    label = (draw.random(shape) < p).astype(np.uint8)
+    label[draw.random(shape) < 0.1] = IGNORE
+    return p, label
+
+
+def test_calibration_of_real_numbers_is_that_of_their_pixels_by_image_and_over_a_data_set():
+    pairs = {str(seed): calibrated(seed) for seed in range(5)}
+    meters = [Meter(TWO), Meter(TWO)]
+    for id, (p, label) in pairs.items():
+        meters[int(id) % 2].add(id, count_binary(p, label, 0.5))
+    whole = meters[1]
+    whole.merge(meters[0])
+    for id, pair in pairs.items():
+        assert whole.rows[id]["ece"] == pytest.approx(slow_ece(*pair), abs=1e-9)
+        assert whole.rows[id]["ece"] <= whole.rows[id]["mae"]
+    together = [np.concatenate([pair[i].ravel() for pair in pairs.values()]) for i in range(2)]
+    assert whole.scores()["ece"] == pytest.approx(slow_ece(*together), abs=1e-9)
+
+
+@pytest.mark.parametrize(("p", "label", "expected"), [(0.9995, 1, 0.0005), (0.0035, 0, 0.0035), (1, 1, 0)])
+def test_a_network_that_is_nearly_sure_and_right_is_nearly_calibrated(p, label, expected):
+    meter = Meter(TWO)
+    meter.add("one", count_binary(np.full((200, 300), p, np.float32), np.full((200, 300), label, np.uint8), 0.5))
+    assert meter.scores()["ece"] == pytest.approx(expected, abs=1e-7)
+    assert meter.scores()["mae"] == pytest.approx(expected, abs=1e-7)
+
+
+@pytest.mark.parametrize("ends", [(0, 255), (20, 193), (100, 101)])
+def test_calibration_of_pysod_is_that_of_the_stretched_map(ends):
+    p, label = calibrated(0)
+    levels = np.rint(ends[0] + p * (ends[1] - ends[0])).astype(np.uint8)
+    meter = Meter(TWO, PYSOD)
+    meter.add("one", count_binary(levels, label, 0.5, PYSOD))
+    stretched = (levels - float(ends[0])) / (ends[1] - ends[0])  # 173 steps meet no edge of a bin
+    assert meter.rows["one"]["ece"] == pytest.approx(slow_ece(stretched, label), abs=1e-9)
 
 
 def test_many_classes_by_hand():
