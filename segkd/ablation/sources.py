@@ -21,7 +21,7 @@ from segkd.experiment.processes import make_accelerator
 from segkd.experiment.same_data import FILE
 from segkd.experiment.scoring import score_student
 from segkd.experiment.settings import instantiate, parse, training_parser
-from segkd.metrics.protocol import PLAIN, differences, fingerprint
+from segkd.metrics.protocol import PLAIN, differences, fingerprint, rules_apart
 from segkd.models.store import load_model, read_card
 from segkd.types import InputError
 
@@ -73,7 +73,7 @@ def gather(sources: Sequence[str], split: str | None, trust: bool = False) -> tu
             raise InputError(
                 f"{source}: expected a run folder, the folder of a grid, a CSV file of cells, or a scores.json."
             )
-    _refuse_other_rules(judged, runs)
+    other_maps = _refuse_other_rules(judged, runs)
     rows += [_row_of_scores(path, content) for path, content in judged.items()]
     split = split or next((row.split for row in rows[::-1] if judged), "val")
     methods = {run: _method(run) for run in runs}
@@ -81,7 +81,7 @@ def gather(sources: Sequence[str], split: str | None, trust: bool = False) -> tu
     scored = {run: replace(_row_of(run, split, trust), arm=names[run]) for run in runs}
     rows += scored.values()
     odd = _other_images(scored) if split == "val" else []
-    return rows, [*_uneven(judged), *odd, *what_differs({names[run]: methods[run] for run in runs})]
+    return rows, [*other_maps, *_uneven(judged), *odd, *what_differs({names[run]: methods[run] for run in runs})]
 
 
 def arm_names(methods: dict[Path, dict[str, Any]]) -> dict[Path, str]:
@@ -225,18 +225,22 @@ def _other_images(scored: dict[Path, Row]) -> list[str]:
     return sentences
 
 
-def _refuse_other_rules(judged: dict[Path, dict[str, Any]], runs: Sequence[Path]) -> None:
-    """Scores of different protocols, thresholds or looks at test do not compare."""
+def _refuse_other_rules(judged: dict[Path, dict[str, Any]], runs: Sequence[Path]) -> list[str]:
+    """Refuses scores of different protocols, thresholds or looks at test, which do not compare; a warning for each
+    source whose maps were scaled, or read, otherwise than the first one's: with a foreign model that has to be."""
     prints = {str(path): content["fingerprint"] for path, content in judged.items()}
     prints |= {str(run): _fingerprint(run) for run in runs}
-    first = next(iter(prints), "")
+    first, sentences = next(iter(prints), ""), []
     for source, given in prints.items():
-        apart = differences(prints[first], given)
+        apart = rules_apart(prints[first], given)
         if apart:
             raise InputError(
                 f"{first} and {source} were scored by different rules, so they do not compare: {'; '.join(apart)}. "
                 "Score both with the same --protocol, --threshold, looks and reading of labels (segkd evaluate)."
             )
+        if maps := differences(prints[first], given):
+            sentences.append(f"warning: the maps of {first} and {source} came to be otherwise: {'; '.join(maps)}")
+    return sentences
 
 
 def _fingerprint(run: Path) -> dict[str, Any]:
@@ -246,7 +250,8 @@ def _fingerprint(run: Path) -> dict[str, Any]:
         several = len(config.get("data.classes", [])) > 2
         threshold = None if several else float(config.get("evaluation.threshold", 0.5))
         reading = data if isinstance(data, dict) else {}
-        return fingerprint(PLAIN, threshold, config.get("data.ignore") or (), reading=reading)
+        maps = {"scaled": "as logits"}
+        return fingerprint(PLAIN, threshold, config.get("data.ignore") or (), reading=reading, maps=maps)
     except (TypeError, ValueError) as error:
         raise InputError(
             f"{run / 'config.yaml'}: expected data.classes, data.ignore and evaluation.threshold as segkd train writes "

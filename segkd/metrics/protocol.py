@@ -44,6 +44,11 @@ READING = ("threshold", "label_map", "colours")
 """Settings of data that say what raw label values mean, beside `ignore`."""
 
 
+MAPS = ("scaled", "output")
+"""Entries of a fingerprint that say how maps came to be: `scaled`, as what they were brought to the label's size, and
+`output`, as what the numbers of somebody's file were read. Evaluations of older versions have neither."""
+
+
 def find_protocol(name: str) -> Protocol:
     """The protocol of that name."""
     for protocol in (PLAIN, PYSOD):
@@ -58,6 +63,7 @@ def fingerprint(
     ignore: Sequence[int] = (),
     augmentation: str = "none",
     reading: Mapping[str, Any] | None = None,
+    maps: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """What two tables of scores must have in common to be compared, as plain values for `scores.json`.
 
@@ -67,6 +73,7 @@ def fingerprint(
         ignore: raw label values whose pixels count nowhere.
         augmentation: what was done at test beside one look at the whole image; "none" if nothing.
         reading: the settings by which raw label values become classes (`READING`); others, and None, are left out.
+        maps: how maps came to be (`MAPS`); what is "" is left out.
     """
     said = {name: (reading or {}).get(name) for name in READING}
     labels = "; ".join(f"{name} {_in_order(value)}" for name, value in said.items() if value is not None)
@@ -81,6 +88,7 @@ def fingerprint(
         "ignore": sorted(ignore),
         "augmentation": augmentation,
         **({"labels": labels} if labels else {}),
+        **{name: value for name, value in (maps or {}).items() if value},
     }
 
 
@@ -94,12 +102,18 @@ def _in_order(value: Any) -> str:
 def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
     """One sentence per choice in which two fingerprints (the `fingerprint` of two `scores.json`) differ.
 
-    An empty list means that the scores may be compared. A whole `scores.json` may be given for its fingerprint.
+    An empty list means that the scores may be compared. A whole `scores.json` may be given for its fingerprint. How
+    maps came to be (`MAPS`) differs only where both say it.
     """
     first, second = a.get("fingerprint", a), b.get("fingerprint", b)
     missing = object()
     return [
         f"{key}: {first.get(key, 'not said')} against {second.get(key, 'not said')}"
         for key in sorted(first.keys() | second.keys())
-        if first.get(key, missing) != second.get(key, missing)
+        if first.get(key, missing) != second.get(key, missing) and (key not in MAPS or (key in first and key in second))
     ]
+
+
+def rules_apart(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
+    """The `differences` that are none of how maps came to be: scores by different rules do not compare."""
+    return [sentence for sentence in differences(a, b) if sentence.split(":")[0] not in MAPS]

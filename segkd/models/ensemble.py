@@ -51,6 +51,7 @@ class Ensemble(Network):
         super().__init__()
         self.members, self.networks = list(members), nn.ModuleList(member.network for member in members)
         self.said = f"mean of the probabilities of {len(self.members)} networks"
+        self.read_as = ", ".join(dict.fromkeys(one.network.read_as for one in self.members if one.network.read_as))
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Prediction:
         """Logits at the image's size, whatever the sizes that the members look at."""

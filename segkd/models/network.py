@@ -39,6 +39,9 @@ class Network(nn.Module, ABC):
     said: str = ""
     """How it is fed and read, in words, where that was found out; "" for a network of one's own."""
 
+    read_as: str = ""
+    """What its numbers were read as, where that was found out."""
+
     @abstractmethod
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Prediction:
         """The prediction for images in 0..1."""

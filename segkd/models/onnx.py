@@ -44,6 +44,7 @@ class OnnxNetwork(Network):
     Attributes:
         statement: what segkd noted in the file, if it exported it.
         said: what goes in and how the output is read, in words.
+        read_as: what the output is read as, in words.
 
     Raises:
         InputError: no ONNX file, or none that takes images and gives maps of `classes` classes.
@@ -81,9 +82,9 @@ class OnnxNetwork(Network):
         self.meaning = meaning_of(planes, classes, output, f"{self.where}: output {self.chosen}")
         self.lowest, self.highest, self.single = float(planes.min()), float(planes.max()), planes.shape[1] == 1
         foreground = " of the foreground" if classes == 2 and self.single and self.meaning != "classes" else ""
+        self.read_as = MEANINGS[self.meaning]
         self.said = (
-            f"input {self.entry.port}, {self.entry.said}; output {self.chosen}{why} read as {MEANINGS[self.meaning]}"
-            f"{foreground}"
+            f"input {self.entry.port}, {self.entry.said}; output {self.chosen}{why} read as {self.read_as}{foreground}"
         )
 
     def _refuse_other_classes(self) -> None:

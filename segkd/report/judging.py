@@ -83,6 +83,8 @@ def judge_network(config: Namespace, data: Data, name: str) -> Judged:
     for doubt in network.doubts():
         warn(console, doubt)
     robustness = score_corrupted(network, records, accelerator, sight, meter) if config.corruptions else None
+    cut = cut_of(sight.threshold, card.classes)
+    maps = {"scaled": "as logits", "output": network.read_as and f"as {network.read_as}"}
     about = {
         **_who(config),
         "dataset": name,
@@ -93,9 +95,7 @@ def judge_network(config: Namespace, data: Data, name: str) -> Judged:
         "skipped": list(skipped.values()),
         **({"reading": network.said} if network.said else {}),
         **({"corruptions": robustness.content()} if robustness else {}),
-        "fingerprint": fingerprint(
-            protocol, cut_of(sight.threshold, card.classes), data.ignore, looks.said, vars(data)
-        ),
+        "fingerprint": fingerprint(protocol, cut, data.ignore, looks.said, vars(data), maps),
     }
     return Judged(
         name,

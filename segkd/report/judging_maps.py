@@ -48,7 +48,6 @@ def judge_maps(config: Namespace, data: Data, number: int) -> Judged:
     missing = list(skipped.values())
     if not found.meter.rows:
         raise _nothing(folder, missing, len(matching.pairs))
-    cut = cut_of(scorer.threshold, data.classes)
     about = {
         "predictions": str(folder),
         "dataset": source.name,
@@ -58,7 +57,7 @@ def judge_maps(config: Namespace, data: Data, number: int) -> Judged:
         "skipped": missing,
         "surplus": matching.surplus,
         "coding": coding,
-        "fingerprint": fingerprint(scorer.protocol, cut, data.ignore, reading=vars(data)),
+        "fingerprint": _fingerprint(scorer, data, found.resized),
     }
     return Judged(
         source.name,
@@ -97,6 +96,13 @@ def _labels(config: Namespace, data: Data, number: int) -> _Source:
     images = images_for(Path(config.images[number]), found.files) if config.images else {}
     name = (folder.resolve().parent if generic else folder.resolve()).name
     return _Source(found.files, images, name, found.faults, found.notes)
+
+
+def _fingerprint(scorer: MapScorer, data: Data, resized: int) -> dict[str, Any]:
+    """The rules, and as what maps were brought to the size of their label, where any was."""
+    scaled = "as probabilities" if scorer.classes == 2 else "as they are in the files"
+    cut, maps = cut_of(scorer.threshold, data.classes), {"scaled": scaled if resized else ""}
+    return fingerprint(scorer.protocol, cut, data.ignore, reading=vars(data), maps=maps)
 
 
 def _look(config: Namespace, data: Data, matching: Matching, console: Console) -> list[Glance]:

@@ -174,6 +174,14 @@ def test_scores_made_by_different_rules_are_refused(tmp_path, changes, words):
     assert words in str(caught.value)
 
 
+def test_maps_that_came_to_be_otherwise_are_compared_and_it_is_said(tmp_path):
+    ways = ({"scaled": "as logits"}, {"scaled": "as probabilities"}, {})  # the last one as older versions wrote it
+    sources = [judged(tmp_path / f"{i}.json", **way) for i, way in enumerate(ways)]
+    _, notes = gather(sources, None)
+    assert len(notes) == 1 and f"{sources[0]} and {sources[1]} came to be otherwise" in notes[0]
+    assert "scaled: as logits against as probabilities" in notes[0]
+
+
 def test_a_json_that_is_no_scores_file_is_named(tmp_path):
     (tmp_path / "x.json").write_text("[1, 2]")
     with pytest.raises(InputError, match=r"x.json: expected a scores.json of segkd evaluate"):

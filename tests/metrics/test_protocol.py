@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from segkd.metrics.protocol import PLAIN, PYSOD, differences, find_protocol, fingerprint
+from segkd.metrics.protocol import PLAIN, PYSOD, differences, find_protocol, fingerprint, rules_apart
 from segkd.types import InputError
 
 
@@ -35,6 +35,14 @@ def test_another_reading_of_the_labels_is_another_rule():
     mapped = fingerprint(PLAIN, 0.5, reading={"label_map": {0: 0, 9: 1}})
     for same in ({"9": 1, "0": 0}, {9: 1, 0: 0}):  # as a file has it, and in another order
         assert differences(mapped, fingerprint(PLAIN, 0.5, reading={"label_map": same})) == []
+
+
+def test_how_maps_came_to_be_is_told_where_both_say_it_and_is_no_rule():
+    old, maps = fingerprint(PLAIN, 0.5), [{"scaled": how, "output": ""} for how in ("as logits", "as probabilities")]
+    one, other = (fingerprint(PLAIN, 0.5, maps=how) for how in maps)
+    assert differences(one, other) == ["scaled: as logits against as probabilities"]
+    assert rules_apart(one, other) == differences(old, one) == differences(other, old) == []
+    assert rules_apart(one, fingerprint(PLAIN, 0.4, maps=maps[1])) == ["threshold: p >= 0.5 against p >= 0.4"]
 
 
 def test_an_unknown_protocol_is_refused():

@@ -37,8 +37,9 @@ def test_any_models_maps_are_judged_into_every_kind_of_file(maps, run_cli, tmp_p
     assert set(NAMES) <= scores.keys() and scores["n_images"] == 7 and scores["n_resized"] == 7
     assert scores["skipped"] == scores["surplus"] == []
     assert set(scores["fingerprint"]) == {
-        "protocol", "size", "interpolation", "threshold", "minmax", "beta2", "ignore", "augmentation"
+        "protocol", "size", "interpolation", "threshold", "minmax", "beta2", "ignore", "augmentation", "scaled"
     }  # fmt: skip
+    assert scores["fingerprint"]["scaled"] == "as probabilities"
     with (out_folder / "per_image.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 7

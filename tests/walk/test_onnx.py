@@ -6,6 +6,7 @@ import pytest
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
+from segkd.metrics.protocol import differences
 from tests.models.graphs import CONV, KERNEL, node, save
 
 ASIS = ["--mean", 0, 0, 0, "--std", 1, 1, 1]
@@ -71,3 +72,13 @@ def test_a_threshold_is_one_that_somebody_stated(given, sided, run_cli):
 def test_options_without_effect_are_refused(given, run_cli, tmp_path, option):
     status, _, err = run_cli("evaluate", "--predictions", tmp_path, "--labels", tmp_path, *option)
     assert status == 2 and f"{option[0]} says how a file of --onnx is read" in err
+
+
+def test_one_file_that_is_read_in_two_ways_has_two_fingerprints(given, sided, run_cli, tmp_path):
+    said = []
+    for name in ("probability", "logits"):
+        where = "--onnx-output-name", "final", "--onnx-output", name, "--out", tmp_path / f"{name}.json"
+        assert run_cli("evaluate", "--onnx", sided, *given, *ASIS, *where)[0] == 0
+        said.append(json.loads((tmp_path / f"{name}.json").read_text()))
+    assert differences(*said) == ["output: as probabilities against as logits"]
+    assert said[0]["fingerprint"]["scaled"] == "as logits"
