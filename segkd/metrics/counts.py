@@ -113,7 +113,7 @@ def count_binary(
     rounded = cv2.convertScaleAbs(prediction, alpha=255)
     if protocol.stretch:
         return _count_levels(rounded, label, threshold, protocol, depth)
-    mask = (prediction > threshold if protocol.strict else prediction >= threshold).astype(np.uint8)
+    mask = foreground(prediction, threshold, protocol)
     matrix = confusion(mask, label, 2)
     rounded_down = (prediction * 255).astype(np.uint8)
     histogram = joint_histogram(rounded_down, label, 2)
@@ -141,6 +141,18 @@ def _sums_of_p(
     sums = counted[:32].reshape(2, 16)
     sums[:, ECE_BINS - 1] += sums[:, ECE_BINS]
     return sums[:, :ECE_BINS]
+
+
+def foreground(
+    prediction: Float32[np.ndarray, "h w"], threshold: float, protocol: Protocol = PLAIN
+) -> UInt8[np.ndarray, "h w"]:
+    """What of a map of probabilities the scores take for foreground, as 0 and 1."""
+    if protocol.stretch:
+        levels = cv2.convertScaleAbs(prediction, alpha=255)
+        low, high = (int(n) for n in cv2.minMaxLoc(levels)[:2])
+        values = level_values(low, high, protocol)
+        return cv2.LUT(levels, (values > threshold if protocol.strict else values >= threshold).astype(np.uint8))
+    return (prediction > threshold if protocol.strict else prediction >= threshold).astype(np.uint8)
 
 
 def count_classes(predicted: UInt8[np.ndarray, "h w"], label: UInt8[np.ndarray, "h w"], classes: int) -> ImageCounts:

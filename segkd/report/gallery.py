@@ -13,6 +13,8 @@ from PIL import Image
 
 from segkd.datasets.palette import GREY, outlines, paint_label, tints
 from segkd.engine.memory import out_of_memory
+from segkd.metrics.counts import foreground
+from segkd.metrics.protocol import PLAIN, Protocol
 from segkd.report.judging import Exhibit
 from segkd.types import IGNORE, InputError
 
@@ -58,48 +60,57 @@ def chosen(
 
 
 def pieces(
-    ids: list[str], scores: Mapping[str, float], show: Callable[[str], Exhibit], classes: int, threshold: float = 0.5
+    ids: list[str],
+    scores: Mapping[str, float],
+    show: Callable[[str], Exhibit],
+    classes: int,
+    threshold: float = 0.5,
+    protocol: Protocol = PLAIN,
 ) -> list[Piece]:
-    """The pieces of some images; one that cannot be read any more, or not held in memory, is left out."""
+    """The pieces of some images, cut as the scores cut them; one that cannot be read any more, or not held in memory,
+    is left out."""
     found = []
     for id in ids:
         try:
-            found.append(piece(id, scores[id], show(id), classes, threshold))
+            found.append(piece(id, scores[id], show(id), classes, threshold, protocol))
         except Exception as error:
             if not isinstance(error, InputError) and not out_of_memory(error):
                 raise
     return found
 
 
-def piece(id: str, score: float, exhibit: Exhibit, classes: int, threshold: float = 0.5) -> Piece:
+def piece(
+    id: str, score: float, exhibit: Exhibit, classes: int, threshold: float = 0.5, protocol: Protocol = PLAIN
+) -> Piece:
     """The layers of one exhibit: answer, image (if any), label, prediction, error."""
     height, width = exhibit.label.shape
     scale = min(1.0, SIDE / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    layers = [("answer", _url(paint_answer(exhibit, size, classes, threshold), "JPEG"))]
+    soft = exhibit.prediction.dtype != np.uint8
+    found = foreground(exhibit.prediction, threshold, protocol) if soft else exhibit.prediction
+    layers = [("answer", _url(paint_answer(exhibit, found, size, classes), "JPEG"))]
     if exhibit.image is not None:
         layers.append(("image", _url(_small(exhibit.image, size), "JPEG")))
     layers.append(("label", _url(_small(paint_label(exhibit.label, classes), size), "PNG")))
-    if exhibit.prediction.dtype == np.uint8:
-        painted = paint_label(exhibit.prediction, classes)
-    else:
+    if soft:
         painted = np.repeat((exhibit.prediction * 255).round().astype(np.uint8)[..., None], 3, axis=2)
+    else:
+        painted = paint_label(found, classes)
     layers.append(("prediction", _url(_small(painted, size), "PNG")))
-    layers.append(("error", _url(_small(paint_error(exhibit), size), "PNG")))
+    layers.append(("error", _url(_small(paint_error(exhibit, found, classes), size), "PNG")))
     return Piece(id, score, tuple(layers), *size)
 
 
-def paint_answer(exhibit: Exhibit, size: tuple[int, int], classes: int, threshold: float) -> UInt8[np.ndarray, "h w 3"]:
-    """The image at `size` (w, h), or grey without one, with what is right and what is found.
+def paint_answer(
+    exhibit: Exhibit, found: UInt8[np.ndarray, "_h _w"], size: tuple[int, int], classes: int
+) -> UInt8[np.ndarray, "h w 3"]:
+    """The image at `size` (w, h), or grey without one, with what is right and the classes that are found.
 
-    Of two classes, the outline of the label in blue and that of the prediction, a probability cut at `threshold`, in
-    orange. Of more, the predicted classes as tints and the label's outlines in white.
+    Of two classes, the outline of the label in blue and that of the prediction in orange. Of more, the predicted
+    classes as tints and the label's outlines in white.
     """
     shown = np.full((size[1], size[0], 3), GREY, np.uint8) if exhibit.image is None else _small(exhibit.image, size)
-    decided = exhibit.prediction
-    if decided.dtype != np.uint8:
-        decided = (decided >= threshold).astype(np.uint8)
-    label, found = (cv2.resize(one, size, interpolation=cv2.INTER_NEAREST_EXACT) for one in (exhibit.label, decided))
+    label, found = (cv2.resize(one, size, interpolation=cv2.INTER_NEAREST_EXACT) for one in (exhibit.label, found))
     if classes > 2:
         painted = cv2.addWeighted(shown, 0.5, tints(classes)[found], 0.5, 0)
         painted[outlines(label, 0)] = 255
@@ -110,27 +121,25 @@ def paint_answer(exhibit: Exhibit, size: tuple[int, int], classes: int, threshol
     return painted
 
 
-def paint_error(exhibit: Exhibit) -> UInt8[np.ndarray, "h w 3"]:
-    """Blue where the object was missed, orange where it is not, as bright as the error is large; of more than two
-    classes, orange where the class is wrong. What is right shows the image faintly in grey, what is ignored is grey.
+def paint_error(exhibit: Exhibit, found: UInt8[np.ndarray, "_h _w"], classes: int) -> UInt8[np.ndarray, "h w 3"]:
+    """Blue where the object was missed, orange where something else was taken for it; of more than two classes, orange
+    where the class is wrong. What is right shows the image faintly in grey, what is ignored is grey.
     """
     painted = np.empty((*exhibit.label.shape, 3), np.uint8)
     for top in range(0, len(painted), STRIP):  # a photo's planes of real numbers would be a hundred bytes per pixel
         rows = slice(top, top + STRIP)
         image = None if exhibit.image is None else exhibit.image[rows]
-        painted[rows] = _error(image, exhibit.label[rows], exhibit.prediction[rows])
+        painted[rows] = _error(image, exhibit.label[rows], found[rows], classes)
     return painted
 
 
-def _error(image: np.ndarray | None, label: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    ground = np.zeros((*label.shape, 1), np.float32)
+def _error(image: np.ndarray | None, label: np.ndarray, found: np.ndarray, classes: int) -> np.ndarray:
+    painted = np.zeros((*label.shape, 3), np.uint8)
     if image is not None:
-        ground = np.float32(0.35) * image.mean(axis=2, dtype=np.float32, keepdims=True)
-    if prediction.dtype == np.uint8:
-        wrong, colour = (prediction != label).astype(np.float32), ALARM
-    else:
-        wrong, colour = np.abs(prediction - (label == 1)), np.where((label == 1)[..., None], MISSED, ALARM)
-    painted = (ground + wrong[..., None] * (colour - ground)).round().astype(np.uint8)
+        painted[:] = (np.float32(0.35) * image.mean(axis=2, dtype=np.float32, keepdims=True)).round()
+    painted[found != label] = ALARM
+    if classes == 2:
+        painted[(found != label) & (label == 1)] = MISSED
     painted[label == IGNORE] = GREY
     return painted
 

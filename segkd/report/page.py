@@ -116,7 +116,8 @@ def _gallery(judged: Judged, number: int) -> str:
     by_image = {id: row[name] for id, row in rows.items()}
     text, layers = [], []
     for group, ids in chosen(rows, name, number, judged.meter.without_foreground).items():
-        shown = pieces(ids, by_image, judged.show, classes, judged.result.get("threshold", 0.5))
+        cut = judged.result.get("threshold", 0.5)
+        shown = pieces(ids, by_image, judged.show, classes, cut, judged.meter.protocol)
         if shown:
             cards = "".join(_card(piece) for piece in shown)
             text.append(f'<h3>{GROUPS[group]}</h3><div class="gallery">{cards}</div>')
@@ -125,9 +126,10 @@ def _gallery(judged: Judged, number: int) -> str:
         return ""
     switch = "".join(f'<button type="button" data-layer="{n}">{caption}</button>' for n, caption in enumerate(layers))
     if classes == 2:
+        rule = escape(judged.result["fingerprint"]["threshold"])
         colours = (
-            'Outlines: <span class="key missed">label</span> <span class="key alarm">prediction</span>. Error: blue is '
-            "missed, orange a false alarm."
+            'Outlines: <span class="key missed">label</span> <span class="key alarm">prediction</span>. Error, as the '
+            f"scores count it ({rule}): blue is missed, orange a false alarm."
         )
     else:
         colours = "Tints: prediction; white lines: label. Error: orange where the class is wrong."
