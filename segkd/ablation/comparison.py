@@ -8,6 +8,7 @@ from typing import Any
 from jsonargparse import Namespace
 from rich.console import Console
 
+from segkd.ablation.images import over_images
 from segkd.ablation.rows import SCORES, Row, write_rows
 from segkd.ablation.statistics import Comparison, compare
 from segkd.ablation.tables import arm_table, dataset_table, to_latex, to_markdown, to_rich
@@ -39,17 +40,20 @@ def report(rows: Sequence[Row], wanted: Namespace, out: Path | None, console: Co
     tables = [arm_table(chosen, comparisons), *parts]
     if len({row.seed for row in chosen}) == 1:
         console.print("one seed: these are readings, no result")
+    images = over_images(chosen, scores, baseline)
+    for line in images:
+        console.print(line, markup=False)
     if lost := sorted({row.arm for row in rows} - {row.arm for row in chosen}):
         console.print(f"left out, without scores on {split}: {', '.join(lost)}", markup=False)
     if out is not None:
-        _write(out, chosen, comparisons, tables)
+        _write(out, chosen, comparisons, [*map(to_markdown, tables), *images], tables)
         console.print(f"tables and plots: {out}", markup=False)
 
 
 def split_of(rows: Sequence[Row], wanted: str | None) -> str:
-    """The split that is compared: the one that is wanted, else the first of test, val and train that has rows."""
+    """The split that is compared: the one that is wanted, else the first of test, val, none and train that has rows."""
     there = {row.split for row in rows}
-    return wanted or next((name for name in ("test", "val") if name in there), "train")
+    return wanted or next((name for name in ("test", "val", "") if name in there), "train")
 
 
 def _defined(rows: Sequence[Row]) -> list[str]:
@@ -59,11 +63,13 @@ def _defined(rows: Sequence[Row]) -> list[str]:
     return [name for name in SCORES if any(not math.isnan(row.scores[name]) for row in rows)][:2]
 
 
-def _write(out: Path, rows: Sequence[Row], comparisons: Sequence[Comparison], tables: Sequence[Any]) -> None:
+def _write(
+    out: Path, rows: Sequence[Row], comparisons: Sequence[Comparison], texts: Sequence[str], tables: Sequence[Any]
+) -> None:
     from segkd.ablation.plots import write_plots
 
     write_rows(out / "cells.csv", rows)
-    write_whole(out / "table.md", "\n".join(map(to_markdown, tables)))
+    write_whole(out / "table.md", "\n".join(texts))
     write_whole(out / "table.tex", "\n".join(to_latex(table, f"tab:{i}") for i, table in enumerate(tables)))
     for comparison in comparisons:
         write_plots(comparison, out)

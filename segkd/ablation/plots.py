@@ -206,7 +206,8 @@ def _gains(comparison: Comparison) -> list[tuple[str, Gain]]:
 
 def _title(comparison: Comparison, text: str) -> list[str]:
     alone = all(gain.seeds == 1 for _, gain in _gains(comparison))
-    return _lines(f"{comparison.split}: {text}", 6.8) + (["one seed: a reading, no result"] if alone else [])
+    split = f"{comparison.split}: " if comparison.split else ""
+    return _lines(f"{split}{text}", 6.8) + (["one seed: a reading, no result"] if alone else [])
 
 
 def _gain_label(comparison: Comparison, better: str) -> str:

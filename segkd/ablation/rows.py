@@ -28,12 +28,13 @@ class Row:
         arm: what is compared: a method, a network, a setting.
         dataset: name of the data set.
         seed: of weights, data order and augmentation.
-        split: "train", "val" or "test".
+        split: "train", "val" or "test"; "" where the labels are a folder of their own.
         scores: a value for each of `SCORES`; NaN where it is not defined.
         steps: optimiser steps.
         images: images seen in training, repeats included.
         seconds: wall-clock time of the training.
         commit: of the code, with "+" when files differed from it; "" when unknown.
+        by_image: the file with the scores of its images, where one is kept.
     """
 
     arm: str
@@ -45,6 +46,7 @@ class Row:
     images: int
     seconds: float
     commit: str
+    by_image: Path | None = None
 
     @property
     def unit(self) -> tuple[str, int]:

@@ -75,13 +75,18 @@ def gather(sources: Sequence[str], split: str | None, trust: bool = False) -> tu
             )
     other_maps = _refuse_other_rules(judged, runs)
     rows += [_row_of_scores(path, content) for path, content in judged.items()]
-    split = split or next((row.split for row in rows[::-1] if judged), "val")
+    asked, split = split, split or next((row.split or "test" for row in rows[::-1] if judged), "val")
     methods = {run: _method(run) for run in runs}
     names = arm_names(methods)
     scored = {run: replace(_row_of(run, split, trust), arm=names[run]) for run in runs}
     rows += scored.values()
     odd = _other_images(scored) if split == "val" else []
-    return rows, [*other_maps, *_uneven(judged), *odd, *what_differs({names[run]: methods[run] for run in runs})]
+    return _with_splits(rows, asked), [
+        *other_maps,
+        *_uneven(judged),
+        *odd,
+        *what_differs({names[run]: methods[run] for run in runs}),
+    ]
 
 
 def arm_names(methods: dict[Path, dict[str, Any]]) -> dict[Path, str]:
@@ -265,5 +270,14 @@ def _row_of_scores(path: Path, content: dict[str, Any]) -> Row:
     folder = folder.parent if folder.name == content["dataset"] else folder
     name = folder.name if path.stem == "scores" else path.stem
     scores = {key: math.nan if content.get(key) is None else float(content[key]) for key in SCORES}
-    split = content.get("split") or "test"
-    return Row(name, content["dataset"], 0, split, scores, steps=0, images=0, seconds=0.0, commit="")
+    images, split = path.with_name("per_image.csv"), content.get("split") or ""
+    by_image = images if path.name == "scores.json" and images.is_file() else None
+    return Row(name, content["dataset"], 0, split, scores, steps=0, images=0, seconds=0.0, commit="", by_image=by_image)
+
+
+def _with_splits(rows: Sequence[Row], asked: str | None) -> list[Row]:
+    """Scores of a folder of labels are of no split: they stand beside those that were asked for, or that all others
+    are of; beside several splits they count as of test."""
+    named = sorted({row.split for row in rows} - {""})
+    taken = asked or (named[0] if len(named) == 1 else "test" if named else "")
+    return [replace(row, split=row.split or taken) for row in rows]

@@ -60,11 +60,12 @@ def verdict(arm: Arm, comparison: Comparison) -> str:
 
 
 def summary(rows: Sequence[Row], split: str, baseline: str) -> str:
-    """One sentence: split, data sets, seeds, baseline, and the budget of the arms."""
+    """One sentence: split if there is one, data sets, seeds, baseline, and the budget of the arms."""
     units = {row.unit for row in rows if row.split == split}
     datasets, seeds = sorted({dataset for dataset, _ in units}), sorted({seed for _, seed in units})
+    of = f"Split {split}, " if split else ""
     return (
-        f"Split {split}, {_count(len(datasets), 'data set')} ({', '.join(datasets)}), {_count(len(seeds), 'seed')} "
+        f"{of}{_count(len(datasets), 'data set')} ({', '.join(datasets)}), {_count(len(seeds), 'seed')} "
         f"({', '.join(map(str, seeds))}); baseline {baseline}; {_budget(rows, split, baseline)}."
     )
 

@@ -145,10 +145,30 @@ def test_scores_of_any_model_are_compared(tmp_path):
     sources = [judged(tmp_path / "ours" / "scores.json"), judged(tmp_path / "theirs.json", 0.7)]
     rows, _ = gather(sources, None)
     assert [(r.arm, r.dataset, r.split, r.scores["f_max"]) for r in rows] == [
-        ("ours", "ecssd", "test", 0.5), ("theirs", "ecssd", "test", 0.7),
+        ("ours", "ecssd", "", 0.5), ("theirs", "ecssd", "", 0.7),
     ]  # fmt: skip
     text = said(rows, tmp_path)
+    assert text.startswith("1 data set (ecssd), 1 seed (0); baseline ours;") and "Split" not in text
     assert "+0.2000" in text and "budgets of the trainings unknown" in text and "left out" not in text
+
+
+@pytest.mark.parametrize(("asked", "splits"), [(None, ["val", "val"]), ("train", ["val", "train"])])
+def test_scores_of_a_folder_of_labels_stand_beside_those_of_a_split(tmp_path, asked, splits):
+    sources = [judged(tmp_path / "a.json"), judged(tmp_path / "b.json")]
+    content = json.loads((tmp_path / "a.json").read_text())
+    (tmp_path / "a.json").write_text(json.dumps(content | {"split": "val"}))
+    assert [row.split for row in gather(sources, asked)[0]] == splits
+
+
+def test_evaluations_of_the_same_images_are_compared_image_by_image(tmp_path):
+    sources = [judged(tmp_path / name / "scores.json") for name in ("a", "b")]
+    for name, shift in (("a", 0), ("b", 0.1)):
+        lines = [f"i{n},{0.5 + n / 100 + shift * (1 + n / 10):.4f}," for n in range(5)]
+        (tmp_path / name / "per_image.csv").write_text("id,miou_image,fault\n" + "\n".join(lines) + "\n")
+    rows, _ = gather([str(tmp_path / name) for name in ("a", "b")], None)
+    text = " ".join(said(rows, tmp_path, tmp_path / "out").split())
+    assert "miou_image, b against a, image by image on ecssd: gain +0.1200 [+0.1004, +0.1396] over 5 images" in text
+    assert "image by image" in (tmp_path / "out" / "table.md").read_text() and len(sources) == 2
 
 
 def test_who_has_no_scores_on_the_split_is_named(tmp_path):

@@ -1,0 +1,70 @@
+"""Two evaluations of the same images: the mean of what their scores differ by, image by image, with an interval."""
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from segkd.ablation.rows import Row
+from segkd.ablation.statistics import student_interval
+from segkd.disk import read_text
+from segkd.metrics.meter import LOWER_IS_BETTER
+from segkd.types import InputError
+
+MEANS = ("f_mean", "f_adaptive", "miou_image", "iou_fg_image", "mae")
+"""Scores that are means over images; others have no value of an image that they would be the mean of."""
+
+Values = dict[str, dict[str, float]]
+"""Score by name, by image."""
+
+
+def over_images(rows: Sequence[Row], scores: Sequence[str], baseline: str) -> list[str]:
+    """A sentence for each score, data set and arm that, as the baseline, keeps the scores of its images; and what such
+    intervals are about. Of `scores` those that are means over images are taken; if none is, `miou_image`."""
+    first = {row.dataset: read_images(row.by_image) for row in rows if row.arm == baseline and row.by_image}
+    sentences = []
+    for row in rows:
+        if row.arm == baseline or row.by_image is None or row.dataset not in first:
+            continue
+        values = read_images(row.by_image)
+        for score in [name for name in scores if name in MEANS] or ["miou_image"]:
+            text = _gain(values, first[row.dataset], score)
+            sentences.append(f"{score}, {row.arm} against {baseline}, image by image on {row.dataset}: {text}")
+    about = "Intervals image by image are about these predictions on images like these, not about other trainings."
+    return [*sentences, about] if sentences else []
+
+
+def read_images(path: Path) -> Values:
+    """The scores of the images of a `per_image.csv` that have any; what is not defined is NaN.
+
+    Raises:
+        InputError: it has no ids, or holds something that is no number; names the line.
+    """
+    reader = csv.DictReader(io.StringIO(read_text(path, "the scores of images"), newline=""))
+    found: Values = {}
+    try:
+        for line in reader:
+            if not line.get("fault"):
+                found[line["id"]] = {name: float(line[name] or "nan") for name in MEANS if name in line}
+    except (csv.Error, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path}, line {reader.line_num}: expected id and scores as segkd evaluate writes them, found: {error!r}. "
+            "Evaluate again, or name the scores.json from another folder."
+        ) from error
+    return found
+
+
+def _gain(values: Values, base: Values, score: str) -> str:
+    both = [id for id in sorted(values.keys() & base.keys()) if score in values[id] and score in base[id]]
+    sign = -1 if score in LOWER_IS_BETTER else 1
+    gains = [sign * (values[id][score] - base[id][score]) for id in both]
+    gains = [gain for gain in gains if not math.isnan(gain)]
+    alone, undefined = len(values.keys() ^ base.keys()), len(both) - len(gains)
+    left = [f"{alone} that only one has"] * bool(alone) + [f"{undefined} without this score"] * bool(undefined)
+    rest = f"; left out: {', '.join(left)}" if left else ""
+    if not gains:
+        return f"no image in common{rest}"
+    interval = student_interval(gains)
+    ends = "" if interval is None else f" [{interval[0]:+.4f}, {interval[1]:+.4f}]"
+    return f"gain {sum(gains) / len(gains):+.4f}{ends} over {len(gains)} images{rest}"
