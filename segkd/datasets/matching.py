@@ -1,11 +1,12 @@
 """Predictions of any model matched with labels by name."""
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from segkd.datasets.lists import choose, entries_of
-from segkd.datasets.naming import find_rules, matches, same_names
+from segkd.datasets.naming import SEPARATORS, Rule, find_rules, matches, same_names
 from segkd.datasets.patterns import Pattern, find_named
 from segkd.datasets.walk import ARRAYS, pictures, stem_of
 from segkd.types import InputError, listed
@@ -48,11 +49,12 @@ class ByStem:
     notes: list[str] = field(default_factory=list)
 
 
-def match_maps(predictions: Path, labels: Mapping[str, Path]) -> Matching:
+def match_maps(predictions: Path, labels: Mapping[str, Path], classes: Sequence[str] = ()) -> Matching:
     """Pairs predictions with labels by stem; what is missing and what is too much is said, not refused.
 
     `predictions` is a folder or a pattern ("maps/{}_pred.png"). When no name in a folder is a label's, but one rule
-    ("NAME -> NAME_pred") brings every prediction to a label of its own, that rule is used, and said in `notes`.
+    ("NAME -> NAME_pred") brings every prediction to a label of its own, or every label to a prediction, that rule is
+    used, and said in `notes`. `classes` are the names by which one file per class is known.
 
     Raises:
         InputError: there is no such folder, it holds nothing, or nothing in it has a label.
@@ -63,6 +65,7 @@ def match_maps(predictions: Path, labels: Mapping[str, Path]) -> Matching:
     if by_case:
         notes.append(f"predictions: {by_case} names differ from their labels' in upper and lower case alone")
     if not label_of:
+        _refuse_one_per_class(predictions, found, labels, classes)
         label_of = _by_rule(predictions, named, labels, notes)
     pairs = sorted((MapPair(label, found[name], labels[label]) for name, label in label_of.items()), key=lambda p: p.id)
     faults = {label: said for label, said in named.faults.items() if label in labels}
@@ -129,22 +132,61 @@ def images_for(place: Path, labels: Mapping[str, Path]) -> dict[str, Path]:
 
 
 def _by_rule(place: Path, named: ByStem, labels: Mapping[str, Path], notes: list[str]) -> dict[str, str]:
-    """Prediction -> label by the one rule that holds for every prediction, which is added to `notes`."""
-    rules = find_rules(labels.keys(), named.files.keys())
-    whole = [rule for rule in rules if rule.matched == len(named.files)]
-    ways = [matches(rule, labels.keys(), named.files.keys()) for rule in whole]
-    if ways and all(way == ways[0] for way in ways):
-        notes.append(f"predictions are matched with labels by their names: {whole[0].words()}")
-        return ways[0]
+    """Prediction -> label by the one rule that holds for every prediction or every label, which is added to `notes`."""
+    sides = labels.keys(), named.files.keys()
+    ways: list[tuple[Rule, dict[str, str]]] = []
+    for rule in find_rules(*sides):  # the best first; of those that bring the same together the first one says it all
+        if (way := matches(rule, *sides)) not in (seen for _, seen in ways):
+            ways.append((rule, way))
+    best = [rule for rule, way in ways if len(way) == len(ways[0][1])]
+    if len(best) == 1 and best[0].matched in (len(named.files), len(labels)):
+        notes.append(f"predictions are matched with labels by their names: {best[0].words()}")
+        return ways[0][1]
     cure = "Rename them, or correct one of the folders."
-    if rules:
-        pattern = rules[0].pattern(Pattern.of(str(place)).base, rules[0].right, ".*")
-        words = " or as ".join(rule.words() for rule in rules[:2] if rule.matched == rules[0].matched)
-        cure = f"{rules[0].matched} would match as {words}: say which, for instance --predictions '{pattern}'."
+    if best:
+        pattern = best[0].pattern(Pattern.of(str(place)).base, best[0].right, ".*")
+        words = " or as ".join(rule.words() for rule in best[:2])
+        cure = f"{best[0].matched} would match as {words}: say which, for instance --predictions '{pattern}'"
+        cure += f" with --labels 'FOLDER/{best[0].pattern('', best[0].left, '.*')}'." if any(best[0].left) else "."
     raise InputError(
         f"--predictions {place}: expected files named like the labels up to the extension, found none: "
         f"{_some(named.files)} there, {_some(labels)} among the labels. {cure}"
     )
+
+
+def _refuse_one_per_class(place: Path, names: Collection[str], labels: Collection[str], classes: Sequence[str]) -> None:
+    """Raises InputError where each label has a file for each class: NAME_0, NAME_1, ... or NAME_sky, NAME_car, ..."""
+    ends = _ends(names, labels)
+    stripped = [end.replace("NAME", "").strip(SEPARATORS + "/") for end in ends]
+    numbers = sorted(int(end) for end in stripped if end.isdecimal())
+    counted = (
+        len(numbers) == len(ends) and numbers == list(range(numbers[0], numbers[0] + len(ends))) if ends else False
+    )
+    if len(ends) < 2 or not (counted or set(stripped) == set(classes)) or (len(classes) == 2 and len(ends) > 2):
+        return
+    order = {name: number for number, name in enumerate(classes)}
+    ends = [end for _, end in sorted(zip(stripped, ends), key=lambda pair: int(pair[0]) if counted else order[pair[0]])]
+    start = f"--predictions {place}: found one file per class ({ends[0]} ... {ends[-1]})"
+    if len(classes) == 2:
+        pattern = f"{Pattern.of(str(place)).base}/{ends[-1].replace('NAME', '{}')}.*"
+        raise InputError(f"{start}, but of two the foreground's is enough: --predictions '{pattern}'.")
+    raise InputError(
+        f"{start}, and one of them alone says nothing of the others. Stack those of each name as one array "
+        f"[{len(classes)} h w], in the order of data.classes: np.save('stacked/NAME.npy', np.stack([...]).astype("
+        "np.float32)), and name the folder of these (docs/metrics.md has the lines)."
+    )
+
+
+def _ends(names: Collection[str], labels: Collection[str]) -> list[str]:
+    """What predictions add to the name of a label, the same for most of some labels: NAME_0, NAME_1; or 0/NAME."""
+    found: Counter[tuple[str, ...]] = Counter()
+    for label in sorted(labels)[:20]:
+        after = [
+            f"NAME{name[len(label) :]}" for name in names if name.startswith(tuple(label + sign for sign in SEPARATORS))
+        ]
+        before = [f"{name[: -len(label)]}NAME" for name in names if name.endswith("/" + label)]
+        found[tuple(sorted(after + before))] += 1
+    return list(found.most_common(1)[0][0]) if found else []
 
 
 def _some(names: Iterable[str]) -> str:

@@ -238,6 +238,12 @@ def emptiness(meter: Meter) -> list[str]:
         return said + (["nothing is ever predicted as foreground"] if not predicted[1] else [])
     only = [name for name, pixels in zip(meter.classes, predicted) if pixels]
     said = [f"nothing but {only[0]} is ever predicted"] if len(only) == 1 else []
+    absent = [name for name, a, b in zip(meter.classes, true, predicted) if a and not b]
+    if len(only) > 1 and 2 * len(absent) > np.count_nonzero(true):
+        said.append(
+            f"in the labels, but never predicted: {', '.join(absent[:8])}{', ...' if len(absent) > 8 else ''} "
+            f"({len(absent)} of {np.count_nonzero(true)}): are these class numbers, of all classes?"
+        )
     surplus = [name for name, a, b in zip(meter.classes, true, predicted) if b and not a]
     return said + ([f"predicted, but in no label: {', '.join(surplus[:8])}"] if surplus else [])
 

@@ -33,7 +33,7 @@ def judge_maps(config: Namespace, data: Data, number: int) -> Judged:
     console, folder = make_console(True), Path(config.predictions[number])
     threshold_for(config, None, len(data.classes))
     source = _labels(config, data, number)
-    matching = match_maps(folder, source.labels)
+    matching = match_maps(folder, source.labels, data.classes)
     for note in [*source.notes, *matching.notes]:
         console.print(note)
     glances = _look(config, data, matching, console)

@@ -102,6 +102,49 @@ def test_a_rule_that_does_not_hold_for_all_is_proposed_and_works_as_a_pattern(tm
     assert len(match_maps(maps / "{}_side.png", labels).pairs) == 5
 
 
+def test_labels_with_the_longer_names_may_be_fewer_than_the_predictions(tmp_path):
+    maps = touch(tmp_path / "maps", *(f"{i:04}.png" for i in range(9)))
+    found = match_maps(maps, labels_of(*(f"{i:04}_mask" for i in range(3))))
+    assert [pair.prediction.name for pair in found.pairs] == ["0000.png", "0001.png", "0002.png"]
+    assert found.notes == ["predictions are matched with labels by their names: NAME_mask -> NAME"]
+    assert len(found.surplus) == 6
+
+
+def test_what_is_proposed_for_labels_with_longer_names_names_both_sides(tmp_path):
+    labels = labels_of(*(f"{i}_mask" for i in range(5)))
+    maps = touch(tmp_path / "maps", *(f"{i}_{part}.png" for i in range(5) for part in ("fused", "side")))
+    with pytest.raises(InputError, match=r"maps/\{\}_side\.\*' with --labels 'FOLDER/\{\}_mask\.\*'"):
+        match_maps(maps, labels)
+
+
+CLASSES = ["sky", "road", "car"]
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        (["{}_0", "{}_1", "{}_2"], r"NAME_0 \.\.\. NAME_2"), (["{}-3", "{}-1", "{}-2"], r"NAME-1 \.\.\. NAME-3"),
+        (["{}_car", "{}_sky", "{}_road"], r"NAME_sky \.\.\. NAME_car"),
+        (["00/{}", "01/{}", "02/{}"], r"00/NAME \.\.\. 02/"),
+    ],
+)  # fmt: skip
+def test_one_file_per_class_is_refused_with_how_to_stack_them(tmp_path, written, said):
+    labels = labels_of("a", "a_x", "b", "c")
+    touch(tmp_path, *(f"{one.format(stem)}.png" for stem in labels for one in written))
+    with pytest.raises(InputError, match=rf"one file per class \({said}.*Stack .* \[3 h w\]"):
+        match_maps(tmp_path, labels, CLASSES)
+
+
+def test_of_one_file_for_each_of_two_classes_the_foreground_is_proposed(tmp_path):
+    labels = labels_of("a", "b")
+    touch(tmp_path, *(f"{stem}_{k}.png" for stem in labels for k in range(2)))
+    with pytest.raises(InputError, match=r"the foreground's is enough: --predictions '.*/\{\}_1\.\*'"):
+        match_maps(tmp_path, labels, ["background", "foreground"])
+    touch(tmp_path, "a_2.png", "b_2.png")  # three samples, perhaps
+    with pytest.raises(InputError, match="would match as"):
+        match_maps(tmp_path, labels, ["background", "foreground"])
+
+
 def test_rules_that_disagree_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"would match as .* or as "):
         match_maps(touch(tmp_path, "b_a_c.png"), labels_of("b_a", "a_c"))

@@ -31,3 +31,13 @@ def test_classes_that_are_only_predicted():
     meter = Meter(["sky", "car", "tree"])
     meter.add("a", count_classes(NONE, HALF, 3))
     assert emptiness(meter) == ["nothing but sky is ever predicted"]
+
+
+def test_most_classes_of_the_labels_are_never_predicted():
+    meter = Meter(["sky", "car", "tree", "road", "sign"])
+    label = np.arange(64, dtype=np.uint8).reshape(8, 8) % 5
+    meter.add("a", count_classes(HALF, label, 5))
+    [said] = emptiness(meter)
+    assert said.startswith("in the labels, but never predicted: tree, road, sign (3 of 5)")
+    meter.add("b", count_classes(HALF * 2, label, 5))
+    assert emptiness(meter) == []
