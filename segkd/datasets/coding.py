@@ -1,14 +1,20 @@
 """How the predictions of a folder are read: decided once from all their raw numbers, said, and never guessed."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
 
+from segkd.datasets.colours import hexed, listed_colours
 from segkd.datasets.maps import TOLERANCE
+from segkd.datasets.masks import IN_COLOURS, MOST_COLOURS
+from segkd.datasets.pictures import How, view_mask
 from segkd.datasets.scales import few, refuse_lossy, scale_of
 from segkd.datasets.tally import Tally, told
+from segkd.datasets.unfit import Unfit
 from segkd.types import InputError, listed
 
 
@@ -103,6 +109,38 @@ def decide(tallies: Mapping[str, Tally], classes: int, said: Told) -> Coding:
     words = " and ".join(dict.fromkeys(rules.values())) if len(set(rules.values())) == 1 else "; ".join(
         f"{kind} {rule}" for kind, rule in rules.items())  # fmt: skip
     return Coding(classes, scales, None, words, faults, notes)
+
+
+def refuse_colours(paths: Sequence[Path], how: How, classes: Sequence[str]) -> None:
+    """Raises InputError where predictions are in colours that nobody named, with what to write."""
+    found: Counter[int] = Counter()
+    mixed = False
+    for path in paths[:: max(1, len(paths) // 50)]:
+        try:
+            view_mask(path, how)
+        except Unfit as fault:
+            if fault.kind == IN_COLOURS:
+                found += fault.colours
+                mixed = mixed or len(fault.colours) > MOST_COLOURS
+        except OSError:  # said where all files are read
+            continue
+    if not found:
+        return
+    start = f"{paths[0].parent}: expected {'grey maps' if len(classes) == 2 else 'class numbers'}, found pictures in"
+    if mixed or len(found) > MOST_COLOURS:
+        painted = "as of a colour map (jet), or of a map laid over its photo. Save the map itself, before it is painted"
+        blurred = "so that smoothing or JPEG has mixed those of the classes. Save the class numbers"
+        raise InputError(
+            f"{start} hundreds of colours, {painted if len(classes) == 2 else blurred}, as grey PNG or NPY."
+        )
+    codes = [hexed(code) for code, _ in found.most_common()]
+    example = ", ".join(
+        f"{name}: '{code}'" for name, code in zip_longest(classes, codes[: len(classes)], fillvalue="#RRGGBB")
+    )
+    raise InputError(
+        f"{start} {len(codes)} colours: {listed_colours(found)}. Say which one each class has, in place of these: "
+        f'--data.colours "{{{example}}}"; grey labels are read by their values all the same.'
+    )
 
 
 def _check(said: Told, classes: int) -> None:

@@ -9,16 +9,13 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from segkd.datasets.arrays import read_array
-from segkd.datasets.pictures import PLAIN, How, Seen, open_picture, view_mask
+from segkd.datasets.pictures import GREY, PLAIN, How, Seen, open_picture, view_mask
 from segkd.datasets.unfit import Unfit
 from segkd.datasets.walk import ARRAYS
 from segkd.types import InputError
 
 TOLERANCE = 1e-3
 """How far beyond 0..1 a probability may lie: one step of float16 above 1. It is clipped; more is no rounding error."""
-
-GREY = frozenset({"L", "LA", "I", "I;16", "I;16B", "I;16L"})
-"""How Pillow calls pictures without colours."""
 
 SUM = 5e-3
 """How far from 1 the two planes of a softmax may sum, in float16."""
@@ -40,7 +37,7 @@ def view_raw(path: Path, how: How = PLAIN, planes: int = 1) -> tuple[np.ndarray,
     """
     if path.suffix.lower() in ARRAYS:
         return read_array(path, how.max_megapixels * 1e6 * planes), Seen()
-    mode, plain = _mode(path), replace(how, colours=None)
+    mode, plain = mode_of(path), replace(how, colours=None)
     if mode in ("F", "1"):  # real numbers; yes and no
         with open_picture(path, how) as picture:
             return np.asarray(picture), Seen()
@@ -149,7 +146,7 @@ def stored_size(path: Path, how: How) -> tuple[int, int] | None:
     return (width, height) if turned else (height, width)
 
 
-def _mode(path: Path) -> str | None:
+def mode_of(path: Path) -> str | None:
     """How Pillow holds the picture, by its head; None for what it cannot open: reading says why, with a sentence."""
     if not path.is_file():
         return None

@@ -36,15 +36,20 @@ class How:
         range: the values of an image that become 0 and 255; null for the whole range of its number type.
         colours: the colours of a mask and the class number of each; null for masks whose values are numbers.
         max_megapixels: larger pictures are refused before they are decoded.
+        grey_values: of masks that are grey pictures the values are read, whatever `colours` names.
     """
 
     exif: bool = True
     range: tuple[float, float] | None = None
     colours: Colours | None = None
     max_megapixels: float = 150.0
+    grey_values: bool = False
 
 
 PLAIN = How()
+
+GREY = frozenset({"L", "LA", "I", "I;16", "I;16B", "I;16L"})
+"""How Pillow calls pictures without colours."""
 
 BACK = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -138,7 +143,8 @@ def view_mask(path: File, how: How = PLAIN) -> tuple[np.ndarray, Seen]:
         array = read_array(path, how.max_megapixels * 1e6)
         return whole_numbers(path, array_values(path, array, how.colours)), Seen()
     opened = _open(path, how)
-    raw, palette, alpha = mask_values(path, opened.picture, opened.values, how.colours, opened.lossy)
+    colours = None if how.grey_values and opened.picture.mode in GREY else how.colours
+    raw, palette, alpha = mask_values(path, opened.picture, opened.values, colours, opened.lossy)
     left_out = (*opened.left_out, *(("transparency",) if alpha else ()))
     seen = Seen(opened.tag, opened.lossy, left_out=left_out, palette=palette or {}, greys=palette is None)
     return whole_numbers(path, raw), seen

@@ -1,6 +1,8 @@
 """How the labels of a folder are read when predictions are judged: the rule of training, and that of saliency masks."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -8,8 +10,10 @@ from segkd.datasets.audit import Audit
 from segkd.datasets.data import Data
 from segkd.datasets.faults import CLOSE, MOSTLY, forgive_faults, refuse_faults
 from segkd.datasets.labels import LabelCode, code_from_threshold
+from segkd.datasets.maps import mode_of
 from segkd.datasets.opening import label_code
 from segkd.datasets.pairing import Pair
+from segkd.datasets.pictures import GREY
 from segkd.datasets.scales import few
 from segkd.datasets.tally import Tally
 from segkd.types import InputError
@@ -40,6 +44,17 @@ def label_rule(tallies: Mapping[str, Tally], data: Data) -> tuple[LabelCode, dic
             said += f"\n{_options(np.flatnonzero(audit.total).tolist(), classes)}"
         raise InputError(said) from None
     return code, faults
+
+
+def by_their_values(data: Data, labels: Collection[Path]) -> Data:
+    """`data` for grey labels beside predictions in the colours of `data.colours`: without these, so that the labels'
+    values are the classes. `data` itself wherever the labels may be in these colours."""
+    if data.colours is None:
+        return data
+    greys = [colour for colour, _ in data.how.colours or () if len(set(colour)) == 1]
+    if len(greys) > 1 or not all(mode_of(path) in GREY for path in labels):  # grey pictures show two greys at least
+        return data
+    return replace(data, colours=None)
 
 
 def _options(values: list[int], classes: int) -> str:

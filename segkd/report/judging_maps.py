@@ -1,7 +1,7 @@
 """`segkd evaluate --predictions`: maps that lie in a folder, looked at as a whole first and then judged one by one."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,16 +10,16 @@ import numpy as np
 from jsonargparse import Namespace
 from rich.console import Console
 
-from segkd.datasets.coding import Told, decide
+from segkd.datasets.coding import Told, decide, refuse_colours
 from segkd.datasets.data import Data
 from segkd.datasets.geometry import Size, in_pixels, misfit, own_size, refuse_misfits
 from segkd.datasets.matching import MapPair, Matching, images_for, labels_in, match_maps
 from segkd.datasets.notes import notes_on_masks
 from segkd.datasets.opening import splits_of
 from segkd.datasets.patterns import Pattern
-from segkd.datasets.pictures import read_image
+from segkd.datasets.pictures import How, read_image
 from segkd.datasets.tally import Tally, told
-from segkd.datasets.truth import label_rule
+from segkd.datasets.truth import by_their_values, label_rule
 from segkd.engine.judge import Glance, Looker, MapScorer, look_at, score_maps, to_label_size
 from segkd.experiment.console import make_console, ticking, warn
 from segkd.experiment.scoring import describe
@@ -36,8 +36,8 @@ def judge_maps(config: Namespace, data: Data, number: int) -> Judged:
     matching = match_maps(folder, source.labels, data.classes)
     for note in [*source.notes, *matching.notes]:
         console.print(note)
-    glances = _look(config, data, matching, console)
-    scorer, faults, coding = _scorer(config, data, glances, console)
+    truth, how = _reading(data, matching)
+    scorer, faults, coding = _scorer(config, truth, how, _look(config, data, how, matching, console), console)
     by_id = {pair.id: pair for pair in matching.pairs if pair.id not in faults}
     with ticking(console, "scoring") as ticker:
         ticker(len(by_id))
@@ -57,7 +57,7 @@ def judge_maps(config: Namespace, data: Data, number: int) -> Judged:
         "skipped": missing,
         "surplus": matching.surplus,
         "coding": coding,
-        "fingerprint": _fingerprint(scorer, data, found.resized),
+        "fingerprint": _fingerprint(scorer, truth, found.resized),
     }
     return Judged(
         source.name,
@@ -105,11 +105,19 @@ def _fingerprint(scorer: MapScorer, data: Data, resized: int) -> dict[str, Any]:
     return fingerprint(scorer.protocol, cut, data.ignore, reading=vars(data), maps=maps)
 
 
-def _look(config: Namespace, data: Data, matching: Matching, console: Console) -> list[Glance]:
+def _reading(data: Data, matching: Matching) -> tuple[Data, How]:
+    """How labels are read, and how all files are."""
+    truth = by_their_values(data, [pair.label for pair in matching.pairs])
+    return truth, data.how if truth is data else replace(data.how, grey_values=True)
+
+
+def _look(config: Namespace, data: Data, how: How, matching: Matching, console: Console) -> list[Glance]:
     with ticking(console, "looking at every file") as ticker:
         ticker(len(matching.pairs))
-        looker = Looker(len(data.classes), data.how)
-        return look_at(matching.pairs, looker, config.processes, ticker.move)
+        glances = look_at(matching.pairs, Looker(len(data.classes), how), config.processes, ticker.move)
+    if not any(glance.prediction for glance in glances):
+        refuse_colours([pair.prediction for pair in matching.pairs], how, data.classes)
+    return glances
 
 
 def _nothing(folder: Path, faults: Sequence[str], files: int) -> InputError:
@@ -117,7 +125,7 @@ def _nothing(folder: Path, faults: Sequence[str], files: int) -> InputError:
 
 
 def _scorer(
-    config: Namespace, data: Data, glances: Sequence[Glance], console: Console
+    config: Namespace, data: Data, how: How, glances: Sequence[Glance], console: Console
 ) -> tuple[MapScorer, dict[str, str], dict[str, Any]]:
     """How all files are read, decided from what all of them hold; why a file cannot be scored, by id; what is said."""
     unread = {glance.id: glance.fault for glance in glances if glance.fault is not None}
@@ -138,7 +146,7 @@ def _scorer(
     rules = {"labels": code.rule, "predictions": coding.rule}
     said = {name: {"found": words, "rule": rules[name]} for name, words in found.items()}
     protocol, threshold = find_protocol(config.protocol), threshold_for(config, None, len(data.classes))
-    scorer = MapScorer(len(data.classes), code, coding, protocol, threshold, data.how, own)
+    scorer = MapScorer(len(data.classes), code, coding, protocol, threshold, how, own)
     return scorer, unread | misfits | faults | coding.faults, said
 
 
