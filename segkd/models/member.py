@@ -58,12 +58,14 @@ class Reading:
         meaning: "probability", "logits", or "auto": what the file states, else by its values, as class numbers are.
         mean: subtracted from RGB in 0..1; ImageNet's when null, none where a file says that it normalises inside.
         std: divides after `mean`; likewise.
+        channels: the order of the input's channels; `mean` and `std` are in that of RGB.
     """
 
     output: str | None = None
     meaning: Literal["auto", "probability", "logits"] = "auto"
     mean: list[float] | None = None
     std: list[float] | None = None
+    channels: Literal["rgb", "bgr"] = "rgb"
 
 
 def opened(
@@ -83,7 +85,7 @@ def opened(
     """
     if source.endswith(".onnx"):
         how = reading or Reading()
-        network = OnnxNetwork(source, classes, how.meaning, how.mean, how.std, how.output, shape)
+        network = OnnxNetwork(source, classes, how.meaning, how.mean, how.std, how.output, shape, channels=how.channels)
         return of_file(network, source, shape)
     return of_run(load_model(source, trust=trust), source)
 

@@ -40,6 +40,7 @@ class OnnxNetwork(Network):
         name: the output to judge. By default the finest that can be a map; if that is not one, the user must say.
         shape: height and width of the made images where the file takes any.
         threads: of onnxruntime.
+        channels: "rgb" or "bgr", the order of the input's channels; `mean` and `std` are in that of RGB.
 
     Attributes:
         statement: what segkd noted in the file, if it exported it.
@@ -60,6 +61,7 @@ class OnnxNetwork(Network):
         name: str | None = None,
         shape: tuple[int, int] = (160, 160),
         threads: int = 1,
+        channels: str = "rgb",
     ) -> None:
         super().__init__()
         self.where, self.classes = f"--onnx {path}", classes
@@ -69,7 +71,7 @@ class OnnxNetwork(Network):
         metadata = self.session.get_modelmeta().custom_metadata_map
         self.statement = stated(metadata, self.where)
         self._refuse_other_classes()
-        self.entry = entry_of(inputs, metadata, mean, std, self.where)
+        self.entry = entry_of(inputs, metadata, mean, std, self.where, channels == "bgr")
         self.portion = self.entry.batch
         made = _made(self.size_for(shape))
         try:

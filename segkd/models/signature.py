@@ -110,6 +110,7 @@ class Entry:
         batched: the first axis counts images; else one image goes in at a time.
         mean: subtracted from RGB in 0..1; None for whole numbers, which are fed as 0..255.
         std: divides after `mean`.
+        bgr: blue comes first; `mean` and `std` are in the order of RGB all the same.
     """
 
     port: Port
@@ -117,6 +118,7 @@ class Entry:
     batched: bool
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
+    bgr: bool = False
 
     @property
     def batch(self) -> int | None:
@@ -136,12 +138,13 @@ class Entry:
     @property
     def said(self) -> str:
         """What is fed, in words."""
+        order = "BGR" if self.bgr else "RGB"
         if self.mean is None or self.std is None:
-            return "fed RGB as 0..255"
+            return f"fed {order} as 0..255"
         if set(self.mean) == {0.0} and set(self.std) == {1.0}:
-            return "fed RGB in 0..1"
+            return f"fed {order} in 0..1"
         mean, std = (" ".join(f"{value:g}" for value in values) for values in (self.mean, self.std))
-        return f"fed RGB in 0..1 normalised by mean {mean}, std {std}"
+        return f"fed {order} in 0..1 normalised by mean {mean}, std {std}{' (of RGB)' if self.bgr else ''}"
 
     def fed(self, image: np.ndarray) -> np.ndarray:
         """RGB float32 [n 3 h w] in 0..1 as the file wants it."""
@@ -150,6 +153,7 @@ class Entry:
         else:
             mean, std = (np.asarray(values, np.float32).reshape(1, 3, 1, 1) for values in (self.mean, self.std))
             pixels = (image - mean) / std
+        pixels = pixels[:, ::-1] if self.bgr else pixels
         pixels = np.moveaxis(pixels, 1, 3) if self.last else pixels
         pixels = np.ascontiguousarray(pixels, dtype=self.port.dtype)
         return pixels if self.batched else pixels[0]
@@ -161,6 +165,7 @@ def entry_of(
     mean: Sequence[float] | None,
     std: Sequence[float] | None,
     where: str,
+    bgr: bool = False,
 ) -> Entry:
     """How images go into a file with these inputs.
 
@@ -170,6 +175,7 @@ def entry_of(
         mean: of the normalisation; None for ImageNet's, or for none where the file normalises inside.
         std: likewise.
         where: begins the sentence of an error.
+        bgr: blue comes first.
 
     Raises:
         InputError: it takes no image, or more than an image, or the normalisation makes no sense.
@@ -186,15 +192,17 @@ def entry_of(
     if port.dtype == "uint8":
         if mean is not None or std is not None:
             raise InputError(f"{where}: {port} is fed RGB as 0..255: leave out --mean and --std.")
-        return Entry(port, last, batched, None, None)
+        return Entry(port, last, batched, None, None, bgr)
     inside = metadata.get(INPUT_KEY)
     if inside not in (None, INPUT_RGB):
         raise InputError(
             f"{where}: expected {INPUT_RGB} for {INPUT_KEY} in the file's metadata, found {inside!r}. A newer segkd "
             "may know it."
         )
-    if inside and (mean is not None or std is not None):
-        raise InputError(f"{where}: the network normalises inside, as the file says: leave out --mean and --std.")
+    if inside and (mean is not None or std is not None or bgr):
+        raise InputError(
+            f"{where}: takes RGB and normalises inside, as the file says: leave out --mean, --std and --channels."
+        )
     mean = tuple(mean) if mean is not None else (0.0, 0.0, 0.0) if inside else IMAGENET_MEAN
     std = tuple(std) if std is not None else (1.0, 1.0, 1.0) if inside else IMAGENET_STD
     if not np.isfinite(mean).all() or not np.isfinite(std).all() or min(std) <= 0:
@@ -202,7 +210,7 @@ def entry_of(
             f"--mean and --std: expected three numbers each, std above 0, found {' '.join(f'{v:g}' for v in mean)} and "
             f"{' '.join(f'{v:g}' for v in std)}. Without normalisation, say --mean 0 0 0 --std 1 1 1."
         )
-    return Entry(port, last, batched, mean, std)
+    return Entry(port, last, batched, mean, std, bgr)
 
 
 def _layout(port: Port, where: str) -> tuple[bool, bool]:

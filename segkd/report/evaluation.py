@@ -120,6 +120,7 @@ def _parser() -> ArgumentParser:
     add("--onnx-output-name", type=str, default=None, metavar="NAME", help="which of the file's outputs is scored")
     add("--mean", type=float, nargs=3, default=None, help="subtracted from RGB in 0..1, for ONNX (ImageNet's)")
     add("--std", type=float, nargs=3, default=None, help="divides after the mean, for ONNX (ImageNet's)")
+    add("--channels", choices=["rgb", "bgr"], default="rgb", help="their order, for ONNX; --mean and --std stay RGB's")
     add("--device", choices=["auto", "cpu"], default="auto", help="auto takes an accelerator")
     add("--trust", action="store_true", help=TRUST)
     add = parser.add_argument_group("maps in folders").add_argument
@@ -167,6 +168,7 @@ def _refuse_unclear(config: Namespace) -> None:
             raise InputError(f"--{name}: expected one for each of --predictions, found {len(config[name])}.")
     asked = [name for name in ("onnx_output_name", "mean", "std") if config[name] is not None]
     asked += ["onnx_output"] if config.onnx_output != "auto" else []
+    asked += ["channels"] if config.channels != "rgb" else []
     if asked and config.onnx is None:
         raise InputError(f"--{asked[0].replace('_', '-')} says how a file of --onnx is read: leave it out.")
     if config.predictions is not None:

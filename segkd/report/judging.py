@@ -152,6 +152,7 @@ def _onnx(config: Namespace, path: str, data: Data, console: Console) -> "OnnxNe
         config.onnx_output_name,
         data.shape,
         threads=torch.get_num_threads(),
+        channels=config.channels,
     )
     if network.meaning == "classes" and config.threshold not in ("0.5", "val"):
         raise InputError(

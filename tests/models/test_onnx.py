@@ -89,6 +89,20 @@ def test_normalisation_is_imagenets_unless_given_or_done_inside(tmp_path, image)
             OnnxNetwork(path, 2, std=std)
 
 
+@pytest.mark.parametrize(("kind", "axes"), [("FLOAT", ANY), ("UINT8", ANY), ("FLOAT", ("b", "h", "w", 3))])
+def test_blue_may_come_first(tmp_path, image, kind, axes):
+    last = {"w": KERNEL["w"][:, ::-1].copy() / (255 if kind == "UINT8" else 1), "c": KERNEL["c"]}
+    first = [node("Transpose", "image", "turned", perm=[0, 3, 1, 2])] if axes[-1] == 3 else []
+    nodes = [*first, node("Cast", "turned" if first else "image", "real", to=TensorProto.FLOAT)]
+    nodes += [node("Conv", ["real", "w", "c"], "z"), node("Sigmoid", "z", "out")]
+    path = save(tmp_path / "n.onnx", nodes, given=kind, axes=axes, constants=last)
+    asis = {} if kind == "UINT8" else {"mean": (0.5, 0.0, 0.1), "std": (0.5, 1.0, 2.0)}
+    network = OnnxNetwork(path, 2, **asis, channels="bgr")
+    red = image if kind == "UINT8" else (image - 0.5) / 0.5  # mean and std are of RGB
+    torch.testing.assert_close(network(image).logits.softmax(dim=1)[:, 1], expected(red), atol=1e-4, rtol=1e-3)
+    assert "fed BGR" in network.said
+
+
 @pytest.mark.parametrize("keep", [0, 1])
 @pytest.mark.parametrize("kind", ["INT64", "INT32", "UINT8", "BOOL", "FLOAT"])
 def test_class_numbers_are_recognised(tmp_path, image, keep, kind):

@@ -68,7 +68,9 @@ def test_a_threshold_is_one_that_somebody_stated(given, sided, run_cli):
     assert status == 2 and "states no threshold of its own" in err, err
 
 
-@pytest.mark.parametrize("option", [["--onnx-output", "logits"], ["--onnx-output-name", "x"], ["--std", 1, 1, 1]])
+@pytest.mark.parametrize(
+    "option", [["--onnx-output", "logits"], ["--onnx-output-name", "x"], ["--std", 1, 1, 1], ["--channels", "bgr"]]
+)
 def test_options_without_effect_are_refused(given, run_cli, tmp_path, option):
     status, _, err = run_cli("evaluate", "--predictions", tmp_path, "--labels", tmp_path, *option)
     assert status == 2 and f"{option[0]} says how a file of --onnx is read" in err

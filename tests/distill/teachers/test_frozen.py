@@ -125,6 +125,10 @@ def test_an_onnx_file_of_others_is_read_as_it_is_said(tmp_path, make_batch):
     expected = torch.cat([torch.zeros_like(red), 4 - 8 * red / 0.5], dim=1)
     found = teacher(batch, student(batch.image), student).target.logits
     torch.testing.assert_close(found.softmax(dim=1), expected.softmax(dim=1), atol=1e-5, rtol=0)
+    backwards = met(Frozen([path], onnx=Reading("other", "logits", [0.0] * 3, [0.5] * 3, "bgr")), student, batch)
+    flipped = replace(batch, clean=batch.clean.flip(1))
+    again = backwards(flipped, student(batch.image), student).target.logits
+    torch.testing.assert_close(again, found, atol=1e-5, rtol=0)
 
 
 def test_an_onnx_file_teaches_logits_beside_a_run(run, tmp_path, make_batch):
