@@ -28,7 +28,12 @@ def judged():
     meter.add(ODD, count_binary(label.astype(np.float32), label, 0.5))
     about = {"predictions": ODD, "skipped": [ODD], "fingerprint": fingerprint(PLAIN, 0.5)}
     return Judged(
-        ODD, f"{ODD} on data", meter, describe(meter, about), lambda id: Exhibit(None, label, label * 1.0), {ODD: ODD}
+        ODD,
+        f"{ODD} on data",
+        meter,
+        describe(meter, about),
+        lambda id: Exhibit(None, label, label.astype(np.float32)),
+        {ODD: ODD},
     )
 
 
