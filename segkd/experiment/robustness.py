@@ -108,4 +108,4 @@ def print_robustness(console: Console, found: Robustness) -> None:
 
 
 def _short(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.4f}"
+    return "-" if math.isnan(value) else f"{value:z.4f}"  # z: a drop that rounds to 0 has no sign

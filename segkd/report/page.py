@@ -93,10 +93,10 @@ def _corruptions(judged: Judged) -> str:
     if found is None:
         return ""
     rows = [
-        (one.name, one.setting, f"{score:.4f}", f"{found.clean - score:.4f}") for one, score in found.readings.items()
+        (one.name, one.setting, f"{score:.4f}", f"{found.clean - score:z.4f}") for one, score in found.readings.items()
     ]
     means = [("mean, without JPEG", found.mean()), ("mean, JPEG", found.mean(JPEG))]
-    rows += [(name, "", f"{score:.4f}", f"{found.clean - score:.4f}") for name, score in means]
+    rows += [(name, "", f"{score:.4f}", f"{found.clean - score:z.4f}") for name, score in means]
     cells = (
         f'<tr><th scope="row">{name}</th><td>{setting}</td><td class="number">{score}</td><td>{drop}</td></tr>'
         for name, setting, score, drop in rows
@@ -105,7 +105,8 @@ def _corruptions(judged: Judged) -> str:
         name: ([0.0, 1.0, 2.0, 3.0], [found.clean, *(s for one, s in found.readings.items() if one.name == name)])
         for name in SETTINGS
     }
-    chart = line_chart("Mean IoU, by image", Axis("severity, 0 is clean", 0.0, 3.0), Axis(""), lines)
+    # from 0: an axis of the readings' own range would make the least drop look like a fall to nothing
+    chart = line_chart("Mean IoU, by image", Axis("severity, 0 is clean", 0.0, 3.0), Axis("", 0.0), lines)
     shown = table("Scores under corruptions", ("corruption", "setting", "mean IoU", "drop"), cells, "scores")
     return f'<h2>Under corruptions</h2><div class="charts">{chart}</div>{shown}'
 

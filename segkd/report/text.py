@@ -12,10 +12,12 @@ def escape(text: str) -> str:
 
 
 def table(name: str, heads: Iterable[str], rows: Iterable[str], kind: str = "") -> str:
-    """A table called `name` of finished `rows` (`<tr>...</tr>`), which scrolls on its own; `kind` is its class."""
+    """A table called `name` of finished `rows` (`<tr>...</tr>`), which scrolls on its own; `kind` is its class, and its
+    frame's."""
     cells = "".join(f'<th scope="col">{head}</th>' for head in heads)
     opened = f'<table class="{kind}">' if kind else "<table>"
+    frame = f"scroll of-{kind}" if kind else "scroll"
     return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{name}">{opened}<thead><tr>{cells}</tr></thead>'
+        f'<div class="{frame}" tabindex="0" role="region" aria-label="{name}">{opened}<thead><tr>{cells}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )

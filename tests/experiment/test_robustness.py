@@ -36,6 +36,13 @@ def test_the_means_leave_jpeg_apart():
     assert [line.split()[2] for line in said.splitlines() if line.startswith("blur")] == ["0.4000"]
 
 
+def test_a_drop_that_rounds_to_nothing_has_no_sign():
+    console = Console(width=100, record=True, file=io.StringIO())
+    print_robustness(console, Robustness(0.8, dict.fromkeys(CORRUPTIONS, 0.80004), 7))
+    said = console.export_text()
+    assert "-0.0000" not in said and "drop 0.0000" in said
+
+
 def some(void: bool) -> Records:
     """Dark squares on a bright ground in grey; the last image has no pixel that counts, if asked for."""
     arrays = []

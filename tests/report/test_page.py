@@ -2,12 +2,15 @@
 
 import json
 import re
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
 from selenium.webdriver.common.keys import Keys
 
+from segkd.datasets.corruptions import CORRUPTIONS
+from segkd.experiment.robustness import Robustness
 from segkd.experiment.scoring import describe
 from segkd.metrics.counts import count_binary
 from segkd.metrics.meter import Meter
@@ -98,6 +101,29 @@ def test_the_page_works_in_a_browser(judged, browser, tmp_path):
     assert browser.js("window.broken") is None
     assert browser.said() == []
     assert [url for url in browser.fetched() if not url.startswith("data:")] == [path.as_uri()]
+
+
+def test_a_small_loss_under_corruptions_looks_small(judged):
+    readings = {one: 0.80004 if one.name == "blur" else 0.8 - 0.01 * one.severity for one in CORRUPTIONS}
+    text = page(replace(judged, robustness=Robustness(0.8, readings, 7)), ["segkd", "evaluate"])
+    shown = text[text.index("<h2>Under corruptions") :]
+    chart = shown[: shown.index("</svg>")]
+    heights = [float(height) for height in re.findall(r"[ML][\d.]+ ([\d.]+)", chart)]
+    axis = max(float(height) for height in re.findall(r'class="grid"[^>]* y1="([\d.]+)"', chart))
+    assert max(heights) - min(heights) < 0.1 * (axis - max(heights))  # from 0, a loss of .03 of .8
+    assert "-0.0000" not in text
+
+
+def test_all_scores_are_in_sight_and_in_print(judged, browser, tmp_path):
+    path = tmp_path / "report.html"
+    path.write_text(page(judged, ["segkd", "evaluate"]), encoding="utf-8")
+    browser.open(path)
+    box = "document.querySelector('[aria-label=Scores]')"
+    assert browser.js(f"{box}.querySelectorAll('tr').length") > 20
+    for media in ("screen", "print"):
+        browser.call("Emulation.setEmulatedMedia", {"media": media})
+        assert browser.js(f"{box}.scrollHeight <= {box}.clientHeight"), media
+    browser.call("Emulation.setEmulatedMedia", {"media": ""})
 
 
 def test_the_page_fits_a_phone_and_darkens(judged, browser, tmp_path):
