@@ -28,7 +28,8 @@ class Optim:
             that learns too.
         disturbance_lr: peak learning rate of a disturbance that learns, as a multiple of `lr`; a quantisation table
             is learned in octaves.
-        weight_decay: on weights of convolutions and matrices; never on biases, normalisation and disturbances.
+        weight_decay: on weights of convolutions and matrices (which are named so); never on biases, normalisation,
+            scales of layers, tokens and disturbances.
         momentum: of SGD.
         schedule: how the rate falls after warm-up: "poly" (1 - t)^power, "cosine", "linear", or "constant".
         power: of "poly".
@@ -113,13 +114,14 @@ def build_optimizer(optim: Optim, learner: Learner, fused: bool = True) -> torch
     heads = [part for part in learner.modules() if isinstance(part, Head)] if optim.name == "adamw" else []
     speeds = {id(head.weight): head.speed for head in heads}
     groups: dict[tuple[float, float, float], list[nn.Parameter]] = {}
-    for parameter in learner.parameters():
+    for name, parameter in learner.named_parameters():
         if not parameter.requires_grad:
             continue
         share, disturbs = optim.encoder_lr if id(parameter) in encoder else 1.0, id(parameter) in disturbing
         speed = optim.disturbance_lr if disturbs else speeds.get(id(parameter), 1.0)
-        # decay would pull a table towards its start
-        decay = optim.weight_decay if parameter.ndim > 1 and not disturbs else 0.0
+        # decay would pull a table towards its start; scales of layers and biases of positions have axes too
+        matrix = parameter.ndim > 1 and "weight" in name.rpartition(".")[2]
+        decay = optim.weight_decay if matrix and not disturbs else 0.0
         groups.setdefault((optim.lr * share * speed, decay / speed, speed), []).append(parameter)
     if not any(parameter.requires_grad for parameter in learner.student.parameters()):
         raise InputError("nothing learns: optim.freeze holds every parameter of the student. Freeze less.")

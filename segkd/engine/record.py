@@ -93,6 +93,7 @@ class Recorder:
         each = {"domains": {name: dict(one) for name, one in domains.items()}} if domains else {}
         self._line({"kind": "val", "step": step, "epoch": epoch, **scores, "iou": dict(per_class), **each})
         self.scalars("val", scores, step)
+        self.scalars("iou", per_class, step)
         self.since = time.perf_counter()  # validation does not slow down the images per second
         if self.writes:
             self.board.flush()

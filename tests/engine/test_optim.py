@@ -2,6 +2,7 @@ import copy
 
 import pytest
 import torch
+from torch import nn
 
 from segkd.distill.distiller import Distiller
 from segkd.engine.learner import Learner
@@ -9,7 +10,8 @@ from segkd.engine.optim import Optim, build_optimizer, build_schedule, rate_at
 from segkd.frequency.disturb import DctQuantization
 from segkd.models.decoder import Head
 from segkd.models.fusion import FusionNet
-from segkd.types import InputError
+from segkd.models.network import Network
+from segkd.types import InputError, Prediction
 from tests.conftest import TINY
 
 
@@ -27,6 +29,28 @@ def test_every_learning_parameter_is_in_one_group_and_no_other_is(learner):
         for p in group["params"]:
             assert group["lr"] == pytest.approx(0.001 if id(p) in encoder else 0.01)
             assert group["weight_decay"] == (0.3 if p.ndim > 1 else 0.0)
+
+
+class Scaled(Network):
+    """What torchvision's ConvNeXt and Swin learn beside weights: a scale [c 1 1], biases of positions in a table."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Conv2d(3, 2, 1)
+        self.layer_scale = nn.Parameter(torch.ones(2, 1, 1))
+        self.relative_position_bias_table = nn.Parameter(torch.zeros(4, 2))
+        self.attention = nn.MultiheadAttention(2, 1)
+
+    def forward(self, image):
+        return Prediction(self.body(image))
+
+
+def test_weights_alone_decay_whatever_shape_other_parameters_have():
+    learner = Learner(Scaled(), Distiller())
+    optimizer = build_optimizer(Optim(weight_decay=0.3), learner)
+    decays = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    decaying = {name for name, p in learner.student.named_parameters() if decays[id(p)]}
+    assert decaying == {"body.weight", "attention.in_proj_weight", "attention.out_proj.weight"}
 
 
 def test_a_disturbance_learns_at_a_rate_of_its_own_and_never_decays():

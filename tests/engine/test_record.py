@@ -19,7 +19,7 @@ def test_means_of_the_steps_since_the_last_line(tmp_path):
     assert loss == first["loss"] == 2.5 and first["terms"] == {"task": 2.0, "response": 0.5} and first["lr"] == 0.1
     assert second["kind"] == "val" and second["f_mean"] is None and second["iou"] == {"cat": 0.25}
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
-    assert {"train/loss", "train/task", "train/lr", "val/miou_image"} <= set(events.Tags()["scalars"])
+    assert {"train/loss", "train/task", "train/lr", "val/miou_image", "iou/cat"} <= set(events.Tags()["scalars"])
 
 
 def test_another_process_writes_nothing(tmp_path):
