@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
-from segkd.datasets.data import Data, Records
+from segkd.datasets.data import Data, Findings, Records
 from segkd.datasets.digest import Digests
 from segkd.datasets.loader import SegmentationDataset, train_loader
 from segkd.datasets.opening import open_data
@@ -122,7 +122,7 @@ def _seed(seed: int) -> None:
 
 def _train(session: Session, objects: Namespace, overfit: bool, select: str) -> Outcome:
     accelerator, console, folder, seed = session.accelerator, session.console, session.folder, session.config.seed
-    records, digests, about = _opened(objects, overfit, console)
+    records, digests, findings = _opened(objects, overfit, console)
     dataset = _train_set(objects, records["train"], seed)
     batches = _batches(accelerator, objects, len(dataset), seed)
     _start(session, objects.model)
@@ -132,15 +132,17 @@ def _train(session: Session, objects: Namespace, overfit: bool, select: str) -> 
     same_data(session, digests, progress)
     if accelerator.is_main_process:
         note_trained_on(folder, batches.draw.drawn(dataset.records.ids))
-    _describe(engine, objects.data, about, session)
+    _describe(engine, objects.data, findings.about, session)
     compile_student(engine.bare, objects.engine.compile, objects.engine.recompute)
     rounds = rounds_of(objects, engine, batches, dataset, progress)
     recorder = recorder_of(session, engine, progress, rounds)
     card, plan = _card(session.config, objects.data, engine.bare.student), plan_of(objects, batches.per_epoch, select)
     if not (session.resume or overfit) and (doubt := doubt_length(objects, plan.total)):
         warn(console, doubt)
+    # images in memory come faster than workers do
+    workers = 0 if findings.memory or objects.data.embedded is not None else objects.data.workers
     validation = Validation(
-        engine, objects.data, records["val"], recorder, folder, card, objects.evaluation, plan.per_epoch
+        engine, objects.data, records["val"], recorder, folder, card, objects.evaluation, plan.per_epoch, workers
     )
     batches.start = engine.micro
     loader = _loader(session, objects, dataset, batches)
@@ -161,7 +163,7 @@ def _train(session: Session, objects: Namespace, overfit: bool, select: str) -> 
     return Outcome(how, select, progress.best, card, learned=known)
 
 
-def _opened(objects: Namespace, overfit: bool, console: Console) -> tuple[dict[str, Records], Digests, str]:
+def _opened(objects: Namespace, overfit: bool, console: Console) -> tuple[dict[str, Records], Digests, Findings]:
     """The records to train and to validate on, the digests of their files, and what was found."""
     with ticking(console, "checking the data") as ticker:
         shares = objects.distiller.needs_soft
@@ -170,7 +172,7 @@ def _opened(objects: Namespace, overfit: bool, console: Console) -> tuple[dict[s
     digests = digests_of(records)
     records = one_batch(objects, records) if overfit else records
     meet_domains(objects, records, console)
-    return records, digests, findings.about
+    return records, digests, findings
 
 
 def _introduce(session: Session, objects: Namespace, dataset: SegmentationDataset, steps: int) -> None:

@@ -38,7 +38,7 @@ class Validation:
     """Validates the network that is kept (the average, if there is one) on the val split.
 
     `card` describes the student but for what only a validation knows: threshold, scores, step. `per_epoch` counts
-    micro-steps.
+    micro-steps. `workers` load the images, which is worth their start where none is kept in memory.
     """
 
     engine: Engine
@@ -49,6 +49,7 @@ class Validation:
     card: ModelCard
     settings: Evaluation
     per_epoch: int
+    workers: int = 0
 
     def __post_init__(self) -> None:
         k, shape = len(self.data.classes), self.data.shape
@@ -69,7 +70,8 @@ class Validation:
         """
         engine = self.engine
         if self.bands is not None and engine.micro == 0:
-            for batch, logits, _ in predicted(engine.bare.kept, self.dataset, engine.accelerator, self.data.batch):
+            said = engine.bare.kept, self.dataset, engine.accelerator, self.data.batch, self.workers
+            for batch, logits, _ in predicted(*said):
                 self.bands(batch, logits)
             self._record_bands(self.bands)
 
@@ -120,9 +122,9 @@ class Validation:
 
     def judged(self, network: Network, **more: Any) -> Meter:
         """The meter of any network on the val split, with `more` as `evaluate` takes it; nothing is written."""
-        batch, threshold = self.data.batch, self.settings.threshold
         said = self.dataset, self.data.classes, self.engine.accelerator
-        return evaluate(network, *said, batch_size=batch, threshold=threshold, **more)
+        more |= {"batch_size": self.data.batch, "threshold": self.settings.threshold, "workers": self.workers}
+        return evaluate(network, *said, **more)
 
     def _record_bands(self, bands: BandErrors) -> None:
         errors, step = bands.take(self.engine.accelerator), self.engine.step

@@ -5,6 +5,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from segkd.engine import evaluate
 from segkd.frequency.rings import EDGES
 from tests.conftest import TINY
 
@@ -99,3 +100,19 @@ def test_weights_too_large_to_multiply_are_a_divergence_and_no_fault_of_an_image
     status, _, err = run_cli("train", *flags, "--out", tmp_path / "run")
     assert status == 2 and "training diverged at step" in err and "Lower optim.lr" in err, err
     assert not (tmp_path / "run" / "checkpoints" / "last.pt").exists(), "its weights are no place to go on from"
+
+
+@pytest.mark.parametrize(("gigabytes", "workers"), [("4", {0}), ("0", {2})])
+def test_workers_load_what_is_not_kept_in_memory(run_cli, tmp_path, make_folder, monkeypatch, gigabytes, workers):
+    asked, loader = set(), evaluate.evaluation_loader
+
+    def seen(dataset, indices, batch_size, workers):
+        asked.add(workers)
+        return loader(dataset, indices, batch_size, 0)
+
+    monkeypatch.setattr(evaluate, "evaluation_loader", seen)
+    settings = {key: value for key, value in SMALL.items() if "embedded" not in key}
+    settings |= {"data.root": str(make_folder(12)), "data.size": 32, "data.workers": 2, "data.cache_gb": gigabytes}
+    flags = [part for key, value in (settings | {"engine.epochs": 1}).items() for part in (f"--{key}", value)]
+    status, out, err = run_cli("train", *flags, "--out", tmp_path / "run")
+    assert status == 0 and asked == workers, out + err
