@@ -18,7 +18,10 @@ from io import TextIOWrapper
 COMMANDS = {
     "prepare": ("segkd.experiment.preparing:prepare", "write the data layer of a folder as it was downloaded"),
     "train": ("segkd.experiment.commands:train", "train a network on a folder of images and masks"),
-    "evaluate": ("segkd.report.commands:evaluate", "score any network or its predictions on data sets"),
+    "evaluate": (
+        "segkd.report.commands:evaluate",
+        "score runs, ONNX files, or anyone's predictions on data sets",
+    ),
     "predict": ("segkd.experiment.predicting:predict", "write masks or probabilities, and overlays, for photos"),
     "ablate": ("segkd.ablation.commands:ablate", "train arms x data sets x seeds, resumable, and compare them"),
     "compare": ("segkd.ablation.commands:compare", "compare runs or grids: gains, intervals, tests, tables"),

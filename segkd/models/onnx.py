@@ -11,6 +11,7 @@ from segkd.models.network import Network
 from segkd.models.readout import logits_of, meaning_of, planes_of
 from segkd.models.signature import Port, entry_of, listed_ports, stated
 from segkd.models.store import Model, ModelCard
+from segkd.models.strangers import said_of_stranger
 from segkd.types import InputError, Prediction, reason_of
 
 if TYPE_CHECKING:
@@ -252,12 +253,15 @@ def open_session(path: str, threads: int) -> "onnxruntime.InferenceSession":
     except ImportError as error:
         raise InputError("--onnx needs onnxruntime: pip install 'segkd[onnx]'.") from error
     if not Path(path).is_file():
-        raise InputError(f"{path}: expected an ONNX file, found none there.")
+        raise InputError(f"{path}: expected an ONNX file, {said_of_stranger(Path(path)) or 'found none there.'}")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = threads, 3
     try:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:
+        foreign = said_of_stranger(Path(path))
+        if foreign is not None:
+            raise InputError(f"{path}: expected an ONNX file, {foreign}") from error
         reason = reason_of(error)
         cure = " Export it in float32." if "NOT_IMPLEMENTED" in reason or "double" in reason else ""
         raise InputError(f"{path}: expected an ONNX file that onnxruntime can run, found: {reason}{cure}") from error

@@ -14,6 +14,7 @@ from segkd.disk import dump_json, parse_json, read_text, write_whole
 from segkd.models.enlarge import bands, decided
 from segkd.models.network import Network, device_of
 from segkd.models.pixels import Picture, as_rgb, shrunk
+from segkd.models.strangers import ROUTES, said_of_stranger
 from segkd.models.trust import imported, refuse_foreign_network
 from segkd.models.weights import packed, unpacked
 from segkd.models.windows import slide
@@ -168,12 +169,19 @@ def _read(folder: Path) -> tuple[dict[str, torch.Tensor], ModelCard, str]:
     """Tensors, card, and a sentence when `model.json` says something else than the card beside the tensors."""
     weights = folder if folder.is_file() else folder / "student.safetensors"
     copy = weights.with_name("model.json")
+    foreign = None if weights.is_file() and folder.is_dir() else said_of_stranger(folder)
+    if foreign is not None:
+        raise InputError(f"{folder}: expected a run folder or its student.safetensors, {foreign}")
+    if folder.suffix == ".onnx" and folder.is_file():
+        raise InputError(f"{folder}: expected a run folder, found an ONNX file: segkd evaluate --onnx {folder}.")
     if not weights.is_file():
         raise InputError(
             f"{folder}: expected a run folder with student.safetensors, found none. "
             "It is written after the first validation; has the run got that far?"
         )
     tensors, inside, metadata = unpacked(weights)
+    if inside is None and not copy.is_file() and not metadata:
+        raise InputError(f"{weights}: expected a student that segkd trained, found weights without its card. {ROUTES}")
     if inside is None:
         card = _card(read_text(copy, "a segkd model card"), copy)
         if metadata.get("step", str(card.step)) != str(card.step):
