@@ -197,8 +197,15 @@ def _map_to_write(tallies: Mapping[str, Tally], classes: int) -> str:
     values = sorted({value for tally in tallies.values() for value in (tally.few or [])})
     if not values or len(values) > 4 * classes:
         return f"Save class numbers 0..{classes - 1}, or a plane of scores for each class [{classes} h w] as .npy."
+    if values[0] == 0 and values[-1] in (classes, 255) and all(value < classes for value in values[:-1]):
+        return (
+            f"If {values[-1]} stands for pixels that are left out (void): every pixel needs a class here, so save the "
+            f"most probable of the {classes} there too (an argmax without void). If it is a class of its own, name it "
+            "in data.classes."
+        )
     shift = values[0] if values[-1] - values[0] < classes else 0
-    example = ", ".join(f"{v}: {v - shift if shift else min(i, classes - 1)}" for i, v in enumerate(values))
+    targets = [v - shift if shift else i if i < classes else "CLASS" for i, v in enumerate(values)]
+    example = ", ".join(f"{value}: {target}" for value, target in zip(values, targets))
     return (
         f"Name all classes (data.classes), or say what each value means, for instance --prediction-map '{{{example}}}' "
         "(raw value: class)."

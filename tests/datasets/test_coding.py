@@ -166,3 +166,19 @@ def test_files_are_read_and_coded_alike(tmp_path):
     raw = read_prediction(tmp_path / "a.npy", 2, (12, 16))
     coding = decide({"a": tally_of(tmp_path / "a.npy", raw)}, 2, Told())
     np.testing.assert_array_equal(coding(tmp_path / "a.npy", raw, kind_of(raw)), CUT[0])
+
+
+@pytest.mark.parametrize("void", [3, 255])
+def test_predicted_void_is_never_proposed_as_the_last_class(void):
+    maps = [np.where(CUT[0] == 1, void, np.arange(16, dtype=np.uint8) % 3).astype(np.uint8)] * 3
+    with pytest.raises(
+        InputError, match=rf"If {void} stands for pixels that are left out.*most probable of the 3"
+    ) as error:
+        decided(maps, 3)
+    assert "--prediction-map" not in str(error.value)
+
+
+def test_values_beyond_the_classes_are_left_to_the_user():
+    maps = [np.array([[0, 7, 8, 11]] * 4, np.uint8)] * 3
+    with pytest.raises(InputError, match=r"--prediction-map '\{0: 0, 7: 1, 8: 2, 11: CLASS\}'"):
+        decided(maps, 3)
