@@ -14,7 +14,7 @@ from segkd.engine.checkpoint import Progress, save_checkpoint
 from segkd.engine.record import Recorder
 from segkd.engine.rounds import Rounds
 from segkd.engine.signals import Interrupted, Signals, interruption
-from segkd.engine.step import Engine, refuse_broken, train_step
+from segkd.engine.step import Diverged, Engine, refuse_broken, train_step
 from segkd.engine.watch import Watch
 from segkd.metrics.meter import Meter
 from segkd.types import Batch, InputError
@@ -196,6 +196,8 @@ def _advance(
 
 
 def _ended(engine: Engine, plan: Plan, progress: Progress) -> str:
+    if engine.micro >= plan.total and not engine.step:
+        raise Diverged("step 1: the gradient was never finite")
     if engine.micro >= plan.total:
         return "done"
     return "stopped early" if plan.patience is not None and progress.since_best >= plan.patience else ""

@@ -198,6 +198,8 @@ def test_steps_that_a_gradient_scaler_skips_write_nothing_and_end_in_a_sentence(
     with pytest.raises(Diverged, match=r"step 1: the gradient was not finite 50 times in a row.*optim\.lr"):
         run(tmp_path, make_batch(soft=False), [], per_epoch=1000, save_every=1)
     assert not saved and not (tmp_path / "metrics.jsonl").exists()
+    with pytest.raises(Diverged, match="step 1: the gradient was never finite"):
+        run(tmp_path, make_batch(soft=False), [4], epochs=1)
 
 
 def test_a_line_says_the_rate_of_its_own_step(tmp_path, make_batch):
@@ -314,8 +316,8 @@ def test_a_finished_and_a_stopped_run_take_no_step_more(tmp_path, make_batch):
     plan = Plan(2, 2, 1, 100, 1.0, 3, "miou_image")
     for progress, micro, how in ((Progress(since_best=3), 2, "stopped early"), (Progress(), 4, "done")):
         engine = make_engine()
-        engine.micro = micro
+        engine.micro = engine.step = micro
         with Recorder(tmp_path, 0, writes=True) as recorder:
             outputs = Outputs(tmp_path, recorder, Notes(), lambda pause: meter_of(4), lambda meter: {})
             assert train(engine, iter(lambda: make_batch(soft=False), None), plan, progress, outputs) == how
-        assert engine.step == 0
+        assert engine.step == micro
