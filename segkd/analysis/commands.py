@@ -20,7 +20,7 @@ from segkd.experiment.console import make_console, ticking
 from segkd.experiment.scoring import open_split
 from segkd.experiment.settings import data_parser, instantiate, parse
 from segkd.models.store import ModelCard, read_card
-from segkd.models.trust import imported
+from segkd.models.trust import imported, refuse_foreign_network
 from segkd.types import InputError
 
 STUDENT = "student.safetensors"
@@ -59,6 +59,10 @@ def analyse_spectra(arguments: list[str]) -> Analysis:
     refuse_unwritable(f"{options.out}/")  # before the work, not after it
     console = make_console(True)
     card = checked_cards(runs)
+    if not settings.trust:  # before the data are read, not after
+        for _, run in runs:
+            own = read_card(run)
+            refuse_foreign_network(own.class_path, own.init_args, str(run / STUDENT))
     records = open_split(data, options.split, console, card.classes)
     count, total = len(records.spread(settings.images)), settings.passes
     waves = f" + {settings.heatmap} for the heat map" if settings.heatmap else ""
@@ -98,9 +102,12 @@ def named_runs(texts: Sequence[str]) -> list[tuple[str, Path]]:
         if not (run / STUDENT).is_file() and (run / "run" / STUDENT).is_file():
             run = run / "run"  # a cell of a grid
         if not (run / STUDENT).is_file():
+            foreign = (
+                " A network of others has to be trained as a run first (docs/spectral.md)." if run.is_file() else ""
+            )
             raise InputError(
                 f"analyse spectra: expected a run folder with a trained student ({STUDENT}), found none at {run}. "
-                "Give RUN or NAME=RUN; runs of one name are seeds of one group."
+                f"Give RUN or NAME=RUN; runs of one name are seeds of one group.{foreign}"
             )
         if name == "":
             raise InputError(f"analyse spectra: expected NAME=RUN, found no name in {text!r}.")

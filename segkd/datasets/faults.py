@@ -188,8 +188,9 @@ def _remedy(total: np.ndarray, classes: int, lossy: Sequence[str], number: int) 
     if values == list(range(classes + 1)):
         above = _mapping(values[1:])
         return (
-            f"There are {len(values)} values and {classes} classes: name {len(values)} in data.classes; or, where 0 is "
-            f"none of them, write `label_map: {above}`, and `ignore: [0]`."
+            f"There are {len(values)} values and {classes} classes: name {len(values)} in data.classes; where "
+            f"{classes} marks pixels to leave out (void), write `ignore: [{classes}]`; or, where 0 is none of them, "
+            f"write `label_map: {above}`, and `ignore: [0]`."
         )
     rest = f", and `ignore: {values[classes:]}`" if len(values) > classes else ""
     if rest and len(values) < 256:

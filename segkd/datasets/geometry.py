@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
+from segkd.datasets.walk import ARRAYS
 from segkd.types import InputError
 
 Size = tuple[int, int]
@@ -56,6 +57,8 @@ def misfit(path: Path, found: Size, label: Size, own: Size | None) -> str | None
         return f"{sizes}: too few to show anything. Save predictions near the label's size."
     if same_shape(found, label) or found == own:
         return None
+    if same_shape((found[1], found[0]), label) and path.suffix.lower() in ARRAYS:
+        return f"{sizes}: it lies on its side. Save it as [h w], rows first as in its label (np.swapaxes(map, -2, -1))."
     if same_shape((found[1], found[0]), label):
         return (
             f"{sizes}: it lies on its side. Save it as the image is displayed (its EXIF orientation applied); if "

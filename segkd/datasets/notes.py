@@ -44,7 +44,8 @@ def notes_on(
     masks = {str(pairs[stem].mask): seen for stem, seen in audit.masks.items() if stem in pairs}
     undecided = {str(path): audit.masks[stem].tag for stem, path in audit.undecided.items() if stem in pairs}
     notes = [*notes_on_images(images), *_orientations(undecided, images), *notes_on_masks(masks)]
-    notes += [_elongated({stem: audit.sizes[stem] for stem in pairs if stem in audit.sizes}, size)]
+    sizes = {stem: audit.sizes[stem] for stem in pairs if stem in audit.sizes}
+    notes += [_elongated(sizes, size, "train" in splits)]
     notes += [_twins(audit, splits), _vanishing(audit, code, classes, list(pairs), size)]
     return tuple(note for note in [*notes, *_absent(audit, code, classes, splits)] if note)
 
@@ -114,8 +115,9 @@ def _orientations(undecided: Mapping[str, int], images: Mapping[str, Seen]) -> l
     ]
 
 
-def _elongated(sizes: Mapping[str, tuple[int, int]], size: tuple[int, int]) -> str:
-    """A sentence on images whose shape is far from the network's, with the data.size to write where one fits more."""
+def _elongated(sizes: Mapping[str, tuple[int, int]], size: tuple[int, int], training: bool) -> str:
+    """A sentence on images whose shape is far from the network's: with the data.size to write where one fits more when
+    they are for training; what is only scored is not cut, and another size may be none that the network takes."""
 
     def far(shape: tuple[int, int]) -> list[str]:
         ratios = {stem: h * shape[1] / (w * shape[0]) for stem, (h, w) in sizes.items()}
@@ -130,9 +132,11 @@ def _elongated(sizes: Mapping[str, tuple[int, int]], size: tuple[int, int]) -> s
     long = max(1, round(short * longer / STEP)) * STEP
     better = (long, short) if middle > 1 else (short, long)
     cure = f"write data.size: {list(better)}" if len(far(better)) < len(names) else "cut these into parts of its shape"
+    what = f"crops cannot hold them, and whole they are squeezed: {cure}."
     return (
         f"{len(names)} of {len(sizes)} images are more than {ELONGATED} times as long or as high as the shape of "
-        f"data.size {list(size)} ({some(names)}): crops cannot hold them, and whole they are squeezed: {cure}."
+        f"data.size {list(size)} ({some(names)}): "
+        + (what if training else "whole they are squeezed; segkd evaluate --slide looks at them part by part.")
     )
 
 

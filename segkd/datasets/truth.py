@@ -61,7 +61,10 @@ def _options(values: list[int], classes: int) -> str:
     """What to write on the command line, by the values that occur."""
     if values == list(range(len(values))) and classes < len(values) < 256:
         names = ", ".join(f"class{value}" for value in values[:6]) + (", ..." if len(values) > 6 else "")
-        return f"Values 0..{values[-1]} look like {len(values)} classes: name them all, --data.classes '[{names}]'."
+        void = f"; or leave out the last one (void), --data.ignore '[{classes}]'" if len(values) == classes + 1 else ""
+        return (
+            f"Values 0..{values[-1]} look like {len(values)} classes: name them all, --data.classes '[{names}]'{void}."
+        )
     if len(values) <= 12:
         example = ", ".join(f"{value}: {min(number, classes - 1)}" for number, value in enumerate(values))
         return (

@@ -169,6 +169,8 @@ def threshold_of(given: str, card: ModelCard | None = None) -> float:
     """The threshold that the command line names: a probability, or "val" for the run's own."""
     if given == "val" and card is not None:
         return card.threshold
+    if given == "val":
+        raise InputError("--threshold val is a run's own, and maps have none. Write a number in 0..1, or leave it out.")
     try:
         value = float(given)
     except ValueError:

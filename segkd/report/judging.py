@@ -19,6 +19,7 @@ from segkd.experiment.robustness import Robustness, score_corrupted
 from segkd.experiment.scoring import Sight, describe, open_split, opened, score_network, threshold_of
 from segkd.metrics.meter import Meter
 from segkd.metrics.protocol import find_protocol, fingerprint
+from segkd.metrics.scores import mean_iou
 from segkd.models.enlarge import enlarge
 from segkd.models.ensemble import Ensemble, largest, refuse_other_classes
 from segkd.models.member import of_file, of_run
@@ -28,6 +29,10 @@ from segkd.types import InputError
 
 if TYPE_CHECKING:
     from segkd.models.onnx import OnnxNetwork
+
+
+INVERTED = 0.2
+"""How much higher the mIoU of inverted predictions must be for a warning."""
 
 
 @dataclass(frozen=True)
@@ -236,7 +241,9 @@ def emptiness(meter: Meter) -> list[str]:
     if len(meter.classes) == 2:
         said = ["no image has foreground"] if not true[1] else []
         said += ["every pixel of every label is foreground"] if not true[0] else []
-        return said + (["nothing is ever predicted as foreground"] if not predicted[1] else [])
+        said += ["nothing is ever predicted as foreground"] if not predicted[1] else []
+        said += ["every pixel is predicted as foreground"] if not predicted[0] and true[0] else []
+        return said + ([] if said else _inverted(meter.confusion))
     only = [name for name, pixels in zip(meter.classes, predicted) if pixels]
     said = [f"nothing but {only[0]} is ever predicted"] if len(only) == 1 else []
     absent = [name for name, a, b in zip(meter.classes, true, predicted) if a and not b]
@@ -247,6 +254,17 @@ def emptiness(meter: Meter) -> list[str]:
         )
     surplus = [name for name, a, b in zip(meter.classes, true, predicted) if b and not a]
     return said + ([f"predicted, but in no label: {', '.join(surplus[:8])}"] if surplus else [])
+
+
+def _inverted(confusion: np.ndarray) -> list[str]:
+    """A sentence where 1 - p would score far higher: no network is so wrong, but a map whose object is black is."""
+    ours, theirs = (mean_iou(matrix) for matrix in (confusion, confusion[:, ::-1]))
+    if theirs < ours + INVERTED:
+        return []
+    return [
+        f"inverted (1 - p), these predictions would have a miou_dataset of {theirs:.4f}, not {ours:.4f}: is their "
+        "foreground black?"
+    ]
 
 
 def renamed(judged: list[Judged]) -> list[Judged]:

@@ -1,6 +1,6 @@
 import pytest
 
-from segkd.analysis.commands import checked_cards
+from segkd.analysis.commands import analyse_spectra, checked_cards
 from segkd.models.network import FusionNet
 from segkd.models.store import ModelCard, save_student
 from segkd.types import InputError
@@ -39,3 +39,15 @@ def test_an_argument_that_came_later_stands_at_its_default_in_an_older_card(tmp_
         return
     with pytest.raises(InputError, match="both called net, but their networks differ"):
         checked_cards(runs)
+
+
+def test_what_cannot_be_examined_is_refused_before_the_data_are_read(tmp_path, monkeypatch):
+    run = run_of(tmp_path / "run", 0, "a_stranger.Net", OLD)
+    monkeypatch.setattr("segkd.analysis.commands.open_split", lambda *_: pytest.fail("the data were read"))
+    (tmp_path / "data.yaml").write_text(f"data:\n  root: {tmp_path}\n")
+    settings = ["--data", str(tmp_path / "data.yaml"), "--out", str(tmp_path / "out")]
+    with pytest.raises(InputError, match=r"names a_stranger\.Net.*--trust"):
+        analyse_spectra([str(run), *settings])
+    (tmp_path / "net.onnx").write_bytes(b"")
+    with pytest.raises(InputError, match=r"trained as a run first \(docs/spectral\.md\)"):
+        analyse_spectra([str(tmp_path / "net.onnx"), *settings])

@@ -87,6 +87,7 @@ def test_three_values_of_two_classes_may_be_three_classes(make_pair):
 
 def test_one_value_more_than_classes_may_be_none_of_them(make_pair):
     pair = make_pair("a", plane(0, 1, 2, 3))
+    assert "where 3 marks pixels to leave out (void), write `ignore: [3]`" in report([pair], 3)
     assert "where 0 is none of them, write `label_map: {1: 0, 2: 1, 3: 2}`, and `ignore: [0]`" in report([pair], 3)
     ignored = report([pair], 3, code_from_map({1: 0, 2: 1}, [0], 3))
     assert "`label_map: {1: 0, 2: 1, 3: 2}`" in ignored and "ignore: [" not in ignored

@@ -54,3 +54,8 @@ def test_a_folder_of_misfits_is_refused_as_one():
     refuse_misfits({}, 0)
     with pytest.raises(InputError, match="no prediction has the shape"):
         refuse_misfits({"a": "bad", "b": "bad"}, 2)
+
+
+def test_an_array_on_its_side_is_told_to_be_transposed():
+    assert "np.swapaxes" in str(misfit(Path("a.npy"), (50, 40), (40, 50), None))
+    assert "EXIF" not in str(misfit(Path("a.npy"), (50, 40), (40, 50), None))

@@ -123,6 +123,11 @@ def test_a_few_elongated_images_do_not_change_the_size_of_all(notes, reading):
     assert note.startswith("1 of 3 images") and "(c)" in note and "write data.size" not in note
 
 
+def test_elongated_images_that_are_only_scored_get_no_advice_for_training(notes, reading):
+    (note,) = notes({"val": [reading("a", image=np.zeros((20, 100, 3), np.uint8))]})
+    assert "--slide" in note and "crops" not in note and "write data.size" not in note and "cut these" not in note
+
+
 def test_images_that_two_splits_share_byte_for_byte_are_told(notes, reading):
     train = [reading("a", digest="01 02"), reading("b", digest="03 04"), reading("unread")]
     val = [reading("c", digest="01 05"), reading("d", digest="06 02"), reading("unread2")]

@@ -83,3 +83,11 @@ def test_class_numbers_in_a_lossy_format_are_refused():
     assert "label_map" not in str(error.value)  # a map does not help
     with pytest.raises(InputError, match="JPEG"):
         ruled([MASK] * 5 + [MASK * 2], lossy=True)
+
+
+def test_one_value_too_many_may_be_void_at_the_end():
+    numbers = np.arange(400, dtype=np.uint8).reshape(20, 20) % 4
+    with pytest.raises(
+        InputError, match=r"4 classes: name them all.*or leave out the last one \(void\).*ignore '\[3\]'"
+    ):
+        ruled([numbers], classes=["a", "b", "c"])

@@ -15,6 +15,10 @@ HALF = np.repeat(np.array([0, 1], np.uint8), 32).reshape(8, 8)
         (HALF, HALF, []), (NONE, HALF, ["no image has foreground"]),
         (HALF, NONE, ["nothing is ever predicted as foreground"]),
         (ALL, ALL, ["every pixel of every label is foreground"]),
+        (HALF, ALL, ["every pixel is predicted as foreground"]),
+        (HALF, ALL - HALF, ["inverted (1 - p), these predictions would have a miou_dataset of 1.0000, not 0.0000: "
+                            "is their foreground black?"]),
+        (HALF, np.roll(HALF, 2, 0), []),
         (HALF * 0 + 255, HALF, ["no label has a pixel that counts"]),
     ],
 )  # fmt: skip

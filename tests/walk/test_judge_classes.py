@@ -74,3 +74,9 @@ def test_painted_and_blurred_predictions_are_told_apart(judged, truth, classes, 
     painted = np.stack([ramp % 256, ramp // 3, 255 - ramp % 256], axis=-1).astype(np.uint8)
     status, told, _ = judged([painted] * 2, [np.minimum(one, 1) for one in truth], *classes)
     assert status == 2 and "hundreds of colours" in told and said in told
+
+
+def test_maps_have_no_threshold_of_their_own(judged, truth):
+    cut = [np.minimum(one, 1) for one in truth]
+    status, said, _ = judged(cut, cut, "--threshold", "val")
+    assert status == 2 and "--threshold val is a run's own, and maps have none" in said
