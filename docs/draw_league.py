@@ -235,6 +235,8 @@ TABLES: dict[str, Callable[[], list[list[str]]]] = {
     "whole": partial(corrupted, "corruptions_league", "segkd_frequency", ["frskd", "baseline"]),
     "recipes": partial(readings, "recipes", "baseline"),
     "cross_fit": partial(splits, "cross_fit", "cross_fit", ["baseline", "frskd"]),
+    "start_val": partial(pairs, "start", "start", "baseline", "val"),
+    "start_test": partial(pairs, "start", "start", "baseline", "test"),
     "ten_val": partial(pairs, "ten_percent", "frequency_random", "baseline", "val"),
     "ten_test": partial(pairs, "ten_percent", "frequency_random", "baseline", "test"),
 }
