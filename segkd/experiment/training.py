@@ -139,7 +139,6 @@ def _train(session: Session, objects: Namespace, overfit: bool, select: str) -> 
     card, plan = _card(session.config, objects.data, engine.bare.student), plan_of(objects, batches.per_epoch, select)
     if not (session.resume or overfit) and (doubt := doubt_length(objects, plan.total)):
         warn(console, doubt)
-    # images in memory come faster than workers do
     workers = 0 if findings.memory or objects.data.embedded is not None else objects.data.workers
     validation = Validation(
         engine, objects.data, records["val"], recorder, folder, card, objects.evaluation, plan.per_epoch, workers
