@@ -22,14 +22,14 @@ Values = dict[str, dict[str, float]]
 def over_images(rows: Sequence[Row], scores: Sequence[str], baseline: str) -> list[str]:
     """A sentence for each score, data set and arm that, as the baseline, keeps the scores of its images; and what such
     intervals are about. Of `scores` those that are means over images are taken; if none is, `miou_image`."""
-    first = {row.dataset: read_images(row.by_image) for row in rows if row.arm == baseline and row.by_image}
+    bases = {row.dataset: (row, read_images(row.by_image)) for row in rows if row.arm == baseline and row.by_image}
     sentences = []
     for row in rows:
-        if row.arm == baseline or row.by_image is None or row.dataset not in first:
+        if row.arm == baseline or row.by_image is None or row.dataset not in bases:
             continue
-        values = read_images(row.by_image)
+        both = bases[row.dataset], (row, read_images(row.by_image))
         for score in [name for name in scores if name in MEANS] or ["miou_image"]:
-            text = _gain(values, first[row.dataset], score)
+            text = _of_other_scores(both, score) or _gain(both[1][1], both[0][1], score)
             sentences.append(f"{score}, {row.arm} against {baseline}, image by image on {row.dataset}: {text}")
     about = "Intervals image by image are about these predictions on images like these, not about other trainings."
     return [*sentences, about] if sentences else []
@@ -53,6 +53,16 @@ def read_images(path: Path) -> Values:
             "Evaluate again, or name the scores.json from another folder."
         ) from error
     return found
+
+
+def _of_other_scores(both: Sequence[tuple[Row, Values]], score: str) -> str:
+    """A sentence where a score is not the mean of those of the images beside it, which another evaluation wrote."""
+    for row, values in both:
+        known = [one[score] for one in values.values() if score in one and not math.isnan(one[score])]
+        mean = sum(known) / max(len(known), 1)
+        if known and abs(mean - row.scores[score]) > 1e-5:
+            return f"not told, as {row.by_image} has a mean of {mean:.4f}, the scores beside it {row.scores[score]:.4f}"
+    return ""
 
 
 def _gain(values: Values, base: Values, score: str) -> str:

@@ -159,10 +159,9 @@ def _refuse_one_per_class(place: Path, names: Collection[str], labels: Collectio
     ends = _ends(names, labels)
     stripped = [end.replace("NAME", "").strip(SEPARATORS + "/") for end in ends]
     numbers = sorted(int(end) for end in stripped if end.isdecimal())
-    counted = (
-        len(numbers) == len(ends) and numbers == list(range(numbers[0], numbers[0] + len(ends))) if ends else False
-    )
-    if len(ends) < 2 or not (counted or set(stripped) == set(classes)) or (len(classes) == 2 and len(ends) > 2):
+    k = len(classes)
+    counted = len(numbers) == len(ends) and numbers in (list(range(k)), list(range(1, k + 1)))
+    if len(ends) < 2 or not (counted or set(stripped) == set(classes)):
         return
     order = {name: number for number, name in enumerate(classes)}
     ends = [end for _, end in sorted(zip(stripped, ends), key=lambda pair: int(pair[0]) if counted else order[pair[0]])]

@@ -19,8 +19,8 @@ STATISTICS = ("running_mean", "running_var")
 def share_statistics(module: nn.Module) -> None:
     """Running statistics become those of the first process, on all of them.
 
-    In place of DDP's own broadcast, which comes with the next forward pass: too late for what looks in between
-    (averages and teachers that follow, validation, probes of a draw). It would also hide teachers that drift apart.
+    DDP's own broadcast comes with the next forward pass: too late for what looks in between (averages and teachers that
+    follow, validation, probes of a draw).
     """
     if processes() == 1:
         return

@@ -7,7 +7,6 @@ import torch
 import torch.distributed as dist
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState
-from accelerate.utils import DistributedDataParallelKwargs
 from jsonargparse import Namespace
 
 from segkd.datasets.feed import end_with_parent
@@ -33,7 +32,6 @@ def make_accelerator(settings: Namespace) -> Accelerator:
         mixed_precision=settings.precision,
         gradient_accumulation_steps=settings.accumulate,
         step_scheduler_with_optimizer=False,
-        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],  # the step shares statistics itself
     )
 
 

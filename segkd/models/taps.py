@@ -48,7 +48,8 @@ def tapped(network: Network, image: Float[Tensor, "b 3 h w"], paths: Sequence[st
 def layers_alone(
     network: Network, image: Float[Tensor, "b 3 h w"], paths: Sequence[str]
 ) -> tuple[Float[Tensor, "b _c _h _w"], ...]:
-    """The features of `tapped`, without the rest of the network: it goes no further than to the last of the layers."""
+    """The features of `tapped`, without the rest of the network: it goes no further than to the last of the layers. Of
+    a layer that runs several times it is the first time, there the last."""
     with suppress(_Enough), _watched(network, paths, _Enough) as seen:
         network(image)
     return tuple(level for path in paths for level in _maps(path, seen.get(path), image))
@@ -68,12 +69,14 @@ def _watched(network: Network, paths: Sequence[str], enough: type[Exception] | N
         if enough is not None and len(seen) == len(set(paths)):
             raise enough
 
+    try:
+        layers = [network.layer(path.removesuffix(READS)) for path in paths]
+    except InputError as error:
+        raise InputError(f"distiller.features: [{', '.join(paths)}]: {error}") from error
     # hooks live for one call: a copy of the network would otherwise report to the original
     hooks = [
-        network.layer(path.removesuffix(READS)).register_forward_hook(
-            lambda _m, given, output, path=path: see(path, given, output)
-        )
-        for path in paths
+        layer.register_forward_hook(lambda _m, given, output, path=path: see(path, given, output))
+        for layer, path in zip(layers, paths)
     ]
     try:
         yield seen

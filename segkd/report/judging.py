@@ -250,7 +250,7 @@ def emptiness(meter: Meter) -> list[str]:
     if len(only) > 1 and 2 * len(absent) > np.count_nonzero(true):
         said.append(
             f"in the labels, but never predicted: {', '.join(absent[:8])}{', ...' if len(absent) > 8 else ''} "
-            f"({len(absent)} of {np.count_nonzero(true)}): are these class numbers, of all classes?"
+            f"({len(absent)} of {np.count_nonzero(true)}); if these are files, do they hold the numbers of all classes?"
         )
     surplus = [name for name, a, b in zip(meter.classes, true, predicted) if b and not a]
     return said + ([f"predicted, but in no label: {', '.join(surplus[:8])}"] if surplus else [])

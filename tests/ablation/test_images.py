@@ -12,7 +12,7 @@ def kept(folder, values, name="miou_image", more=""):
     folder.mkdir()
     lines = [f"{id},{'' if value is None else value}," for id, value in values.items()]
     (folder / "per_image.csv").write_text("\n".join([f"id,{name},fault", *lines, more]) + "\n")
-    scores = dict.fromkeys(SCORES, 0.5)
+    scores = dict.fromkeys(SCORES, float(np.mean([value for value in values.values() if value is not None])))
     return Row(folder.name, "data", 0, "", scores, 0, 0, 0.0, "", by_image=folder / "per_image.csv")
 
 
@@ -41,6 +41,13 @@ def test_less_error_is_a_gain_and_scores_that_are_no_means_over_images_are_left_
     rows = [kept(tmp_path / "a", {"x": 0.3, "y": 0.5}, "mae"), kept(tmp_path / "b", {"x": 0.1, "y": 0.4}, "mae")]
     said = over_images(rows, ["f_max", "mae"], "a")
     assert said[0] == "mae, b against a, image by image on data: gain +0.1500 over 2 images" and len(said) == 2
+
+
+def test_images_of_another_evaluation_than_the_scores_beside_them_are_not_compared(tmp_path):
+    rows = [kept(tmp_path / "a", {"x": 0.3, "y": 0.5}), kept(tmp_path / "b", {"x": 0.1, "y": 0.4})]
+    rows[1].scores["miou_image"] = 0.7  # scored again, as one file
+    said = over_images(rows, ["miou_image"], "a")[0]
+    assert said.endswith("not told, as " + str(rows[1].by_image) + " has a mean of 0.2500, the scores beside it 0.7000")
 
 
 def test_other_images_have_no_mean(tmp_path):

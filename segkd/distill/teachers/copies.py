@@ -126,6 +126,8 @@ class Start(Teacher):
                 "that begins at random. Name layers that were trained before: --distiller.features '[encoder]'."
             )
         self.features, self.begun = scene.features, copy.deepcopy(scene.student).requires_grad_(False)
+        known = ", ".join(scene.features)
+        self.said = (f"teaches what {known} gave before the first step: pretrained weights, or those of --init",)
 
     @torch.no_grad()
     def forward(self, batch: Batch, student: Prediction, look: Look) -> Lesson:
