@@ -163,7 +163,10 @@ def test_scores_of_a_folder_of_labels_stand_beside_those_of_a_split(tmp_path, as
 def test_evaluations_of_the_same_images_are_compared_image_by_image(tmp_path):
     sources = [judged(tmp_path / name / "scores.json") for name in ("a", "b")]
     for name, shift in (("a", 0), ("b", 0.1)):
-        lines = [f"i{n},{0.5 + n / 100 + shift * (1 + n / 10):.4f}," for n in range(5)]
+        values = [0.5 + n / 100 + shift * (1 + n / 10) for n in range(5)]
+        lines = [f"i{n},{value:.4f}," for n, value in enumerate(values)]
+        scores = json.loads((tmp_path / name / "scores.json").read_text()) | {"miou_image": sum(values) / 5}
+        (tmp_path / name / "scores.json").write_text(json.dumps(scores))
         (tmp_path / name / "per_image.csv").write_text("id,miou_image,fault\n" + "\n".join(lines) + "\n")
     rows, _ = gather([str(tmp_path / name) for name in ("a", "b")], None)
     text = " ".join(said(rows, tmp_path, tmp_path / "out").split())
