@@ -43,7 +43,7 @@ def no_power_cut(monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda file: None)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_batch():
     """A function that makes a random batch: (k, b, size, ignored share, soft) -> Batch."""
 

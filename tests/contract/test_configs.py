@@ -1,10 +1,13 @@
 """Every layer in configs/ builds and trains, its data replaced by the embedded set and its encoder by a tiny one."""
 
+import hashlib
 import json
+import os
 import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from segkd.ablation.plan import grid_parser, narrowed, read_grid
 from segkd.ablation.resolve import Place, resolve
@@ -32,14 +35,31 @@ SMALL = {
 FIVE = {"data.embedded": '{"train": 2, "val": 1, "test": 1, "side": 48}'}
 """Five domains hold as many images as one set above."""
 PROBED = FIVE | {"draw.probe": 1, "draw.every": 1}
-TRAINED: set[str] = set()
-"""The trainings of this process, without their numbers: arms that differ in these alone are trained once, whatever the
-grid, and are built by `resolve`."""
 
 
-def without_numbers(config: str) -> str:
-    """A resolved configuration with a mark in place of every number."""
-    return re.sub(r"\d[\d.e-]*", "#", config)
+def structure(config: str) -> str:
+    """A resolved configuration without its numbers, the names of classes, and what is about scores."""
+    parts = yaml.safe_load(config)
+    del parts["evaluation"], parts["data"]["classes"]
+    return re.sub(r"\d[\d.e-]*", "#", yaml.safe_dump(parts))
+
+
+@pytest.fixture(scope="session")
+def first_of_its_kind(tmp_path_factory):
+    """Whether no arm of this structure was trained before, by this process or one beside it: arms that differ in
+    numbers alone are trained once, whatever the grid, and are built by `resolve`."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "structures"
+    folder.mkdir(exist_ok=True)
+
+    def claim(config: str) -> bool:
+        try:
+            (folder / hashlib.sha256(structure(config).encode()).hexdigest()).touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        return True
+
+    return claim
 
 
 def within(small: dict, recipe: str) -> dict:
@@ -67,7 +87,7 @@ def test_every_layer_trains_two_steps_and_is_reloaded(layer, run_cli, tmp_path):
 
 
 @pytest.mark.parametrize("path", GRIDS, ids=lambda path: str(path.relative_to(REPOSITORY)))
-def test_every_arm_of_every_grid_trains_two_steps(path, run_cli, tmp_path):
+def test_every_arm_of_every_grid_trains_two_steps(path, run_cli, tmp_path, first_of_its_kind):
     _, grid = read_grid(grid_parser(), ["--config", str(path)])
     longer = [name for name, part in grid.arms.items() if part.set.pop("engine.epochs", None)]  # of the same network
     parts = [grid.base, *grid.arms.values()]
@@ -101,10 +121,10 @@ def test_every_arm_of_every_grid_trains_two_steps(path, run_cli, tmp_path):
     assert {cell.arm for cell in cells} == grid.arms.keys()
     needed = {name for cell in cells if cell.seed == grid.seeds[0] for name in cell.needs}
     for cell in sorted(cells, key=lambda cell: (len(cell.needs), cell.arm != grid.baseline)):
-        like = without_numbers(cell.config)
-        if cell.name not in needed and (cell.seed != grid.seeds[0] or cell.arm in alone or like in TRAINED):
-            continue  # or built by `resolve` with other numbers
-        TRAINED.add(like)
+        if cell.name not in needed and (
+            cell.seed != grid.seeds[0] or cell.arm in alone or not first_of_its_kind(cell.config)
+        ):
+            continue
         file = tmp_path / f"{cell.arm}-{cell.seed}.yaml"
         file.write_text(cell.config)
         run = tmp_path / "cells" / cell.name / "run"
