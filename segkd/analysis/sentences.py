@@ -50,8 +50,8 @@ def learned(group: Group) -> Sentence:
     each = ", ".join("-" if np.isnan(rho) else f"{rho:.2f}" for rho in rhos)
     low, high = map(float, np.ravel(student(rhos[:, None]))) if len(rhos) >= SEEDS else (math.nan, math.nan)
     text = (  # the verdict is on the sign: seeds that agree exactly support a correlation that is next to nothing
-        f"{claim}? Spearman of band and epoch at half error = {mean:.2f}{_ends(low, high)} over {len(bands)} bands "
-        f"(by seed: {each}); "
+        f"{claim}? Spearman of band and the validation that first saw half error = {mean:.2f}{_ends(low, high)} "
+        f"over {len(bands)} bands (by seed: {each}); "
         f"half error at epoch {half.mean[bands[0]]:.2f} in {_band(bands[0])} and {half.mean[bands[-1]]:.2f} in "
         f"{_band(bands[-1])} cycles per pixel."
     )
