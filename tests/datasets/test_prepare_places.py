@@ -162,6 +162,15 @@ def test_what_would_have_no_effect_beside_annotations_is_refused(tmp_path, run_c
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cats"]
 
 
+def test_what_values_mean_is_not_asked_where_masks_are_made(tmp_path, run_cli):
+    file = annotated(tmp_path / "cats")
+    words = ["prepare", tmp_path / "cats", "--out", tmp_path / "a.yaml", "--annotations", file]
+    status, _, err = run_cli(*words, "--as", "objects")
+    assert status == 2 and "--as objects has no effect here" in " ".join(err.split())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cats"]
+    assert run_cli(*words, "--as", "classes")[0] == 0
+
+
 def test_a_file_outside_the_folder_names_its_images_by_themselves(tmp_path):
     assert beside(tmp_path / "a" / "x.json", "0.png", tmp_path) == "a/0.png"
     assert beside(tmp_path / "x.json", "0.png", tmp_path / "a") == "0.png"
