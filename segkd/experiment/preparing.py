@@ -112,8 +112,8 @@ def _read(draft: Draft, config: Namespace, console: Console) -> Seen:
     classes = lay_out(draft, told, console.print)
     if classes and config["as"] not in ("auto", "classes"):
         raise InputError(
-            f"--as {config['as']} has no effect here: masks that are drawn from annotations, or joined from a --masks for "
-            "each class, hold numbers of classes. Leave it out."
+            f"--as {config['as']} has no effect here: masks that are drawn from annotations, or joined from a --masks "
+            "for each class, hold numbers of classes. Leave it out."
         )
     if config.group is not None:
         draft.take("group", config.group)
