@@ -83,7 +83,7 @@ def gains(
         own = [found[key][arm] for key in found]
         line = [arm, str(max(len(gain.units) for gain in own if gain))]
         for gain in own:
-            line += [_gain(gain), *([_figure(gain.p_holm) if gain else ""] if p else [])]
+            line += [_gain(gain), *([_p(gain.p_holm) if gain else ""] if p else [])]
         lines.append(line)
     titles = [[f"{s} over {b}", *(["p (Holm)"] if p else [])] for b, s in found]
     return [["arm", "pairs", *(title for pair in titles for title in pair)], *lines]
@@ -198,6 +198,10 @@ def _figure(value: float) -> str:
     return f"{value:.4f}".replace("0.", ".", 1)
 
 
+def _p(p: float) -> str:
+    return _figure(p) if p >= 0.0001 else "< .0001"
+
+
 def _signed(value: float) -> str:
     return f"{value:+.4f}".replace("0.", ".", 1)
 
@@ -218,7 +222,7 @@ def _points(gain: Gain | None) -> str:
     if gain is None or gain.interval is None:
         return ""
     low, high = (100 * end for end in gain.interval)
-    return f"{100 * gain.mean:+.1f} [{low:+.1f}, {high:+.1f}], p {_figure(gain.p_holm)}"
+    return f"{100 * gain.mean:+.1f} [{low:+.1f}, {high:+.1f}], p {_p(gain.p_holm)}"
 
 
 TABLES: dict[str, Callable[[], list[list[str]]]] = {

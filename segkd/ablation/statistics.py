@@ -13,20 +13,21 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from segkd.ablation.rows import SCORES, Row
+from segkd.analysis.summary import student
 from segkd.metrics.meter import LOWER_IS_BETTER
 from segkd.types import InputError
 
 Unit = tuple[str, int]
 Cells = dict[str, dict[Unit, Row]]
 
-LEVEL = 0.95
-"""Of the intervals."""
-
 ALPHA = 0.05
 """Below or at it, a corrected p counts as significant."""
 
-EXACT_PAIRS = 13
-"""Up to so many pairs all 2^n signs are tried; beyond it, 2^13 - 1 random ones and the observed one."""
+EXACT_PAIRS = 40
+"""Up to so many pairs all 2^n patterns of signs count."""
+
+DRAWN = 2**16
+"""Patterns of signs beyond it: random ones and the observed one."""
 
 
 @dataclass(frozen=True)
@@ -185,35 +186,42 @@ def student_interval(values: Sequence[float]) -> tuple[float, float] | None:
     It holds the truth as often as it says where values are roughly normal. A bootstrap of few is too narrow: it draws
     from them alone.
     """
-    from scipy.stats import t  # slow to import
-
-    n = len(values)
-    if n < 3:  # two would give one 13 standard errors to each side
+    if len(values) < 3:  # two would give one 13 standard errors to each side
         return None
-    mean, half = np.mean(values), t.ppf((1 + LEVEL) / 2, n - 1) * np.std(values, ddof=1) / math.sqrt(n)
-    return float(mean - half), float(mean + half)
+    low, high = student(np.array(values, float)[:, None])
+    return float(low[0]), float(high[0])
 
 
 def sign_flip_p(values: Sequence[float], seed: int) -> float:
-    """Two-sided p of "each value is as likely as its negative", by the mean; exact up to `EXACT_PAIRS` values."""
-    from scipy.stats import permutation_test
+    """Two-sided p of "each value is as likely as its negative", by the mean; exact up to `EXACT_PAIRS` values.
 
-    if len(values) < 2:
-        return 1.0
-    signs = 2 ** len(values) if len(values) <= EXACT_PAIRS else 2**EXACT_PAIRS - 1
-    draw = np.random.default_rng(seed)
-    # scipy takes statistics for equal within 1e-14: without rounding, sums of equal terms would be told apart;
-    # `random_state`, because `rng` came with scipy 1.15 and we ask for 1.11
-    found = permutation_test(
-        (np.round(values, 12),), lambda flipped, axis: np.round(flipped.mean(axis=axis), 12),
-        permutation_type="samples", vectorized=True, n_resamples=signs, random_state=draw,
-    )  # fmt: skip
-    return float(found.pvalue)
+    The share of the 2^n patterns of signs whose sum lies as far from 0. They are not walked through: each sum is one of
+    the first half's and one of the second's, and how many of these lie far enough is looked up in sorted order
+    (Horowitz and Sahni, JACM 1974).
+    """
+    given = np.asarray(values, float)
+    far = abs(given.sum()) - 1e-12 * np.abs(given).sum()  # sums that are equal but for rounding are equal
+    if len(given) > EXACT_PAIRS:
+        signs = np.random.default_rng(seed).choice([-1.0, 1.0], (DRAWN - 1, len(given)))
+        return float(1 + (np.abs(signs @ given) >= far).sum()) / DRAWN
+    first, second = (_sums(half) for half in np.array_split(given, 2))
+    second.sort()
+    below = np.searchsorted(second, -far - first, side="right")
+    above = len(second) - np.searchsorted(second, far - first, side="left")
+    return min(1.0, float((below + above).sum()) / 2 ** len(given))  # where far is 0, some would count twice
+
+
+def _sums(values: np.ndarray) -> np.ndarray:
+    """Of all patterns of signs, [2^n]."""
+    sums = np.zeros(1)
+    for value in values:
+        sums = np.concatenate([sums + value, sums - value])
+    return sums
 
 
 def smallest_p(n: int) -> float:
-    """The smallest p that `sign_flip_p` can give for n pairs, 2 / 2^n: all pairs on one side."""
-    return min(1.0, 2.0 / 2 ** min(n, EXACT_PAIRS))
+    """The smallest p that `sign_flip_p` can give for n pairs: all of them on one side."""
+    return min(1.0, 2.0 / 2**n) if n <= EXACT_PAIRS else 1 / DRAWN
 
 
 def holm(ps: Sequence[float]) -> list[float]:

@@ -170,7 +170,8 @@ def _judged(gain: Gain) -> str:
     if gain.seeds == 1:
         return f"one seed: a reading, no result (gain {gain.mean:+.4f} over {pairs})"
     pairs = f"{pairs} ({sum(one > 0 for one in gain.gains)} above 0)"
-    numbers = f"gain {_interval(gain)} over {pairs}, p = {_p(gain.p_holm)} after Holm"
+    p = _p(gain.p_holm)
+    numbers = f"gain {_interval(gain)} over {pairs}, p {'' if p[0] == '<' else '= '}{p} after Holm"
     low, high = gain.interval or (-math.inf, math.inf)
     shown = low > 0 or high < 0
     holds = f"the interval lies {'above' if low > 0 else 'below'} 0" if shown else "the interval holds 0"
@@ -224,7 +225,7 @@ def _best(means: dict[str, float], sign: int) -> set[str]:
 
 
 def _p(p: float) -> str:
-    return f"{p:.4f}"
+    return f"{p:.4f}" if p >= 0.0001 else "< 0.0001"
 
 
 def _interval(gain: Gain) -> str:

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from scipy.stats import ttest_1samp
 
+from segkd.ablation import statistics
 from segkd.ablation.rows import SCORES, Row
 from segkd.ablation.statistics import (
     compare,
@@ -69,20 +70,37 @@ def test_sign_flip_p_is_the_share_of_sign_patterns_at_least_as_far_from_0(number
     assert sign_flip_p([n / 1000 for n in numbers], 0) == pytest.approx(expected)
 
 
-def test_sign_flip_p_of_many_pairs_is_seeded_and_near_the_exact_one():
-    values = np.random.default_rng(4).normal(0.4, 1, 15)
+@pytest.mark.parametrize("scale", [1e-6, 1, 1e6])
+def test_sign_flip_p_of_many_pairs_is_that_of_every_pattern(scale):
+    values = np.random.default_rng(4).normal(0.4, 1, 15) * scale
     signs = np.array(list(itertools.product((1, -1), repeat=15)))
-    exact = np.mean(np.abs(signs @ values) >= abs(values.sum()) - 1e-12)
+    exact = np.mean(np.abs(signs @ values) >= abs(values.sum()) - 1e-12 * scale)
     assert 0.05 < exact < 0.5
-    drawn = sign_flip_p(values.tolist(), 1)
-    assert drawn == sign_flip_p(values.tolist(), 1) != sign_flip_p(values.tolist(), 2)
-    assert drawn == pytest.approx(exact, abs=0.02)
+    assert sign_flip_p(values.tolist(), 1) == exact == sign_flip_p(values.tolist(), 2)
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 5, 8, 13, 14, 30])
+def test_drawn_signs_are_seeded_and_near_the_exact_p(monkeypatch):
+    values = np.random.default_rng(4).normal(0.4, 1, 15).tolist()
+    exact = sign_flip_p(values, 1)
+    monkeypatch.setattr(statistics, "EXACT_PAIRS", 14)
+    drawn = sign_flip_p(values, 1)
+    assert drawn == sign_flip_p(values, 1) != sign_flip_p(values, 2)
+    assert drawn == pytest.approx(exact, abs=0.01)
+
+
+def test_sign_flip_p_is_scipy_s():
+    values = np.random.default_rng(5).normal(0.4, 1, 12)
+    found = scipy.stats.permutation_test(
+        (values,), lambda flipped, axis: flipped.mean(axis=axis), permutation_type="samples", vectorized=True,
+        n_resamples=2**12,
+    )  # fmt: skip
+    assert sign_flip_p(values.tolist(), 0) == pytest.approx(found.pvalue)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 8, 13, 14, 30, 40, 41])
 def test_the_smallest_p_is_reached_when_all_pairs_lie_on_one_side(n):
     assert sign_flip_p([0.01 * (i + 1) for i in range(n)], 0) == pytest.approx(smallest_p(n))
-    assert smallest_p(n) == (2 / 2**n if n <= 13 else 2 / 2**13)
+    assert smallest_p(n) == (2 / 2**n if n <= 40 else 2**-16)
 
 
 # Holm
@@ -138,8 +156,8 @@ def test_the_interval_ends_where_the_t_test_is_at_five_per_cent(values):
     low, high = student_interval(values)
     assert low <= np.mean(values) <= high
     if high - low > 1e-6:
-        assert [ttest_1samp(values, end).pvalue for end in (low, high)] == pytest.approx([0.05, 0.05])
-        assert (low, high) == pytest.approx(ttest_1samp(values, 0).confidence_interval(0.95))
+        assert [scipy.stats.ttest_1samp(values, end).pvalue for end in (low, high)] == pytest.approx([0.05, 0.05])
+        assert (low, high) == pytest.approx(scipy.stats.ttest_1samp(values, 0).confidence_interval(0.95))
 
 
 @pytest.mark.parametrize("pairs", [3, 6])
