@@ -100,19 +100,19 @@ def last() -> list[list[str]]:
     return [head, *([arm, LAST[arm], *rest, time[arm] + sources.get(arm, "")] for arm, *rest in table[1:])]
 
 
-def pairs(name: str, arm: str, baseline: str, split: str) -> list[list[str]]:
+def pairs(name: str, arm: str, baseline: str, split: str, scores: Sequence[str] = SCORES) -> list[list[str]]:
     """For each pair of set and seed both scores of the baseline and of the arm, and the difference; its mean below."""
     theirs, ours = (_by_unit(name, who, split) for who in (baseline, arm))
     lines = []
     for unit in sorted(theirs.keys() & ours.keys(), key=lambda unit: (SETS.index(unit[0]), unit[1])):
         line = [f"{unit[0]} {unit[1]}"]
-        for score in SCORES:
+        for score in scores:
             two = [theirs[unit].scores[score], ours[unit].scores[score]]
             line += ["", "", ""] if math.isnan(two[1]) else [*map(_figure, two), _signed(two[1] - two[0])]
         lines.append(line)
-    found = [next(a.gain for a in compare(cells(name), split, s, baseline).arms if a.name == arm) for s in SCORES]
+    found = [next(a.gain for a in compare(cells(name), split, s, baseline).arms if a.name == arm) for s in scores]
     lines.append(["**mean**", *(text for gain in found for text in ("", "", f"**{_gain(gain)}**"))])
-    titles = [[f"{score}: {baseline}", arm, "difference"] for score in SCORES]
+    titles = [[f"{score}: {baseline}", arm, "difference"] for score in scores]
     return [["set, seed", *(title for three in titles for title in three)], *lines]
 
 
