@@ -25,6 +25,9 @@ KINDS = {
 }
 """What a result may be."""
 
+LONGEST = 65500
+"""Pixels of a side, by JPEG."""
+
 
 @dataclass(frozen=True)
 class Painter:
@@ -92,8 +95,10 @@ class Painter:
 def write_overlay(
     image: UInt8[np.ndarray, "h w 3"], label: UInt8[np.ndarray, "h w"], classes: int, target: Path
 ) -> None:
-    """The image with its classes tinted and outlined, as a JPEG."""
-    write_whole(target, partial(Image.fromarray(overlay(image, label, classes)).save, format="JPEG", quality=90))
+    """The image with its classes tinted and outlined, as a JPEG; smaller where JPEG knows no such size."""
+    picture = Image.fromarray(overlay(image, label, classes))
+    picture.thumbnail((LONGEST, LONGEST))  # leaves what fits alone
+    write_whole(target, partial(picture.save, format="JPEG", quality=90))
 
 
 def in_colours(classes: np.ndarray, number: int) -> Image.Image:

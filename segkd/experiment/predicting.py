@@ -121,24 +121,31 @@ class Job:
             self._predict(images, targets)
 
     def _predict(self, images: Mapping[Path, np.ndarray], targets: Mapping[Path, Path]) -> None:
+        before = len(self.faults)
         try:
-            for (path, image), rows in zip(images.items(), self.model.rows([*images.values()], self.stride)):
-                kept = self.keep and targets[path].exists()
-                try:
-                    label = self.painter.write(rows, (image.shape[0], image.shape[1]), None if kept else targets[path])
-                except NotNumbers as error:
-                    self.faults.append(f"{path}: {error}")
-                    continue
-                if path in self.overlays and not (self.keep and self.overlays[path].exists()):
-                    write_overlay(image, label, len(self.painter.classes), self.overlays[path])
+            self._write(images, targets)
+            return
         except Exception as error:
             if not out_of_memory(error):
                 raise
-            if len(images) == 1:
-                self.faults += [str(no_room(path)) for path in images]
-                return
-            for path, image in images.items():  # those that fit are not lost with those that do not
-                self._predict({path: image}, targets)
+        # not within `except`, where the error's traceback keeps the tensors of all of them
+        del self.faults[before:]
+        if len(images) == 1:
+            self.faults += [str(no_room(path)) for path in images]
+            return
+        for path, image in images.items():  # those that fit are not lost with those that do not
+            self._predict({path: image}, targets)
+
+    def _write(self, images: Mapping[Path, np.ndarray], targets: Mapping[Path, Path]) -> None:
+        for (path, image), rows in zip(images.items(), self.model.rows([*images.values()], self.stride)):
+            kept = self.keep and targets[path].exists()
+            try:
+                label = self.painter.write(rows, (image.shape[0], image.shape[1]), None if kept else targets[path])
+            except NotNumbers as error:
+                self.faults.append(f"{path}: {error}")
+                continue
+            if path in self.overlays and not (self.keep and self.overlays[path].exists()):
+                write_overlay(image, label, len(self.painter.classes), self.overlays[path])
 
 
 def predict_images(config: Namespace, given: Sequence[str], how: How) -> int:

@@ -1,5 +1,6 @@
 import io
 import os
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -9,7 +10,10 @@ from torch import nn
 
 from segkd import disk
 from segkd.datasets.maps import read_prediction
-from segkd.experiment.painting import Painter, in_colours
+from segkd.datasets.pictures import How
+from segkd.experiment.painting import Painter, in_colours, write_overlay
+from segkd.experiment.predicting import Job
+from segkd.models.enlarge import NotNumbers
 from segkd.models.fusion import FusionNet
 from segkd.models.network import Network
 from segkd.models.store import Model, ModelCard, save_student
@@ -138,6 +142,32 @@ def test_an_image_that_is_damaged_or_too_large_loses_only_its_own(run_of, photos
     assert not (tmp_path / "out" / "b_wide.png").exists() and (tmp_path / "out" / "d.png").exists()
 
 
+def test_a_batch_that_does_not_fit_lets_go_of_its_tensors_and_its_faults(monkeypatch, tmp_path):
+    """Its images come one by one, and what it had found of them is found anew."""
+    torn, there = tmp_path / "torn.png", []
+
+    def write(_painter, rows, _size, target):
+        if target == torn:
+            raise NotNumbers("the network gives NaN")
+        raise MemoryError
+
+    class Large:
+        def rows(self, images, _stride):
+            logits = torch.zeros(len(images))
+            there.append(ref(logits))
+            assert len(there) == 1 or there[0]() is None
+            return [logits for _ in images]
+
+    monkeypatch.setattr(Painter, "write", write)
+    job = Job(Large(), Painter(["a", "b"], 0.5, "mask"), How(), {}, None)
+    paths = [torn, tmp_path / "large.png"]
+    for path in paths:
+        Image.new("RGB", (8, 8)).save(path)
+    job.do({path: path for path in paths})
+    assert len(there) == 3
+    assert [fault.split(": ")[0] for fault in job.faults] == [str(path) for path in paths]
+
+
 @pytest.mark.parametrize("more", [[], ["--stride", "1"], ["--kind", "npy"]])
 @pytest.mark.parametrize("classes", [2, 4])
 def test_an_image_of_which_the_network_gives_nan_gets_no_result(run_of, run_cli, tmp_path, monkeypatch, classes, more):
@@ -161,6 +191,13 @@ def test_a_full_disk_leaves_no_half_picture(run_of, photos, run_cli, tmp_path, m
     status, _, err = run_cli("predict", "--run", run_of(4), "--images", photos, "--out", tmp_path / "out")
     assert status == 2 and "No space left" in err and "Traceback" not in err
     assert not any(path.is_file() for path in (tmp_path / "out").rglob("*"))
+
+
+def test_an_overlay_that_jpeg_has_no_size_for_is_made_smaller(tmp_path):
+    for width in (65500, 65600):
+        write_overlay(np.zeros((2, width, 3), np.uint8), np.zeros((2, width), np.uint8), 2, tmp_path / f"{width}.jpg")
+        with Image.open(tmp_path / f"{width}.jpg") as made:
+            assert made.size == (65500, 2)
 
 
 def test_what_is_left_out_of_an_image_is_said_and_values_are_read_as_in_training(
