@@ -138,6 +138,36 @@ def test_empty_texts_boxes_and_numbers_at_the_edge_are_read(tmp_path, run_cli):
     near(masks["over"], [0, 30, 80, 60])
 
 
+@pytest.mark.parametrize(
+    ("file", "text", "names"),
+    [
+        ("data.yaml", "names: {1: cat, 0: dog}", ["dog", "cat"]),
+        ("data.yaml", "names:\n  '0': dog\n  '1': cat\n  '2': cow", ["dog", "cat", "cow"]),
+        ("data.yaml", "names: {1: cat, 2: dog}", ["class0", "class1"]),
+        ("data.yaml", "names: {dog: 0, cat: 1}", ["class0", "class1"]),
+        ("data.yaml", "names: 2", ["class0", "class1"]),
+        ("obj.names", "dog\ncat\n", ["dog", "cat"]),
+        ("pets.NAMES", "dog\ncat\n", ["dog", "cat"]),
+        ("classes.txt", "dog\n", ["class0", "class1"]),
+    ],
+)
+def test_numbers_get_the_names_of_a_file_and_no_others(tmp_path, file, text, names):
+    (tmp_path / "a.txt").write_text(TRIANGLE + TRIANGLE.replace("0", "1", 1))
+    (tmp_path / file).write_text(text)
+    assert read_yolo([tmp_path / "a.txt"], tmp_path)[1] == names
+
+
+def test_yaml_of_other_tools_is_passed_over_and_a_damaged_list_of_names_is_not(tmp_path):
+    (tmp_path / "a.txt").write_text(TRIANGLE)
+    for name, text in (("a.yaml", b"a: !Ref b"), ("b.yml", b"a: 1\n---\na: 2"), ("c.yaml", b"a: \xff")):
+        (tmp_path / name).write_bytes(text)
+    (tmp_path / "data.yaml").write_text("train: images\nnames: [dog]\n")
+    assert read_yolo([tmp_path / "a.txt"], tmp_path)[1] == ["dog"]
+    (tmp_path / "data.yaml").write_text("train: images\nnames: [dog\n")
+    with pytest.raises(InputError, match=r"data\.yaml: expected a readable YAML file"):
+        read_yolo([tmp_path / "a.txt"], tmp_path)
+
+
 def test_texts_without_a_picture_are_no_annotations(tmp_path):
     yolo(tmp_path, a=TRIANGLE)
     (tmp_path / "labels" / "notes.txt").write_text("of last year")

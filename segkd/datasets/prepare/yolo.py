@@ -1,18 +1,23 @@
 """YOLO polygons: a text file for each image."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from segkd.datasets.annotations import BEYOND
 from segkd.datasets.prepare.drawing import BOX, SHORT, Drawing, Part, Read, Shape, beside, faults_of, polygon
 from segkd.datasets.walk import walk
-from segkd.disk import load_yaml, read_text
+from segkd.disk import load_yaml, read_bytes, read_text
 from segkd.types import InputError
 
 MOST = 65535
 """Numbers of classes fit into a mask of 16 bits."""
+
+NAMED = re.compile(rb"^\W*names\W*:", re.MULTILINE)
+"""The key of a YAML file that names the classes."""
 
 
 def read_yolo(paths: Sequence[Path], root: Path) -> Read:
@@ -58,16 +63,26 @@ def _part(numbers: list[float]) -> Part | str:
 
 
 def _names(root: Path, number: int) -> list[str]:
-    """The names that a data.yaml or a classes.txt gives, else class0, class1, ..."""
+    """The names that a data.yaml, a classes.txt or an obj.names gives, else class0, class1, ..."""
     for path in walk(root, {".yaml", ".yml"}).files:
+        if NAMED.search(read_bytes(path, "YAML")) is None:  # another tool's, in YAML that segkd may not know
+            continue
         content = load_yaml(read_text(path, "YAML"), f"{path}: expected a readable YAML file")
-        names = content.get("names") if isinstance(content, dict) else None
-        given = list(names.values()) if isinstance(names, dict) else names
-        if isinstance(given, list) and len(given) >= number:
-            return [str(name) for name in given]
-    for path in walk(root, {".txt"}).files:
-        if path.name in ("classes.txt", "obj.names"):
+        given = _in_order(content.get("names") if isinstance(content, dict) else None)
+        if len(given) >= number:
+            return given
+    for path in walk(root, {".txt", ".names"}).files:
+        if path.name == "classes.txt" or path.suffix.lower() == ".names":
             given = [line.strip() for line in read_text(path, "names").splitlines() if line.strip()]
             if len(given) >= number:
                 return given
     return [f"class{i}" for i in range(number)]
+
+
+def _in_order(names: Any) -> list[str]:
+    """Names from a list, or from a map of numbers that leaves none out; [] from anything else."""
+    if isinstance(names, dict):
+        by_number = {str(key): name for key, name in names.items()}
+        names = [by_number[str(i)] for i in range(len(by_number)) if str(i) in by_number]
+        names = names if len(names) == len(by_number) else []
+    return [str(name) for name in names] if isinstance(names, list) else []
