@@ -298,6 +298,11 @@ def test_a_torn_table_is_named_with_its_line(tmp_path, rows, words):
             draw(read_kaggle([tmp_path / "train.csv"], tmp_path)[0][0], (20, 20), {"foreground": 1})
 
 
+def test_blank_lines_of_a_table_are_no_rows(tmp_path):
+    (tmp_path / "train.csv").write_text("ImageId,EncodedPixels\n\na,1 2\n,\nb,\n\n")
+    assert [one.file for one in read_kaggle([tmp_path / "train.csv"], tmp_path)[0]] == ["a", "b"]
+
+
 def test_round_regions_of_via_and_faults_with_their_image(tmp_path):
     circle = {"shape_attributes": {"name": "circle", "cx": 20, "cy": 30, "r": 10}, "region_attributes": {}}
     turned = {"name": "ellipse", "cx": 20, "cy": 30, "rx": 16, "ry": 6, "theta": np.pi / 2}

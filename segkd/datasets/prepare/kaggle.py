@@ -64,6 +64,8 @@ def _rows(path: Path) -> Iterator[tuple[int, str, str, str]]:
     own = next((at for at, head in enumerate(heads) if head in CLASSES), None)
     joined = own is None and heads[0] in ("imageid_classid", "image_label")
     for number, row in enumerate(rows, 2):
+        if not any(row):  # a blank line, mostly the last
+            continue
         if len(row) <= max(runs, own or 0):
             raise InputError(f"{path}: line {number}: expected {len(heads)} columns, found {len(row)}.")
         image, _, after = row[0].rpartition("_") if joined else (row[0], "", "foreground")
