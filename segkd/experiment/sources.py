@@ -1,6 +1,7 @@
 """What a run reads beside its data: the runs and files of weights that its configuration names."""
 
 import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,9 @@ def source_digests(text: str) -> dict[str, str]:
     paths = {path for key, leaf in leaves.items() if key.split(".")[0] not in ONCE for path in _paths(leaf)}
     found = {}
     for path in sorted(paths):
-        file = Path(path) / "student.safetensors" if Path(path).is_dir() else Path(path)
-        if file.suffix in WEIGHTS and file.is_file():
+        # of os, which says False of a text that no file can be called, where pathlib raises OSError
+        file = Path(path) / "student.safetensors" if os.path.isdir(path) else Path(path)
+        if file.suffix in WEIGHTS and os.path.isfile(file):
             with file.open("rb") as content:
                 found[path] = hashlib.file_digest(content, "sha256").hexdigest()
     return found

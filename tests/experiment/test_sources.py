@@ -24,6 +24,11 @@ def test_runs_and_files_of_weights_that_a_configuration_names_have_a_digest(conf
     assert all(len(digest) == 64 for digest in found.values())
 
 
+@pytest.mark.parametrize("text", ["a" * 300, f"{'a' * 300}.pt", f"a/{'b' * 256}/c.onnx", "a\0b.pt"])
+def test_a_text_that_no_file_can_be_called_is_no_source(text):
+    assert source_digests(json.dumps({"note": text})) == {}
+
+
 def test_a_run_whose_teacher_changed_does_not_go_on(configured, tmp_path):
     folder = tmp_path / "mine"
     folder.mkdir()
