@@ -22,6 +22,8 @@ def measure_batch(wanted: int, size: tuple[int, int], classes: int) -> tuple[int
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     batch = wanted
     while batch >= 2:
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()  # else it is that of a batch which did not fit
         try:
             seconds = _seconds(batch, size, classes, device)
         except (RuntimeError, MemoryError) as error:
