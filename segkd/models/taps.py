@@ -64,8 +64,8 @@ def _watched(network: Network, paths: Sequence[str], enough: type[Exception] | N
     """What the layers give inside, by path; raises `enough` as soon as all have."""
     seen: dict[str, Any] = {}
 
-    def see(path: str, given: Any, output: Any) -> None:
-        seen[path] = given[0] if path.endswith(READS) else output
+    def see(path: str, given: Sequence[Any], output: Any) -> None:
+        seen[path] = next(iter(given), None) if path.endswith(READS) else output
         if enough is not None and len(seen) == len(set(paths)):
             raise enough
 
@@ -75,7 +75,9 @@ def _watched(network: Network, paths: Sequence[str], enough: type[Exception] | N
         raise InputError(f"distiller.features: [{', '.join(paths)}]: {error}") from error
     # hooks live for one call: a copy of the network would otherwise report to the original
     hooks = [
-        layer.register_forward_hook(lambda _m, given, output, path=path: see(path, given, output))
+        layer.register_forward_hook(
+            lambda _m, args, named, output, path=path: see(path, (*args, *named.values()), output), with_kwargs=True
+        )
         for layer, path in zip(layers, paths)
     ]
     try:

@@ -84,6 +84,31 @@ def test_what_a_layer_reads_and_the_names_that_any_network_knows():
     assert named.layer("head") is named.network.last
 
 
+class ByName(nn.Module):
+    """Calls one layer with its image by name, and one with nothing at all."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.last, self.source = Plain(classes), Source()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(x=x + self.source())
+
+
+class Source(nn.Module):
+    def forward(self) -> float:
+        return 1.0
+
+
+def test_what_a_layer_reads_may_be_given_to_it_by_name():
+    network, image = WrappedNet(2, "tests.models.test_taps.ByName", {"classes": 2}).eval(), torch.rand(1, 3, 32, 32)
+    whole = tapped(network, image, ["network.last", "network.last:in"])
+    assert torch.equal(whole.features[1], tapped(network, image, ["network.last.last:in"]).features[0])
+    assert whole.features[1].shape == image.shape
+    with pytest.raises(InputError, match=r"expected layer 'network\.source:in' to give maps \[b c h w\], found"):
+        tapped(network, image, ["network.source:in"])
+
+
 def test_the_image_and_empty_levels_of_an_smp_encoder_are_no_features():
     network, image = SmpNet(2, "FPN", TINY, None).eval(), torch.rand(1, 3, 40, 40)
     handed = network.network.encoder(padding(image, 32))
