@@ -88,9 +88,11 @@ def domain_rows(meter: Meter) -> dict[str, tuple[int, dict[str, float]]]:
     whole, number = meter.scores(), len(meter.rows)
     worst = {name: (np.nanmax if name in LOWER_IS_BETTER else np.nanmin)([one[name] for one in each.values()])
              for name in names if not math.isnan(whole[name])}  # fmt: skip
+    # in brackets where a domain is called so
+    mean, lowest = (f"({name})" if name in rows else name for name in ("mean", "worst"))
     return rows | {
-        "mean": (number, {name: whole[name] for name in names}),
-        "worst": (number, {name: float(worst.get(name, math.nan)) for name in names}),
+        mean: (number, {name: whole[name] for name in names}),
+        lowest: (number, {name: float(worst.get(name, math.nan)) for name in names}),
     }
 
 

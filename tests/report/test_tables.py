@@ -3,7 +3,7 @@ import numpy as np
 from segkd.metrics.counts import count_binary, count_classes
 from segkd.metrics.meter import BINARY, MANY, Meter
 from segkd.metrics.protocol import PLAIN, find_protocol
-from segkd.report.tables import MEANINGS, MOST_CLASSES, class_key, confusions, headline, scores
+from segkd.report.tables import MEANINGS, MOST_CLASSES, class_key, confusions, domain_rows, headline, scores
 
 
 def binary(*labels, protocol=PLAIN):
@@ -44,6 +44,17 @@ def test_what_is_said_of_images_without_foreground_is_what_the_protocol_counts()
     assert zero.rows["i1"]["iou_fg_image"] == zero.rows["i1"]["dice"] == zero.rows["i1"]["f_mean"] == 0
     assert "F-measures of these are 0;" in headline(zero) and "leave them out" not in headline(zero)
     assert np.isnan(binary(1, 0).rows["i1"]["f_mean"]) and "F-measures leave them out" in headline(binary(1, 0))
+
+
+def test_rows_of_domains_are_never_those_of_their_mean_and_worst():
+    label = np.zeros((4, 4), np.uint8)
+    label[2:] = 1
+    for domains, summaries in ((("a", "b"), ("mean", "worst")), (("mean", "b"), ("(mean)", "worst"))):
+        meter = Meter(["background", "object"])
+        for right, domain in zip((1.0, 0.0), domains):
+            meter.add(f"{domain}1", count_binary(label * np.float32(right), label, 0.5), domain)
+        rows = {name: (number, found["iou_fg_dataset"]) for name, (number, found) in domain_rows(meter).items()}
+        assert rows == {domains[0]: (1, 1), domains[1]: (1, 0), summaries[0]: (2, 0.5), summaries[1]: (2, 0)}
 
 
 def test_classes_have_their_colours_and_what_they_are_taken_for():
