@@ -51,7 +51,8 @@ def gather(sources: Sequence[str], split: str | None, trust: bool = False) -> tu
 
     Args:
         sources: paths.
-        split: the split to score runs on; if None, that of the first scores.json, or else val.
+        split: the split to score runs on; if None, that of the first scores.json which states one, test where none
+            does, or val where there is no scores.json.
         trust: whether runs that are scored now may name classes that are not segkd's own.
 
     Raises:
@@ -75,7 +76,8 @@ def gather(sources: Sequence[str], split: str | None, trust: bool = False) -> tu
             )
     other_maps = _refuse_other_rules(judged, runs)
     rows += [_row_of_scores(path, content) for path, content in judged.items()]
-    asked, split = split, split or next((row.split or "test" for row in rows[::-1] if judged), "val")
+    stated = [one["split"] for one in judged.values() if one.get("split")]
+    asked, split = split, split or (stated or ["test" if judged else "val"])[0]
     methods = {run: _method(run) for run in runs}
     names = arm_names(methods)
     scored = {run: replace(_row_of(run, split, trust), arm=names[run]) for run in runs}

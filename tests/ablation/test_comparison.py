@@ -1,6 +1,7 @@
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from jsonargparse import Namespace
@@ -158,6 +159,22 @@ def test_scores_of_a_folder_of_labels_stand_beside_those_of_a_split(tmp_path, as
     content = json.loads((tmp_path / "a.json").read_text())
     (tmp_path / "a.json").write_text(json.dumps(content | {"split": "val"}))
     assert [row.split for row in gather(sources, asked)[0]] == splits
+
+
+@pytest.mark.parametrize(
+    ("splits", "taken"),
+    [(["val", "test"], "val"), (["test", "val"], "test"), ([None, "val"], "val"), ([None, None], "test"), ([], "val")],
+)
+def test_runs_beside_evaluations_are_scored_on_the_split_of_the_first(tmp_path, monkeypatch, splits, taken):
+    files = [judged(tmp_path / f"{number}.json") for number in range(len(splits))]
+    for file, split in zip(map(Path, files), splits):
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"split": split}))
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text("seed: 0\n")
+    asked = []
+    monkeypatch.setattr("segkd.ablation.sources._row_of", lambda _run, split, _trust: asked.append(split) or ROWS[0])
+    gather([*files, str(tmp_path / "run")], None)
+    assert asked == [taken]
 
 
 def test_evaluations_of_the_same_images_are_compared_image_by_image(tmp_path):
