@@ -123,7 +123,8 @@ def is_folder(repo: str) -> bool:
 
 
 def refuse_in_use(folder: Path, named: str) -> None:
-    """Raises InputError unless a folder is new or empty, and can be made; leaves no new one behind."""
+    """Raises InputError unless a folder is new or empty, and can be made; leaves no new one behind, but for the folders
+    above it."""
     new = not folder.exists()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{named}: expected a folder that is new or empty, found one in use. Give another.")
