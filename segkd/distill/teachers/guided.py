@@ -40,6 +40,8 @@ class Guided(Teacher):
             raise InputError(f"Guided: hide is a share of cells, 0 <= hide < 1, found {hide}.")
         if cell < 1:
             raise InputError(f"Guided: cell is a side in pixels, at least 1, found {cell}.")
+        if width is not None and width < 1:
+            raise InputError(f"Guided: width is a number of channels, at least 1, or null, found {width}.")
         self.hide, self.cell, self.width = hide, cell, width
 
     def meet(self, scene: Scene) -> None:

@@ -46,5 +46,7 @@ def test_impossible_settings_and_a_student_without_features_are_named(make_batch
         Guided(hide=1.0)
     with pytest.raises(InputError, match="cell is a side"):
         Guided(cell=0)
+    with pytest.raises(InputError, match="width is a number of channels"):
+        Guided(width=0)
     with pytest.raises(InputError, match=r"there are none\. Name layers"):
         met(Guided(), Pointwise(), make_batch(3))
