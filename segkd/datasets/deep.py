@@ -12,19 +12,20 @@ SWAPPED = (5, 6, 7, 8)
 NUMBERS = {1: "whole numbers", 2: "signed whole numbers", 3: "real numbers"}
 """The sample formats of a TIFF."""
 
+# What is damaged is told by name. The level is the process's, so that threads which set it and set it back got in each
+# other's way; nothing that `segkd` offers to others' programs imports this module.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
 
 def read_deep(path: File, tag: int, exif: bool) -> np.ndarray | None:
     """The values uint16 [h w c] of a PNG or TIFF in colours of 16 bits, c = 3 or 4 (with alpha); None if it fails.
 
     Turned as the EXIF orientation `tag` says, or with `exif` false as it is stored.
     """
-    before = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
         found = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:
         return None
-    finally:
-        cv2.utils.logging.setLogLevel(before)
     if found is None or found.dtype != np.uint16 or found.ndim != 3:
         return None
     order = [2, 1, 0] if found.shape[2] == 3 else [2, 1, 0, 3]  # OpenCV begins with blue

@@ -1,11 +1,13 @@
 import struct
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier, Event
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from segkd.datasets.deep import describe_tiff, turn
+from segkd.datasets.deep import describe_tiff, read_deep, turn
 from segkd.datasets.pictures import How, read_image, read_mask, view_image
 from segkd.types import InputError
 
@@ -39,6 +41,28 @@ def test_colours_of_16_bits_keep_their_low_bytes_when_a_range_is_given(tmp_path,
     plain, seen = view_image(path)
     np.testing.assert_array_equal(plain, DEEP // 257)
     assert seen.values == (0, 2860) and seen.scale == (0, 65535)
+
+
+def test_opencv_stays_silent_while_another_thread_is_done(tmp_path, monkeypatch):
+    """Its log level is the whole process's."""
+    path, levels = tmp_path / "a.png", []
+    cv2.imwrite(str(path), DEEP)
+    both, done, decode = Barrier(2), Event(), cv2.imdecode
+
+    def slow(*arguments):
+        if both.wait(30) and done.wait(30):  # the second thread looks when the first one has its picture
+            levels.append(cv2.utils.logging.getLogLevel())
+        return decode(*arguments)
+
+    def read():
+        read_deep(path, 1, True)
+        done.set()
+
+    monkeypatch.setattr(cv2, "imdecode", slow)
+    with ThreadPoolExecutor(2) as pool:
+        for one in [pool.submit(read) for _ in range(2)]:
+            one.result()
+    assert levels == [cv2.utils.logging.LOG_LEVEL_SILENT]
 
 
 @pytest.mark.parametrize("tag", range(1, 9))
