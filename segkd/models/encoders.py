@@ -12,6 +12,7 @@ from jaxtyping import Float
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from segkd.models.start import tensors_of
 from segkd.models.taps import evaluating
 from segkd.types import InputError, reason_of
 
@@ -148,7 +149,7 @@ def _smp_encoder(name: str, weights: str | None) -> Encoder:
     try:
         body = get_encoder(name, depth=5, weights="imagenet" if weights == "hub" else None)
         if weights not in (None, "hub"):
-            body.load_state_dict(read_weights(Path(weights)))
+            body.load_state_dict(tensors_of(Path(_existing(weights)), f"encoder {name} with weights"))
     except UNUSABLE as error:
         raise InputError(f"encoder {name} with weights {weights}: {_brief(error)}") from error
     channels = list(body.out_channels)
@@ -158,17 +159,6 @@ def _smp_encoder(name: str, weights: str | None) -> Encoder:
     settings = smp_encoders[name]["pretrained_settings"].get("imagenet", {})
     mean, std = settings.get("mean", IMAGENET_MEAN), settings.get("std", IMAGENET_STD)
     return Encoder(body, keep, [channels[i] for i in keep], [strides[i] for i in keep], mean, std)
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Plain tensors by name from a .safetensors or a torch file; never unpickles code."""
-    file = _existing(str(path))
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return load_file(file)
-    state = torch.load(file, map_location="cpu", weights_only=True)
-    return state.get("state_dict", state)
 
 
 def _refuse_left_random(body: nn.Module, twin: nn.Module) -> None:

@@ -7,7 +7,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from segmentation_models_pytorch.encoders import get_encoder
 
-from segkd.models.encoders import PACKAGED, build_encoder, packaged_weights, read_weights
+from segkd.models.encoders import PACKAGED, build_encoder, packaged_weights
 from segkd.types import InputError
 
 TIMM = ["test_efficientnet", "test_convnext", "test_resnet", "test_mambaout"]
@@ -112,12 +112,20 @@ def test_a_local_file_is_loaded_whole(name, suffix, tmp_path):
     assert body and all(torch.equal(tensor, given[key.replace(".", "_")]) for key, tensor in body.items())
 
 
-def test_read_weights_takes_a_bare_state_or_one_inside_a_checkpoint(tmp_path):
-    state = {"a": torch.rand(3)}
-    torch.save(state, tmp_path / "bare.pth")
-    torch.save({"state_dict": state, "epoch": 3}, tmp_path / "checkpoint.pth")
-    for name in ("bare.pth", "checkpoint.pth"):
-        assert torch.equal(read_weights(tmp_path / name)["a"], state["a"])
+@pytest.mark.parametrize("inside", ["state_dict", "model"])
+@pytest.mark.parametrize("name", ["test_efficientnet", "mit_b0"])
+def test_weights_inside_a_checkpoint_are_found(name, inside, tmp_path):
+    state = randomised(timm.create_model(name) if timm.is_model(name) else get_encoder(name, depth=5, weights=None))
+    torch.save({inside: state, "epoch": 3}, tmp_path / "checkpoint.pth")
+    body = floating(build_encoder(name, str(tmp_path / "checkpoint.pth")).body)
+    assert body and all(torch.equal(tensor, state[key]) for key, tensor in body.items())
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_a_damaged_file_of_an_encoder_s_weights_is_named(suffix, tmp_path):
+    (tmp_path / f"cut{suffix}").write_bytes(b"cut")
+    with pytest.raises(InputError, match=rf"cut\{suffix}: expected a (whole safetensors|torch) file"):
+        build_encoder("mit_b0", str(tmp_path / f"cut{suffix}"))
 
 
 @pytest.mark.parametrize("name", ["test_efficientnet", "test_convnext", "mit_b0"])
