@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
+from accelerate.utils import gather_object
 from torch import Tensor
 
 from segkd.datasets.draws.domains import DomainSampler
@@ -77,9 +77,7 @@ class Rounds:
         with evaluating(bare.student, bare.distiller):
             found = [entry for batch, indices in self._batches(mine) for entry in self._of(batch, indices)]
         if accelerator.num_processes > 1:
-            gathered: list[list[tuple[int, tuple[Sums, Sums]]]] = [[] for _ in range(accelerator.num_processes)]
-            dist.all_gather_object(gathered, found)
-            found = [entry for part in gathered for entry in part]
+            found = gather_object(found)
         sums = dict(found)
         return {name: self._mean(name, [sums[i] for i in probe]) for name, probe in self.draw.probes.items()}
 

@@ -1,6 +1,7 @@
 import json
 import math
 import multiprocessing
+import os
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
+from accelerate import PartialState
 
 from segkd.datasets.data import Records
 from segkd.datasets.draws.domains import DomainSampler
@@ -126,6 +128,9 @@ def test_a_probe_without_a_label_is_refused():
 
 def process(rank: int, folder: Path) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    os.environ["LOCAL_RANK"] = str(rank)  # by which Accelerate knows that there are several
+    PartialState._reset_state()
+    assert PartialState(cpu=True).num_processes == 2
     rounds = rounds_of("slow", rank, 2)
     rounds.draw.tell(rounds.losses(), 8)
     (folder / f"{rank}.json").write_text(json.dumps(rounds.draw.state()))
