@@ -177,7 +177,6 @@ def _fit(draft: Draft, seen: Seen, code: LabelCode, console: Console) -> None:
     size, why = propose_size(seen.shapes, side, partial(lost_share, masks))
     draft.take("size", size[0] if size[0] == size[1] else size)
     console.print(f"size: {size[0]}x{size[1]} (height x width), as {why}")
-    seen.look_at(size)
     if turns := propose_turns([draft.root.name, draft.settings["images"]], size):
         console.print(turns)
 
