@@ -156,13 +156,8 @@ def surroundings() -> dict[str, Any]:
     }
 
 
-def note_seconds(folder: Path, seconds: float) -> None:
-    """Adds how long the running session took; one that was killed has no such entry."""
-    note_session(folder, {"seconds": round(seconds, 1)})
-
-
 def note_session(folder: Path, content: dict[str, Any]) -> None:
-    """Adds what is known of the running session at its end."""
+    """Adds what is known of the running session at its end; one that was killed has no such entries."""
     sessions = read_environment(folder)
     if sessions:
         sessions[-1] |= content

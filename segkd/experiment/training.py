@@ -28,7 +28,7 @@ from segkd.experiment.domains import begin_rounds, meet_domains, rounds_of, say_
 from segkd.experiment.folder import (
     checkpoint_of,
     claim_folder,
-    note_seconds,
+    note_session,
     refuse_used,
     resolved_text,
     save_environment,
@@ -110,7 +110,7 @@ def run_training(
             outcome = _train(session, objects, overfit, select)
         seconds = time.perf_counter() - start
         if main:
-            note_seconds(folder, seconds)
+            note_session(folder, {"seconds": round(seconds, 1)})
     return replace(outcome, seconds=seconds)
 
 
