@@ -34,7 +34,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 WIDTH = 10.0
 """Inches."""
 
-INK, FAINT = "#222222", "#8a8a8a"
+INK = "#222222"
 BAND_AXIS = "frequency, cycles per pixel (period in pixels)"
 STYLE: dict[Any, Any] = {
     "font.size": 10.0,
