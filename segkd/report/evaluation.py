@@ -76,13 +76,14 @@ def judge(arguments: list[str]) -> Judgement:
 
     main = os.environ.get("RANK", "0") == "0"
     console = make_console(main)
-    for one in renamed(judged):
+    judged = renamed(judged)
+    for one in judged:
         print_scores(console, one.title, one.meter.scores(), one.meter.per_class())
         print_domains(console, domain_rows(one.meter))
         said_of(one, console)
         if one.robustness is not None:
             print_robustness(console, one.robustness)
-    return Judgement(renamed(judged), Path(config.out) if config.out else None, console, main, failed)
+    return Judgement(judged, Path(config.out) if config.out else None, console, main, failed)
 
 
 def _jobs(config: Namespace, data: Data, given: str | None) -> "list[Callable[[], Judged]]":
