@@ -48,10 +48,10 @@ def ablate(arguments: list[str]) -> int:
         cells = resolve(grid, place)
         run = replace(run, rest=tuple(_rest(whole, cells, place, run, console)))
     for line in describe(grid, cells, run):
-        console.print(line, markup=False)
+        console.print(line)
     if config.dry_run:
         for line in stock_lines(take_stock(cells, run, list(grid.splits))):
-            console.print(line, markup=False)
+            console.print(line)
         return 0
     status = run_grid(grid, cells, run, console)
     rows = read_rows(run.out / "cells.csv") if status <= 1 else []
@@ -61,7 +61,7 @@ def ablate(arguments: list[str]) -> int:
         baseline = whole.baseline if any((row.arm, row.split) == (whole.baseline, split) for row in rows) else None
         report(rows, Namespace(split=None, scores=None, baseline=baseline), run.out / "report", console)
     if status > 1:
-        console.print(f"stopped; go on with the same command. Cells so far: {run.out / 'cells.csv'}", markup=False)
+        console.print(f"stopped; go on with the same command. Cells so far: {run.out / 'cells.csv'}")
     return status
 
 
@@ -77,7 +77,7 @@ def _rest(whole: Grid, cells: Sequence[Cell], place: Place, run: Run, console: C
     try:
         found = resolve(narrowed(whole, sorted(arms | datasets)), place)
     except InputError as error:
-        console.print(f"cells.csv and the report are of this part alone: {error}", markup=False)
+        console.print(f"cells.csv and the report are of this part alone: {error}")
         return []
     return take_stock([cell for cell in found if cell.name not in names], run, list(whole.splits))
 
@@ -102,6 +102,6 @@ def compare(arguments: list[str]) -> int:
     console = make_console(True)
     rows, apart = gather(config.sources, config.split, config.trust)
     for line in apart:
-        console.print(line, markup=False)
+        console.print(line)
     report(rows, config, None if config.out is None else Path(config.out), console)
     return 0

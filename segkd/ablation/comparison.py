@@ -42,12 +42,12 @@ def report(rows: Sequence[Row], wanted: Namespace, out: Path | None, console: Co
         console.print("one seed: these are readings, no result")
     images = over_images(chosen, scores, baseline)
     for line in images:
-        console.print(line, markup=False)
+        console.print(line)
     if lost := sorted({row.arm for row in rows} - {row.arm for row in chosen}):
-        console.print(f"left out, without scores on {split}: {', '.join(lost)}", markup=False)
+        console.print(f"left out, without scores on {split}: {', '.join(lost)}")
     if out is not None:
         _write(out, chosen, comparisons, [*map(to_markdown, tables), *images], tables)
-        console.print(f"tables and plots: {out}", markup=False)
+        console.print(f"tables and plots: {out}")
 
 
 def split_of(rows: Sequence[Row], wanted: str | None) -> str:

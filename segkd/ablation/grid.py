@@ -128,7 +128,7 @@ def chosen(grid: Grid, cells: list[Cell], out: Path, console: Console) -> list[C
             lost = [f"option {number}: {why}" for number, why in trials.items() if isinstance(why, str)]
             few = f"{arm} on {dataset} was chosen among {len(options)} of {len(trials)} trials"
             warn(console, f"{few}: {'; '.join(lost)}")
-        console.print(f"tuned {arm} on {dataset}: option {option} {grid.tune[option]} (val {score:.4f})", markup=False)
+        console.print(f"tuned {arm} on {dataset}: option {option} {grid.tune[option]} (val {score:.4f})")
     if not tuned:
         raise InputError("no tuning trial has a score on val; the log.txt of each says why.")
     return [cell for cell in cells if tuned.get((cell.arm, cell.dataset)) == cell.option]
@@ -184,7 +184,7 @@ def _row(cell: Cell, state: State, split: str, scores: dict[str, float | None]) 
 
 def _run(tasks: list[Task], splits: list[str], engine: Engine, run: Run, console: Console, what: str) -> str:
     for line in stock_lines(tasks):
-        console.print(f"{what}: {line}", markup=False)
+        console.print(f"{what}: {line}")
     waiting = [task for task in tasks if task.run]
     select = selected_score(tasks[0].cell.identity["config"])
     cells = [task.cell for task in waiting]
