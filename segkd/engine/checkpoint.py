@@ -82,7 +82,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         missing = {"learner", "optimizer", "schedule", "micro", "step", "circumstances"} - set(state)
         if missing:
-            raise ValueError(f"it holds no {sorted(missing)[0]}")
+            raise ValueError(f"it holds no {min(missing)}")
     except (RuntimeError, TypeError, ValueError, LookupError, OSError, EOFError, NotImplementedError, UnpicklingError,
             zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
         raise InputError(

@@ -214,5 +214,4 @@ def _sentence(pair: MapPair, error: Exception) -> str:
 
 
 def _bilinear(plane: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    grown = cv2.resize(plane.astype(np.float32, copy=False), (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
-    return grown
+    return cv2.resize(plane.astype(np.float32, copy=False), (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
