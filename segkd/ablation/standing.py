@@ -11,7 +11,7 @@ def needed(grid: Grid, arm: str, dataset: str) -> list[str]:
     data sets, name them as `$ARM` and `$ARM*`.
 
     Raises:
-        InputError: there is no such arm, it needs itself in the end, or the grid tunes.
+        InputError: there is no such arm, or the grid tunes.
     """
     found = sources(grid, arm, [dataset])
     for name in (one.removesuffix("*") for one in found):

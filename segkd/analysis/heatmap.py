@@ -40,7 +40,7 @@ class WaveProbe:
         size: (h, w) that the network sees.
         cells: about how many waves.
         amplitude: root mean square of a wave, in image units 0..1.
-        score: (logits, ids) -> a score of each image.
+        score: (logits, batch) -> a score of each image.
     """
 
     def __init__(

@@ -12,7 +12,8 @@ from segkd.types import IGNORE, InputError
 
 @dataclass(frozen=True)
 class LabelCode:
-    """How raw mask values are read: a table of 65536 entries, raw value -> class, `IGNORE` or `UNKNOWN`.
+    """How raw mask values are read: a table of 65536 entries, raw value -> class or `IGNORE`; `known` is False where
+    nobody said what a value is, and the table holds `IGNORE` there, too.
 
     `rule` is the sentence the user is told; `told` says that the user wrote a label_map or a threshold.
     """

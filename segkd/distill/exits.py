@@ -59,14 +59,18 @@ def exit_loss(task: TaskLoss, student: Prediction, batch: Batch) -> Float[Tensor
 
 
 def shrunk(batch: Batch, like: Float[Tensor, "b _k h w"]) -> Batch:
-    """The batch's label and class shares at the size of `like`; its images, which no loss reads, stay as they are."""
+    """The batch's label and class shares at the size of `like`.
+
+    Fields of a batch agree on their size, and no loss reads the images or asks where pixels lay: of the images the top
+    left corner of that size is kept, a view that costs nothing, and `source` is dropped.
+    """
     size = like.shape[-2:]
     if size == batch.label.shape[-2:]:
         return batch
     soft = None
     if batch.soft is not None:  # shares of the valid part alone, as the loader's are
         soft = resize_shares(batch.soft.masked_fill(~batch.valid.unsqueeze(1), 0.0), size)
-    image = batch.image[..., : size[0], : size[1]]  # a view: fields of a batch agree on their size
+    image = batch.image[..., : size[0], : size[1]]
     return replace(batch, image=image, clean=image, label=resize_label(batch.label, size), soft=soft, source=None)
 
 
