@@ -4,6 +4,7 @@ A table stands between `<!-- NAME -->` and `<!-- end -->`, its NAME a key of `TA
 test holds the page to it.
 """
 
+import csv
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ from statistics import fmean
 
 from benchmarks.corruptions import GROUPS, read, rows_of
 from segkd.ablation.rows import Row, read_rows
-from segkd.ablation.statistics import Gain, compare
+from segkd.ablation.statistics import Gain, compare, student_interval
 from segkd.ablation.tables import dataset_table
 
 RESULTS = Path(__file__).parent / "results"
@@ -150,6 +151,21 @@ def classes(name: str, score: str, arms: Sequence[str], baselines: Sequence[str]
     return [["arm", "pairs", "val", "test", *(f"over {b}" for b in baselines)], *lines]
 
 
+def by_class(name: str, arm: str, baseline: str) -> list[list[str]]:
+    """For each class the mean IoU of the baseline and of the arm over the seeds, the gain and in how many it is above."""
+    with (RESULTS / "league" / f"{name}.csv").open(newline="", encoding="utf-8") as file:
+        found = {(row["arm"], row["class"], row["seed"]): float(row["iou"]) for row in csv.DictReader(file)}
+    seeds = sorted({seed for *_, seed in found})
+    lines = []
+    for label in dict.fromkeys(label for _, label, _ in found):
+        theirs, ours = ([found[who, label, seed] for seed in seeds] for who in (baseline, arm))
+        gains_ = [our - their for our, their in zip(ours, theirs)]
+        low, high = student_interval(gains_) or (math.nan, math.nan)
+        text = f"{_signed(fmean(gains_))} [{_signed(low)}, {_signed(high)}]"
+        lines.append([label, _figure(fmean(theirs)), _figure(fmean(ours)), text, str(sum(gain > 0 for gain in gains_))])
+    return [["class", baseline, arm, "gain", f"seeds above, of {len(seeds)}"], *lines]
+
+
 def beside(arms: Sequence[str], sets: Sequence[str]) -> list[list[str]]:
     """On val, seed 0 of the search, what each arm gains on the old baseline in miou_image, f_mean and f_max."""
     base = _by_unit("search", "baseline", "val")
@@ -234,6 +250,8 @@ TABLES: dict[str, Callable[[], list[list[str]]]] = {
     "gains": partial(gains, "cells", (*MAIN, "frskd_cross_entropy"), ["frskd", "baseline"]),
     "gains_ours": partial(gains, "cells", ("baseline", *MAIN[2:]), ["segkd"]),
     "camvid": partial(classes, "camvid_arms", "miou_dataset", MAIN, ["baseline", "frskd"]),
+    "new_seeds": partial(pairs, "camvid_new_seeds", "segkd", "baseline", "test", ("miou_dataset", "miou_image")),
+    "camvid_classes": partial(by_class, "camvid_classes", "segkd", "baseline"),
     "means_224": partial(means, "league_224", MAIN[:3], (*SETS[:3], "horses")),
     "gains_224": partial(gains, "league_224", MAIN[:3], ["frskd", "baseline"]),
     "whole": partial(corrupted, "corruptions_league", "segkd_frequency", ["frskd", "baseline"]),
