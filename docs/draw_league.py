@@ -152,7 +152,7 @@ def classes(name: str, score: str, arms: Sequence[str], baselines: Sequence[str]
 
 
 def by_class(name: str, arm: str, baseline: str) -> list[list[str]]:
-    """For each class the mean IoU of the baseline and of the arm over the seeds, the gain and in how many it is above."""
+    """Of each class the mean IoU of the baseline and of the arm, the gain, and the seeds above."""
     with (RESULTS / "league" / f"{name}.csv").open(newline="", encoding="utf-8") as file:
         found = {(row["arm"], row["class"], row["seed"]): float(row["iou"]) for row in csv.DictReader(file)}
     seeds = sorted({seed for *_, seed in found})

@@ -113,7 +113,7 @@ def _read(draft: Draft, config: Namespace, console: Console) -> Seen:
     if classes and config["as"] not in ("auto", "classes"):
         raise InputError(
             f"--as {config['as']} has no effect here: masks that are drawn from annotations, or joined from a --masks "
-            "for each class, hold numbers of classes. Leave it out."
+            "for each class, hold numbers of classes. Leave it out, or name the masks that are there with one --masks."
         )
     if config.group is not None:
         draft.take("group", config.group)

@@ -38,9 +38,11 @@ PROBED = FIVE | {"draw.probe": 1, "draw.every": 1}
 
 
 def structure(config: str) -> str:
-    """A resolved configuration without its numbers, the names of classes, and what is about scores."""
+    """A resolved configuration without its numbers, the names of classes (not whether they are two), and what is about
+    scores."""
     parts = yaml.safe_load(config)
-    del parts["evaluation"], parts["data"]["classes"]
+    del parts["evaluation"]
+    parts["data"]["classes"] = "two" if len(parts["data"]["classes"]) == 2 else "many"
     return re.sub(r"\d[\d.e-]*", "#", yaml.safe_dump(parts))
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from segkd.types import InputError
 MOST = 65535
 """Numbers of classes fit into a mask of 16 bits."""
 
-NAMED = re.compile(rb"^\W*names\W*:", re.MULTILINE)
+NAMED = re.compile(rb"\bnames\b['\"]?\s*:")
 """The key of a YAML file that names the classes."""
 
 
@@ -80,9 +81,8 @@ def _names(root: Path, number: int) -> list[str]:
 
 
 def _in_order(names: Any) -> list[str]:
-    """Names from a list, or from a map of numbers that leaves none out; [] from anything else."""
+    """Names from a list, or from a map of numbers up to the first that it leaves out; [] from anything else."""
     if isinstance(names, dict):
         by_number = {str(key): name for key, name in names.items()}
-        names = [by_number[str(i)] for i in range(len(by_number)) if str(i) in by_number]
-        names = names if len(names) == len(by_number) else []
+        names = [by_number[str(i)] for i in takewhile(lambda i: str(i) in by_number, count())]
     return [str(name) for name in names] if isinstance(names, list) else []
