@@ -39,17 +39,17 @@ PROBED = FIVE | {"draw.probe": 1, "draw.every": 1}
 
 def structure(config: str) -> str:
     """A resolved configuration without its numbers, the names of classes (not whether they are two), and what is about
-    scores."""
+    scores and threads."""
     parts = yaml.safe_load(config)
-    del parts["evaluation"]
+    del parts["evaluation"], parts["engine"]["threads"]
     parts["data"]["classes"] = "two" if len(parts["data"]["classes"]) == 2 else "many"
     return re.sub(r"\d[\d.e-]*", "#", yaml.safe_dump(parts))
 
 
 @pytest.fixture(scope="session")
 def first_of_its_kind(tmp_path_factory):
-    """Whether no arm of this structure was trained before, by this process or one beside it: arms that differ in
-    numbers alone are trained once, whatever the grid, and are built by `resolve`."""
+    """Whether no layer or arm of this structure was trained before, by this process or one beside it: arms that differ
+    in numbers alone are trained once, whatever the grid, and are built by `resolve`."""
     folder = tmp_path_factory.getbasetemp()
     folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "structures"
     folder.mkdir(exist_ok=True)
@@ -70,7 +70,7 @@ def within(small: dict, recipe: str) -> dict:
 
 
 @pytest.mark.parametrize("layer", LAYERS, ids=lambda path: str(path.relative_to(REPOSITORY)))
-def test_every_layer_trains_two_steps_and_is_reloaded(layer, run_cli, tmp_path):
+def test_every_layer_trains_two_steps_and_is_reloaded(layer, run_cli, tmp_path, first_of_its_kind):
     text = layer.read_text()
     small = SMALL | (PROBED if "DomainSampler" in text else FIVE if "domains:" in text else {})
     small = within(small, layer.stem)
@@ -86,6 +86,7 @@ def test_every_layer_trains_two_steps_and_is_reloaded(layer, run_cli, tmp_path):
 
     card = load_model(tmp_path / "run").card
     assert card.step == 2 and len(card.classes) == len(lines[-1]["iou"])
+    first_of_its_kind((tmp_path / "run" / "config.yaml").read_text())
 
 
 @pytest.mark.parametrize("path", GRIDS, ids=lambda path: str(path.relative_to(REPOSITORY)))

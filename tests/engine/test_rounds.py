@@ -128,7 +128,8 @@ def test_a_probe_without_a_label_is_refused():
 
 def process(rank: int, folder: Path) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
-    os.environ["LOCAL_RANK"] = str(rank)  # by which Accelerate knows that there are several
+    # by the rank Accelerate knows that there are several, and where nobody says how many threads, it warns
+    os.environ |= {"LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"}
     PartialState._reset_state()
     assert PartialState(cpu=True).num_processes == 2
     rounds = rounds_of("slow", rank, 2)
