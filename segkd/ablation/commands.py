@@ -12,9 +12,8 @@ from segkd.ablation.engines import default_processes
 from segkd.ablation.grid import describe, run_grid, stock_lines
 from segkd.ablation.plan import Grid, grid_parser, narrowed, read_grid
 from segkd.ablation.resolve import Cell, Place, resolve
-from segkd.ablation.rows import read_rows
 from segkd.ablation.runner import Run, Task, take_stock
-from segkd.ablation.sources import gather
+from segkd.ablation.sources import gather, rows_of_grid
 from segkd.experiment.commands import TRUST
 from segkd.experiment.console import make_console, ticking
 from segkd.experiment.layers import apart, found_layer
@@ -54,7 +53,7 @@ def ablate(arguments: list[str]) -> int:
             console.print(line)
         return 0
     status = run_grid(grid, cells, run, console)
-    rows = read_rows(run.out / "cells.csv") if status <= 1 else []
+    rows = rows_of_grid(run.out) if status <= 1 else []
     if len({row.arm for row in rows}) > 1 or (rows and len(grid.arms) > 1):
         # where no cell of the baseline succeeded, the first arm that has one takes its place
         split = split_of(rows, None)
@@ -97,7 +96,9 @@ def compare(arguments: list[str]) -> int:
     parser.add_argument("--scores", type=list[str], default=None, help="e.g. [miou_image,f_mean]; default: by classes")
     parser.add_argument("--baseline", type=str, default=None, help="the arm the others are compared with; the first")
     parser.add_argument("--trust", action="store_true", help=f"where a run is scored now: {TRUST}")
-    parser.add_argument("--out", type=str, default=None, metavar="DIR", help="for tables, plots and cells.csv")
+    parser.add_argument(
+        "--out", type=str, default=None, metavar="DIR", help="for tables, plots, learning curves, cells.csv"
+    )
     config = parse(parser, arguments)
     console = make_console(True)
     rows, apart = gather(config.sources, config.split, config.trust)

@@ -66,10 +66,14 @@ def _defined(rows: Sequence[Row]) -> list[str]:
 def _write(
     out: Path, rows: Sequence[Row], comparisons: Sequence[Comparison], texts: Sequence[str], tables: Sequence[Any]
 ) -> None:
+    from segkd.ablation.curves import plot_curves, records_of, write_curves
     from segkd.ablation.plots import write_plots
 
     write_rows(out / "cells.csv", rows)
     write_whole(out / "table.md", "\n".join(texts))
     write_whole(out / "table.tex", "\n".join(to_latex(table, f"tab:{i}") for i, table in enumerate(tables)))
+    if records := records_of(rows):
+        write_curves(out / "curves.csv", records)
     for comparison in comparisons:
         write_plots(comparison, out)
+        plot_curves(records, comparison, out)

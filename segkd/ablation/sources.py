@@ -67,7 +67,7 @@ def gather(sources: Sequence[str], split: str | None, trust: bool = False) -> tu
         elif source.is_file():
             rows += read_rows(source)
         elif (source / "cells.csv").is_file():
-            rows += read_rows(source / "cells.csv")
+            rows += rows_of_grid(source)
         elif (source / "config.yaml").is_file():
             runs.append(source)
         else:
@@ -89,6 +89,17 @@ def gather(sources: Sequence[str], split: str | None, trust: bool = False) -> tu
         *odd,
         *what_differs({names[run]: methods[run] for run in runs}),
     ]
+
+
+def rows_of_grid(grid: Path) -> list[Row]:
+    """The rows of a grid's folder, with the records of the trainings that are still there."""
+    rows = []
+    for row in read_rows(grid / "cells.csv"):
+        arm = grid / "cells" / row.dataset / row.arm
+        found = [path for place in ("", "option-*/") for path in arm.glob(f"{place}seed-{row.seed}/run/metrics.jsonl")]
+        # of several options (`tune`) nothing says here which one the row is of
+        rows.append(replace(row, record=found[0] if len(found) == 1 else None))
+    return rows
 
 
 def arm_names(methods: dict[Path, dict[str, Any]]) -> dict[Path, str]:
@@ -161,6 +172,7 @@ def _row_of(run: Path, split: str, trust: bool) -> Row:
         images=images,
         seconds=_seconds(sessions),
         commit=str(sessions[-1].get("commit", "")) if sessions else "",
+        record=run / "metrics.jsonl",
     )
 
 

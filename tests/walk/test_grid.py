@@ -99,6 +99,15 @@ def test_killed_and_started_again_it_finishes_and_runs_nothing_twice(place, run_
     rows = table(place / "GRID" / "cells.csv")
     assert len(rows) == 8 and all(float(r["miou_image"]) > 0 for r in rows.values())
     assert {r["steps"] for r in rows.values()} == {"6"} and {r["images"] for r in rows.values()} == {"24"}
+    with (place / "GRID" / "report" / "curves.csv").open(newline="") as file:
+        looks = list(csv.DictReader(file))
+    assert {(r["arm"], r["seed"]) for r in looks} == {(arm, seed) for arm, seed, _ in rows}
+    assert all(
+        max(float(r["miou_image"]) for r in looks if (r["arm"], r["seed"]) == key)
+        == float(rows[*key, "val"]["miou_image"])
+        for key in {(r["arm"], r["seed"]) for r in looks}
+    )
+    assert (place / "GRID" / "report" / "curves_miou_image.png").is_file()
 
     monkeypatch.chdir(place)
     status, out, err = run_cli("train", *OWN, "--seed", 1, "--model.init_args.width", 8, "--out", "RUN")
