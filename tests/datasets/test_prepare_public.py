@@ -95,13 +95,13 @@ def test_images_of_trainval_are_not_taken_twice(put, run_cli, tmp_path):
     assert status != 0 and "lie in none that names a split" in err
 
 
-def test_a_label_and_a_field_of_view_beside_an_image_are_not_joined(put, run_cli, tmp_path):
+def test_a_label_and_a_field_of_view_beside_an_image_are_not_joined(put, prepare):
     for n in range(6):
         put(f"{n}.jpg")
         put(f"{n}_mask.png", field_of_view())
         put(f"{n}_label.png", patches(n, [1, 2]))
-    status, out, err = run_cli("prepare", tmp_path / "set", "--out", tmp_path / "layer.yaml")
-    assert status == 2 and "Say where they are" in err and "joined" not in out
+    data, said = prepare()
+    assert data["masks"] == "{}_label.png" and "used for nothing: 6" in said and "joined" not in said
 
 
 def test_a_short_list_that_may_be_one_of_objects_is_told_and_not_taken(put, prepare, tmp_path):

@@ -11,6 +11,7 @@ from segkd.datasets.naming import find_rule_within, find_rules, same_names
 from segkd.datasets.packed import File
 from segkd.datasets.pairing import Paired
 from segkd.datasets.prepare import cityscapes
+from segkd.datasets.prepare.kinds import kinds_between, kinds_within
 from segkd.datasets.prepare.looks import (
     FLAT,
     all_alike,
@@ -29,7 +30,7 @@ from segkd.types import InputError
 FOLDERS = 24
 """Folders, those with the most pictures, that are compared with each other."""
 
-TRIED = 12
+TRIED = 24
 """Candidates that are tried on all files."""
 
 FIELDS = 4
@@ -71,7 +72,8 @@ def find_layout(root: Path, images: str | None = None, masks: str | None = None)
     if images is not None and masks is not None:
         return Layout(root, images, masks, pair_all(Where(root, images, masks)), said="as told")
     stems = _Stems.of(root)
-    told = [pair for pair in _candidates(stems) if {images, masks} <= {None, *pair}]
+    candidates = (_as_told(pair, images, masks) for pair in _candidates(stems))
+    told = [pair for pair in candidates if {images, masks} <= {None, *pair}]
     tried = [layout for pair in list(dict.fromkeys(told))[:TRIED] if (layout := _tried(root, *pair)) is not None]
     found = [layout for layout in tried if images in (None, layout.images) and masks in (None, layout.masks)]
     if not found:
@@ -91,6 +93,12 @@ def find_layout(root: Path, images: str | None = None, masks: str | None = None)
     same = same if all(two_valued(_masks_of(one.paired)) for one in [best, *same]) else []
     rivals = tuple(f"{one.images} with {one.masks}" for one in others if one not in same)
     return replace(best, said=_said(best), rivals=rivals, beside=tuple(one.masks for one in same))
+
+
+def _as_told(pair: tuple[str, str], *told: str | None) -> tuple[str, str]:
+    """A candidate, with the files' ending where the user wrote one behind the same pattern."""
+    written = {text.removesuffix(PurePosixPath(text).suffix): text for text in told if text and "{}" in text}
+    return written.get(pair[0], pair[0]), written.get(pair[1], pair[1])
 
 
 def _pairs(layout: Layout) -> set[tuple[File, File]]:
@@ -131,6 +139,7 @@ def _candidates(stems: _Stems) -> Iterator[tuple[str, str]]:
     yield from _by_ending(stems)
     yield from _by_folders(stems)
     yield from _within(stems)
+    yield from kinds_within(stems.files)
     yield from _by_file(stems)
 
 
@@ -172,6 +181,9 @@ def _by_folders(stems: _Stems) -> Iterator[tuple[str, str]]:
             found[a, b] = a if plain else rule.pattern(a, rule.left, ""), rule.pattern(b, rule.right, "")
     yield from over_splits(found)
     yield from (found[pair] for pair in sorted(found, key=lambda pair: (-shared[pair], len("".join(found[pair])))))
+    for a, b in (pair for one in unlike for pair in (one, one[::-1])):
+        for end in kinds_between(names[a], names[b]):
+            yield f"{a}/{{}}", f"{b}/{{}}{end}"
 
 
 def _inside(a: str, b: str) -> bool:

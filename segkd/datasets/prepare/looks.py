@@ -36,8 +36,10 @@ WORDS = ("mask", "label", "seg", "annot", "manual", "truth", "gt", "_lab", "matt
 SURE = ("truth", "mask")
 """Those of `WORDS` that hardly a folder of images and masks is called by."""
 
-OTHERS = ("edge", "bound", "contour", "skelet", "instance", "panoptic", "depth", "distance", "saliency", "preview")
-"""What the names of folders hold whose masks are of something else than the classes, where there are others too."""
+OTHERS = ("edge", "bound", "contour", "skelet", "instance", "panoptic", "depth", "distance", "saliency", "preview",
+          "bg", "background")  # fmt: skip
+"""What the names of folders and files hold whose masks are of something else than the classes, where there are others
+too."""
 
 
 def flatness(path: Path) -> float:
