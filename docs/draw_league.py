@@ -1,4 +1,4 @@
-"""Writes the tables of results/league.md from the files of cells beside it: `python -m docs.draw_league`.
+"""Writes the tables of results/league.md, and of the README, from the files of cells: `python -m docs.draw_league`.
 
 A table stands between `<!-- NAME -->` and `<!-- end -->`, its NAME a key of `TABLES`; what stands there is replaced. A
 test holds the page to it.
@@ -18,7 +18,7 @@ from segkd.ablation.statistics import Gain, compare, student_interval
 from segkd.ablation.tables import dataset_table
 
 RESULTS = Path(__file__).parent / "results"
-PAGE = RESULTS / "league.md"
+PAGES = (RESULTS / "league.md", Path(__file__).parents[1] / "README.md")
 SETS = ("ecssd", "camo", "cvc_clinicdb", "sd_saliency_900", "horses", "camvid")
 SCORES = ("miou_image", "f_mean")
 MAIN = ("segkd", "baseline", "frskd", "fading", "deep_supervision", "label_smoothing", "cutmix", "mean_teacher")
@@ -38,10 +38,22 @@ LAST = {
 }
 """The last ideas of the search, and why they could help."""
 
+HEADLINE = (
+    ("mIoU, five object sets, 128 px", ("cells",), "segkd", "test", "miou_image"),
+    ("F-beta, the same", ("cells",), "segkd", "test", "f_mean"),
+    ("mIoU, four of them at 224 px", ("league_224",), "segkd", "test", "miou_image"),
+    ("mIoU, CamVid, eleven classes, new seeds", ("camvid_new_seeds", "camvid_new_frskd"), "segkd", "test",
+     "miou_dataset"),
+    ("mIoU, the five sets, damaged images, with the frequency stage", ("corruptions_league",), "segkd_frequency",
+     "mean", "miou_image"),
+)  # fmt: skip
+"""What is said, where its rows are, of which arm, split and score."""
+
 
 def main() -> None:
-    """Rewrites the page."""
-    PAGE.write_text(drawn(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    """Rewrites the pages."""
+    for page in PAGES:
+        page.write_text(drawn(page.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def drawn(page: str) -> str:
@@ -55,9 +67,26 @@ def _replaced(match: re.Match[str]) -> str:
     return "\n".join([f"<!-- {match[1]} -->", *lines, "<!-- end -->"])
 
 
-def cells(name: str) -> list[Row]:
-    """The rows of a file of results/league."""
-    return read_rows(RESULTS / "league" / f"{name}.csv")
+def cells(*names: str) -> list[Row]:
+    """The rows of files of results/league."""
+    return [row for name in names for row in read_rows(RESULTS / "league" / f"{name}.csv")]
+
+
+def headline() -> list[list[str]]:
+    """What ours, or the whole method, gains over FRSKD and over the baseline on test, in points; bold where p < .05."""
+    lines = []
+    for what, files, arm, split, score in HEADLINE:
+        line = [what]
+        for baseline in ("frskd", "baseline"):
+            apart = len(files) > 1  # of camvid FRSKD has a file of its own: each comparison there is of two arms
+            rows = _corrupted(files[0]) if split == "mean" else cells(*(files if apart else files[:1]))
+            rows = [row for row in rows if not apart or row.arm in (arm, baseline)]
+            gain = _gain_of(rows, split, score, baseline, arm)
+            assert gain is not None
+            bold = "**" if gain.p_holm < 0.05 else ""
+            line.append(f"{bold}{_points(gain, 2)}{bold} ({len(gain.units)})")
+        lines.append(line)
+    return [["points on test (pairs)", "over FRSKD", "over the plain baseline"], *lines]
 
 
 def means(name: str, arms: Sequence[str], sets: Sequence[str]) -> list[list[str]]:
@@ -111,7 +140,7 @@ def pairs(name: str, arm: str, baseline: str, split: str, scores: Sequence[str] 
             two = [theirs[unit].scores[score], ours[unit].scores[score]]
             line += ["", "", ""] if math.isnan(two[1]) else [*map(_figure, two), _signed(two[1] - two[0])]
         lines.append(line)
-    found = [next(a.gain for a in compare(cells(name), split, s, baseline).arms if a.name == arm) for s in scores]
+    found = [_gain_of(cells(name), split, score, baseline, arm) for score in scores]
     lines.append(["**mean**", *(text for gain in found for text in ("", "", f"**{_gain(gain)}**"))])
     titles = [[f"{score}: {baseline}", arm, "difference"] for score in scores]
     return [["set, seed", *(title for three in titles for title in three)], *lines]
@@ -160,8 +189,7 @@ def by_class(name: str, arm: str, baseline: str) -> list[list[str]]:
     for label in dict.fromkeys(label for _, label, _ in found):
         theirs, ours = ([found[who, label, seed] for seed in seeds] for who in (baseline, arm))
         gains_ = [our - their for our, their in zip(ours, theirs)]
-        low, high = student_interval(gains_) or (math.nan, math.nan)
-        text = f"{_signed(fmean(gains_))} [{_signed(low)}, {_signed(high)}]"
+        text = _written(fmean(gains_), student_interval(gains_), _signed)
         lines.append([label, _figure(fmean(theirs)), _figure(fmean(ours)), text, str(sum(gain > 0 for gain in gains_))])
     return [["class", baseline, arm, "gain", f"seeds above, of {len(seeds)}"], *lines]
 
@@ -182,14 +210,12 @@ def beside(arms: Sequence[str], sets: Sequence[str]) -> list[list[str]]:
 
 def corrupted(name: str, arm: str, baselines: Sequence[str]) -> list[list[str]]:
     """In points of miou_image, by corruption, the gain of an arm with its p."""
-    rows = rows_of(read(RESULTS / "frequency" / f"{name}.csv"))
+    rows = _corrupted(name)
     lines = []
     for baseline in baselines:
-        line = [f"over {baseline}"]
-        for column in GROUPS:
-            gain = next(a.gain for a in compare(rows, column, "miou_image", baseline).arms if a.name == arm)
-            line.append(_points(gain))
-        lines.append(line)
+        found = [_gain_of(rows, column, "miou_image", baseline, arm) for column in GROUPS]
+        texts = (f"{_points(gain, 1)}, p {_p(gain.p_holm)}" if gain else "" for gain in found)
+        lines.append([f"over {baseline}", *texts])
     return [[arm, *("mean of the four" if column == "mean" else column for column in GROUPS)], *lines]
 
 
@@ -198,10 +224,18 @@ def splits(name: str, arm: str, baselines: Sequence[str]) -> list[list[str]]:
     keys = [("val", "miou_image"), ("val", "f_mean"), ("test", "miou_image"), ("test", "f_mean")]
     lines = []
     for baseline in baselines:
-        found = [next(a.gain for a in compare(cells(name), split, score, baseline).arms if a.name == arm)
-                 for split, score in keys]  # fmt: skip
+        found = (_gain_of(cells(name), split, score, baseline, arm) for split, score in keys)
         lines.append([f"over {baseline}", *map(_gain, found)])
     return [[arm, *(f"{split}, {score}" for split, score in keys)], *lines]
+
+
+def _gain_of(rows: Sequence[Row], split: str, score: str, baseline: str, arm: str) -> Gain | None:
+    return next(one.gain for one in compare(rows, split, score, baseline).arms if one.name == arm)
+
+
+def _corrupted(name: str) -> list[Row]:
+    """The rows of a file of scores under corruptions."""
+    return rows_of(read(RESULTS / "frequency" / f"{name}.csv"))
 
 
 def _by_unit(name: str, arm: str, split: str) -> dict[tuple[str, int], Row]:
@@ -228,20 +262,19 @@ def _short(text: str) -> str:
 
 
 def _gain(gain: Gain | None) -> str:
-    if gain is None:
-        return ""
-    ends = "" if gain.interval is None else f" [{_signed(gain.interval[0])}, {_signed(gain.interval[1])}]"
-    return f"{_signed(gain.mean)}{ends}"
+    return "" if gain is None else _written(gain.mean, gain.interval, _signed)
 
 
-def _points(gain: Gain | None) -> str:
-    if gain is None or gain.interval is None:
-        return ""
-    low, high = (100 * end for end in gain.interval)
-    return f"{100 * gain.mean:+.1f} [{low:+.1f}, {high:+.1f}], p {_p(gain.p_holm)}"
+def _points(gain: Gain, decimals: int) -> str:
+    return _written(gain.mean, gain.interval, lambda value: f"{100 * value:+.{decimals}f}")
+
+
+def _written(mean: float, ends: tuple[float, float] | None, number: Callable[[float], str]) -> str:
+    return number(mean) + (f" [{number(ends[0])}, {number(ends[1])}]" if ends else "")
 
 
 TABLES: dict[str, Callable[[], list[list[str]]]] = {
+    "headline": headline,
     "search": partial(pairs, "search", "ce_0.3", "baseline", "val"),
     "beside_whole": partial(beside, BESIDE[0], ("camo", "cvc_clinicdb", "sd_saliency_900")),
     "beside_light": partial(beside, BESIDE[1], ("camo", "cvc_clinicdb", "sd_saliency_900")),

@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from docs.draw_league import PAGE, TABLES, drawn
+from docs.draw_league import PAGES as LEAGUE
+from docs.draw_league import TABLES, drawn
 from tests.conftest import REPOSITORY
 
 PAGES = sorted([*(REPOSITORY / "docs").rglob("*.md"), REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md"])
@@ -47,6 +48,6 @@ def test_the_notebook_runs(tmp_path, monkeypatch):
 
 
 def test_the_tables_of_the_league_are_those_of_its_cells():
-    page = PAGE.read_text(encoding="utf-8")
-    assert set(re.findall(r"<!-- (\w+) -->", page)) - {"end"} == TABLES.keys()
-    assert drawn(page) == page, "python -m docs.draw_league"
+    pages = [page.read_text(encoding="utf-8") for page in LEAGUE]
+    assert set(re.findall(r"<!-- (\w+) -->", "".join(pages))) - {"end"} == TABLES.keys()
+    assert [drawn(page) for page in pages] == pages, "python -m docs.draw_league"
