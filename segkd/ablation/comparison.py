@@ -8,6 +8,7 @@ from typing import Any
 from jsonargparse import Namespace
 from rich.console import Console
 
+from segkd.ablation.curves import Record, records_of, unfinished, write_curves
 from segkd.ablation.images import over_images
 from segkd.ablation.rows import SCORES, Row, write_rows
 from segkd.ablation.statistics import Comparison, compare
@@ -40,13 +41,15 @@ def report(rows: Sequence[Row], wanted: Namespace, out: Path | None, console: Co
     tables = [arm_table(chosen, comparisons), *parts]
     if len({row.seed for row in chosen}) == 1:
         console.print("one seed: these are readings, no result")
+    records = records_of(chosen)
+    short = [line for comparison in comparisons for line in unfinished(records, comparison)]
     images = over_images(chosen, scores, baseline)
-    for line in images:
+    for line in [*short, *images]:
         console.print(line)
     if lost := sorted({row.arm for row in rows} - {row.arm for row in chosen}):
         console.print(f"left out, without scores on {split}: {', '.join(lost)}")
     if out is not None:
-        _write(out, chosen, comparisons, [*map(to_markdown, tables), *images], tables)
+        _write(out, chosen, records, comparisons, [*map(to_markdown, tables), *short, *images], tables)
         console.print(f"tables and plots: {out}")
 
 
@@ -64,15 +67,20 @@ def _defined(rows: Sequence[Row]) -> list[str]:
 
 
 def _write(
-    out: Path, rows: Sequence[Row], comparisons: Sequence[Comparison], texts: Sequence[str], tables: Sequence[Any]
+    out: Path,
+    rows: Sequence[Row],
+    records: Sequence[Record],
+    comparisons: Sequence[Comparison],
+    texts: Sequence[str],
+    tables: Sequence[Any],
 ) -> None:
-    from segkd.ablation.curves import plot_curves, records_of, write_curves
+    from segkd.ablation.curve_plots import plot_curves
     from segkd.ablation.plots import write_plots
 
     write_rows(out / "cells.csv", rows)
     write_whole(out / "table.md", "\n".join(texts))
     write_whole(out / "table.tex", "\n".join(to_latex(table, f"tab:{i}") for i, table in enumerate(tables)))
-    if records := records_of(rows):
+    if records:
         write_curves(out / "curves.csv", records)
     for comparison in comparisons:
         write_plots(comparison, out)

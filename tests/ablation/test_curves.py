@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segkd.ablation import curves
-from segkd.ablation.curves import MOST, Record, plot_curves, records_of, write_curves
+from segkd.ablation import curve_plots
+from segkd.ablation.curve_plots import MOST, plot_curves
+from segkd.ablation.curves import Record, records_of, unfinished, write_curves
 from segkd.ablation.rows import SCORES, Row, write_rows
 from segkd.ablation.sources import gather
 from segkd.ablation.statistics import compare
@@ -26,7 +27,7 @@ def record(arm, dataset="a", seed=0, values=(0.1, 0.4, 0.5, 0.6), score="f_mean"
 def drawn(monkeypatch, tmp_path):
     """A function that draws and gives the axes of each data set."""
     kept = []
-    monkeypatch.setattr(curves, "save", lambda figure, folder, name: kept.append(figure) or folder / f"{name}.png")
+    monkeypatch.setattr(curve_plots, "save", lambda figure, folder, name: kept.append(figure) or folder / f"{name}.png")
 
     def draw(records, score="f_mean", baseline="plain"):
         cells = [row(one.arm, one.dataset, one.seed, max(one.points(score).values(), default=0.5)) for one in records]
@@ -121,3 +122,22 @@ def test_the_folder_of_a_grid_leads_to_its_records_but_not_to_those_of_several_o
     rows, _ = gather([str(tmp_path)], None)
     found = [one.record and one.record.parents[1].name for one in rows]
     assert found == ["seed-0", None, None, "seed-1"]
+
+
+@pytest.mark.parametrize(
+    ("curves", "score", "words"),
+    [
+        ([(0.1, 0.5, 0.52), (0.1, 0.5, 0.51)], "f_mean", "plain by 0.0150 (2 of 2"),
+        ([(0.1, 0.5, 0.52), (0.1, 0.5, 0.54), (0.1, 0.6, 0.59)], "f_mean", "plain by 0.0167 (2 of 3"),
+        ([(0.9, 0.5, 0.48)], "mae", "plain by 0.0200 (1 of 1"),
+        ([(0.1, 0.5, 0.504)], "f_mean", ""),  # less than half a point
+        ([(0.1, 0.5, 0.6), (0.1, 0.6, 0.55)], "f_mean", ""),  # half of them fell
+        ([(0.5,)], "f_mean", ""),
+    ],
+)
+def test_a_score_that_still_rose_is_said(curves, score, words):
+    records = [record("plain", seed=seed, values=values, score=score) for seed, values in enumerate(curves)]
+    records.append(record("taught", values=(0.5, 0.5), score=score))
+    comparison = compare([row("plain"), row("taught")], "val", score, "plain")
+    found = unfinished(records, comparison)
+    assert len(found) == bool(words) and (not words or words in found[0]) and "taught" not in "".join(found)
