@@ -4,18 +4,23 @@ The score of a curve is that of the student at that step, as training looked at 
 tables compare, is the best of them.
 """
 
+import csv
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from segkd.ablation.rows import SCORES, Row
+from segkd.ablation.rows import SCORES, Row, refuse_wild
 from segkd.ablation.statistics import Comparison
-from segkd.disk import dump_csv, write_whole
+from segkd.disk import dump_csv, read_text, write_whole
 from segkd.engine.record import read_lines
+from segkd.types import InputError
 
 RISE = 0.005
 """What a score must have gained between its last two looks, in the mean, to be called unfinished: half a point."""
+
+COLUMNS = ("arm", "dataset", "seed", "step", *SCORES)
 
 Points = dict[int, float]
 """A score by optimiser step."""
@@ -36,15 +41,20 @@ class Record:
 
 
 def records_of(rows: Sequence[Row]) -> list[Record]:
-    """The validations of all trainings of which the record is kept, in the order of their rows."""
+    """The validations of all trainings of which the record is kept, in the order of their rows.
+
+    Raises:
+        InputError: a `curves.csv` lacks a column, or holds something that is no number; names the line.
+    """
     there = {(row.arm, *row.unit): row.record for row in rows if row.record is not None}
-    found = [Record(*key, _looks(path)) for key, path in there.items()]
+    tables = {path: _table(path) for path in set(there.values()) if path.suffix == ".csv"}
+    found = [Record(*key, tables[path].get(key, {}) if path in tables else _looks(path)) for key, path in there.items()]
     return [record for record in found if record.looks]
 
 
 def write_curves(path: Path, records: Sequence[Record]) -> None:
     """One line for each validation: arm, data set, seed, optimiser step, scores; empty where one is not defined."""
-    lines: list[Sequence[object]] = [("arm", "dataset", "seed", "step", *SCORES)]
+    lines: list[Sequence[object]] = [COLUMNS]
     for one in records:
         for step, look in one.looks.items():
             lines.append((one.arm, one.dataset, one.seed, step, *(look.get(name, "") for name in SCORES)))
@@ -70,6 +80,23 @@ def unfinished(records: Sequence[Record], comparison: Comparison) -> list[str]:
                 f"last: {', '.join(parts)}. The budget is short: with more steps arms may come in another order."
             )
     return sentences
+
+
+def _table(path: Path) -> dict[tuple[str, str, int], dict[int, dict[str, float]]]:
+    """What `write_curves` wrote, by arm, data set and seed."""
+    reader = csv.DictReader(io.StringIO(read_text(path, "a CSV file of validations"), newline=""))
+    found: dict[tuple[str, str, int], dict[int, dict[str, float]]] = {}
+    try:
+        for line in reader:
+            scores = {name: float(line[name]) for name in SCORES if line[name]}
+            refuse_wild(scores, f"{path}, line {reader.line_num}")
+            found.setdefault((line["arm"], line["dataset"], int(line["seed"])), {})[int(line["step"])] = scores
+    except (csv.Error, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path}, line {reader.line_num}: expected the columns {','.join(COLUMNS)} as segkd compare writes them, "
+            f"found: {error!r}. Compare the runs again, or move the file away."
+        ) from error
+    return found
 
 
 def _looks(path: Path) -> dict[int, dict[str, float]]:

@@ -35,7 +35,7 @@ class Row:
         seconds: wall-clock time of the training.
         commit: of the code, with "+" when files differed from it; "" when unknown.
         by_image: the file with the scores of its images, where one is kept.
-        record: the record of its training (`metrics.jsonl`), where one is kept.
+        record: the record of its training (`metrics.jsonl`), or a `curves.csv` with those of many, where one is kept.
     """
 
     arm: str

@@ -92,13 +92,15 @@ def gather(sources: Sequence[str], split: str | None, trust: bool = False) -> tu
 
 
 def rows_of_grid(grid: Path) -> list[Row]:
-    """The rows of a grid's folder, with the records of the trainings that are still there."""
-    rows = []
+    """The rows of a grid's folder, with the records of the trainings that are still there; or of what `segkd compare`
+    wrote of some, with its `curves.csv`."""
+    rows, table = [], grid / "curves.csv"
     for row in read_rows(grid / "cells.csv"):
         arm = grid / "cells" / row.dataset / row.arm
         found = [path for place in ("", "option-*/") for path in arm.glob(f"{place}seed-{row.seed}/run/metrics.jsonl")]
         # of several options (`tune`) nothing says here which one the row is of
-        rows.append(replace(row, record=found[0] if len(found) == 1 else None))
+        kept = found or [table] * table.is_file()
+        rows.append(replace(row, record=kept[0] if len(kept) == 1 else None))
     return rows
 
 

@@ -12,6 +12,7 @@ from segkd.ablation.curves import Record, records_of, unfinished, write_curves
 from segkd.ablation.rows import SCORES, Row, write_rows
 from segkd.ablation.sources import gather
 from segkd.ablation.statistics import compare
+from segkd.types import InputError
 from tests.ablation.test_plots import svg_text
 
 
@@ -141,3 +142,22 @@ def test_a_score_that_still_rose_is_said(curves, score, words):
     comparison = compare([row("plain"), row("taught")], "val", score, "plain")
     found = unfinished(records, comparison)
     assert len(found) == bool(words) and (not words or words in found[0]) and "taught" not in "".join(found)
+
+
+def test_what_compare_wrote_is_a_source_that_has_its_curves(tmp_path):
+    records = [record("plain", seed=seed, values=(0.1, 0.2 + seed / 10)) for seed in (0, 1)] + [record("taught")]
+    write_rows(tmp_path / "cells.csv", [row(one.arm, one.dataset, one.seed) for one in records] + [row("none")])
+    write_curves(tmp_path / "curves.csv", records)
+    rows, _ = gather([str(tmp_path)], None)
+    assert records_of(rows) == records
+
+
+@pytest.mark.parametrize("old, new, words", [("0.4", "x", "could not convert"), ("step", "when", "KeyError"),
+                                             ("0.4", "40", "In per cent?")])  # fmt: skip
+def test_curves_that_are_none_are_named(tmp_path, old, new, words):
+    write_rows(tmp_path / "cells.csv", [row("plain")])
+    write_curves(tmp_path / "curves.csv", [record("plain")])
+    (tmp_path / "curves.csv").write_text((tmp_path / "curves.csv").read_text().replace(old, new))
+    with pytest.raises(InputError, match=re.escape(words)) as caught:
+        records_of(gather([str(tmp_path)], None)[0])
+    assert "curves.csv, line " in str(caught.value)
