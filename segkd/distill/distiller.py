@@ -230,7 +230,7 @@ class Distiller(nn.Module):
                     "distiller.terms."
                 )
         for name, compare in self._knowledge.items():
-            schedule_values(f"distiller.terms.{name}.weight", self.weights[name])
+            schedule_values(f"distiller.terms.{name}.weight", self.weights[name], least=0.0)
             self._refuse_misfit(name, compare)
         if not any("exits" in compare.reads for compare in self._knowledge.values()):
             refuse_untaught(self.exits, {n: one for n, one in self._knowledge.items() if self.teacher_of[n] is None})

@@ -26,7 +26,7 @@ class Exits(nn.Module):
 
     def __init__(self, weight: Schedule = 1.0, width: int | None = None) -> None:
         super().__init__()
-        schedule_values("distiller.exits.weight", weight)
+        schedule_values("distiller.exits.weight", weight, least=0.0)
         if width is not None and width < 1:
             raise InputError(f"distiller.exits.width is a number of channels, at least 1, or null, found {width}.")
         self.weight, self.width = weight, width

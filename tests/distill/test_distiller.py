@@ -334,9 +334,13 @@ def test_a_weight_that_is_no_schedule_is_named(weight):
 
 
 @pytest.mark.parametrize("weight", [-1.0, {0.0: 1.0, 1.0: -0.5}])
-def test_a_task_loss_is_not_climbed(weight):
+def test_no_loss_is_climbed(weight):
     with pytest.raises(InputError, match=r"distiller\.task_weight: expected 0 or more throughout"):
         Distiller(task_weight=weight)
+    with pytest.raises(InputError, match=r"distiller\.terms\.kl\.weight: expected 0 or more throughout"):
+        taught(LabelTeacher(), weight)
+    with pytest.raises(InputError, match=r"distiller\.exits\.weight: expected 0 or more throughout"):
+        Exits(weight)
 
 
 @pytest.mark.parametrize(
