@@ -1,6 +1,5 @@
 """Logits at several depths compared: every exit with the output, or everybody with everybody."""
 
-from dataclasses import replace
 from typing import Literal, final
 
 import torch
@@ -97,7 +96,6 @@ class AllPairs(Knowledge):
         for j, one in enumerate(learn):
             for goal in (*teach[:j], *teach[j + 1 :]):
                 smaller = one if one.shape[-1] <= goal.shape[-1] else goal
-                there = replace(shrunk(batch, smaller), soft=None)
                 sides = (at_size(one, smaller, batch), at_size(goal, smaller, batch))
-                losses.append(response(*sides, there.valid, self.temperature, True))
+                losses.append(response(*sides, shrunk(batch, smaller).valid, self.temperature, True))
         return torch.stack(losses).mean()

@@ -13,9 +13,8 @@ from segkd.types import IGNORE, Batch, InputError, Prediction
 
 
 def channel_attention(level: Float[Tensor, "b c h w"], valid: Bool[Tensor, "b h w"]) -> Float[Tensor, "b c"]:
-    """log softmax_c(a_c / mean_c a), a_c = mean_V |F_c|: which channels speak, whatever the scale of the features."""
-    count = valid.flatten(1).sum(dim=1).clamp_min(1).unsqueeze(1)
-    strength = level.float().abs().masked_fill(~valid.unsqueeze(1), 0.0).sum(dim=(2, 3)) / count
+    """log softmax_c(a_c / mean_c a), a_c = sum_V |F_c|: which channels speak, whatever the scale of the features."""
+    strength = level.float().abs().masked_fill(~valid.unsqueeze(1), 0.0).sum(dim=(2, 3))
     return (strength / strength.mean(dim=1, keepdim=True).clamp_min(1e-6)).log_softmax(dim=1)
 
 

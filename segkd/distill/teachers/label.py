@@ -148,10 +148,10 @@ class LabelTeacher(Teacher):
         """The lesson: logits [b k h w], finite everywhere; what stands on ignored pixels is without meaning."""
         classes = student.logits.shape[1]
         lowest = self.boundary_confidence if self.kind == "boundary" else self.confidence
-        if min(lowest, self.confidence) <= 1 / classes:
+        if lowest <= 1 / classes:
             raise InputError(
                 f"LabelTeacher: for {classes} classes every confidence must be above 1 / {classes}, or the teacher "
-                f"prefers wrong classes; found {min(lowest, self.confidence)}."
+                f"prefers wrong classes; found {lowest}."
             )
         if self.kind == "constant":
             rows = confidence_rows(self.confidence, classes)
