@@ -41,6 +41,15 @@ def test_attention_across_is_the_squared_distance_times_the_positions():
     torch.testing.assert_close(attention_across(finer, deeper, valid, valid), 30 * gap)
 
 
+def test_of_three_levels_each_looks_where_the_next_deeper_one_looks(make_batch):
+    batch, (fine, middle) = make_batch(3, ignored=0.3), two_levels(grows=False).features
+    deep = torch.randn(2, 5, 4, 4)
+    counts = [label_at(batch, level) != IGNORE for level in (fine, middle, deep)]
+    pairs = [attention_across(fine, middle, *counts[:2]), attention_across(middle, deep, *counts[1:])]
+    three = Prediction(torch.zeros(2, 3, 32, 32), (fine, middle, deep))
+    torch.testing.assert_close(AttentionAcross()(three, three, batch), torch.stack(pairs).mean())
+
+
 def test_the_attention_is_enlarged_and_not_the_features():
     """Features of opposite sign, enlarged, would look nowhere between them."""
     deeper = torch.ones(1, 4, 3, 4)

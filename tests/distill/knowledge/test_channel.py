@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,15 +9,16 @@ from segkd.types import InputError, Prediction
 from tests.distill.knowledge.maps import maps, over_pixels, softmax
 
 
-def test_channel_wise_is_the_formula_plane_by_plane():
-    student, teacher, _, valid = maps(3)
-    t, values = 2.0, []
+def test_channel_wise_is_the_formula_plane_by_plane(make_batch):
+    student, teacher, label, valid = maps(3)
+    t, values = 3.0, []
     for b in range(2):
         inside = valid[b].numpy()
         for c in range(3):
             p, q = (softmax(x[b, c].double().numpy()[inside] / t) for x in (student, teacher))
             values.append(t * t * (q * np.log(q / p)).sum())
-    assert float(channel_wise(student, teacher, valid, t)) == pytest.approx(np.mean(values), rel=1e-5)
+    loss = ChannelWise(t)(Prediction(student), Prediction(teacher), replace(make_batch(3, size=(6, 5)), label=label))
+    assert float(loss) == pytest.approx(np.mean(values), rel=1e-5)
 
 
 def test_channel_wise_does_not_see_the_certainty_of_a_class():
@@ -26,18 +29,26 @@ def test_channel_wise_does_not_see_the_certainty_of_a_class():
         ChannelWise(0.0)
 
 
-def test_relations_are_pearson_s_correlations():
+@pytest.mark.parametrize("t", [1.0, 3.0])
+def test_relations_are_pearson_s_correlations_of_softened_probabilities(t, make_batch):
     student, teacher, label, valid = maps(4)
-    between = over_pixels(lambda s, q, y: 1 - np.corrcoef(softmax(s), softmax(q))[0, 1], student, teacher, label, valid)
-    assert float(relations(student, teacher, valid, 1.0, 0.0, 1.0)) == pytest.approx(between, rel=1e-4)
-    within = []
-    p, q = (x.double().softmax(dim=1).numpy() for x in (student, teacher))
+    batch = replace(make_batch(4, size=(6, 5)), label=label)
+
+    def apart(s, q, y) -> float:
+        return t * t * (1 - np.corrcoef(softmax(s / t), softmax(q / t))[0, 1])
+
+    between, within = over_pixels(apart, student, teacher, label, valid), []
+    p, q = ((x.double() / t).softmax(dim=1).numpy() for x in (student, teacher))
     for b in range(2):
         inside = valid[b].numpy()
-        within += [1 - np.corrcoef(p[b, c][inside], q[b, c][inside])[0, 1] for c in range(4)]
-    assert float(relations(student, teacher, valid, 0.0, 1.0, 1.0)) == pytest.approx(np.mean(within), rel=1e-4)
-    both = relations(student, teacher, valid, 2.0, 3.0, 1.0)
-    assert float(both) == pytest.approx(2 * between + 3 * np.mean(within), rel=1e-4)
+        within += [t * t * (1 - np.corrcoef(p[b, c][inside], q[b, c][inside])[0, 1]) for c in range(4)]
+    for weights, expected in (
+        ((1.0, 0.0), between),
+        ((0.0, 1.0), np.mean(within)),
+        ((2.0, 3.0), 2 * between + 3 * np.mean(within)),
+    ):
+        loss = Correlation(*weights, temperature=t)(Prediction(student), Prediction(teacher), batch)
+        assert float(loss) == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_map_has_nothing_to_learn_from_itself_however_rare_a_class_is():

@@ -7,9 +7,11 @@ import torch.nn.functional as F
 from segkd.distill.base import Term
 from segkd.distill.distiller import Distiller
 from segkd.distill.exits import Exits, shrunk
+from segkd.distill.knowledge.channel import Correlation
 from segkd.distill.knowledge.exits import AllPairs, AtExits, at_size
 from segkd.distill.knowledge.feature import Hint
 from segkd.distill.knowledge.response import Response, response
+from segkd.distill.knowledge.universal import Universal
 from segkd.types import IGNORE, InputError, Prediction
 
 
@@ -49,6 +51,11 @@ def test_exits_that_nobody_teaches_are_refused():
 def test_only_knowledge_about_logits_can_be_asked_of_exits():
     with pytest.raises(InputError, match="AtExits: expected a knowledge about logits, found Hint"):
         AtExits(Hint())
+    with pytest.raises(InputError, match="AtExits: expected a knowledge about logits, found Universal"):
+        AtExits(Universal())  # reads the student's logits, and needs exits of the target
+    two = seen(classes=2)
+    with pytest.raises(InputError, match="Write between: 0"):
+        AtExits(Correlation()).meet(two, two)  # what does not fit an output does not fit an exit
 
 
 def test_all_pairs_are_all_ordered_pairs_of_outputs(make_batch):

@@ -3,6 +3,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from segkd.distill.knowledge.across import AttentionAcross, TeacherFree
 from segkd.distill.knowledge.feature import (
     Attention,
     Hint,
@@ -11,6 +12,8 @@ from segkd.distill.knowledge.feature import (
     attention_distance,
     intra_class,
 )
+from segkd.distill.knowledge.relation import Affinity, Prototypes
+from segkd.distill.knowledge.structured import StructuredAttention
 from segkd.types import IGNORE, InputError, Prediction
 from tests.distill.knowledge.maps import maps
 
@@ -109,3 +112,24 @@ def test_features_under_ignored_pixels_count_nothing(knowledge, make_batch):
     (grad,) = torch.autograd.grad(knowledge(student, teacher, batch), student.features)
     hidden = batch.label[:, 1::2, 1::2] == IGNORE
     assert (grad.movedim(1, -1)[hidden] == 0).all() and (grad != 0).any()
+
+
+@pytest.mark.parametrize(
+    "knowledge",
+    [Attention(), Hint(adapt=False), Hint(adapt=False, normalise=False), IntraClass(), MeanFeatures(), Affinity(),
+     Prototypes(), StructuredAttention(), AttentionAcross(), TeacherFree()],
+)  # fmt: skip
+def test_features_in_half_precision_are_compared_in_single(knowledge, make_batch):
+    """Squares, sums over positions and differences of near things would lose what the features still hold."""
+    batch = make_batch(3, ignored=0.3)
+    student = tuple((level / 4).bfloat16() for level in levels(4, 4).features)
+    teacher = tuple((level + torch.randn_like(level) / 8).bfloat16() for level in student)
+    knowledge.meet(Prediction(torch.zeros(2, 3, 32, 32), student), Prediction(torch.zeros(2, 3, 32, 32), teacher))
+    found, exact = (
+        knowledge(
+            *(Prediction(torch.zeros(2, 3, 32, 32), tuple(map(wide, side))) for side in (student, teacher)), batch
+        )
+        for wide in (torch.Tensor.bfloat16, torch.Tensor.float)
+    )
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, exact, rtol=1e-5, atol=0)

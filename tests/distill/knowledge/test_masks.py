@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from segkd.distill.knowledge.masks import C1, C2, SoftMasks, gram, similarity
+from segkd.distill.knowledge.masks import SoftMasks, gram, similarity
 from segkd.types import InputError, Prediction
 from tests.distill.knowledge.maps import maps
 
@@ -21,11 +21,15 @@ def slowly(a: np.ndarray, b: np.ndarray, inside: np.ndarray, i: int, j: int) -> 
     m_a, m_b = (weight * a).sum(), (weight * b).sum()
     v_a, v_b = (weight * (a - m_a) ** 2).sum(), (weight * (b - m_b) ** 2).sum()
     cov = (weight * (a - m_a) * (b - m_b)).sum()
-    return (2 * m_a * m_b + C1) * (2 * cov + C2) / ((m_a**2 + m_b**2 + C1) * (v_a + v_b + C2))
+    c1, c2 = 1e-4, 9e-4  # (.01 L)^2 and (.03 L)^2 for values in 0..L, L = 1
+    return (2 * m_a * m_b + c1) * (2 * cov + c2) / ((m_a**2 + m_b**2 + c1) * (v_a + v_b + c2))
 
 
-def test_similarity_is_ssim_pixel_by_pixel_over_valid_pixels():
+@pytest.mark.parametrize("scale", [1.0, 0.03])
+def test_similarity_is_ssim_pixel_by_pixel_over_valid_pixels(scale):
+    """Of faint planes too, where the constants decide."""
     a, b, valid = planes()
+    a, b = scale * a, scale * b
     found = similarity(a, b, valid)
     for n, k, i, j in [(0, 0, 0, 0), (0, 2, 4, 3), (1, 1, 8, 6), (1, 0, 2, 5)]:
         expected = slowly(a[n, k].double().numpy(), b[n, k].double().numpy(), valid[n].numpy(), i, j)

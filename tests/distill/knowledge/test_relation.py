@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,16 +10,18 @@ from segkd.types import IGNORE, InputError, Prediction
 from tests.distill.knowledge.maps import maps
 
 
-def test_affinity_is_the_distance_of_cosines_of_all_pairs_of_cells():
-    student, teacher, _, valid = maps(4, ignored=0.0)
+@pytest.mark.parametrize("nodes", [2, 3, 8])
+def test_affinity_is_the_distance_of_cosines_of_all_pairs_of_cells(nodes, make_batch):
+    student, teacher, label, _ = maps(4, ignored=0.0)
+    sides = min(nodes, 6), min(nodes, 5)  # a level is never enlarged: its positions are cells enough
     gaps = []
     for b in range(2):
-        cells = [F.adaptive_avg_pool2d(x[b : b + 1].double(), 3)[0].flatten(1) for x in (student, teacher)]
-        for i in range(9):
-            for j in range(9):
-                a, t = (F.cosine_similarity(x[:, i], x[:, j], dim=0).item() for x in cells)
-                gaps.append((a - t) ** 2)
-    assert float(affinity(student, teacher, valid, 3)) == pytest.approx(np.mean(gaps), rel=1e-4)
+        cells = [F.adaptive_avg_pool2d(x[b : b + 1].double(), sides)[0].flatten(1) for x in (student, teacher)]
+        units = [F.normalize(x, dim=0) for x in cells]
+        gaps.append((units[0].T @ units[0] - units[1].T @ units[1]).square())
+    batch = replace(make_batch(4, size=(6, 5)), label=label)
+    loss = Affinity(nodes)(Prediction(student, (student,)), Prediction(teacher, (teacher,)), batch)
+    assert float(loss) == pytest.approx(torch.stack(gaps).mean().item(), rel=1e-4)
 
 
 def test_affinity_leaves_out_what_is_ignored():

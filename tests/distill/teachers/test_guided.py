@@ -13,6 +13,7 @@ def test_it_gives_features_with_the_student_s_channels_and_takes_the_student_as_
     teacher = met(Guided(), student, batch)
     seen = student(batch.image)
     target = teacher(batch, seen, student).target
+    assert teacher.head.in_channels == 8  # the student's finest features'
     assert [f.shape for f in target.features] == [f.shape for f in seen.features]
     (target.logits.square().mean() + sum(f.mean() for f in target.features)).backward()
     assert all(p.grad is not None for p in teacher.parameters())

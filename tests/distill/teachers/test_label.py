@@ -228,6 +228,20 @@ def test_numbers_that_make_no_distribution_are_refused(arguments, said):
         LabelTeacher(**arguments)
 
 
+@pytest.mark.parametrize("kind", [*KINDS, "smoothed"])
+def test_a_confidence_at_chance_is_refused_where_it_would_be_taught(kind):
+    """The lowest of "boundary" is a confidence of that kind alone."""
+    with pytest.raises(InputError, match=r"must be above 1 / 2.*found 0\.5"):
+        taught(LabelTeacher(kind, confidence=0.5, boundary_confidence=0.5), flat(), 2)
+    low = LabelTeacher(kind, confidence=0.8, boundary_confidence=0.4)
+    if kind == "boundary":
+        with pytest.raises(InputError, match=r"must be above 1 / 2.*found 0\.4"):
+            taught(low, flat(), 2)
+    else:
+        soft = torch.tensor([1.0, 0.0]).view(1, 2, 1, 1).expand(1, 2, 2, 2)
+        assert taught(low, replace(flat(), soft=soft), 2).isfinite().all()
+
+
 def test_a_label_teacher_has_no_state_and_gives_logits_alone():
     teacher = LabelTeacher()
     assert not list(teacher.parameters()) and not teacher.state_dict()

@@ -57,6 +57,14 @@ def test_the_same_view_is_carried_to_itself():
     assert inside.all()
 
 
+def test_up_to_the_border_of_a_view_nothing_from_beyond_is_mixed_in():
+    """Pixels that were seen at all hold what was seen, the outermost half pixel of the first view too."""
+    now = WHOLE.clone()
+    now[:, :, 2] = torch.tensor([0.1, -0.2])
+    seen, inside = carried(torch.ones(2, 1, 8, 8), WHOLE, now)
+    assert 0.7 < inside.float().mean() < 1 and (seen[:, 0][inside] == 1).all()
+
+
 def test_it_teaches_what_was_said_of_the_same_images_a_step_ago_and_nothing_of_others(make_batch):
     student = Tiny()
     batch = make_batch(3)

@@ -35,6 +35,15 @@ def test_an_epoch_s_means_teach_the_next_epoch_and_nothing_the_first(make_batch)
     assert torch.equal(teacher.counts, before)
 
 
+def test_what_is_counted_keeps_no_step_s_graph(make_batch):
+    """It would hold the activations of all steps of an epoch."""
+    batch, student = make_batch(3), Tiny()
+    teacher = met(OnlineLabels(), student, batch)
+    for _ in range(2):
+        lesson = teacher(batch, student(batch.image), student)
+    assert not any(one.requires_grad for one in (*teacher.buffers(), lesson.target.logits))
+
+
 def test_a_class_that_was_never_right_is_not_taught(make_batch):
     batch, student = make_batch(3), Tiny()
     teacher = met(OnlineLabels(), student, batch, steps_per_epoch=1)

@@ -13,6 +13,8 @@ def test_a_neck_gives_logits_at_the_image_s_size_and_a_refined_pyramid(make_batc
     lesson = teacher(batch, seen, student)
     assert lesson.target.logits.shape == (2, 3, 32, 32)
     assert [tuple(f.shape[1:]) for f in lesson.target.features] == [(5, 16, 16), (5, 8, 8)]
+    as_finest = met(Refined(), student, batch)(batch, seen, student)
+    assert [level.shape[1] for level in as_finest.target.features] == [8, 8]
 
 
 def test_its_task_loss_goes_back_into_the_trunk(make_batch):
