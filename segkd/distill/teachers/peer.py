@@ -33,7 +33,6 @@ class Peer(Teacher):
         """Makes the peer."""
         self.network = scene.another() if self.make is None else self.make(scene.classes)
         self.features = scene.features if self.make is None else None
-        self.network.train()
 
     def forward(self, batch: Batch, student: Prediction, look: Look) -> Lesson:
         """What the peer predicts of the same images, with its gradient."""
