@@ -35,7 +35,6 @@ class Average(nn.Module):
         """Stays in evaluation mode."""
         return super().train(False)
 
-    @torch.no_grad()
     def follow(self, network: Network) -> None:
         """Moves towards `network`, the same one every time; the first time it becomes its copy."""
         if self.pairs is None:  # tensors are looked up once: a look-up in each step costs as much as the average
