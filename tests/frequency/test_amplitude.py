@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -82,6 +84,47 @@ def test_views_of_apr_s_keep_the_geometry_of_the_phase():
     out = mirrored(image)
     options = [image, image.flip(-1), image.flip(-2), image.flip(-1, -2)]
     assert all(any(torch.equal(one, o[i]) for o in options) for i, one in enumerate(out))
+
+
+def faint(make_batch, b: int = 2):
+    """Images of so little contrast that no result is cut at 0 or 1."""
+    image = 0.5 + 0.02 * torch.rand(b, 3, 16, 16, dtype=torch.float64)
+    return replace(make_batch(b=b, size=(16, 16)), image=image, clean=image)
+
+
+def test_of_two_images_each_takes_the_amplitudes_of_the_other(make_batch):
+    batch = faint(make_batch)
+    image, other = batch.image, batch.image.flip(0)
+    torch.testing.assert_close(FDA(0.2, 1.0)(batch).image, fda(image, other, 0.2))
+    torch.testing.assert_close(APRP(1.0)(batch).image, amplitude_mix(image, other, torch.ones(2, 1, 1, 1)))
+
+
+def test_amplitudes_are_mixed_in_a_share_of_each_image_s_own_up_to_the_largest(make_batch):
+    batch, shares = faint(make_batch), []
+    own = half_plane(batch.image).abs()
+    gap = own.flip(0) - own
+    for _ in range(20):
+        found = half_plane(AmpMix(0.4, 1.0)(batch).image).abs() - own
+        share = (found * gap).sum(dim=(1, 2, 3), keepdim=True) / gap.square().sum(dim=(1, 2, 3), keepdim=True)
+        torch.testing.assert_close(found, share * gap, rtol=0, atol=1e-6)
+        shares.append(share.flatten())
+    found = torch.stack(shares)
+    assert 0 <= found.min() < 0.05 and 0.35 < found.max() <= 0.4 + 1e-6 and (found[:, 0] != found[:, 1]).all()
+
+
+def test_apr_s_has_its_own_phases_and_its_own_amplitudes_or_those_of_its_mirror_image(make_batch):
+    batch = faint(make_batch, b=8)
+    out = APRS(0.0, 1.0)(batch).image  # nothing is recoloured
+    turned = with_amplitude(batch.image, half_plane(batch.image.flip(-1)).abs())
+    like = [torch.isclose(out, one).flatten(1).all(dim=1) for one in (batch.image, turned)]
+    assert (like[0] != like[1]).all() and like[0].any() and like[1].any()
+
+
+@pytest.mark.parametrize("drawn", [0.0, 0.25, 1.0])
+def test_recolouring_is_gain_gamma_and_shift_within_its_strength(drawn, monkeypatch):
+    monkeypatch.setattr(torch, "rand", lambda *size, **_: torch.full(size, drawn))
+    x, octaves = torch.linspace(0.01, 1, 48).view(1, 3, 4, 4), 0.8 * (2 * drawn - 1)
+    torch.testing.assert_close(recoloured(x, 0.8), (x**2**octaves * 2**octaves + octaves / 4).clamp(0, 1))
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from segkd.frequency.dct import block_dct
 from segkd.frequency.filters import BandStop, DctBandDrop, FrequencyDropout, filtered, radius, symmetric, without_high
-from segkd.types import InputError
+from segkd.types import Batch, InputError
 
 
 @pytest.mark.parametrize("size", [(16, 16), (15, 17), (16, 15)])
@@ -37,6 +39,48 @@ def test_without_high_coefficients_the_low_ones_stay():
             for v in range(8):
                 expected = before[i, :, :, u, :, v] * (u + v < first[i])
                 torch.testing.assert_close(after[i, :, :, u, :, v], expected, rtol=0, atol=1e-10)
+
+
+@pytest.fixture
+def faint(make_batch):
+    """Images of so little contrast that no result is cut at 0 or 1."""
+    image = 0.5 + 0.02 * torch.rand(24, 3, 16, 16, dtype=torch.float64)
+    return replace(make_batch(b=24, size=(16, 16)), image=image, clean=image)
+
+
+def left_out(batch: Batch, out: torch.Tensor) -> torch.Tensor:
+    """Which frequencies of the half plane are gone, [b h k]; the others are as they were, in all channels."""
+    before, after = torch.fft.rfft2(batch.image), torch.fft.rfft2(out)
+    gone = after.abs().amax(dim=1) < 1e-9
+    torch.testing.assert_close(after, before * ~gone.unsqueeze(1), rtol=0, atol=1e-9)
+    return gone
+
+
+def test_of_each_image_one_ring_of_the_width_is_left_out_where_it_may_begin(faint):
+    gone = left_out(faint, BandStop(0.1, (0.1, 0.3), 1.0)(faint).image)
+    rho, edges = radius(16, 16, faint.image.device), []
+    for one in gone:
+        low, high = rho[one].min(), rho[one].max()
+        assert low >= 0.1 and high < 0.4 and high - low < 0.1 and one[(rho >= low) & (rho <= high)].all()
+        edges.append(low.item())
+    assert min(edges) < 0.15 and max(edges) > 0.25
+
+
+def test_the_rate_is_the_share_of_frequencies_that_are_dropped(faint):
+    gone = left_out(faint, FrequencyDropout(0.3, 1.0)(faint).image)
+    assert 0.25 < gone.float().mean() < 0.35 and not gone[:, 0, 0].any()
+    assert (gone[0] != gone[1]).any()  # each image draws its own
+
+
+def test_of_each_image_s_blocks_coefficients_are_left_out_from_a_drawn_one_on(faint):
+    out = block_dct(DctBandDrop((2, 4), 8, 1.0)(faint).image).view(24, 3, 2, 8, 2, 8)
+    k, first = torch.arange(8), []
+    order = (k.unsqueeze(1) + k).view(1, 1, 1, 8, 1, 8).expand_as(out)
+    for one, at in zip(out, order):
+        first.append(int(at[one.abs() > 1e-9].max()) + 1)
+    assert set(first) == {2, 3, 4}
+    expected = without_high(faint.image, torch.tensor(first, dtype=torch.float32), 8)
+    torch.testing.assert_close(block_dct(expected).view_as(out), out)
 
 
 @pytest.mark.parametrize(
