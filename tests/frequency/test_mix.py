@@ -26,6 +26,18 @@ def test_boxes_cover_a_share_of_beta_cut_at_the_border():
     assert float(found.mean()) == pytest.approx(0.30, abs=0.05)  # .5 before the border cuts
 
 
+def test_a_box_has_the_share_of_the_area_that_was_drawn_unless_it_is_cut():
+    """Beta(a, a) of a large a is one half: sides of .71 of the image's, a quarter of the box in it at least."""
+    found = boxes(400, 40, 60, 5000.0).float().mean(dim=(1, 2))
+    assert found.max() == pytest.approx(0.5, abs=0.03) and 0.11 < found.min() < 0.2
+
+
+def test_the_probability_is_the_share_of_the_images_that_get_a_box(make_batch):
+    batch = make_batch(b=200, size=(8, 8))
+    moved = (CutMix(50.0, 0.3)(batch).image != batch.image).flatten(1).any(dim=1)
+    assert 0.2 < moved.float().mean() < 0.4
+
+
 def test_impossible_settings_are_named():
     with pytest.raises(InputError, match="alpha must be above 0"):
         CutMix(0.0)

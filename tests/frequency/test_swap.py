@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -28,6 +30,13 @@ def test_what_is_swapped_comes_from_the_same_place_of_the_other_image_and_keeps_
     image, place = out.source // (32 * 32), out.source % (32 * 32)
     assert torch.equal(place, torch.arange(32 * 32).view(32, 32).expand(4, -1, -1))
     assert torch.equal(image != torch.arange(4).view(-1, 1, 1), moved)
+
+
+def test_the_share_says_how_many_of_the_cells_that_could_be_replaced_are(make_batch):
+    batch = make_batch(2, b=8, size=(64, 64), soft=False)
+    batch = replace(batch, label=torch.zeros_like(batch.label))
+    moved = (SwapPatches(4, 0.3)(batch).image != batch.image).any(dim=1)[:, ::4, ::4]
+    assert 0.25 < moved.float().mean() < 0.35 and (moved[0] != moved[1]).any()
 
 
 def test_impossible_settings_are_named():
