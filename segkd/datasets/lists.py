@@ -145,6 +145,7 @@ def read_lines(path: Path, owner: str) -> list[str]:
 
 def columns(line: str) -> list[str]:
     """The columns of a line: at commas, tabs, semicolons, or blanks; quotes hold a column together."""
+    csv.field_size_limit(LARGEST)  # a table of run lengths has a whole mask in one cell
     for sign in ("\t", ",", ";"):
         if sign in line:
             cells = next(csv.reader([line], delimiter=sign, skipinitialspace=True))

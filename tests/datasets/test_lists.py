@@ -70,6 +70,12 @@ def test_a_heading_is_passed_over_and_numbers_after_names_are_told(tmp_path):
     assert chosen(tmp_path, "1  1\n2 -1\n").notes == [f"{tmp_path}/list.txt: only the names are read, not column 2 (1)"]
 
 
+def test_a_table_of_run_lengths_is_a_list_however_long_its_cells_are(tmp_path):
+    """One of a large picture is longer than the 131072 letters that Python's csv takes by itself."""
+    table = f"image,rle\n1.jpg,{'1 2 ' * 40_000}\n2.jpg,3 4\n"
+    assert chosen(tmp_path, table).stems == ["1", "2"]
+
+
 def test_lines_that_name_nothing_are_listed(tmp_path):
     with pytest.raises(InputError) as error:
         chosen(tmp_path, "0\nnowhere\n1\nimages/gone.jpg\n/\n")
