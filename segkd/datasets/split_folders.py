@@ -117,7 +117,7 @@ def _above(where: Where) -> list[str]:
     base = Pattern.of(where.images).base
     if not base or (where.root / base).exists():
         return []
-    folders = sorted(path.name for path in where.root.iterdir() if split_of(path.name) and path.is_dir())
+    folders = sorted(path.name for path in where.root.iterdir() if split_of(path.name))
     return [name for name in folders if (where.root / name / base).is_dir()]
 
 

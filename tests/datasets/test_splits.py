@@ -190,6 +190,9 @@ def test_a_bad_list_of_training_does_not_stop_a_test(root):
     assert stems(splits, "test") == ["s02"] and list(splits.members) == ["test"]
     with pytest.raises(InputError, match="name no image"):  # what is not validated on would be carved out of it
         split(root, ["val"], train="gone\ns01\n", test="s02\n")
+    assert stems(split(root, ["test"], val="gone\n", test="s02\n"), "test") == ["s02"]
+    with pytest.raises(InputError, match="name no image"):  # what is tested would be trained on
+        split(root, val="s01\n", test="gone\ns02\n")
 
 
 @pytest.mark.parametrize(
@@ -200,7 +203,8 @@ def test_a_bad_list_of_training_does_not_stop_a_test(root):
      ("a. Training Set", "train"), ("b. Testing Set", "test"), ("1. train", "train"), ("01_train", "train"),
      ("2 - Val", "val"), ("3) test", "test"), ("X_train", None), ("a_test", None), ("fold 1 test", None),
      ("2012_test", None), ("1. Trained Eyes", None), ("1. ", None),
-     ("DUTS-TR", "train"), ("DUTS-TE", "test"), ("TE", "test"), ("te", None), ("STR", None)],
+     ("DUTS-TR", "train"), ("DUTS-TE", "test"), ("TE", "test"), ("te", None), ("STR", None),
+     ("TRASH", None), ("DUTS-TRIAL", None)],
 )  # fmt: skip
 def test_names_of_folders_that_are_splits(folder, split):
     assert split_of(folder) == split
@@ -226,6 +230,34 @@ def test_folders_above_are_splits(tmp_path, val):
     ]
     assert splits.said == f"4 train, 2 val (split by the folders train, {val})"
     assert splits.warnings == [f"{tmp_path}/test has images without masks: it is no test split"]
+
+
+def test_folders_above_have_their_own_masks_and_no_other_folder_is_one(tmp_path):
+    for folder in ("train", "val", "test", "old"):
+        paired(tmp_path / folder, ["0", "1"])
+    splits = split(tmp_path)
+    assert {name: stems(splits, name) for name in splits.members} == {
+        name: [f"{name}/0", f"{name}/1"] for name in ("train", "val", "test")
+    }
+
+
+@pytest.mark.parametrize(
+    ("stray", "said"), [("images/2.jpg", r"2\.jpg has no mask"), ("masks/2.png", r"2\.png has no image")]
+)
+@pytest.mark.parametrize("folder", ["train", "val"])
+def test_of_folders_above_what_has_no_counterpart_is_refused(tmp_path, folder, stray, said):
+    for name in ("train", "val"):
+        paired(tmp_path / name, ["0", "1"])
+    touch(tmp_path / folder, stray)
+    with pytest.raises(InputError, match=said):
+        split(tmp_path)
+
+
+def test_a_val_folder_above_without_masks_is_no_reason_to_carve(tmp_path):
+    paired(tmp_path / "train", ["0", "1"])
+    touch(tmp_path, "val/images/0.jpg")
+    with pytest.raises(InputError, match="expected the folder of masks"):
+        split(tmp_path)
 
 
 def test_folders_inside_a_pattern_are_splits(tmp_path):
@@ -274,6 +306,25 @@ def test_a_split_may_be_a_folder(tmp_path, val):
     assert splits.said == "2 train, 1 val" and not splits.warnings
     assert splits.members["val"][0].image == tmp_path / "valid" / "images" / "0.jpg"
     assert splits.members["val"][0].stem not in stems(splits, "train")
+
+
+@pytest.mark.parametrize(
+    ("stray", "said"), [("images/2.jpg", r"2\.jpg has no mask"), ("masks/2.png", r"2\.png has no image")]
+)
+def test_of_a_folder_that_is_a_split_what_has_no_counterpart_is_refused(tmp_path, stray, said):
+    for name in ("train", "holdout"):
+        paired(tmp_path / name, ["0", "1"])
+    where = Where(tmp_path, "train/images", "train/masks", {"val": "holdout"})
+    assert stems(find_splits(where), "val") == ["holdout/0", "holdout/1"]
+    touch(tmp_path / "holdout", stray)
+    with pytest.raises(InputError, match=said):
+        find_splits(where)
+
+
+def test_a_folder_of_another_split_is_told_of_only_where_images_lie_in_it(tmp_path):
+    paired(tmp_path / "train", ["0", "1", "2"])
+    touch(tmp_path, "valid/notes.txt")
+    assert not find_splits(Where(tmp_path, "train/images", "train/masks")).warnings
 
 
 @pytest.mark.parametrize(
