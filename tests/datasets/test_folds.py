@@ -23,6 +23,7 @@ def test_groups_stay_whole():
     assert not homes[0] & homes[1] and not homes[1] & homes[2] and not homes[0] & homes[2]
     with pytest.raises(InputError, match=r"at least 11 images or groups.*found 10.*fewer folds"):
         members_of(NAMES, Fold(0, 11), lambda name: name.split("_")[0])
+    assert len(members_of(NAMES, Fold(9, 10), lambda name: name.split("_")[0])) == 3  # one for each fold is enough
 
 
 def test_a_fold_leaves_the_training_split_and_no_other(make_folder):
@@ -52,6 +53,7 @@ def test_only_one_fold_is_what_the_others_leave(make_folder):
         ids[name], val = set(records["train"].ids), records["val"].ids
         assert data_digests(Data(**given, **how))["train"]["pairs"] == len(ids[name]) and len(val) == 2
     assert ids["only"] | ids["without"] == ids["whole"] and not ids["only"] & ids["without"]
+    assert ids["only"] == members_of(sorted(ids["whole"]), Fold(1, 3))
     assert f"{len(ids['only'])} train (of {len(ids['whole'])}, only fold 1 of 3)" in findings.about
     embedded = open_data(Data(embedded=Embedded(train=9), size=32, only_fold=(0, 3)), ["train"], print)[0]["train"]
     assert len(embedded) == 3
@@ -61,6 +63,14 @@ def test_only_one_fold_is_what_the_others_leave(make_folder):
             open_data(Data(**given, **wrong), ["train"], print)
     with pytest.raises(InputError, match=r"data\.only_fold: expected at least 99 images"):
         open_data(Data(**given, only_fold=(0, 99)), ["train"], print)
+
+
+def test_where_nothing_is_trained_on_no_fold_is_left_out(make_folder):
+    root = make_folder(3)
+    (root / "train.txt").write_text("gone\n")
+    (root / "test.txt").write_text("photo0\nphoto1\n")
+    records, _ = open_data(Data(root=str(root), size=32, fold=(0, 2)), ["test"], lambda n: None)
+    assert records["test"].ids == ("photo0", "photo1")
 
 
 def test_generated_images_have_folds_too():

@@ -119,6 +119,11 @@ def test_several_names_on_one_line_are_refused(tmp_path, line):
         chosen(tmp_path, line, [Entry(f"img_{i}", (f"images/img_{i}.jpg",)) for i in range(3)])
 
 
+def test_a_number_behind_a_file_s_name_that_is_another_image_counts_no_lines(tmp_path):
+    with pytest.raises(InputError, match="name more than one image"):
+        chosen(tmp_path, "1.jpg 2")
+
+
 def test_what_is_no_list_is_refused_and_never_waited_for(tmp_path):
     path = tmp_path / "list.txt"
     with pytest.raises(InputError, match=r"data\.val: .*list\.txt: expected a text file.*found nothing there"):

@@ -19,6 +19,9 @@ def find_rule(left, right):
         ("{}", "{}.jpg", ("{}", "{}.jpg")),
         ("{}", "seg-{}", ("{}", "seg-{}")),
         ("{}_image", "{}", ("{}_image", "{}")),
+        ("{}", "{}mask", ("{}", "{}mask")),
+        ("in_{}_rgb", "{}", ("in_{}_rgb", "{}")),
+        ("{}", "gt_{}_m", ("{}", "gt_{}_m")),
         ("aachen/{}_leftImg8bit", "aachen/{}_gtFine_labelTrainIds", ("{}_leftImg8bit", "{}_gtFine_labelTrainIds")),
         ("{}", "a/{}_m", ("**/{}", "**/{}_m")),
         ("x/{}", "y/{}", ("**/{}", "**/{}")),
@@ -51,6 +54,10 @@ def test_no_rule_is_made_up(left, right):
     assert find_rule(left, right) is None
 
 
+def test_a_lone_pair_has_a_rule_where_whole_words_differ():
+    assert find_rule(["cat"], ["cat_mask"]) is not None and find_rule(["cat"], ["cats"]) is None
+
+
 def test_a_folder_of_images_and_masks_has_its_rule():
     rule = find_rule_within([*NUMBERS, *(f"{n}_mask" for n in NUMBERS)])
     assert rule is not None and rule.right == ("", "_mask") and rule.matched == len(NUMBERS)
@@ -59,6 +66,7 @@ def test_a_folder_of_images_and_masks_has_its_rule():
     rule = find_rule_within([*(f"{n}_sat" for n in NUMBERS), *(f"{n}_mask" for n in NUMBERS)])
     assert rule is not None and (rule.left, rule.right) == (("", "_sat"), ("", "_mask"))
     assert find_rule_within([*(f"{n}_a" for n in NUMBERS), *(f"{n}_b" for n in NUMBERS)]) is None
+    assert find_rule_within([*NUMBERS, "008_mask", "009_mask", "010_mask"]) is None  # most are alone
     assert find_rule_within(NUMBERS) is None and find_rule_within([]) is None
 
 

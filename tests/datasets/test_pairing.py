@@ -50,6 +50,7 @@ LAYOUTS = {
                                  "leftImg8bit/{}_leftImg8bit.png", "gtFine/{}_gtFine_labelIds.png", "train/a/{}"),
     "one folder": (["all/{}.png", "all/{}_mask.png"], "all/{}.png", "all/{}_mask.png", "{}"),
     "one folder, prefix": (["all/{}.png", "all/gt_{}.png"], "all/{}.png", "all/gt_{}.png", "{}"),
+    "one folder, masks plain": (["all/{}_image.png", "all/{}.png"], "all/{}_image.png", "all/{}.png", "{}"),
     "one folder, the root": (["{}.jpg", "{}.png"], "{}.jpg", "{}.png", "{}"),
     "a folder per image": (["n{}/image.png", "n{}/mask.png"], "{}/image.png", "{}/mask.png", "n{}"),
     "a folder per image, named twice": (["{}/images/{}.png", "{}/masks/{}.png"], "{}/images/{}.png", "{}/masks/{}.png",

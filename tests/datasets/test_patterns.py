@@ -49,7 +49,10 @@ def test_files_are_found_by_name_and_doubles_are_told(tmp_path):
     assert named.files == {"a": tmp_path / "m/x/a_m.png"} and named.ending() == ".png"
     assert "y/b_m.png and z/b_m.png share one name; let {} hold the folders too" in named.doubles["b"]
     assert "notes.heic (no reader)" in named.sentence
+    touch(tmp_path, "m/x/c_m.png.png")  # goes on behind what the pattern says
     assert set(find_named(tmp_path, "m/{}_m.png", "data.masks").files) == {"x/a", "y/b", "z/b"}
+    apart = find_named(tmp_path, "m/*/{}_m.png", "data.masks", folders=True).files
+    assert set(apart) == {"x/a", "y/b", "z/b"} and apart["z/b"] == tmp_path / "m/z/b_m.png"
 
 
 def test_a_folder_whose_name_has_signs_is_a_folder(tmp_path):
