@@ -32,7 +32,14 @@ def test_a_palette_of_greys_is_a_grey_picture_whichever_end_is_first(tmp_path, e
     path = indexed(tmp_path / f"a.{extension}", [(dark,) * 3, (bright,) * 3])
     raw, seen = view_mask(path)
     np.testing.assert_array_equal(raw, np.where(SQUARE, bright, dark))
-    assert seen.palette == {}
+    assert seen.palette == {} and seen.greys
+    assert not view_mask(indexed(tmp_path / f"b.{extension}", [(0,) * 3, (1,) * 3]))[1].greys  # its very numbers
+
+
+def test_a_palette_with_a_colour_that_is_not_in_use_gives_indices(tmp_path):
+    raw, seen = view_mask(indexed(tmp_path / "a.png", [(0, 0, 0), (255, 255, 255), (200, 0, 0)]))
+    np.testing.assert_array_equal(raw, SQUARE)
+    assert seen.palette == {0: (0, 0, 0), 1: (255, 255, 255)} and not seen.greys
 
 
 def test_a_palette_with_colours_gives_indices_though_those_in_use_are_grey(tmp_path):

@@ -12,7 +12,7 @@ from segkd.datasets.labels import normalise_shares, shares_under
 from segkd.datasets.loader import SegmentationDataset, train_loader
 from segkd.datasets.sampler import EpochBatches
 from segkd.datasets.transforms import Augment, Transform
-from segkd.types import IGNORE
+from segkd.types import IGNORE, InputError
 
 STILL = {"scale": (1.0, 1.0), "ratio": (1.0, 1.0), "flip_horizontal": False, "colour": 0.0}
 """An augmentation that changes nothing of a square image."""
@@ -108,6 +108,26 @@ def test_colour_changes_the_image_and_nothing_else():
     assert all(np.array_equal(view.label, label) for view in views)
 
 
+def test_colour_scales_brightness_by_its_strength_both_ways_and_leaves_a_fifth_alone():
+    grey = np.full((4, 4, 3), 100, np.uint8)  # has neither contrast nor saturation nor hue
+    colour = Transform((4, 4), Augment(**{**STILL, "colour": 0.3}), 2, False)
+    values = np.array([colour(grey, grey[..., 0] * 0, draw(i)).image[0, 0, 0] for i in range(100)])
+    assert 70 <= values.min() < 80 and 120 < values.max() <= 130
+    assert 10 <= (values == 100).sum() <= 35
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [({"scale": (0.0, 1.0)}, "scale"), ({"scale": (0.5, 0.4)}, "scale"), ({"scale": (0.5, 1.5)}, "scale"),
+     ({"ratio": (0.0, 1.0)}, "ratio"), ({"ratio": (1.2, 0.8)}, "ratio"),
+     ({"colour": -0.1}, "colour"), ({"colour": 1.1}, "colour")],
+)  # fmt: skip
+def test_an_augmentation_that_there_is_not_is_refused(settings, said):
+    with pytest.raises(InputError, match=rf"data\.augment\.{said} is"):
+        Augment(**settings)
+    assert Augment(scale=(1.0, 1.0), ratio=(1.0, 1.0), colour=1.0)
+
+
 @settings(deadline=None, max_examples=30)
 @given(st.tuples(*[st.integers(3, 60)] * 2), st.tuples(*[st.integers(4, 48)] * 2), st.booleans(), st.booleans())
 def test_any_size_becomes_the_asked_size(old, new, augmented, soft):
@@ -199,6 +219,17 @@ def test_shares_of_a_larger_label_are_those_of_one_that_travels_with_the_image(s
     found = normalise_shares(shares_under(label, 3, view.warp, size))
     valid = view.label != IGNORE
     np.testing.assert_allclose(found[valid], view.soft[valid], atol=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_where_a_larger_label_has_no_area_in_a_valid_pixel_its_class_is_the_share(seed):
+    """Nearest by way of the smaller image may take a pixel of the label from outside of the view's pixel."""
+    label = np.where(draw(seed).random((30, 30)) < 0.8, IGNORE, draw(seed, 1).integers(0, 2, (30, 30))).astype(np.uint8)
+    crop = Transform((16, 16), Augment(scale=(0.3, 0.5), colour=0.0), 2, True)
+    view = crop(photo((10, 10)), label, draw(seed, 2))
+    bare = (shares_under(label, 2, view.warp, (16, 16)).sum(axis=-1) == 0) & (view.label != IGNORE)
+    assert bare.any()
+    np.testing.assert_array_equal(view.soft[bare], view.label[bare][:, None] == np.arange(2))
 
 
 def test_ignored_pixels_stay_ignored_and_without_shares():
