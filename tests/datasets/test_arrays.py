@@ -22,6 +22,16 @@ def test_an_archive_gives_its_one_array_or_the_one_that_is_named_so(tmp_path):
             read_array(path, 1e6)
 
 
+def test_arrays_have_two_to_four_axes(tmp_path):
+    for axes in range(1, 6):
+        np.save(tmp_path / "a.npy", PLANES.reshape((24, 1, 1, 1, 1)[:axes]))
+        if 2 <= axes <= 4:
+            assert read_array(tmp_path / "a.npy", 1e6).ndim == axes
+        else:
+            with pytest.raises(InputError, match="expected numbers"):
+                read_array(tmp_path / "a.npy", 1e6)
+
+
 def test_the_other_byte_order_and_column_order_are_read(tmp_path):
     np.save(tmp_path / "big.npy", PLANES.astype(">f4"))
     np.save(tmp_path / "columns.npy", np.asfortranarray(PLANES))

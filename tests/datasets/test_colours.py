@@ -58,6 +58,8 @@ def test_names_must_be_the_classes_and_colours_differ(tmp_path):
         parse_colours(NAMED, ["background", "foreground"], tmp_path)
     with pytest.raises(InputError, match="give every class a colour"):
         parse_colours({"ground": [0, 0, 0], "cat": "#307020"}, CLASSES, tmp_path)
+    with pytest.raises(InputError, match="every colour a class"):  # its pixels would be left out without a word
+        parse_colours(NAMED | {"bird": [1, 2, 3]}, CLASSES, tmp_path)
     with pytest.raises(InputError, match=r"gives #307020 to two classes; one is dog"):
         parse_colours(NAMED | {"dog": [48, 112, 32]}, CLASSES, tmp_path)
 
