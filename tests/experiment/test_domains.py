@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from itertools import islice
 from types import SimpleNamespace
 
 import pytest
@@ -11,9 +12,10 @@ from jsonargparse import Namespace
 
 from segkd.datasets.data import Data, Domain, Records
 from segkd.datasets.loader import SegmentationDataset
+from segkd.datasets.sampler import EpochBatches
 from segkd.datasets.transforms import Transform
 from segkd.engine import loop
-from segkd.experiment.domains import groups_of
+from segkd.experiment.domains import groups_of, passes
 from segkd.experiment.meeting import introduce
 from segkd.models.store import read_card
 from tests.conftest import TINY
@@ -182,6 +184,15 @@ def test_a_domain_that_is_not_in_val_is_refused(run_cli, tmp_path, make_folder):
     changed = {"data__root": root, "data__domains": None, "data__domain_group": r"photo([01]|.)", "draw__probe": 1}
     status, _, err = train(run_cli, tmp_path / "run", **changed)
     assert status == 2 and "has no image in" in err and "data.domain_group" in err
+
+
+@pytest.mark.parametrize("micro", [0, 5, 12, 27])
+def test_passes_count_what_the_stream_of_batches_gave_to_each_domain(micro):
+    domains = ("one",) * 5 + ("two",) * 9 + ("three",) * 3
+    streams = [EpochBatches(17, 2, 3, rank=rank, world=2, accumulate=2) for rank in range(2)]
+    drawn = [domains[index] for stream in streams for batch in islice(stream, micro) for _, index, _ in batch]
+    expected = {name: drawn.count(name) / domains.count(name) for name in ("one", "two", "three")}
+    assert passes(streams[0], domains, micro) == pytest.approx(expected)
 
 
 def records_of(*ids, domains=()):
