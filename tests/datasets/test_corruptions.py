@@ -1,4 +1,5 @@
 import io
+import re
 
 import cv2
 import numpy as np
@@ -9,6 +10,7 @@ from segkd.datasets.corruptions import CORRUPTIONS, SETTINGS, Corruption, Damage
 from segkd.datasets.data import Records
 from segkd.datasets.loader import SegmentationDataset, evaluation_loader
 from segkd.datasets.transforms import Transform
+from tests.conftest import REPOSITORY
 
 VIEW = Transform((33, 46), None, 2, soft=False)
 
@@ -57,6 +59,14 @@ def test_workers_make_the_same_images_and_labels_stay():
         assert np.array_equal(batch.image, same.image)
         assert all(np.array_equal(a, b) for a, b in zip(labels, again))
         assert np.array_equal(labels[0], records().load(0)[1])
+
+
+def test_settings_are_those_of_the_docs():
+    text = (REPOSITORY / "docs" / "metrics.md").read_text(encoding="utf-8")
+    for name, (_, settings) in SETTINGS.items():
+        (said,) = re.findall(rf"^\| `{name}` \| (.*) \|$", text, re.MULTILINE)
+        three = [float(number) for number in re.findall(r"[\d.]*\d", said)[:3]]
+        np.testing.assert_allclose(three, np.array(settings) * (100 if name == "noise" else 1))
 
 
 def test_settings_are_what_they_say():

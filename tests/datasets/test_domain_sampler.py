@@ -137,6 +137,8 @@ def test_a_probe_takes_whole_groups():
         ({"kind": "fixed"}, "draw.weights are those of kind: fixed"),
         ({"kind": "uniform", "weights": {"one": 1.0}}, "draw.weights are those of kind: fixed"),
         ({"kind": "fixed", "weights": {"one": -1.0}}, "expected {domain: 0 or more}"),
+        ({"kind": "fixed", "weights": {"one": -1.0, "two": 3.0}}, "expected {domain: 0 or more}"),
+        ({"kind": "fixed", "weights": {"one": float("inf"), "two": 3.0}}, "expected {domain: 0 or more}"),
         ({"kind": "fixed", "weights": {"one": 0.0}}, "not all 0"),
         ({"kind": "student_loss", "teacher": "slow"}, "draw.teacher is for kind: ddk"),
     ],

@@ -60,3 +60,4 @@ def test_a_draw_that_a_recipe_needs_stays_and_domains_are_not_weighed(draw, stay
     whole = Records("train", tuple("abcdef"), lambda i: None)
     assert len(one_batch(objects, {"train": whole})["val"]) == 4
     assert objects.draw is (draw if stays else None)
+    assert objects.data.augment is None and objects.data.batch_size == 4

@@ -33,7 +33,8 @@ def test_the_means_leave_jpeg_apart():
     print_robustness(console, found)
     said = console.export_text()
     assert "mean under corruptions 0.3000 (without JPEG), drop 0.5000; under JPEG 0.2000" in said
-    assert [line.split()[2] for line in said.splitlines() if line.startswith("blur")] == ["0.4000"]
+    (blur,) = (line.split() for line in said.splitlines() if line.startswith("blur"))
+    assert blur[2] == "0.4000" and blur[-1] == "0.5000"  # the first reading, and the drop
 
 
 def test_a_drop_that_rounds_to_nothing_has_no_sign():
@@ -76,6 +77,30 @@ def test_a_network_that_looks_at_brightness_loses_where_brightness_is_lost():
 def test_an_image_without_a_pixel_that_counts_changes_no_mean():
     result = found(void=True)
     assert result.clean > 0.9 and not any(map(math.isnan, result.readings.values()))
+
+
+class Lost(Threshold):
+    """Gives no numbers for what is nearly one grey."""
+
+    def forward(self, image):
+        flat = image.flatten(1).std(dim=1) < 0.04
+        return Prediction(super().forward(image).logits.masked_fill(flat[:, None, None, None], torch.nan))
+
+
+def test_means_are_over_the_images_that_are_scored_in_every_pass():
+    label = np.zeros((32, 32), np.uint8)
+    label[8:24, 8:24] = 1
+    greys = ((60, 120), (20, 220))  # at a contrast of .15 nothing is left of the first
+    arrays = [(np.repeat(np.array(pair, np.uint8)[label][..., None], 3, axis=2), label) for pair in greys]
+    two, card = (
+        Records("val", ("faint", "clear"), arrays.__getitem__),
+        ModelCard("", {}, ["ground", "object"], (32, 32)),
+    )
+    sight, accelerator = Sight(Data(batch_size=1, size=32, workers=0), card, 0.5), Accelerator(cpu=True)
+    clean = score_network(Lost(), two, accelerator, sight)
+    result = score_corrupted(Lost(), two, accelerator, sight, clean)
+    assert len(clean.rows) == 2 and result.images == 1
+    assert result.clean == clean.rows["clear"]["miou_image"] > clean.scores()["miou_image"]
 
 
 class Nearest(Network):
