@@ -5,6 +5,7 @@ import pytest
 
 from segkd.analysis.evidence import Learning
 from segkd.analysis.learning import half_epochs, read_learning
+from segkd.types import InputError
 
 
 def half(learned):
@@ -78,6 +79,25 @@ def test_reads_errors_and_the_tables_of_the_same_steps(tmp_path):
     np.testing.assert_array_equal(found.tables, [[-4, -5]])  # that of step 15 has no validation
     np.testing.assert_array_equal(found.table_epochs, [1])
     np.testing.assert_allclose(half(found)[0], (1.1 - 0.75) / 0.6)
+
+
+@pytest.mark.parametrize(
+    ("key", "bad"),
+    [("errors", [0.5]), ("epoch", 10**400), ("log2_step_rings", [1.0]), ("log2_step_rings", ["a", "b"]),
+     ("log2_step_rings", [[1.0, 2.0]])],
+)  # fmt: skip
+def test_a_line_whose_numbers_are_others_than_its_like_is_named(tmp_path, key, bad):
+    good = {"kind": "spectrum", "step": 0, "epoch": 0, "errors": [1.0, 1.0], "log2_step_rings": [1.0, 2.0]}
+    (tmp_path / "metrics.jsonl").write_text(lines(good, {**good, "step": 7, "epoch": 1, key: bad}))
+    with pytest.raises(InputError, match=rf"metrics\.jsonl: expected '{key}' of step 7"):
+        read_learning(tmp_path)
+
+
+@pytest.mark.parametrize("bad", [{"errors": 0.5}, {"errors": None}, {"errors": ["a", "b"]}, {"epoch": "late"}])
+def test_a_damaged_line_costs_itself_alone(tmp_path, bad):
+    good = {"kind": "spectrum", "step": 0, "epoch": 0, "errors": [1.0, 1.0]}
+    (tmp_path / "metrics.jsonl").write_text(lines(good, {**good, "step": 7, "epoch": 1, **bad}, {**good, "step": 9}))
+    assert len(read_learning(tmp_path).epochs) == 2
 
 
 @pytest.mark.parametrize("tables", [0, 1])

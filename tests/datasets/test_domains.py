@@ -3,7 +3,7 @@ import pytest
 
 from segkd.ablation.identity import data_digests
 from segkd.datasets.data import Data, Domain
-from segkd.datasets.domains import parts_of
+from segkd.datasets.domains import domains_by, parts_of
 from segkd.datasets.embedded import Embedded
 from segkd.datasets.opening import open_data
 from segkd.types import InputError
@@ -108,6 +108,13 @@ def test_groups_of_names_are_domains(make_folder):
         opened(Data(root=str(root), domain_group=r"photo(1)"))
 
 
+def test_a_domain_is_what_an_expression_or_its_first_group_finds():
+    names = ["cam1_7", "cam2_8"]
+    assert domains_by(r"^cam\d", names) == ("cam1", "cam2") and domains_by(r"_(\d)", names) == ("7", "8")
+    with pytest.raises(InputError, match="does not occur in 1 of 2 names, cam2_8"):  # it does, but without its group
+        domains_by(r"cam(1)?", names)
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
@@ -127,5 +134,6 @@ def test_domains_that_cannot_be_meant_are_refused_before_any_file_is_read(settin
 
 
 def test_a_domain_without_a_place_is_refused():
-    with pytest.raises(InputError, match=r"data\.domains\.two: nothing says where it lies"):
+    with pytest.raises(InputError, match=r"data\.domains\.two: nothing says where it lies") as error:
         opened(Data(domains={"one": Domain(root="x"), "two": Domain()}))
+    assert "data.domains.one" not in str(error.value)
