@@ -155,6 +155,8 @@ def test_class_numbers_in_a_lossy_format_are_refused():
 
 def test_a_file_that_changed_since_it_was_looked_at_is_refused_by_name(tmp_path):
     coding = Coding(2, {"8 bit": 1.0}, rule="read as 0 and 1")
+    with pytest.raises(InputError, match=r"x\.npy: expected values 0\.\.1, found -0\.5\.\.1"):
+        Coding(2, {"real numbers": 1.0})(Path("x.npy"), np.array([[-0.5, 1.0]], np.float32), "real numbers")
     with pytest.raises(InputError, match=r"x\.png: expected values 0\.\.1, found 0\.\.255"):
         coding(Path("x.png"), SOFT[0], "8 bit")
     with pytest.raises(InputError, match=r"x\.png: value 255 is not a class"):

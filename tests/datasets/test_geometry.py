@@ -44,6 +44,8 @@ def test_the_one_size_of_a_network_is_recognised():
     assert own_size({id: (label[::-1], label) for id, label in labels.items()}) is None
     assert own_size({"a": ((400, 300), (300, 400))}) is None, "turned, not resized"
     assert own_size(sizes((4, 4000))) is None and own_size(sizes((294, 381))) is None
+    assert own_size(sizes((192, 254))) is None and own_size(sizes((190, 256))) is None, "a cut, which halves but once"
+    assert own_size({id: ((40, 48), (80, 96)) for id in "abc"}) is None, "half of its label, as all are"
     mixed = {id: (label, label) for id, label in labels.items()} | {"d": ((256, 256), (300, 400))}
     assert own_size(mixed) is None, "one odd file among files at their labels' size"
     assert own_size({"a": ((256, 256), (300, 400))}) == (256, 256)

@@ -15,6 +15,8 @@ def test_missing_and_surplus_files_are_listed_not_refused(tmp_path):
     assert [pair.id for pair in found.pairs] == ["a"]
     assert found.missing == {"b": "b: no prediction"} and found.surplus == ["c.npy: no label"]
     assert "expected a file, found a folder" in found.unreadable["d"]
+    del labels["d"]
+    assert not match_maps(tmp_path / "maps", labels).unreadable  # nobody asked for it
 
 
 def test_folders_that_cannot_serve_are_refused(tmp_path):
