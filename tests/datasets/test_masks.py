@@ -124,6 +124,13 @@ def test_numbers_out_of_range_name_the_conversion(tmp_path, value):
         read_mask(save(tmp_path / "a.tif", SQUARE.astype(np.int32) * value))
 
 
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+def test_infinity_lies_beyond_the_numbers_of_a_mask(tmp_path, value):
+    np.save(tmp_path / "a.npy", np.where(SQUARE, value, 0.0))
+    with pytest.raises(InputError, match=r"a\.npy: expected whole numbers 0\.\.65535"):
+        read_mask(tmp_path / "a.npy")
+
+
 @pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64, np.float64, ">u2"])
 @pytest.mark.parametrize("shape", [(12, 16), (1, 12, 16), (12, 16, 1)])
 def test_numpys_files_are_masks(tmp_path, dtype, shape):
