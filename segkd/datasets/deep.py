@@ -14,7 +14,9 @@ NUMBERS = {1: "whole numbers", 2: "signed whole numbers", 3: "real numbers"}
 
 # What is damaged is told by name. The level is the process's, so that threads which set it and set it back got in each
 # other's way; nothing that `segkd` offers to others' programs imports this module.
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+LOG = getattr(cv2.utils, "logging", cv2)  # early releases of OpenCV 4 keep these functions in cv2 itself, 5 does not
+SILENT = 0
+LOG.setLogLevel(SILENT)
 
 
 def read_deep(path: File, tag: int, exif: bool) -> np.ndarray | None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segkd.datasets.deep import describe_tiff, read_deep, turn
+from segkd.datasets.deep import LOG, SILENT, describe_tiff, read_deep, turn
 from segkd.datasets.pictures import How, read_image, read_mask, view_image
 from segkd.types import InputError
 
@@ -51,7 +51,7 @@ def test_opencv_stays_silent_while_another_thread_is_done(tmp_path, monkeypatch)
 
     def slow(*arguments):
         if both.wait(30) and done.wait(30):  # the second thread looks when the first one has its picture
-            levels.append(cv2.utils.logging.getLogLevel())
+            levels.append(LOG.getLogLevel())
         return decode(*arguments)
 
     def read():
@@ -62,7 +62,7 @@ def test_opencv_stays_silent_while_another_thread_is_done(tmp_path, monkeypatch)
     with ThreadPoolExecutor(2) as pool:
         for one in [pool.submit(read) for _ in range(2)]:
             one.result()
-    assert levels == [cv2.utils.logging.LOG_LEVEL_SILENT]
+    assert levels == [SILENT]
 
 
 @pytest.mark.parametrize("tag", range(1, 9))
