@@ -6,11 +6,13 @@ float32 [n k h w], or class numbers uint8 [n h w].
 
 import copy
 import json
+import os
+import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
@@ -156,8 +158,7 @@ def write_network(network: Network, form: str, path: Path, output: str, metadata
     """
     exported = Exported(network, output).eval()
     try:
-        # torch prints the whole graph of what it cannot write, even where nobody asked for it
-        with warnings.catch_warnings(), torch.no_grad(), patch.object(torch._C, "_jit_onnx_log", create=True):
+        with warnings.catch_warnings(), torch.no_grad(), _unprinted():
             warnings.simplefilter("ignore")  # of what a trace cannot know: parity is measured afterwards
             WRITERS[form](exported, path, metadata)
     except Exception as error:  # exporters raise anything
@@ -166,3 +167,21 @@ def write_network(network: Network, form: str, path: Path, output: str, metadata
         raise InputError(
             f"{type(network).__name__} cannot be written as {form}: {reason.rstrip('.')}. Try --format {others}."
         ) from error
+
+
+@contextmanager
+def _unprinted() -> Iterator[None]:
+    """Lets nothing through to standard output, of C++ neither: torch prints the whole graph of what it cannot write,
+    from Python up to 2.14, from both since, and its own switch, which is off, does not keep it from that."""
+    if sys.stdout is None:  # closed, so that the file behind 1 may be anyone's
+        yield
+        return
+    sys.stdout.flush()
+    kept = os.dup(1)
+    try:
+        with open(os.devnull, "w", encoding="utf-8") as nowhere:
+            os.dup2(nowhere.fileno(), 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
