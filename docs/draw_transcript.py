@@ -21,35 +21,40 @@ SMALL = "--model.encoder test_efficientnet --model.weights null --data.size 64 -
 """Settings with which these pages are made quickly."""
 
 STEPS = (
-    ("Images and masks lie in two folders; nothing else is known.", "segkd prepare my_data --out data.yaml"),
+    ("Images and masks lie in two folders. `prepare` finds out the rest and writes it to `data.yaml`.",
+     "segkd prepare my_data --out data.yaml"),
     (
-        "A small encoder and few steps, so that this page is made quickly; leave these settings out.",
+        "Train. The settings from `--model.encoder` to `--evaluation.every` make this page quick to produce: leave "
+        "them out.",
         f"segkd train --config data.yaml --config methods/virtual_teacher.yaml {SMALL} --engine.epochs 20 "
         "--evaluation.every 5 --out runs/first",
     ),
-    ("Scores on the images that were held back, and `scores/report.html`.",
+    ("Score the images that were held back; `scores/report.html` shows them.",
      "segkd evaluate --run runs/first --split val --out scores"),
-    ("Masks, and overlays beside them, of any photos.", "segkd predict runs/first my_data/photos"),
+    ("Predict masks of any photos, with overlays beside them.", "segkd predict runs/first my_data/photos"),
 )  # fmt: skip
 
 OTHERS = (
-    ("A contact sheet of a split.", "segkd sheet --data data.yaml --split val --out sheet.png", 20),
-    ("All recipes, and the card of one.", "segkd methods", 8),
+    ("Draw a contact sheet of a split.", "segkd sheet --data data.yaml --split val --out sheet.png", 20),
+    ("List all recipes, and print the card of one.", "segkd methods", 8),
     ("", "segkd methods label_smoothing", 14),
-    ("What a run is and costs, or an ONNX file, a network, a layer.", "segkd info runs/first --depth 1", 20),
-    ("The student as one file.", "segkd export runs/first --format onnx", 20),
+    ("Say what a run is and costs. It takes an ONNX file, a network or a layer as well.",
+     "segkd info runs/first --depth 1", 20),
+    ("Export the student as one file.", "segkd export runs/first --format onnx", 20),
     ("", "segkd info runs/first/student.onnx", 20),
-    ("To a folder, or with `owner/name` to the Hugging Face hub; and back.", "segkd push runs/first ./shared", 20),
+    ("Share a run through a folder, or with `owner/name` through the Hugging Face hub, and fetch it.",
+     "segkd push runs/first ./shared", 20),
     ("", "segkd pull ./shared --out back", 20),
-    ("A table of quantisation steps that learned with the network, and how it changed.",
+    ("Train a table of quantisation steps with the network, and see how it changed.",
      f"segkd train --config data.yaml --config methods/frequency.yaml {SMALL} --engine.epochs 4 --out runs/table", 8),
     ("", "segkd analyse tables runs/table --out tables.png", 12),
-    ("Which frequencies a network learned first, and relies on.", "segkd analyse spectra runs/first --out spectra", 30),
-    ("Arms x data sets x seeds at one budget (`grid.yaml` below), again to go on.",
+    ("Analyse which frequencies a network learned first, and which it relies on.",
+     "segkd analyse spectra runs/first --out spectra", 30),
+    ("Train arms x data sets x seeds at one budget (`grid.yaml` below). The same command again goes on.",
      "segkd ablate --config grid.yaml --out runs/grid", 30),
-    ("The comparison, of a grid or of any runs.", "segkd compare runs/grid --split val --scores '[miou_image, f_mean]'",
+    ("Compare the cells of a grid, or any runs.", "segkd compare runs/grid --split val --scores '[miou_image, f_mean]'",
      30),
-    ("What is wrong with an installation.", "segkd doctor", 6),
+    ("Check the installation.", "segkd doctor", 6),
 )  # fmt: skip
 """What is said, the command, and how many lines of what it prints are shown."""
 
@@ -103,10 +108,11 @@ def page() -> str:
     """The first hour."""
     parts = [
         "# Own data in five minutes\n",
-        "*Written by `python -m docs.draw_transcript`, which runs each command on 24 made images.*\n",
+        "Four commands lead from a folder of images and masks to masks of new photos.\n",
+        "*Written by `python -m docs.draw_transcript`, which runs each command on 24 generated images.*\n",
         *(block(about, command) for about, command in STEPS),
-        "Continue with [what prepare finds](first_day.md), [every command once](commands.md), [data](data.md) and "
-        "[methods](methods.md).",
+        "Next: [what prepare finds](first_day.md), [data](data.md), [methods](methods.md) and "
+        "[every command once](commands.md).",
     ]
     return "\n".join(parts) + "\n"
 
@@ -115,12 +121,12 @@ def commands(steps: Sequence[tuple[str, str, int]] = OTHERS) -> str:
     """The other commands, after those of `page`."""
     parts = [
         "# Every command once\n",
-        "*Written by `python -m docs.draw_transcript`, after the four commands of [own data](own_data.md) and on their "
-        "24 made images: scores of a small network after few steps, which say nothing of a method. `...` stands for "
-        "lines left out.*\n",
+        "*Written by `python -m docs.draw_transcript`, which runs these after the four commands of "
+        "[own data](own_data.md), on the same 24 generated images. The networks are small and hardly trained: their "
+        "scores say nothing about a method. `...` stands for lines left out.*\n",
         *(block(*step) for step in steps),
         f"`grid.yaml`:\n\n```yaml\n{GRID}```\n",
-        "`segkd COMMAND --help` says every option.",
+        "`segkd COMMAND --help` lists every option.",
     ]
     return "\n".join(parts) + "\n"
 
