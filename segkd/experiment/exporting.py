@@ -167,6 +167,11 @@ def _refused(config: Namespace) -> Path:
             import onnxruntime  # noqa: F401
         except ImportError as error:
             raise InputError(f"--format onnx: {error}. Install what it needs: pip install 'segkd[onnx]'.") from error
+    if config.format == "pt2" and not hasattr(torch.export.Dim, "DYNAMIC"):
+        raise InputError(
+            f"--format pt2: expected torch 2.6 or later, whose programs take images of any size, found "
+            f"{torch.__version__}. Update torch, or say --format torchscript or onnx."
+        )
     named = f"student{'.int8' if config.int8 else ''}{ENDINGS[config.format]}"
     out = Path(config.out) if config.out else Path(config.run) / named
     folder = out.parent

@@ -114,6 +114,9 @@ def test_what_cannot_end_well_is_refused_before_any_work(run, run_cli, tmp_path,
     ]:
         status, _, err = run_cli("export", *given)
         assert status == 2 and said in err and "Traceback" not in err, err
+    monkeypatch.delattr(torch.export.Dim, "DYNAMIC")  # as in torch 2.4 and 2.5
+    status, _, err = run_cli("export", run, "--format", "pt2")
+    assert status == 2 and "expected torch 2.6 or later" in err and torch.__version__ in err
     monkeypatch.setitem(__import__("sys").modules, "onnx", None)
     status, _, err = run_cli("export", run)
     assert status == 2 and "pip install 'segkd[onnx]'" in err
