@@ -46,6 +46,7 @@ class Rule:
 
     def pattern(self, folder: str, affix: Affix, ending: str) -> str:
         """The pattern for the files of `folder` that have this affix."""
+        ending = ending or ".*" * ("." in affix[1])  # what stands behind a dot is not their extension
         depth = "" if self.folders else "**/"
         return "/".join([*([folder] if folder not in ("", ".") else []), f"{depth}{_written(affix, '{}')}{ending}"])
 
@@ -144,7 +145,11 @@ def _halves(names: Collection[str]) -> Rule | None:
         return None
     image = next(end for end, _ in ends if end != masks[0])
     rule = _tried(Rule(("", image), ("", masks[0]), True), names, names)
-    return rule if rule is not None and 2 * rule.matched >= 0.9 * len(names) else None
+    if rule is None:
+        return None
+    lone = sum(base.endswith(masks[0]) for base in bases) - rule.matched  # images of a test split have no masks
+    alike = rule.matched + sum(base.endswith(image) for base in bases) >= 0.9 * len(names)
+    return rule if alike and lone <= 0.1 * rule.matched else None
 
 
 def _tried(rule: Rule, left: Collection[str], right: Collection[str]) -> Rule | None:

@@ -16,7 +16,7 @@ def find_rule(left, right):
         ("ISIC_0{}", "ISIC_0{}_segmentation", ("{}", "{}_segmentation")),
         ("{}_training", "{}_manual1", ("{}_training", "{}_manual1")),
         ("train_{}", "gt_{}", ("train_{}", "gt_{}")),
-        ("{}", "{}.jpg", ("{}", "{}.jpg")),
+        ("{}", "{}.jpg", ("{}", "{}.jpg.*")),
         ("{}", "seg-{}", ("{}", "seg-{}")),
         ("{}_image", "{}", ("{}_image", "{}")),
         ("{}", "{}mask", ("{}", "{}mask")),

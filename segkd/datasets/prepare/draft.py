@@ -90,8 +90,9 @@ def names_of(draft: Draft, images: Sequence[Path]) -> dict[Path, str]:
     named = find_named(draft.root, text, "images")
     if named.doubles:
         named = find_named(draft.root, text, "images", folders=True)
-    wanted = set(images)
-    return {path: name for name, path in named.files.items() if path in wanted}
+    wanted = {path.absolute(): path for path in images}
+    found = ((wanted.get(path.absolute()), name) for name, path in named.files.items())
+    return {path: name for path, name in found if path is not None}
 
 
 def new_draft(source: Path, out: Path) -> Draft:

@@ -11,11 +11,13 @@ from segkd.datasets.naming import find_rule_within, find_rules, same_names
 from segkd.datasets.packed import File
 from segkd.datasets.pairing import Paired
 from segkd.datasets.prepare import cityscapes
+from segkd.datasets.prepare.homes import in_homes, splits_differ
 from segkd.datasets.prepare.kinds import kinds_between, kinds_within
 from segkd.datasets.prepare.looks import (
     FLAT,
     all_alike,
     called_alike,
+    image_words,
     is_turned,
     mask_words,
     mean_flatness,
@@ -91,7 +93,7 @@ def find_layout(root: Path, images: str | None = None, masks: str | None = None)
     shown = {image for image, _ in _pairs(best)}
     same = [one for one in others if {image for image, _ in _pairs(one)} <= shown and not other_words(one.masks)]
     same = same if all(two_valued(_masks_of(one.paired)) for one in [best, *same]) else []
-    rivals = tuple(f"{one.images} with {one.masks}" for one in others if one not in same)
+    rivals = tuple(f"{one.images} with {one.masks}" for one in others if one not in same and _like_images(one, best))
     return replace(best, said=_said(best), rivals=rivals, beside=tuple(one.masks for one in same))
 
 
@@ -136,6 +138,7 @@ def _candidates(stems: _Stems) -> Iterator[tuple[str, str]]:
     yield "images", "masks"
     if (known := cityscapes.patterns(stems.files)) is not None:
         yield known
+    yield from in_homes(stems.files)
     yield from _by_ending(stems)
     yield from _by_folders(stems)
     yield from _within(stems)
@@ -199,11 +202,13 @@ def _within(stems: _Stems) -> Iterator[tuple[str, str]]:
     masks = [path for path in stems.files if path.stem.startswith(rule.right[0]) and path.stem.endswith(rule.right[1])]
     images = [path for path in stems.files if path not in set(masks)]
     endings = [{path.suffix for path in side} for side in (images, masks)]
-    writes = [
-        rule.pattern("", affix, next(iter(ending)) if len(ending) == 1 else "")
-        for affix, ending in zip((rule.left, rule.right), endings)
-    ]
-    yield writes[0], writes[1]
+    written = [next(iter(ending)) if len(ending) == 1 else "" for ending in endings]
+    home = _common({str(path.parent) for path in masks}).removesuffix("/")
+    for folder in dict.fromkeys([home, ""]):  # images of other splits may have no masks
+        yield (
+            rule.pattern(folder, rule.left, written[0]),
+            rule.pattern(folder, rule.right, written[1]),
+        )
 
 
 def _by_file(stems: _Stems) -> Iterator[tuple[str, str]]:
@@ -232,6 +237,8 @@ def _tried(root: Path, images: str, masks: str) -> Layout | None:
     flat = min(left, right) >= FLAT
     if turned:
         images, masks = masks, images
+    if any(splits_differ(root, *pair.paths) for pair in paired.pairs):
+        return None  # names that are the same in train and in test
     names = [path.relative_to(root).as_posix() for path in paired.pairs[0].paths]
     if flat and called_alike(*(names[::-1] if turned else names)):
         return None  # two kinds of masks
@@ -247,7 +254,7 @@ def _masks_of(paired: Paired) -> list[Path]:
     return [pair.mask for pair in paired.pairs if isinstance(pair.mask, Path)]
 
 
-def _rank(layout: Layout) -> tuple[bool, bool, bool, int, int, int, int, int]:
+def _rank(layout: Layout) -> tuple[bool, bool, bool, int, int, int, int, int, int, int]:
     paired = layout.paired
     lone = len(paired.lone_images) + len(paired.lone_masks)
     return (
@@ -258,8 +265,16 @@ def _rank(layout: Layout) -> tuple[bool, bool, bool, int, int, int, int, int]:
         other_words(layout.masks),
         -mask_words(layout.masks) + mask_words(layout.images),
         lone,
+        other_words(layout.images),
+        -image_words(layout.images),
         len(layout.images) + len(layout.masks),
     )
+
+
+def _like_images(one: Layout, best: Layout) -> bool:
+    """Whether the images of a layout look and sound as much like images as those of the best: no colours of labels."""
+    words = [mask_words(layout.images) + other_words(layout.images) for layout in (one, best)]
+    return one.flat <= best.flat and words[0] <= words[1]
 
 
 def _said(layout: Layout) -> str:

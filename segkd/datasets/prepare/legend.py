@@ -12,7 +12,7 @@ from segkd.types import InputError
 LARGEST = 50_000
 """Bytes of a file that may be a legend."""
 
-UNNAMED = ("void", "unlabeled", "unlabelled", LEFT_OUT)
+UNNAMED = ("void", "unlabeled", "unlabelled", "unknown", "no-data", "nodata", LEFT_OUT)
 """Names, in small letters, of pixels that belong to no class."""
 
 

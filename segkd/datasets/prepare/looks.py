@@ -33,6 +33,9 @@ ALIKE = 0.9
 WORDS = ("mask", "label", "seg", "annot", "manual", "truth", "gt", "_lab", "matte", "target")
 """What the names of folders and files that hold masks contain, in small letters."""
 
+OF_IMAGES = ("image", "img", "rgb", "photo", "jpeg", "original")
+"""What the names of folders and files that hold images contain, in small letters."""
+
 SURE = ("truth", "mask")
 """Those of `WORDS` that hardly a folder of images and masks is called by."""
 
@@ -54,7 +57,8 @@ def flatness(path: Path) -> float:
         raw = np.asarray(picture if picture.mode in ("P", "1", "L", "I", "I;16", "F") else picture.convert("RGB"))
     except InputError:
         return 0.0
-    few = raw[:: max(1, raw.shape[0] // SAMPLE), :: max(1, raw.shape[1] // SAMPLE)].astype(np.int64)
+    few = raw[:: max(1, raw.shape[0] // SAMPLE), :: max(1, raw.shape[1] // SAMPLE)]
+    few = few if picture.mode == "F" else few.astype(np.int64)  # heights in metres are no numbers of classes
     if picture.mode in ("L", "RGB", "RGBA", "CMYK", "YCbCr", "LA"):
         few = few // 16
     codes = few if few.ndim == 2 else (few[..., 0] << 16) + (few[..., 1] << 8) + few[..., 2]
@@ -117,6 +121,11 @@ def called_alike(images: str, masks: str) -> bool:
 def mask_words(text: str) -> int:
     """How many of `WORDS` a pattern holds."""
     return sum(word in text.lower() for word in WORDS)
+
+
+def image_words(text: str) -> int:
+    """How many of `OF_IMAGES` a pattern holds."""
+    return sum(word in text.lower() for word in OF_IMAGES)
 
 
 def _few(paths: Sequence[Path]) -> Sequence[Path]:

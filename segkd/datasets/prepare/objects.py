@@ -89,7 +89,8 @@ def _named_like(root: Path, homes: dict[Path, list[Path]]) -> Objects | None:
         for image in files
         if image.stem in folders
     }
-    if not _enough(found, len(found)) or len({image.parent for image in found}) > 1:
+    places = {image.parent for image in found}
+    if len(places) != 1 or not _enough(found, len(homes[min(places)])):
         return None
     return _of(root, next(iter(found)).parent.relative_to(root).as_posix(), found)
 

@@ -1,0 +1,112 @@
+"""Images and masks in several places, and pictures that look like both: which belong together."""
+
+# ruff: noqa: F811
+
+from pathlib import PurePosixPath
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from segkd.datasets.prepare.homes import in_homes
+from tests.datasets.test_prepare_public import SIZE, patches, prepare, put  # noqa: F401
+
+
+def test_equal_names_in_train_and_test_are_no_pairs(put, prepare):
+    """KITTI: test/000.png is not the image of train/labels/000.png, though the names say so."""
+    for n in range(6):
+        put(f"data/testing/image_2/{n}_10.png")
+        put(f"data/training/image_2/{n}_10.png")
+        put(f"data/training/semantic/{n}_10.png", patches(n, [7, 11, 24], 1))
+        put(f"data/training/semantic_rgb/{n}_10.png", np.stack([patches(n, [70, 110, 240], 10)] * 3, -1))
+    data, said = prepare()
+    assert (data["images"], data["masks"]) == ("data/training/image_2", "data/training/semantic")
+    assert "6 in data/testing/image_2" in said and "data/testing/image_2 with" not in said
+
+
+@pytest.mark.parametrize(
+    ("homes", "words", "images"),
+    [
+        ({"Train/Rural": 3, "Train/Urban": 3, "Val/Rural": 2, "Val/Urban": 2}, "6 train, 4 val", "**/photos/{}"),
+        ({"set/a_train/seq1": 3, "set/a_train/seq2": 3, "set/a_val/seq16": 2}, "6 train, 2 val", "set/**/photos/{}"),
+        ({"train": 5, "valid/easy": 2, "valid/hard": 1, "test/easy": 2}, "5 train, 3 val, 2 test", "**/photos/{}"),
+        ({"train_val": 6, "TEST": 3}, "5 train, 1 val, 3 test", "**/photos/{}"),
+    ],
+)  # fmt: skip
+def test_the_same_folders_in_many_places_are_all_taken(put, prepare, homes, words, images):
+    """LoveDA, UAVid (frames are numbered anew in each sequence), Trans10K, SUIM."""
+    numbered = "seq" in "".join(homes)
+    for place, (home, number) in enumerate(homes.items()):
+        for n in range(number):
+            name = n if numbered else 10 * place + n
+            put(f"{home}/photos/{name}.jpg")
+            put(f"{home}/labels/{name}_mask.png", patches(place + n, [1, 2]))
+        if home == "TEST":
+            put(f"{home}/labels/robots/{name}_mask.png", patches(n, [1]))
+    data, said = prepare()
+    assert f"splits: {words}" in said and data["images"] == images
+    assert "photos would fit" not in said
+
+
+def test_a_place_without_a_split_beside_train_holds_the_same_once_more():
+    files = [PurePosixPath(f"{home}/{kind}/{n}.png") for home in ("train", "trainval") for kind in ("img", "masks")
+             for n in range(4)]  # fmt: skip
+    assert not list(in_homes(files))
+
+
+def test_depths_and_heights_are_neither_the_images_nor_the_masks(put, prepare):
+    """Potsdam and NYUv2: further channels in folders of their own."""
+    metres = np.linspace(30, 60, SIZE[0] * SIZE[1], dtype=np.float32).reshape(SIZE)
+    for n in range(6):
+        put(f"1_dsm/dsm_{n}.tif", metres)
+        put(f"1_dsm_n/dsm_{n}.jpg")
+        put(f"2_depth/{n}.png", (1000 * metres).astype(np.uint16))
+        put(f"3_rgb/top_{n}_rgb.tif")
+        put(f"5_labels/top_{n}_label.tif", patches(n, [1, 2]))
+    data, _ = prepare()
+    assert (data["images"], data["masks"]) == ("3_rgb/{}_rgb", "5_labels/{}_label")
+
+
+def test_images_of_val_and_test_beside_masks_of_train_alone(put, prepare):
+    """DeepGlobe: ID_sat.jpg and ID_mask.png in train, ID_sat.jpg alone in valid and test."""
+    for n in range(9):
+        folder = "train" if n < 5 else "valid" if n < 7 else "test"
+        put(f"{folder}/{n}_sat.jpg")
+        if n < 5:
+            put(f"train/{n}_mask.png", patches(n, [1, 2]))
+    data, said = prepare()
+    assert (data["images"], data["masks"]) == ("train/{}_sat.jpg", "train/{}_mask.png") and "splits: 4 train" in said
+
+
+def test_names_with_dots_behind_what_they_share(put, prepare):
+    """STARE: im0001.ppm with im0001.ah.ppm."""
+    for n in range(5):
+        put(f"photos/im{n}.ppm")
+        put(f"labels-ah/im{n}.ah.ppm", patches(n, [255]))
+    data, _ = prepare()
+    assert data["masks"] == "labels-ah/{}.ah.*"
+
+
+def test_folders_that_number_parts_are_no_objects_of_the_images_called_so(put, run_cli, tmp_path):
+    """CelebAMask-HQ: masks/0/00003_hair.png is none of the image 0.jpg."""
+    for n in range(6):
+        put(f"img/{n}.jpg")
+        for part in ("hair", "skin"):
+            put(f"anno/{n // 3}/{n:05d}_{part}.png", patches(n, [255]))
+    status, _, err = run_cli("prepare", tmp_path / "set", "--out", tmp_path / "layer.yaml")
+    assert status == 2 and "found no images with masks" in " ".join(err.split())
+
+
+def test_masks_smaller_than_images_below_a_relative_folder(put, run_cli, tmp_path, monkeypatch):
+    """With a list that is written beside the layer, as an image has no mask."""
+    for n in range(5):
+        put(f"images/{n}.jpg")
+        if n:
+            put(f"masks/{n}.png", patches(n, [1, 2])[::2, ::2])
+    monkeypatch.chdir(tmp_path)
+    status, out, err = run_cli("prepare", "set", "--out", "layer.yaml")
+    assert status == 0 and "all are written at the images' sizes" in " ".join(out.split()), out + err
+    assert yaml.safe_load((tmp_path / "layer.yaml").read_text())["data"]["train"]
+    with Image.open(tmp_path / "layer.prepared" / "masks" / "1.png") as mask:
+        assert mask.size == SIZE[::-1]
