@@ -6,13 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from segkd.datasets.lists import choose, entries_of
 from segkd.datasets.pairing import Pair, Paired
+from segkd.datasets.prepare.listed import find_lists
 from segkd.datasets.prepare.twins import all_twins, of, twins
 from segkd.datasets.prepare.written import write_list
 from segkd.datasets.split_folders import Where, pairs_of_folder, split_of, unnamed_sibling
-from segkd.datasets.splits import LISTS, Splits, by_hash, group_of
-from segkd.datasets.walk import walk
+from segkd.datasets.splits import Splits, by_hash, group_of
 from segkd.types import InputError
 
 FILLED = 1.5
@@ -26,9 +25,9 @@ def split_lists(root: Path, paired: Paired, folder: Path) -> tuple[dict[str, Pat
     (train_img, test_img), also where folders train and test hold files without a partner; else, where images have no
     mask, the list of those that have one is written.
     """
-    found = _listed(root, paired)
+    found, said = find_lists(root, paired, folder)
     if found:
-        return found, f"splits by lists below {next(iter(found.values())).parent}"
+        return found, said
     by_words: dict[str, list[str]] = {}
     for pair in paired.pairs:
         by_words.setdefault(_word_of(root, pair.paths[0]), []).append(pair.stem)
@@ -39,6 +38,13 @@ def split_lists(root: Path, paired: Paired, folder: Path) -> tuple[dict[str, Pat
         for name, stems in by_words.items():
             write_list(folder / f"{name}.txt", stems)
         return {name: folder / f"{name}.txt" for name in by_words}, "splits by words in the folders' names"
+    by_names: dict[str, list[str]] = {}
+    for pair in paired.pairs:
+        by_names.setdefault(_split_in_name(pair.paths[0].stem), []).append(pair.stem)
+    if by_words.keys() <= {""} and "" not in by_names and len(by_names) > 1:
+        for name, stems in by_names.items():
+            write_list(folder / f"{name}.txt", stems)
+        return {name: folder / f"{name}.txt" for name in by_names}, "splits by words in the images' names"
     if paired.lone_images and paired.pairs and len(by_words) == 1:
         write_list(folder / "train.txt", [pair.stem for pair in paired.pairs])
         return {"train": folder / "train.txt"}, ""  # which are left out is said with the splits
@@ -162,30 +168,12 @@ def _word_of(root: Path, path: Path) -> str:
     return next((name for word in words if (name := split_of(word))), "")
 
 
+def _split_in_name(stem: str) -> str:
+    """The split that a file's name begins with, "" if it is none: train_1, testA_1, ADE_val_1 is none."""
+    match = re.match(r"(train|val|test)[A-Z]?[-_. ]?\d", stem)
+    return match[1] if match else ""
+
+
 def _told_by_folders(root: Path, paired: Paired) -> bool:
     """Whether folders that are called train, val and test tell it all, as segkd reads them by itself."""
     return all(any(split_of(part) for part in pair.paths[0].relative_to(root).parts[:-1]) for pair in paired.pairs)
-
-
-def _listed(root: Path, paired: Paired) -> dict[str, Path]:
-    """Lists of splits by their names (`LISTS`) in one folder below the root, all of whose lines are pairs."""
-    homes: dict[Path, dict[str, Path]] = {}
-    for path in walk(root, {".txt"}).files:
-        split = next((name for name, called in LISTS.items() if path.stem in called), None)
-        if split is not None and path.parent != root:
-            homes.setdefault(path.parent, {}).setdefault(split, path)
-    files: dict[str, Sequence[Path]] = {pair.stem: pair.paths for pair in paired.pairs}
-    entries = entries_of(files, root)
-    for lists in homes.values():
-        # valid.txt may be any text
-        found = {name: path for name, path in lists.items() if path.stem == name or _fits(path, entries)}
-        if "train" in found and all(_fits(path, entries) for path in found.values()):
-            return found
-    return {}
-
-
-def _fits(path: Path, entries: list) -> bool:
-    try:
-        return bool(choose(path, "list", entries).stems)
-    except InputError:
-        return False

@@ -96,6 +96,9 @@ def meaning_of(
         why = f"{between} values between black and white at edges" + (f", {lossy} masks are JPEG" if lossy else "")
         return Meaning(classes, f"values are grey levels ({why}): those above {high} are {classes[1]}", threshold=high)
     meaning = _of_classes(values, sets, named)
+    if named is None and told == "auto" and _are_objects(sets, 2):
+        doubt = "each mask holds 1, 2 without a gap: if they are numbers of objects, say --as objects"
+        meaning = replace(meaning, said=f"{meaning.said}; {doubt}")
     return meaning if named is not None or root is None else _by_file(meaning, root)
 
 
@@ -135,12 +138,12 @@ def _of_colours(counts: Mapping[int, int], named: Sequence[str] | None, root: Pa
     return Meaning(names, said, colours=colours)
 
 
-def _are_objects(sets: Sequence[Sequence[int]]) -> bool:
-    """Whether every mask holds 1..m without a gap, with several m, and at least `OBJECTS` somewhere."""
+def _are_objects(sets: Sequence[Sequence[int]], most: int = OBJECTS) -> bool:
+    """Whether every mask holds 1..m without a gap, with several m, and at least `most` somewhere."""
     above = [[value for value in values if value > 0] for values in sets]
     counts = {len(values) for values in above}
     gapless = all(values == list(range(1, len(values) + 1)) for values in above)
-    return gapless and len(counts) > 1 and max(counts) >= OBJECTS and 255 not in counts
+    return gapless and len(counts) > 1 and max(counts) >= most and 255 not in counts
 
 
 def _are_levels(total: np.ndarray, values: Sequence[int], lossy: int) -> bool:
@@ -167,6 +170,8 @@ def _of_classes(values: Sequence[int], sets: Sequence[Sequence[int]], named: Seq
         names = _two(named)
         some = "some masks hold 1, others 255"
         return Meaning(names, f"{some}: both are {names[1]}", label_map={0: 0, 1: 1, 255: 1})
+    if raw[0] > 0 and len(raw) > 1 and (named is None or len(named) == len(raw)):
+        return _from_one(raw, ignore, named)
     gaps = max(raw) < len(raw) + max(2, len(raw) // 4)  # a class that no mask holds leaves a gap
     number = max(raw) + 1 if gaps else len(raw)
     if named is not None and max(raw) < len(named):  # a class that is named may occur nowhere: that is warned of
@@ -184,6 +189,15 @@ def _of_classes(values: Sequence[int], sets: Sequence[Sequence[int]], named: Seq
     return Meaning(
         names, f"values are classes: {words}{left}{doubt if white else ''}", label_map=label_map, ignore=ignore
     )
+
+
+def _from_one(raw: Sequence[int], ignore: list[int], named: Sequence[str] | None) -> Meaning:
+    """Where no mask holds 0: a background that is nowhere is no class, and the first value is not called so."""
+    names = list(named or (f"class{value}" for value in raw))
+    words = ", ".join(f"{value} -> {name}" for value, name in zip(raw, names))
+    left = f"; {', '.join(map(str, ignore))} is left out" if ignore else ""
+    said = f"values are classes, of which none is 0: {words}{left}; to name them, say --classes"
+    return Meaning(names, said, {value: number for number, value in enumerate(raw)}, ignore)
 
 
 def _by_file(meaning: Meaning, root: Path) -> Meaning:

@@ -1,0 +1,115 @@
+"""Lists that come with a data set: which of several are those of its masks, and lists of folders."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from segkd.datasets.lists import Entry, choose, entries_of, read_lines
+from segkd.datasets.pairing import Paired
+from segkd.datasets.prepare.written import write_list
+from segkd.datasets.splits import LISTS
+from segkd.datasets.walk import walk
+from segkd.types import InputError
+
+TRAINVAL = ("trainval", "train_val")
+"""Names of a list for both, of which val is carved out where only one of test lies beside it."""
+
+
+@dataclass(frozen=True)
+class _Lists:
+    """The lists of one folder by split, the stems that each names, and whether their lines are folders."""
+
+    paths: Mapping[str, Path]
+    stems: Mapping[str, list[str]] = field(default_factory=dict)
+    folders: bool = False
+
+    @property
+    def every(self) -> set[str]:
+        return {stem for some in self.stems.values() for stem in some}
+
+
+def find_lists(root: Path, paired: Paired, folder: Path) -> tuple[dict[str, Path], str]:
+    """Lists of splits by their names (`LISTS`) in one folder below the root, all of whose lines are pairs, or folders.
+
+    Of several such folders, that whose lists name the most. Lists of folders are written anew into `folder`.
+
+    Returns:
+        the list of each split, {} without any, and the sentence on them and on the pairs that none names.
+    """
+    entries = entries_of({pair.stem: pair.paths for pair in paired.pairs}, root)
+    beside: dict[Path, list[Path]] = {}
+    for path in walk(root, {".txt"}).files:
+        if path.parent != root:
+            beside.setdefault(path.parent, []).append(path)
+    found = [lists for paths in beside.values() if (lists := _of_one_folder(root, paths, paired, entries)) is not None]
+    if not found:
+        return {}, ""
+    best = max(found, key=lambda lists: len(lists.every))
+    home = next(iter(best.paths.values())).parent
+    paths = dict(best.paths)
+    said = f"splits by lists below {home}"
+    if best.folders:
+        paths = {name: folder / f"{name}.txt" for name in paths}
+        for name, path in paths.items():
+            write_list(path, best.stems[name])
+        said += f", whose lines are folders: their images are listed in {folder}"
+    left = {pair.stem for pair in paired.pairs} - best.every
+    return paths, said + (_left_out(left, beside[home], best, entries) if left else "")
+
+
+def _of_one_folder(root: Path, paths: Sequence[Path], paired: Paired, entries: Sequence[Entry]) -> _Lists | None:
+    called = {path.stem: path for path in paths}
+    named = {split: called[name] for split, names in LISTS.items() for name in reversed(names) if name in called}
+    both = next((called[name] for name in TRAINVAL if name in called), None)
+    if "train" not in named and "test" in named and both is not None:
+        named["train"] = both
+    if "train" not in named:
+        return None
+    for stems_of in (_names, lambda path, _: _names_of_folders(root, path, paired)):
+        stems = {name: stems_of(path, entries) for name, path in named.items()}
+        # valid.txt may be any text
+        kept = {name: some for name, some in stems.items() if some or named[name].stem in (name, *TRAINVAL)}
+        if all(kept.values()):
+            folders = stems_of is not _names
+            if folders and len({stem for some in kept.values() for stem in some}) < sum(map(len, kept.values())):
+                return None
+            return _Lists({name: named[name] for name in kept}, kept, folders)
+    return None
+
+
+def _names(path: Path, entries: Sequence[Entry]) -> list[str]:
+    """The stems that a list names, [] where it is none of these pairs."""
+    try:
+        return choose(path, "list", entries).stems
+    except InputError:
+        return []
+
+
+def _names_of_folders(root: Path, path: Path, paired: Paired) -> list[str]:
+    """The stems of the pairs whose images lie in the folders that a list names, [] where a line is no such folder."""
+    homes: dict[str, list[str]] = {}
+    for pair in paired.pairs:
+        image = pair.paths[0]
+        parts = image.relative_to(root).parts[:-1] if image.is_relative_to(root) else ()
+        for name in {*parts, *("/".join(parts[at:]) for at in range(len(parts)))}:
+            homes.setdefault(name, []).append(pair.stem)
+    try:
+        lines = [line.strip("/") for line in read_lines(path, "list")]
+    except InputError:
+        return []
+    return [stem for line in lines for stem in homes[line]] if all(line in homes for line in lines) else []
+
+
+def _left_out(left: set[str], paths: Sequence[Path], best: _Lists, entries: Sequence[Entry]) -> str:
+    """The words on pairs that no list names, and on a longer list for training beside those that are used."""
+    said = f"; {len(left)} images with masks are in none of them, and left out"
+    held = {stem for name, some in best.stems.items() if name != "train" for stem in some}
+    others = {path: set(_names(path, entries)) for path in paths if path not in best.paths.values()}
+    more = {path: len(stems & left) for path, stems in others.items() if not stems & held and "train" in path.stem}
+    longest = max(more, key=lambda path: more[path], default=None)
+    if longest is not None and more[longest]:
+        said += (
+            f" ({longest.name} beside them names {more[longest]} of these: to train on them, too, write data.train: "
+        )
+        said += f"{longest.absolute()})"
+    return said
