@@ -37,6 +37,8 @@ CURES = {
     "Pascal VOC box": "a box has no outline to learn: segmentation needs masks (VOC's own lie in SegmentationClass)",
     "VIA": DRAWN,
     KAGGLE: DRAWN,
+    "ImageScope": "fill the vertices of each region with `cv2.fillPoly(mask, [points], 1)`, and save as PNG named like "
+    "its image",
     "Label Studio": "export the project once more as COCO, which is drawn",
     "Labelbox": "export the project as COCO, which is drawn, or save its masks as PNG named like their images",
     "Darwin": "export the data set once more as COCO, which is drawn",
@@ -112,6 +114,8 @@ def _xml(said: str) -> str:
         return "CVAT"
     if re.search(r"<box\s", said) and "<annotations" in said:
         return "CVAT box"
+    if "<Annotations" in said and "<Vertex " in said:
+        return "ImageScope"
     return "Pascal VOC box" if "<annotation" in said and "<bndbox" in said else ""
 
 

@@ -45,6 +45,8 @@ def find_annotations(place: Path, images: Path | None = None) -> dict[str, list[
     for path in files:
         if kind := kind_of(path):
             found.setdefault(kind, []).append(path)
+    if tables := [path for path in found.get(KAGGLE, []) if "submission" not in path.stem.lower()]:
+        found[KAGGLE] = tables
     if YOLO in found:
         stems = {path.stem for path in walk(images or place, pictures()).files}
         homes = {path.parent for path in found[YOLO]}

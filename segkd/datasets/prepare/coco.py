@@ -41,6 +41,7 @@ class _Object:
 class _Category:
     id: int | str
     name: str
+    supercategory: Any = None
 
 
 @dataclass
@@ -55,9 +56,11 @@ def read_coco(paths: Sequence[Path], root: Path) -> Read:
 
     Classes are told apart by their names, as each file numbers its own. Objects of a category that the file does not
     name are of the class "class2" for the number 2; without any category they are of one class, "foreground".
+    A category without objects that others have as their supercategory (Roboflow's first) is a heading, and no class.
     """
     drawings: dict[str, Drawing] = {}
     classes: list[str] = []
+    heads, used = set[str](), set[str]()
     for path in paths:
         content: _Coco = read_json(path, _Coco, "a COCO file with images, annotations and categories")
         if not any(one.segmentation for one in content.annotations):
@@ -65,6 +68,9 @@ def read_coco(paths: Sequence[Path], root: Path) -> Read:
         ordered = sorted(content.categories, key=lambda category: (not isinstance(category.id, int), category.id))
         names = {category.id: category.name for category in ordered}
         classes += names.values()
+        heads |= {one.supercategory for one in ordered if one.supercategory in names.values()} - {
+            one.name for one in ordered if one.name == one.supercategory
+        }
         by_id = _drawings(path, content.images, drawings, root)
         for one in content.annotations:
             if one.image_id not in by_id:
@@ -74,9 +80,10 @@ def read_coco(paths: Sequence[Path], root: Path) -> Read:
                 drawing.left_out.append(BOX)
                 continue
             classes.append(name := _class_of(path, one, names))
+            used.add(name)
             with faults_of(path, drawing.file):
                 drawing.take(name, _parts(one.segmentation, drawing))
-    return list(drawings.values()), list(dict.fromkeys(classes))
+    return list(drawings.values()), [name for name in dict.fromkeys(classes) if name in used or name not in heads]
 
 
 def _drawings(

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -11,8 +11,9 @@ import numpy as np
 
 from segkd.datasets.annotations import KAGGLE, RUNS, heading
 from segkd.datasets.prepare.drawing import Drawing, Read, Shape, Starts, faults_of, inside_of
+from segkd.datasets.walk import pictures
 from segkd.disk import read_text
-from segkd.types import InputError
+from segkd.types import InputError, some
 
 __all__ = ["KAGGLE", "Order", "read_kaggle", "settle_order"]
 
@@ -52,6 +53,19 @@ def read_kaggle(paths: Sequence[Path], root: Path) -> Read:
                     drawing.shapes.append(Shape(names[name], (Starts(_pairs(text)),)))
     order = sorted(names, key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name))
     return list(drawings.values()), [names[name] for name in order]
+
+
+def without_rows(images: Collection[Path]) -> str:
+    """The sentence on pictures beside `images` that no row names, which tables of objects alone leave out; or ""."""
+    homes = {image.parent for image in images}
+    beside = {path for home in homes for path in home.iterdir() if path.suffix.lower() in pictures()}
+    left = sorted(path.name for path in beside - set(images))
+    if not left:
+        return ""
+    return (
+        f"{len(left)} images beside them are in no row, and left out ({some(left)}): if they hold no object, add a row "
+        "with the name and an empty cell for each"
+    )
 
 
 def _rows(path: Path) -> Iterator[tuple[int, str, str, str]]:

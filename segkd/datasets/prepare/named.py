@@ -8,16 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segkd.datasets.colours import read_labelmap
+from segkd.datasets.lists import columns
 from segkd.datasets.prepare.legend import LARGEST
 from segkd.datasets.walk import GLANCE, pictures, walk
 from segkd.disk import read_text
 from segkd.types import InputError
 
-CALLED = re.compile(r"(?!.*(file|image))(.*(class|label|code|name|categor|legend)).*", re.IGNORECASE)
+CALLED = re.compile(r"(?!.*(file|image))(.*(class|label|code|name|categor|legend|object)).*", re.IGNORECASE)
 """What such a file is called; the names of files and images are others."""
 
 NUMBERED = (r"(?P<number>\d+)\s*[:,;=\s]\s*(?P<name>\D.*)", r"(?P<name>[^,;:\t]*\D)\s*[:,;=\t]\s*(?P<number>\d+)")
 """Lines with a number and a name, in either order."""
+
+NUMBERS, NAMES = ("id", "idx", "index", "value", "number"), ("name", "class", "label", "category")
+"""Headings (lower case) of columns that hold the numbers and the names of classes, the likeliest first."""
 
 NAME = r"(?=.*[^\W\d])[^,;:\t/]{1,60}"
 """A name alone on its line."""
@@ -59,21 +63,28 @@ def find_names(root: Path, values: Sequence[int]) -> Listed:
         if not CALLED.fullmatch(path.stem) or path.stat().st_size > LARGEST:
             continue
         with suppress(InputError):
-            names, numbered = _read(path)
+            names, numbered = _read(path, values)
             if names and (found := _fitting(names, numbered, values)):
-                return Listed(found, f"{path.name} names them")
+                rest = ", but 0, taken for the background (to leave it out, write ignore: [0])"
+                return Listed(found, f"{path.name} names them{rest if 0 in found and 0 not in names else ''}")
             if names:
                 unfit = unfit or _unfit(path, list(names.values()), values)
     return Listed({}, unfit)
 
 
-def _read(path: Path) -> tuple[dict[int, str], bool]:
+def _read(path: Path, values: Sequence[int]) -> tuple[dict[int, str], bool]:
     """The names in a file by their numbers, and whether it tells these; {} where it holds something else."""
     with suppress(InputError):
-        return dict(enumerate(read_labelmap(path))), True  # colours are for all classes, the background too
+        colours = read_labelmap(path)
+        greys = {colour[0]: name for name, colour in colours.items() if len(set(colour)) == 1}
+        if len(greys) == len(colours) and set(values) <= greys.keys():
+            return {int(grey): name for grey, name in greys.items()}, True  # 0 and 255 as black and white
+        return dict(enumerate(colours)), True  # colours are for all classes, the background too
     lines = [line.strip() for line in read_text(path, "names of classes").splitlines() if line.strip()]
     if not 0 < len(lines) <= MOST or any(line.lower().endswith(tuple(pictures())) for line in lines):
         return {}, False
+    if table := _table(lines):
+        return table, True
     for rest in (lines, lines[1:]):  # below a heading, or none
         for pattern in NUMBERED:
             found = [match for line in rest if (match := re.fullmatch(pattern, line))]
@@ -82,6 +93,17 @@ def _read(path: Path) -> tuple[dict[int, str], bool]:
                 return (names if len(names) == len(found) else {}), True  # else a class for each image
     plain = all(re.fullmatch(NAME, line) for line in lines)
     return (dict(enumerate(lines)) if plain else {}), False
+
+
+def _table(lines: Sequence[str]) -> dict[int, str]:
+    """The names in a table with a column of numbers and one of names among others; {} of other lines."""
+    heads = [cell.lower() for cell in columns(lines[0])]
+    number, name = (next((heads.index(one) for one in some if one in heads), None) for some in (NUMBERS, NAMES))
+    rows = [columns(line) for line in lines[1:]]
+    if number is None or name is None or not rows or any(len(row) != len(heads) for row in rows):
+        return {}
+    found = {int(row[number]): row[name] for row in rows if row[number].isdecimal()}
+    return found if len(found) == len(rows) else {}
 
 
 def _fitting(names: Mapping[int, str], numbered: bool, values: Sequence[int]) -> dict[int, str]:
@@ -95,7 +117,7 @@ def _fitting(names: Mapping[int, str], numbered: bool, values: Sequence[int]) ->
         return found if all(found.values()) and max(known) == values[-1] else {}
     fits = list(values) == list(range(len(names)))
     # a short list may be one of objects, whose background it does not name
-    whole = len(names) > FEW or names[0].lower() in BACKGROUND
+    whole = len(names) > FEW or names[0].lower().strip("_") in BACKGROUND
     return dict(names) if fits and whole else {}
 
 

@@ -1,5 +1,6 @@
 """Where images and masks come from: a mask per object, masks as they lie, or annotations that are drawn."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from segkd.datasets.prepare.annotated import READERS, find_annotations, left_out
 from segkd.datasets.prepare.draft import Draft, names_of
 from segkd.datasets.prepare.drawing import Drawing
 from segkd.datasets.prepare.fitting import mask_of
-from segkd.datasets.prepare.kaggle import KAGGLE, Order, settle_order
+from segkd.datasets.prepare.kaggle import KAGGLE, Order, settle_order, without_rows
 from segkd.datasets.prepare.layouts import Layout, find_layout
 from segkd.datasets.prepare.looks import other_words
 from segkd.datasets.prepare.objects import find_objects, joined
@@ -32,7 +33,12 @@ from segkd.types import InputError, some
 OF_OBJECTS = ("instance", "panoptic")
 """What the names of folders hold whose masks tell objects, not classes."""
 
+OF_TASKS = re.compile(r"task-\d+-annotation-\d+-by-")
+"""How Label Studio calls its masks."""
+
 VOLUMES = "volumes (NIfTI): save their slices as PNG of 8 or 16 bits, those of image and mask under one name"
+
+ARRAYS = "NumPy arrays: save images and masks in them as PNG under one name (Image.fromarray(array).save(name))"
 
 OTHERS = {
     ".nii": VOLUMES,
@@ -40,6 +46,8 @@ OTHERS = {
     ".gz": "packed files: unpack them",
     ".mat": "MATLAB files: save the masks in them as PNG named like their images (scipy.io.loadmat reads them)",
     ".h5": "HDF5 files: save images and masks in them as PNG under one name (h5py reads them)",
+    ".npy": ARRAYS,
+    ".npz": ARRAYS,
     ".parquet": "Parquet shards: train on them as they are, with --data.parquet FOLDER (docs/data.md)",
     ".ndjson": "annotations of Labelbox: export the project as COCO, which is drawn",
 }
@@ -144,9 +152,10 @@ def _drawn(draft: Draft, told: Told, masks: set[File], say: Callable[[str], None
     draft.take("images", pattern if base == "." else f"{base}/{pattern}")
     named = names_of(draft, list(images))
     folder = draft.beside / "masks"
-    order = ""
+    rows: list[str] = []
     if kind == KAGGLE:
-        order = settle_order(images, {path: open_picture(path).size[::-1] for path in images}, told.runs)
+        sizes = {path: open_picture(path).size[::-1] for path in images}
+        rows = [settle_order(images, sizes, told.runs), without_rows(images)]
     scaled: list[Path] = []
     drawn = _masks(images, {name: number for number, name in enumerate(classes) if number}, scaled)
     write_masks(folder, ((named[path], mask) for path, mask in drawn))
@@ -156,7 +165,7 @@ def _drawn(draft: Draft, told: Told, masks: set[File], say: Callable[[str], None
         f"found: {kind} annotations in {len(paths)} {'file' if len(paths) == 1 else 'files'}: {shapes} objects of "
         f"{some(names, 8)} on {len(images)} images; they are drawn, small before large, in {folder}"
     )
-    for sentence in filter(None, [order, _scaled(scaled), *_not_drawn(drawings, classes)]):
+    for sentence in filter(None, [*rows, _scaled(scaled), *_not_drawn(drawings, classes)]):
         say(sentence)
     return classes
 
@@ -274,6 +283,11 @@ def _nothing(root: Path, found: Mapping[str, Sequence[Path]]) -> InputError:
         told = next((told for ending, told in OTHERS.items() if path.name.lower().endswith(ending)), "")
         if told:
             return InputError(f"{root}: found no images with masks, but {told}, such as {path}.")
+    if tasks := [path for path in walk(root, pictures(), GLANCE).files if OF_TASKS.match(path.name)]:
+        return InputError(
+            f"{tasks[0]}: found masks of Label Studio, whose names tell tasks, but no images: export the project once "
+            "more as COCO, which is drawn."
+        )
     return InputError(
         f"{root}: found no images with masks whose names belong together, and no annotations (COCO, CVAT, LabelMe, "
         "YOLO, VIA, run lengths). "

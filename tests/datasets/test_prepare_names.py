@@ -1,0 +1,91 @@
+"""Names and numbers of classes, and annotations, of public data sets rebuilt small."""
+
+# ruff: noqa: F811
+
+import json
+
+import numpy as np
+import pytest
+
+from segkd.datasets.prepare.named import find_names
+from tests.datasets.test_prepare_lists import write  # noqa: F401
+from tests.datasets.test_prepare_public import patches, prepare, put  # noqa: F401
+
+
+@pytest.mark.parametrize(
+    "names", [["pet", "background", "border"], ["void", "pet", "background", "border"], ["a", "b", "c", "d", "e"]]
+)
+def test_values_from_1_may_be_named_with_or_without_0(put, prepare, names):
+    for n in range(5):
+        put(f"images/{n}.jpg")
+        put(f"masks/{n}.png", patches(n, [1, 3], 2))
+    data, _ = prepare("--classes", *names)
+    assert data["classes"] == names and data.get("label_map") == ({1: 0, 2: 1, 3: 2} if len(names) == 3 else None)
+
+
+@pytest.mark.parametrize(
+    ("name", "lines", "values", "names"),
+    [
+        ("objectInfo150.txt", ["Idx\tRatio\tName", "1\t.15\twall", "2\t.1\tbuilding, edifice"], [0, 1, 2],
+         {0: "background", 1: "wall", 2: "building, edifice"}),
+        ("label_class_dict.csv", ["name,r,g,b", "background,0,0,0", "road,255,255,255"], [0, 255],
+         {0: "background", 255: "road"}),
+        ("class_names.txt", ["_background_", "car", "bus"], [0, 1, 2], {0: "_background_", 1: "car", 2: "bus"}),
+        ("objects.csv", ["id,class,note", "0,sky,", "1,sea,wet"], [0, 1], {0: "sky", 1: "sea"}),
+        ("objects.csv", ["id,class", "a,sky", "b,sea"], [0, 1], {}),
+        ("labels.csv", ["id,label", "1,0", "1,2"], [0, 1], {}),
+    ],
+)  # fmt: skip
+def test_tables_that_name_the_classes(write, tmp_path, name, lines, values, names):
+    """ADE20K, Massachusetts Roads as Kaggle has it, LabelMe's VOC folders."""
+    write(name, lines)
+    found = find_names(tmp_path / "set", values)
+    assert found.names == names and ("but 0, taken for the background" in found.said) == (name == "objectInfo150.txt")
+
+
+def test_a_category_that_only_heads_others_is_no_class(put, prepare, write):
+    """Roboflow's first category holds the others, and has no objects."""
+    images, objects = [], []
+    for n in range(4):
+        put(f"train/{n}.jpg")
+        images.append({"id": n, "file_name": f"{n}.jpg", "height": 48, "width": 64})
+        objects.append({"id": n, "image_id": n, "category_id": 2, "segmentation": [[4, 4, 40, 4, 40, 30, 4, 30 + n]]})
+    kinds = [(0, "roads", "none"), (1, "tar", "roads"), (2, "mud", "roads"), (3, "ice", "ice")]
+    categories = [{"id": number, "name": name, "supercategory": above} for number, name, above in kinds]
+    content = {"images": images, "annotations": objects, "categories": categories}
+    write("train/_annotations.coco.json", [json.dumps(content)])
+    assert prepare()[0]["classes"] == ["background", "tar", "mud", "ice"]
+
+
+def test_images_without_a_row_are_told_and_tables_to_submit_are_not_counted(put, prepare, write):
+    """Severstal: train.csv has no rows of images without defects."""
+    for n in range(5):
+        put(f"train_images/{n}.jpg")
+    write(
+        "train.csv", ["ImageId,ClassId,EncodedPixels", *(f"{n}.jpg,{1 + n % 2},{1 + 48 * n} 9 49 9" for n in range(3))]
+    )
+    write("sample_submission.csv", ["ImageId,EncodedPixels,ClassId", "x.jpg,1 4,1"])
+    _, said = prepare()
+    assert (
+        "annotations in 1 file:" in said and "2 images beside them are in no row, and left out (3.jpg, 4.jpg)" in said
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "lines", "words"),
+    [
+        ("Annotations/1.xml", ['<Annotations><Region><Vertices><Vertex X="1" Y="2"/></Vertices>'], "holds ImageScope"),
+        ("fold1/masks.npy", ["x"], "NumPy arrays: save images and masks in them as PNG under one name"),
+        ("", [], "found masks of Label Studio, whose names tell tasks, but no images: export the project once more"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_is_refused_with_what_to_make_of_it(put, run_cli, write, tmp_path, name, lines, words):
+    """MoNuSeg, PanNuke, masks exported from Label Studio."""
+    for n in range(3):
+        put(f"images/photo_{n}.jpg")
+    if name:
+        write(name, lines)
+    else:
+        put("task-1-annotation-3-by-1-tag-road-0.png", np.zeros((4, 4), np.uint8))
+    status, _, err = run_cli("prepare", tmp_path / "set", "--out", tmp_path / "layer.yaml")
+    assert status == 2 and words in " ".join(err.split()), err
