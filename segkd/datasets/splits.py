@@ -63,7 +63,7 @@ def find_splits(where: Where, wanted: Sequence[str] = ("train", "val")) -> Split
     _refuse_bad_splits(splits.members, sources, wanted)
     if where.group is not None:
         warn_of_torn_groups(splits, group)
-    _warn_of_sibling(where, splits)
+    _warn_of_sibling(where, paired, splits)
     splits.said = splits.numbers
     if folders:
         named = [name for name in splits.members if name in sources]
@@ -281,11 +281,16 @@ def warn_of_torn_groups(splits: Splits, group: Callable[[str], str]) -> None:
         )
 
 
-def _warn_of_sibling(where: Where, splits: Splits) -> None:
+def _warn_of_sibling(where: Where, paired: Paired, splits: Splits) -> None:
     """Says which folder beside the one for training is not used."""
     sibling = unnamed_sibling(where)
     if sibling is not None and "val" not in _sources(where):
-        splits.warnings.append(f"{where.root / sibling} is not used: to validate on it, write data.val: {sibling}")
+        cure = f"to validate on it, write data.val: {sibling}"
+        try:
+            pairs_of_folder(where, paired, "val", where.root / sibling)
+        except InputError:
+            cure = "not each of its images has a mask"
+        splits.warnings.append(f"{where.root / sibling} is not used: {cure}")
 
 
 def by_hash(names: Iterable[str]) -> list[str]:

@@ -77,6 +77,7 @@ def test_images_of_val_and_test_beside_masks_of_train_alone(put, prepare):
             put(f"train/{n}_mask.png", patches(n, [1, 2]))
     data, said = prepare()
     assert (data["images"], data["masks"]) == ("train/{}_sat.jpg", "train/{}_mask.png") and "splits: 4 train" in said
+    assert "set/valid is not used: not each of its images has a mask" in said
 
 
 def test_names_with_dots_behind_what_they_share(put, prepare):

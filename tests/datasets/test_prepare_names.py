@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from segkd.datasets.prepare.named import find_names
+from segkd.datasets.prepare.several import names_of_places
 from tests.datasets.test_prepare_lists import write  # noqa: F401
 from tests.datasets.test_prepare_public import patches, prepare, put  # noqa: F401
 
@@ -19,7 +20,8 @@ def test_values_from_1_may_be_named_with_or_without_0(put, prepare, names):
     for n in range(5):
         put(f"images/{n}.jpg")
         put(f"masks/{n}.png", patches(n, [1, 3], 2))
-    data, _ = prepare("--classes", *names)
+    data, said = prepare("--classes", *names)
+    assert "say --classes" not in said
     assert data["classes"] == names and data.get("label_map") == ({1: 0, 2: 1, 3: 2} if len(names) == 3 else None)
 
 
@@ -89,3 +91,16 @@ def test_what_cannot_be_read_is_refused_with_what_to_make_of_it(put, run_cli, wr
         put("task-1-annotation-3-by-1-tag-road-0.png", np.zeros((4, 4), np.uint8))
     status, _, err = run_cli("prepare", tmp_path / "set", "--out", tmp_path / "layer.yaml")
     assert status == 2 and words in " ".join(err.split()), err
+
+
+@pytest.mark.parametrize(
+    ("places", "names"),
+    [
+        (["part1/{}_whole", "part2/{}_dots", "part2/{}_nets"], ["whole", "dots", "nets"]),
+        (["all/*/1. Fine/{}_F", "all/*/2. Large/{}_L"], ["Fine", "Large"]),
+        (["a/{}", "b/{}", "a/{}.png"], ["class1", "class2", "class3"]),
+    ],
+)
+def test_places_of_masks_are_called_by_what_differs_in_each(places, names):
+    """ISIC 2018: the attributes lie in one folder, the lesions in another."""
+    assert names_of_places(places) == names

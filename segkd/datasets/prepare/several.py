@@ -96,7 +96,7 @@ def offered(masks: Sequence[str]) -> str:
 def names_of_places(masks: Sequence[str]) -> list[str]:
     """A name for each place: what it is called where the places differ, without numbers in front."""
     parts = [place.split("/") for place in masks]
-    at = next((at for at, some in enumerate(zip(*parts)) if len(set(some)) > 1), 0)
+    at = next((at for at, some in enumerate(zip(*parts)) if len(set(some)) == len(parts)), 0)
     plain = [PurePosixPath(one[at]).stem if "{}" in one[at] else one[at] for one in parts]
     names = [re.sub(r"^\d*[\W_]+|[\W_]+$", "", text.replace("{}", "")) for text in plain]
     return names if len({*names, "", "background"}) == len(names) + 2 else [f"class{i + 1}" for i in range(len(parts))]

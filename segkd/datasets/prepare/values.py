@@ -196,7 +196,7 @@ def _from_one(raw: Sequence[int], ignore: list[int], named: Sequence[str] | None
     names = list(named or (f"class{value}" for value in raw))
     words = ", ".join(f"{value} -> {name}" for value, name in zip(raw, names))
     left = f"; {', '.join(map(str, ignore))} is left out" if ignore else ""
-    said = f"values are classes, of which none is 0: {words}{left}; to name them, say --classes"
+    said = f"values are classes, of which none is 0: {words}{left}{'' if named else '; to name them, say --classes'}"
     return Meaning(names, said, {value: number for number, value in enumerate(raw)}, ignore)
 
 
