@@ -167,7 +167,7 @@ def _refused(config: Namespace) -> Path:
             import onnxruntime  # noqa: F401
         except ImportError as error:
             raise InputError(f"--format onnx: {error}. Install what it needs: pip install 'segkd[onnx]'.") from error
-    if config.format == "pt2" and not hasattr(torch.export.Dim, "DYNAMIC"):
+    if config.format == "pt2" and getattr(torch.export.Dim, "DYNAMIC", None) is None:
         raise InputError(
             f"--format pt2: expected torch 2.6 or later, whose programs take images of any size, found "
             f"{torch.__version__}. Update torch, or say --format torchscript or onnx."
