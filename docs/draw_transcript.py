@@ -51,7 +51,7 @@ OTHERS = (
     ("Analyse which frequencies a network learned first, and which it relies on.",
      "segkd analyse spectra runs/first --out spectra", 30),
     ("Train arms x data sets x seeds at one budget (`grid.yaml` below). The same command again goes on.",
-     "segkd ablate --config grid.yaml --out runs/grid", 30),
+     "segkd ablate --config grid.yaml --out runs/grid", 32),
     ("Compare the cells of a grid, or any runs.", "segkd compare runs/grid --split val --scores '[miou_image, f_mean]'",
      30),
     ("Check the installation.", "segkd doctor", 6),
