@@ -52,6 +52,13 @@ def records_of(rows: Sequence[Row]) -> list[Record]:
     return [record for record in found if record.looks]
 
 
+def kept_curves(folder: Path) -> Path | None:
+    """The `curves.csv` in a folder that `write_curves` wrote; None for another of that name, or none."""
+    path = folder / "curves.csv"
+    ours = path.is_file() and read_text(path, "a CSV file of validations").startswith(",".join(COLUMNS))
+    return path if ours else None
+
+
 def write_curves(path: Path, records: Sequence[Record]) -> None:
     """One line for each validation: arm, data set, seed, optimiser step, scores; empty where one is not defined."""
     lines: list[Sequence[object]] = [COLUMNS]

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from jsonargparse import Namespace
 
+from segkd.ablation.curves import kept_curves
 from segkd.ablation.identity import plain_config
 from segkd.ablation.rows import SCORES, Row, read_rows, refuse_wild
 from segkd.datasets.digest import Digests
@@ -94,13 +95,12 @@ def gather(sources: Sequence[str], split: str | None, trust: bool = False) -> tu
 def rows_of_grid(grid: Path) -> list[Row]:
     """The rows of a grid's folder, with the records of the trainings that are still there; or of what `segkd compare`
     wrote of some, with its `curves.csv`."""
-    rows, table = [], grid / "curves.csv"
+    rows, table = [], kept_curves(grid)
     for row in read_rows(grid / "cells.csv"):
         arm = grid / "cells" / row.dataset / row.arm
         found = [path for place in ("", "option-*/") for path in arm.glob(f"{place}seed-{row.seed}/run/metrics.jsonl")]
         # of several options (`tune`) nothing says here which one the row is of
-        kept = found or [table] * table.is_file()
-        rows.append(replace(row, record=kept[0] if len(kept) == 1 else None))
+        rows.append(replace(row, record=found[0] if len(found) == 1 else None if found else table))
     return rows
 
 

@@ -152,7 +152,13 @@ def test_what_compare_wrote_is_a_source_that_has_its_curves(tmp_path):
     assert records_of(rows) == records
 
 
-@pytest.mark.parametrize("old, new, words", [("0.4", "x", "could not convert"), ("step", "when", "KeyError"),
+def test_curves_of_another_tool_are_passed_over(tmp_path):
+    write_rows(tmp_path / "cells.csv", [row("plain")])
+    (tmp_path / "curves.csv").write_text("epoch,loss\n1,2\n")
+    assert records_of(gather([str(tmp_path)], None)[0]) == []
+
+
+@pytest.mark.parametrize("old, new, words", [("0.4", "x", "could not convert"), ("plain,a,0", "plain,a,x", "invalid"),
                                              ("0.4", "40", "In per cent?")])  # fmt: skip
 def test_curves_that_are_none_are_named(tmp_path, old, new, words):
     write_rows(tmp_path / "cells.csv", [row("plain")])

@@ -55,6 +55,30 @@ def test_a_place_without_a_split_beside_train_holds_the_same_once_more():
     assert not list(in_homes(files))
 
 
+@pytest.mark.parametrize("other", ["augmented", "old", "data/predictions"])
+def test_a_place_of_copies_is_not_taken_with_the_images(put, prepare, other):
+    place = "data/" * other.startswith("data/")
+    for n in range(6):
+        for home in (place, f"{other}/"):
+            put(f"{home}images/{n}.jpg")
+            put(f"{home}masks/{n}.png", patches(n, [255]))
+    data, said = prepare()
+    assert data["images"] == f"{place}images" and f"6 in {other}/images" in said
+
+
+def test_places_that_are_taken_together_are_named(put, prepare):
+    for n in range(4):
+        for home in ("north", "south"):
+            put(f"{home}/photos/{n}.jpg")
+            put(f"{home}/labels/{n}.png", patches(n, [255]))
+    assert "images of 2 folders are taken together (north/photos, south/photos): if one holds copies" in prepare()[1]
+
+
+def test_which_of_two_folders_names_a_split_does_not_matter():
+    files = [PurePosixPath(f"{home}/{name}/0.png") for home in "ab" for name in ("train", "test", "gt")]
+    assert not list(in_homes(files))
+
+
 def test_depths_and_heights_are_neither_the_images_nor_the_masks(put, prepare):
     """Potsdam and NYUv2: further channels in folders of their own."""
     metres = np.linspace(30, 60, SIZE[0] * SIZE[1], dtype=np.float32).reshape(SIZE)

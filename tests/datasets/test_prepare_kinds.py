@@ -21,6 +21,7 @@ from tests.datasets.test_prepare_public import patches, prepare, put  # noqa: F4
         (["a_1", "a_10"], ["a_1_road", "a_10_road", "a_1_tree", "a_10_tree"], ["_road", "_tree"]),
         (["a", "b"], ["a_road", "b_road"], []),  # one kind: a rule says it
         (["a", "b"], ["a_1", "b_1", "a_2", "b_2"], []),  # objects
+        (["a", "b"], ["a_cat_1", "b_cat_1", "a_cat_2", "b_cat_2", "a_dog_1", "b_dog_1"], []),
         (["a", "b"], ["a_road", "b_road", "a_tree", "b_tree", "x_road", "y_tree"], []),  # of no image
         (["t/a", "v/b"], ["t/a_road", "a_road", "v/b_tree", "b_tree"], []),  # in another folder
         ([*"abcdef"], ["a_road", "b_road", "a_tree", "b_tree"], []),

@@ -70,3 +70,33 @@ def test_names_of_images_may_begin_with_their_split(put, prepare):
             put(f"{split}_{n}.bmp")
             put(f"{split}_{n}_anno.bmp", patches(n, range(1, n + 1)))
     assert "splits by words in the images' names" in (said := prepare()[1]) and "4 train, 1 val, 3 test" in said
+
+
+@pytest.mark.parametrize("lists", [{"trainval": range(9), "val": range(6, 9), "test": range(9, 12)},
+                                   {"trainval": range(12), "test": range(9, 12)}])  # fmt: skip
+def test_a_list_for_both_is_not_trained_on_where_another_holds_a_part_of_it(put, prepare, write, lists):
+    for n in range(12):
+        put(f"images/{n:03d}.jpg")
+        put(f"masks/{n:03d}.png", patches(n, [255]))
+    for name, numbers in lists.items():
+        write(f"ImageSets/{name}.txt", [f"{n:03d}" for n in numbers])
+    data, said = prepare()
+    assert "splits: 10 train, 2 val" in said and "train" not in data
+
+
+def test_a_folder_of_lists_with_val_comes_before_a_longer_list_for_training(put, prepare, write):
+    for n in range(12):
+        put(f"images/{n:03d}.jpg")
+        put(f"masks/{n:03d}.png", patches(n, [255]))
+    write("a/train.txt", [f"{n:03d}" for n in range(4)])
+    write("a/val.txt", [f"{n:03d}" for n in (4, 5)])
+    write("b/train.txt", [f"{n:03d}" for n in range(12)])
+    data, said = prepare()
+    assert data["train"] == "a/train.txt" and "splits: 4 train, 2 val" in said
+
+
+def test_names_without_any_that_begins_with_train_tell_no_splits(put, prepare):
+    for n in range(12):
+        put(f"images/{'val' if n < 6 else 'test'}_{n}.jpg")
+        put(f"masks/{'val' if n < 6 else 'test'}_{n}.png", patches(n, [255]))
+    assert "splits: 10 train, 2 val" in prepare()[1]

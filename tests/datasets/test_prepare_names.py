@@ -10,7 +10,7 @@ import pytest
 from segkd.datasets.prepare.named import find_names
 from segkd.datasets.prepare.several import names_of_places
 from tests.datasets.test_prepare_lists import write  # noqa: F401
-from tests.datasets.test_prepare_public import patches, prepare, put  # noqa: F401
+from tests.datasets.test_prepare_public import SIZE, patches, prepare, put  # noqa: F401
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,8 @@ def test_values_from_1_may_be_named_with_or_without_0(put, prepare, names):
         ("label_class_dict.csv", ["name,r,g,b", "background,0,0,0", "road,255,255,255"], [0, 255],
          {0: "background", 255: "road"}),
         ("class_names.txt", ["_background_", "car", "bus"], [0, 1, 2], {0: "_background_", 1: "car", 2: "bus"}),
+        ("classes.txt", ["background", "car", "bus"], [1, 2], {0: "background", 1: "car", 2: "bus"}),
+        ("classes.txt", ["lorry", "car", "bus"], [1, 2], {}),
         ("objects.csv", ["id,class,note", "0,sky,", "1,sea,wet"], [0, 1], {0: "sky", 1: "sea"}),
         ("objects.csv", ["id,class", "a,sky", "b,sea"], [0, 1], {}),
         ("labels.csv", ["id,label", "1,0", "1,2"], [0, 1], {}),
@@ -43,6 +45,30 @@ def test_tables_that_name_the_classes(write, tmp_path, name, lines, values, name
     write(name, lines)
     found = find_names(tmp_path / "set", values)
     assert found.names == names and ("but 0, taken for the background" in found.said) == (name == "objectInfo150.txt")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "names"),
+    [(128, 255, ["background", "foreground"]), (2, 5, ["background", "foreground"]), (1, 2, ["class1", "class2"])],
+)
+def test_two_values_without_a_0_are_background_and_foreground_unless_they_are_numbers(put, prepare, low, high, names):
+    for n in range(5):
+        put(f"images/{n}.jpg")
+        put(f"masks/{n}.png", patches(n, [high], low))
+    data, _ = prepare()
+    assert data["classes"] == names and data["label_map"] == {low: 0, high: 1}
+
+
+def test_annotations_come_before_pictures_of_edges(put, prepare, write):
+    images = [{"id": n, "file_name": f"{n}.jpg", "width": SIZE[1], "height": SIZE[0]} for n in range(5)]
+    objects = [{"id": n, "image_id": n, "category_id": 1, "segmentation": [[4, 4, 30, 4, 30, 30]]} for n in range(5)]
+    for n in range(5):
+        put(f"{n}.jpg")
+        put(f"{n}_edges.png", patches(n, [255]))
+    write("coco.json", [json.dumps({"images": images, "annotations": objects,
+                                    "categories": [{"id": 1, "name": "cat"}]})])  # fmt: skip
+    data, said = prepare()
+    assert data["classes"] == ["background", "cat"] and "COCO annotations" in said
 
 
 def test_a_category_that_only_heads_others_is_no_class(put, prepare, write):

@@ -16,11 +16,29 @@ MOST = 8
 RULES = 8
 """Places where names differ and a rule between them is looked for."""
 
+COPIES = (
+    "aug",
+    "thumb",
+    "small",
+    "resiz",
+    "old",
+    "back",
+    "cop",
+    "pred",
+    "result",
+    "output",
+    "example",
+    "holdout",
+    "dev",
+)
+"""How words of the places begin that hold other images together again, or none that belong to them."""
+
 
 def in_homes(files: Collection[PurePosixPath]) -> Iterator[tuple[str, str]]:
     """(images, masks): "**/photos/{}" with "**/labels/{}_mask", where two places or more hold such folders.
 
-    Nothing where one place is called train and another by no split: a folder trainval holds the same once more.
+    Nothing where one place is called train and another by no split: a folder trainval holds the same once more; nor
+    where a place lies in another, or is called after copies: they would be trained on and validated with.
     """
     places: dict[str, dict[str, set[str]]] = {}
     for path in files:
@@ -30,7 +48,7 @@ def in_homes(files: Collection[PurePosixPath]) -> Iterator[tuple[str, str]]:
     tried = 0
     for place, folders in places.items():
         for a, b in combinations(folders, 2) if len(folders) <= MOST else ():
-            if mask_words(a) == mask_words(b) or other_words(a) or other_words(b) or _splits(PurePosixPath(a, b)):
+            if mask_words(a) == mask_words(b) or other_words(a) or other_words(b) or _splits(PurePosixPath(a, b, "x")):
                 continue
             if 2 * len(same_names(folders[a], folders[b])[0]) >= min(len(folders[a]), len(folders[b])):
                 found.setdefault((f"{a}/{{}}", f"{b}/{{}}"), []).append(place)
@@ -41,7 +59,8 @@ def in_homes(files: Collection[PurePosixPath]) -> Iterator[tuple[str, str]]:
         base = posixpath.commonpath(homes) if len(homes) > 1 else ""
         splits = [_splits(PurePosixPath(home) / images) for home in homes]
         beside = all(split_of(posixpath.relpath(home, base or ".")) for home in homes)  # found by any one of them
-        if len(homes) > 1 and not beside and ({"train"} not in splits or all(splits)):
+        apart = (base or ".") not in homes and not any(other_words(home, COPIES) for home in homes)
+        if len(homes) > 1 and apart and not beside and ({"train"} not in splits or all(splits)):
             start = "**/" if base in ("", ".") else f"{base}/**/"
             yield start + images, start + masks
 

@@ -10,6 +10,9 @@ from segkd.datasets.naming import SEPARATORS
 MOST = 20
 """Kinds beyond which endings are no kinds, but numbers or dates."""
 
+NUMBERED = re.compile(r"[-_. ]\d+$")
+"""How the masks of single objects end: a_cat_1, a_cat_2."""
+
 
 def kinds_between(images: Collection[str], masks: Collection[str]) -> list[str]:
     """How the names of masks end, behind the name of their image, the most frequent ending first.
@@ -27,7 +30,7 @@ def kinds_between(images: Collection[str], masks: Collection[str]) -> list[str]:
         cuts = (at for at in range(len(name) - 1, first - 1, -1) if name[at] in SEPARATORS and name[:at] in known)
         found[name[next(cuts, len(name)) :]] += 1
     often = sorted(found.items(), key=lambda pair: (-pair[1], pair[0]))
-    kinds = [end for end, number in often if number > 1 and re.search("[^\\W\\d_]", end)]
+    kinds = [end for end, number in often if number > 1 and re.search("[^\\W\\d_]", end) and not NUMBERED.search(end)]
     if not 1 < len(kinds) <= MOST or sum(found[end] for end in kinds) < 0.9 * len(masks):
         return []
     return kinds if 2 * found[kinds[0]] >= len(known) else []

@@ -27,7 +27,7 @@ from segkd.datasets.prepare.looks import (
 from segkd.datasets.prepare.over_splits import over_splits
 from segkd.datasets.split_folders import Where, pair_all
 from segkd.datasets.walk import pictures, walk
-from segkd.types import InputError
+from segkd.types import InputError, some
 
 FOLDERS = 24
 """Folders, those with the most pictures, that are compared with each other."""
@@ -285,8 +285,14 @@ def _said(layout: Layout) -> str:
         "; these masks are nearly the same in all images, as a camera's field of view is: if the labels lie elsewhere, "
         "say --masks"
     )
+    homes = sorted({pair.paths[0].relative_to(layout.root).parent.as_posix() for pair in pairs})
+    together = (
+        f"; images of {len(homes)} folders are taken together ({some(homes)}): if one holds copies of another's, say "
+        "--images and --masks"
+    )
     return (
         f"{len(pairs)} images with masks, such as {first.paths[0].relative_to(layout.root).as_posix()} with "
         f"{first.paths[1].relative_to(layout.root).as_posix()}{flat if layout.flat else ''}"
+        f"{together if len(homes) > 1 and '**/' in layout.images else ''}"
         f"{alike if layout.alike and len(pairs) >= FIELDS else ''}"
     )

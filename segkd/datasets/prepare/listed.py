@@ -31,7 +31,8 @@ class _Lists:
 def find_lists(root: Path, paired: Paired, folder: Path) -> tuple[dict[str, Path], str]:
     """Lists of splits by their names (`LISTS`) in one folder below the root, all of whose lines are pairs, or folders.
 
-    Of several such folders, that whose lists name the most. Lists of folders are written anew into `folder`.
+    Of several such folders, one with val or test, and of these that whose lists name the most. Lists of folders are
+    written anew into `folder`.
 
     Returns:
         the list of each split, {} without any, and the sentence on them and on the pairs that none names.
@@ -44,7 +45,7 @@ def find_lists(root: Path, paired: Paired, folder: Path) -> tuple[dict[str, Path
     found = [lists for paths in beside.values() if (lists := _of_one_folder(root, paths, paired, entries)) is not None]
     if not found:
         return {}, ""
-    best = max(found, key=lambda lists: len(lists.every))
+    best = max(found, key=lambda lists: (len(lists.paths) > 1, len(lists.every)))
     home = next(iter(best.paths.values())).parent
     paths = dict(best.paths)
     said = f"splits by lists below {home}"
@@ -61,7 +62,7 @@ def _of_one_folder(root: Path, paths: Sequence[Path], paired: Paired, entries: S
     called = {path.stem: path for path in paths}
     named = {split: called[name] for split, names in LISTS.items() for name in reversed(names) if name in called}
     both = next((called[name] for name in TRAINVAL if name in called), None)
-    if "train" not in named and "test" in named and both is not None:
+    if "train" not in named and "test" in named and "val" not in named and both is not None:
         named["train"] = both
     if "train" not in named:
         return None
@@ -71,7 +72,8 @@ def _of_one_folder(root: Path, paths: Sequence[Path], paired: Paired, entries: S
         kept = {name: some for name, some in stems.items() if some or named[name].stem in (name, *TRAINVAL)}
         if all(kept.values()):
             folders = stems_of is not _names
-            if folders and len({stem for some in kept.values() for stem in some}) < sum(map(len, kept.values())):
+            torn = len({stem for some in kept.values() for stem in some}) < sum(map(len, kept.values()))
+            if torn and (folders or named["train"] == both):
                 return None
             return _Lists({name: named[name] for name in kept}, kept, folders)
     return None
@@ -104,8 +106,9 @@ def _left_out(left: set[str], paths: Sequence[Path], best: _Lists, entries: Sequ
     """The words on pairs that no list names, and on a longer list for training beside those that are used."""
     said = f"; {len(left)} images with masks are in none of them, and left out"
     held = {stem for name, some in best.stems.items() if name != "train" for stem in some}
-    others = {path: set(_names(path, entries)) for path in paths if path not in best.paths.values()}
-    more = {path: len(stems & left) for path, stems in others.items() if not stems & held and "train" in path.stem}
+    longer = [path for path in paths if "train" in path.stem and path not in best.paths.values()]
+    others = {path: set(_names(path, entries)) for path in longer}
+    more = {path: len(stems & left) for path, stems in others.items() if not stems & held}
     longest = max(more, key=lambda path: more[path], default=None)
     if longest is not None and more[longest]:
         said += (

@@ -115,10 +115,11 @@ def _fitting(names: Mapping[int, str], numbered: bool, values: Sequence[int]) ->
         whole = sorted(known) == list(range(len(known)))
         found = {value: known.get(value, "") for value in (known if whole else values)}
         return found if all(found.values()) and max(known) == values[-1] else {}
-    fits = list(values) == list(range(len(names)))
+    headed = names[0].lower().strip("_") in BACKGROUND
+    # a background that no mask holds may be named all the same
+    fits = list(values) in ([*range(len(names))], [*range(1, len(names))] if headed else [])
     # a short list may be one of objects, whose background it does not name
-    whole = len(names) > FEW or names[0].lower().strip("_") in BACKGROUND
-    return dict(names) if fits and whole else {}
+    return dict(names) if fits and (len(names) > FEW or headed) else {}
 
 
 def _unfit(path: Path, names: Sequence[str], values: Sequence[int]) -> str:

@@ -104,7 +104,7 @@ def _found(draft: Draft, told: Told, say: Callable[[str], None]) -> list[str] | 
             draft.take("masks", folder)
             return None
         layout = find_layout(root, told.images, next(iter(told.masks), None))
-        if layout is not None and not told.images and not told.masks and _of_objects(layout):
+        if layout is not None and not told.images and not told.masks and _of_others(layout):
             masks = {pair.mask for pair in layout.paired.pairs}
             with suppress(InputError):  # annotations that name the classes are better, where they can be drawn
                 return _drawn(draft, told, masks, say)
@@ -134,9 +134,12 @@ def _several(draft: Draft, told: Told, say: Callable[[str], None]) -> list[str]:
     return found.classes
 
 
-def _of_objects(layout: Layout) -> bool:
-    """Whether masks lie in folders that are called after objects."""
-    return other_words(layout.paired.pairs[0].paths[1].relative_to(layout.root).as_posix(), OF_OBJECTS) > 0
+def _of_others(layout: Layout) -> bool:
+    """Whether masks are called after something else than classes, or lie in folders that are called after objects."""
+    return (
+        other_words(layout.masks) > 0
+        or other_words(layout.paired.pairs[0].paths[1].relative_to(layout.root).as_posix(), OF_OBJECTS) > 0
+    )
 
 
 def _drawn(draft: Draft, told: Told, masks: set[File], say: Callable[[str], None]) -> list[str]:

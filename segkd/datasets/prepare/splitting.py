@@ -41,7 +41,7 @@ def split_lists(root: Path, paired: Paired, folder: Path) -> tuple[dict[str, Pat
     by_names: dict[str, list[str]] = {}
     for pair in paired.pairs:
         by_names.setdefault(_split_in_name(pair.paths[0].stem), []).append(pair.stem)
-    if by_words.keys() <= {""} and "" not in by_names and len(by_names) > 1:
+    if by_words.keys() <= {""} and "" not in by_names and "train" in by_names and len(by_names) > 1:
         for name, stems in by_names.items():
             write_list(folder / f"{name}.txt", stems)
         return {name: folder / f"{name}.txt" for name in by_names}, "splits by words in the images' names"

@@ -170,7 +170,8 @@ def _of_classes(values: Sequence[int], sets: Sequence[Sequence[int]], named: Seq
         names = _two(named)
         some = "some masks hold 1, others 255"
         return Meaning(names, f"{some}: both are {names[1]}", label_map={0: 0, 1: 1, 255: 1})
-    if raw[0] > 0 and len(raw) > 1 and (named is None or len(named) == len(raw)):
+    row = len(raw) > 2 or raw[-1] == raw[0] + 1  # 128 and 255, 2 and 5 are background and foreground all the same
+    if raw[0] > 0 and len(raw) > 1 and row and (named is None or len(named) == len(raw)):
         return _from_one(raw, ignore, named)
     gaps = max(raw) < len(raw) + max(2, len(raw) // 4)  # a class that no mask holds leaves a gap
     number = max(raw) + 1 if gaps else len(raw)
