@@ -16,21 +16,8 @@ MOST = 8
 RULES = 8
 """Places where names differ and a rule between them is looked for."""
 
-COPIES = (
-    "aug",
-    "thumb",
-    "small",
-    "resiz",
-    "old",
-    "back",
-    "cop",
-    "pred",
-    "result",
-    "output",
-    "example",
-    "holdout",
-    "dev",
-)
+COPIES = ("aug", "thumb", "small", "resiz", "old", "back", "cop", "pred", "result", "output", "example", "holdout",
+          "dev")  # fmt: skip
 """How words of the places begin that hold other images together again, or none that belong to them."""
 
 

@@ -15,7 +15,7 @@ from segkd.datasets.walk import pictures
 from segkd.disk import read_text
 from segkd.types import InputError, some
 
-__all__ = ["KAGGLE", "Order", "read_kaggle", "settle_order"]
+__all__ = ["KAGGLE", "Order", "read_kaggle", "settle_order", "without_rows"]
 
 CLASSES = ("classid", "class_id", "class", "label", "category", "cell_type")
 """Headings (lower case) of the column of classes."""
