@@ -152,7 +152,7 @@ def _twins(audit: Audit, splits: Mapping[str, Sequence[Pair]]) -> str:
     if not twins:
         return ""
     return (
-        f"{len(twins)} images are in more than one split, byte for byte, so that scores flatter: {some(twins)}. Take "
+        f"images in more than one split, byte for byte, so that scores flatter: {len(twins)} ({some(twins)}). Take "
         "them out of one."
     )
 

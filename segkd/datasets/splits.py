@@ -11,7 +11,7 @@ from segkd.datasets.naming import image_of
 from segkd.datasets.pairing import Pair, Paired
 from segkd.datasets.patterns import Pattern
 from segkd.datasets.split_folders import Where, pair_all, pairs_of_folder, split_named, split_of, unnamed_sibling
-from segkd.types import InputError, listed
+from segkd.types import InputError, listed, some
 
 SPLITS = ("train", "val", "test")
 
@@ -215,8 +215,8 @@ def _add_folders(where: Where, paired: Paired, members: dict[str, list[Pair]]) -
             + listed([str(pair.image) for pair in rest])
         )
     folders.setdefault("train", rest)
-    for name, some in folders.items():
-        members.setdefault(name, [pair for pair in some if pair.stem not in listed_already])
+    for name, found in folders.items():
+        members.setdefault(name, [pair for pair in found if pair.stem not in listed_already])
     return names if folders.keys() - {"train"} else set()
 
 
@@ -274,11 +274,9 @@ def warn_of_torn_groups(splits: Splits, group: Callable[[str], str]) -> None:
     for name, members in splits.members.items():
         for pair in members:
             homes.setdefault(group(pair.stem), set()).add(name)
-    torn = sorted(name for name, some in homes.items() if len(some) > 1)
+    torn = sorted(name for name, splits_of_it in homes.items() if len(splits_of_it) > 1)
     if torn:
-        splits.warnings.append(
-            f"{len(torn)} groups lie in more than one split, so that scores flatter: {', '.join(torn[:3])}"
-        )
+        splits.warnings.append(f"groups in more than one split, so that scores flatter: {len(torn)} ({some(torn)}).")
 
 
 def _warn_of_sibling(where: Where, paired: Paired, splits: Splits) -> None:

@@ -88,8 +88,9 @@ def too_short(steps: int, batch_size: int, epochs: int, generated: bool = False)
     if steps >= FEW or generated:
         return ""
     lower = f"Lower data.batch_size ({batch_size}), or raise" if batch_size > 1 else "Raise"
+    few = "1 step in all is" if steps == 1 else f"{steps} steps in all are"
     return (
-        f"{steps} step{'s' * (steps != 1)} in all are few: networks hardly learn before {STEPS} or so. {lower} "
+        f"{few} few: networks hardly learn before {STEPS} or so. {lower} "
         f"engine.epochs (to {-(-STEPS * epochs // steps)})."
     )
 

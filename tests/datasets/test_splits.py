@@ -136,7 +136,7 @@ def test_one_large_group_does_not_take_everything():
 def test_groups_that_lists_tear_apart_are_counted(tmp_path):
     paired(tmp_path, ["a_1", "a_2", "b_1", "b_2", "c_1"])
     splits = split(tmp_path, train="a_1\nb_1\nb_2\n", val="a_2\nc_1\n", group="^[a-z]")
-    assert splits.warnings == ["1 groups lie in more than one split, so that scores flatter: a"]
+    assert splits.warnings == ["groups in more than one split, so that scores flatter: 1 (a)."]
 
 
 @pytest.mark.parametrize(

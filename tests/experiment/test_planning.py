@@ -31,7 +31,7 @@ def test_what_is_said_is_kept():
 
 def test_a_short_training_is_said_to_be_short():
     assert "60 steps in all are few" in too_short(60, 16, 12) and "(to 200)" in too_short(60, 16, 12)
-    assert "1 step in all" in too_short(1, 1, 1) and "batch_size" not in too_short(1, 1, 1)
+    assert "1 step in all is few" in too_short(1, 1, 1) and "batch_size" not in too_short(1, 1, 1)
     assert too_short(1000, 16, 12) == "" == too_short(240, 16, 12, generated=True)
 
 
