@@ -1,6 +1,7 @@
 """A training that starts from trained weights: what fits by name and shape is taken, the rest is named."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -22,8 +23,8 @@ def start_from(network: nn.Module, source: str | Path, classes: Sequence[str] = 
     """Puts the tensors of `source` that fit by name and shape into `network`; says which did not.
 
     Args:
-        network: what is to be trained; names may differ by the `module.` of a parallel network, and by the
-            `network.` of a wrapped one.
+        network: what is to be trained; the file's names may begin with what their owner added (`module.` of a
+            parallel network, `model.` of a trainer's object), and lack the `network.` of a wrapped one.
         source: a run folder (its best student), a .safetensors file, or a torch file of plain tensors.
         classes: the names that are to be learned; a student of as many others is taken, and that is said.
 
@@ -67,8 +68,12 @@ def _fitting(
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The given tensors that fit by name and shape, under the network's names, and all that are given, renamed."""
     own = network.state_dict()
-    names = [("", ""), ("module.", ""), ("", "network."), ("module.", "network."), ("student.", ""), ("network.", "")]
-    renamed = [{new + name.removeprefix(old): part for name, part in given.items()} for old, new in names]
+    begins = dict.fromkeys(["", "student.", *_beginnings(given)])  # a checkpoint of ours holds teachers beside it
+    renamed = [
+        {new + name.removeprefix(begin): part for name, part in given.items()}
+        for begin in begins
+        for new in ("", "network.")
+    ]
     fitting = [{n: t for n, t in some.items() if n in own and own[n].shape == t.shape} for some in renamed]
     taken = max(fitting, key=len)
     if not any(part.is_floating_point() for part in taken.values()):
@@ -78,6 +83,12 @@ def _fitting(
             f"the same {cure} with the same settings as the weights come from."
         )
     return taken, renamed[fitting.index(taken)]
+
+
+def _beginnings(names: Collection[str]) -> list[str]:
+    """What half of the names or more begin with, up to a dot."""
+    of = [name[: i + 1] for name in names for i, letter in enumerate(name) if letter == "."]
+    return [begin for begin, n in Counter(of).items() if 2 * n >= len(names)]
 
 
 def tensors_of(path: Path, owner: str = "--init") -> dict[str, Tensor]:

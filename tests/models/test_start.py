@@ -69,7 +69,7 @@ def test_what_is_missing_or_superfluous_is_named(tmp_path):
     assert "not used: network.extra" in said
 
 
-@pytest.mark.parametrize("begin", ["", "module.", "network.", "module.network."])
+@pytest.mark.parametrize("begin", ["", "module.", "network.", "module.network.", "model.", "trainer.net."])
 @pytest.mark.parametrize("inside", [None, "state_dict", "model"])
 def test_names_of_other_trainers_are_understood(begin, inside, tmp_path):
     small, network = Small(2), wrapped()
