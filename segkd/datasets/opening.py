@@ -113,7 +113,10 @@ def _open_folder(
     for name, members in splits.items():
         stems = tuple(pair.stem for pair in members)
         digests = tuple(audit.digests[stem] for stem in stems)
-        load, domains = partial(_load, members, kept, code, how, digests, fits), domains_by(data.domain_group, stems)
+        load, domains = (
+            partial(load_pair, members, kept, code, how, digests, fits),
+            domains_by(data.domain_group, stems),
+        )
         records[name] = Records(name, stems, load, digests, domains)
     total = audit.total
     if "train" in splits:
@@ -135,7 +138,7 @@ def _fits(data: Data, splits: Mapping[str, Sequence[Pair]], shares: bool) -> dic
     return {pair.stem: fits[name] for name, members in splits.items() for pair in members}
 
 
-def _load(
+def load_pair(
     members: list[Pair],
     kept: dict,
     code: LabelCode,
@@ -144,6 +147,8 @@ def _load(
     fits: Mapping[str, Fit],
     i: int,
 ) -> tuple[np.ndarray, np.ndarray]:
+    """Image and label of pair `i`: from memory where all are `kept`, else read anew. Raises InputError where the files
+    are not those that the audit read."""
     if kept:
         return kept[members[i].stem]
     reading = read_pair(members[i], how)

@@ -1,8 +1,9 @@
 """Which files are meant: a folder, or a pattern such as `gtFine/**/{}_labelTrainIds.png`, below a root."""
 
+import posixpath
 import re
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -85,6 +86,12 @@ class Pattern:
 def is_pattern(text: str) -> bool:
     """Whether `text` has one of a pattern's signs."""
     return TOKENS.search(text) is not None
+
+
+def start_of(folders: Iterable[str]) -> str:
+    """What a pattern of files in all of some `folders` begins with: the folder that holds them, with a slash, or ""."""
+    base = posixpath.commonpath(folders)
+    return f"{base}/" if base else ""
 
 
 def find_named(

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 from segkd.datasets.pairing import Pair, Paired, pair_files
 from segkd.datasets.patterns import Pattern
@@ -39,6 +39,12 @@ def split_of(folder: str) -> str | None:
         return {"TR": "train", "TE": "test"}[coded[1]]
     match = NAMED.fullmatch(folder)
     return match[1].lower() if match is not None else None
+
+
+def splits_in(path: PurePath) -> list[str]:
+    """The splits that words in the names of the folders on the way to a file tell: train for a_train/b/c.png."""
+    words = (word for part in path.parts[:-1] for word in re.split("[-_. ]", part))
+    return [split for word in words if (split := split_of(word))]
 
 
 def pair_all(where: Where) -> Paired:

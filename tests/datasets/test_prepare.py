@@ -171,7 +171,7 @@ def test_pictures_of_one_thing_have_one_print():
     copies = {"small": print_of(cv2.resize(photos[3], (60, 50), interpolation=cv2.INTER_AREA))}
     copies["dark"] = print_of((photos[5] * 0.7).astype(np.uint8))
     copies["other"] = print_of(cv2.resize(draw.uniform(0, 255, (7, 9, 3)).astype(np.uint8), (90, 70)))
-    assert twins(prints, copies) == [("small", "3"), ("dark", "5")]
+    assert twins(prints | copies, list(prints), list(copies)) == [("small", "3"), ("dark", "5")]
     assert print_of(np.full((50, 50, 3), 90, np.uint8)) is None
 
 

@@ -1,14 +1,14 @@
 """Folders of images beside folders of masks in several places: scene1/photos, scene1/labels, scene2/photos, ..."""
 
 import posixpath
-import re
 from collections.abc import Collection, Iterator
 from itertools import combinations
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from segkd.datasets.naming import find_rules, same_names
+from segkd.datasets.patterns import start_of
 from segkd.datasets.prepare.looks import mask_words, other_words
-from segkd.datasets.split_folders import split_of
+from segkd.datasets.split_folders import split_of, splits_in
 
 MOST = 8
 """Folders of pictures in one place beyond which none are compared: they are images' own."""
@@ -35,7 +35,12 @@ def in_homes(files: Collection[PurePosixPath]) -> Iterator[tuple[str, str]]:
     tried = 0
     for place, folders in places.items():
         for a, b in combinations(folders, 2) if len(folders) <= MOST else ():
-            if mask_words(a) == mask_words(b) or other_words(a) or other_words(b) or _splits(PurePosixPath(a, b, "x")):
+            if (
+                mask_words(a) == mask_words(b)
+                or other_words(a)
+                or other_words(b)
+                or splits_in(PurePosixPath(a, b, "x"))
+            ):
                 continue
             if 2 * len(same_names(folders[a], folders[b])[0]) >= min(len(folders[a]), len(folders[b])):
                 found.setdefault((f"{a}/{{}}", f"{b}/{{}}"), []).append(place)
@@ -43,22 +48,17 @@ def in_homes(files: Collection[PurePosixPath]) -> Iterator[tuple[str, str]]:
                 ends = rules[0].pattern(a, rules[0].left, ""), rules[0].pattern(b, rules[0].right, "")
                 found.setdefault(ends, []).append(place)
     for (images, masks), homes in found.items():
-        base = posixpath.commonpath(homes) if len(homes) > 1 else ""
-        splits = [_splits(PurePosixPath(home) / images) for home in homes]
-        beside = all(split_of(posixpath.relpath(home, base or ".")) for home in homes)  # found by any one of them
-        apart = (base or ".") not in homes and not any(other_words(home, COPIES) for home in homes)
+        start = start_of(homes)
+        base = start.removesuffix("/") or "."
+        splits = [{*splits_in(PurePosixPath(home) / images)} for home in homes]
+        beside = all(split_of(posixpath.relpath(home, base)) for home in homes)  # found by any one of them
+        apart = base not in homes and not any(other_words(home, COPIES) for home in homes)
         if len(homes) > 1 and apart and not beside and ({"train"} not in splits or all(splits)):
-            start = "**/" if base in ("", ".") else f"{base}/**/"
-            yield start + images, start + masks
+            yield f"{start}**/{images}", f"{start}**/{masks}"
 
 
 def splits_differ(root: Path, image: Path, mask: Path) -> bool:
     """Whether the folders of an image and of a mask tell of other splits: test/photos/1.png is not the image of
     train/labels/1.png."""
-    one, other = (_splits(path.relative_to(root)) for path in (image, mask))
+    one, other = ({*splits_in(path.relative_to(root))} for path in (image, mask))
     return bool(one and other) and not one & other
-
-
-def _splits(path: PurePath) -> set[str]:
-    words = (word for part in path.parts[:-1] for word in (part, *re.split("[-_. ]", part)))
-    return {split for word in words if (split := split_of(word))}

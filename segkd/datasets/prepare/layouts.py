@@ -1,8 +1,7 @@
 """Which patterns bring the images and the masks of a folder together: candidates from the names, tried on all files."""
 
-import posixpath
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path, PurePosixPath
@@ -10,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from segkd.datasets.naming import find_rule_within, find_rules, same_names
 from segkd.datasets.packed import File
 from segkd.datasets.pairing import Paired
+from segkd.datasets.patterns import start_of
 from segkd.datasets.prepare import cityscapes
 from segkd.datasets.prepare.homes import in_homes, splits_differ
 from segkd.datasets.prepare.kinds import kinds_between, kinds_within
@@ -154,14 +154,8 @@ def _by_ending(stems: _Stems) -> Iterator[tuple[str, str]]:
     for one, other in combinations(by, 2):
         shared = by[one] & by[other]
         if len(shared) >= 0.5 * min(len(by[one]), len(by[other])):
-            base = _common({name.rpartition("/")[0] for name in shared})
+            base = start_of({name.rpartition("/")[0] for name in shared})
             yield f"{base}{{}}{one}", f"{base}{{}}{other}"
-
-
-def _common(folders: Iterable[str]) -> str:
-    """The folder, "" or with a slash at its end, that all `folders` lie in."""
-    base = posixpath.commonpath(folders)
-    return f"{base}/" if base else ""
 
 
 def _by_folders(stems: _Stems) -> Iterator[tuple[str, str]]:
@@ -203,7 +197,7 @@ def _within(stems: _Stems) -> Iterator[tuple[str, str]]:
     images = [path for path in stems.files if path not in set(masks)]
     endings = [{path.suffix for path in side} for side in (images, masks)]
     written = [next(iter(ending)) if len(ending) == 1 else "" for ending in endings]
-    home = _common({str(path.parent) for path in masks}).removesuffix("/")
+    home = start_of({str(path.parent) for path in masks}).removesuffix("/")
     for folder in dict.fromkeys([home, ""]):  # images of other splits may have no masks
         yield (
             rule.pattern(folder, rule.left, written[0]),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from segkd.datasets.lists import Entry, choose, entries_of, read_lines
 from segkd.datasets.pairing import Paired
-from segkd.datasets.prepare.written import write_list
+from segkd.datasets.prepare.written import write_lists
 from segkd.datasets.splits import LISTS
 from segkd.datasets.walk import walk
 from segkd.types import InputError
@@ -50,9 +50,7 @@ def find_lists(root: Path, paired: Paired, folder: Path) -> tuple[dict[str, Path
     paths = dict(best.paths)
     said = f"splits by lists below {home}"
     if best.folders:
-        paths = {name: folder / f"{name}.txt" for name in paths}
-        for name, path in paths.items():
-            write_list(path, best.stems[name])
+        paths = write_lists(folder, best.stems)
         said += f", whose lines are folders: their images are listed in {folder}"
     left = {pair.stem for pair in paired.pairs} - best.every
     return paths, said + (_left_out(left, beside[home], best, entries) if left else "")

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from segkd.datasets.geometry import in_pixels
 from segkd.datasets.naming import image_of
-from segkd.datasets.patterns import find_named
+from segkd.datasets.patterns import find_named, start_of
 from segkd.datasets.pictures import read_mask
 from segkd.datasets.prepare.looks import mask_words, two_valued
+from segkd.datasets.prepare.written import overlaid
 from segkd.datasets.walk import pictures, walk
-from segkd.types import InputError
 
 
 @dataclass(frozen=True)
@@ -44,21 +43,8 @@ def find_objects(root: Path) -> Objects | None:
 
 
 def joined(masks: Sequence[Path]) -> np.ndarray:
-    """One mask, uint8 [h w], 1 where any of the objects is: above half of its own largest value.
-
-    Raises:
-        InputError: names the mask that cannot be read or has another size than the first.
-    """
-    whole: np.ndarray | None = None
-    for path in masks:
-        raw = read_mask(path)
-        inside = raw > raw.max() // 2
-        if whole is not None and whole.shape != inside.shape:
-            raise InputError(f"{path}: expected {in_pixels(whole.shape)} pixels like the other objects' masks "
-                             f"of this image, found {in_pixels(raw.shape)}.")  # fmt: skip
-        whole = inside if whole is None else whole | inside
-    assert whole is not None
-    return whole.astype(np.uint8)
+    """One mask, uint8 [h w], 1 where any of the objects is. Raises InputError naming the mask that does not fit."""
+    return overlaid((1, path, read_mask(path)) for path in masks)
 
 
 def _beside(root: Path, homes: dict[Path, list[Path]]) -> Objects | None:
@@ -74,7 +60,7 @@ def _beside(root: Path, homes: dict[Path, list[Path]]) -> Objects | None:
     if not _enough(found, len(masks)):
         return None
     kinds = {image.parent.name for image in found}
-    base = _shared(root, [image.parent.parent for image in found])
+    base = start_of(image.parent.parent.parent.relative_to(root).as_posix() for image in found)
     pattern = f"{base}**/{next(iter(kinds))}/{{}}" if len(kinds) == 1 else f"{base}**/{{}}"
     return _of(root, pattern, found) or _of(root, f"{base}{{}}/{next(iter(kinds))}/*{next(iter(found)).suffix}", found)
 
@@ -115,7 +101,7 @@ def _numbered(root: Path, homes: dict[Path, list[Path]]) -> Objects | None:
     if masks & found.keys() or plain < len(found) or not _enough(found, number):
         return None
     ending = next(iter(endings)) if len(endings) == 1 else ""
-    return _of(root, f"{_shared(root, list(found))}{{}}{ending}", found)
+    return _of(root, f"{start_of(path.parent.relative_to(root).as_posix() for path in found)}{{}}{ending}", found)
 
 
 def _enough(found: dict[Path, list[Path]], homes: int) -> bool:
@@ -129,12 +115,3 @@ def _of(root: Path, pattern: str, found: dict[Path, list[Path]]) -> Objects | No
     if len(files) < len(found):
         return None
     return Objects(pattern, files, {name: found[path] for name, path in files.items()})
-
-
-def _shared(root: Path, places: Sequence[Path]) -> str:
-    """The folder below the root, "" or with a slash at its end, that all `places` lie in."""
-    base = places[0].parent
-    while not all(place.is_relative_to(base) for place in places):
-        base = base.parent
-    text = base.relative_to(root).as_posix()
-    return "" if text == "." else f"{text}/"

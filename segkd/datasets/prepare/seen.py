@@ -6,16 +6,15 @@ from functools import partial
 
 import numpy as np
 
-from segkd.datasets.audit import Audit, Reading, read_all, read_pair
+from segkd.datasets.audit import Audit, Reading, read_all
 from segkd.datasets.data import Data, Records
 from segkd.datasets.faults import refuse_faults
 from segkd.datasets.labels import LabelCode, resize_label
-from segkd.datasets.opening import label_code, splits_of
+from segkd.datasets.opening import label_code, load_pair, splits_of
 from segkd.datasets.pairing import Pair
 from segkd.datasets.pictures import How
 from segkd.datasets.prepare.twins import print_of
 from segkd.datasets.splits import Splits
-from segkd.types import InputError
 
 KEPT = 400
 """Masks that are kept, small, to try sizes on."""
@@ -33,14 +32,14 @@ class Seen:
         audit: values of the masks and faults of the files.
         shapes: (height, width) of the images.
         masks: the raw values of some masks, at `SIDE` pixels at most, by stem.
-        prints: how each image looks (`twins.print_of`), by stem.
+        prints: how images look (`twins.print_of`), by stem.
     """
 
     splits: Splits
     audit: Audit = field(default_factory=Audit)
     shapes: list[tuple[int, int]] = field(default_factory=list)
     masks: dict[str, np.ndarray] = field(default_factory=dict)
-    prints: dict[str, np.ndarray | None] = field(default_factory=dict)
+    prints: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def pairs(self) -> list[Pair]:
@@ -51,7 +50,8 @@ class Seen:
         """Notes one pair."""
         assert reading.image is not None and reading.raw is not None
         self.shapes.append(reading.image.shape[:2])
-        self.prints[reading.pair.stem] = print_of(reading.image)
+        if (found := print_of(reading.image)) is not None:
+            self.prints[reading.pair.stem] = found
         if len(self.masks) < KEPT:
             self.masks[reading.pair.stem] = _shrunk(reading.raw)
 
@@ -68,7 +68,9 @@ class Seen:
     def records(self, code: LabelCode, how: How) -> Records:
         """All pairs, read anew."""
         pairs = self.pairs
-        return Records("all", tuple(pair.stem for pair in pairs), partial(_loaded, pairs, code, how))
+        stems = tuple(pair.stem for pair in pairs)
+        digests = [self.audit.digests[stem] for stem in stems]
+        return Records("all", stems, partial(load_pair, pairs, {}, code, how, digests, {}))
 
 
 def look(data: Data, advance: Callable[[int], None]) -> Seen:
@@ -82,10 +84,3 @@ def look(data: Data, advance: Callable[[int], None]) -> Seen:
 def _shrunk(raw: np.ndarray) -> np.ndarray:
     scale = min(1.0, SIDE / max(raw.shape))
     return resize_label(raw, (max(1, round(raw.shape[0] * scale)), max(1, round(raw.shape[1] * scale))))
-
-
-def _loaded(pairs: list[Pair], code: LabelCode, how: How, i: int) -> tuple[np.ndarray, np.ndarray]:
-    reading = read_pair(pairs[i], how)
-    if reading.image is None or reading.raw is None:
-        raise InputError(f"the data changed since this command began: {reading.fault}")
-    return reading.image, code(reading.raw)

@@ -10,6 +10,7 @@ import numpy as np
 
 from segkd.datasets.pictures import read_mask
 from segkd.datasets.prepare.layouts import find_layout
+from segkd.datasets.prepare.written import overlaid
 from segkd.datasets.split_folders import Where, pair_all
 from segkd.types import InputError
 
@@ -59,31 +60,6 @@ def find_several(root: Path, images: str | None, masks: Sequence[str], classes: 
     return Several(images, found, list(classes or ["background", *names_of_places(masks)]))
 
 
-def drawn(masks: Mapping[int, Path]) -> np.ndarray:
-    """One mask, uint8 [h w]: the number of the last class whose mask is above half of its largest value, else 0.
-
-    Raises:
-        InputError: names the mask that cannot be read, holds more than two values, or has another size.
-    """
-    whole: np.ndarray | None = None
-    for number, path in masks.items():
-        raw = read_mask(path)
-        if np.unique(raw).size > 2:
-            raise InputError(
-                f"{path}: expected a mask of two values, as each of several --masks is of one class, found "
-                f"{np.unique(raw).size}. Say --masks once, for one that holds all classes."
-            )
-        whole = np.zeros(raw.shape, np.uint8) if whole is None else whole
-        if whole.shape != raw.shape:
-            raise InputError(
-                f"{path}: expected {whole.shape[1]}x{whole.shape[0]} pixels like the other masks of this image, found "
-                f"{raw.shape[1]}x{raw.shape[0]}. Leave this image out, or bring its masks to one size."
-            )
-        whole[raw > raw.max() // 2] = number
-    assert whole is not None
-    return whole
-
-
 def offered(masks: Sequence[str]) -> str:
     """The sentence that offers a class for each of several places of masks, the first of which is taken."""
     places = " ".join(f"--masks {shlex.quote(place)}" for place in sorted(masks))
@@ -103,6 +79,20 @@ def names_of_places(masks: Sequence[str]) -> list[str]:
 
 
 def masks_of(found: Several, names: Mapping[Path, str]) -> Iterator[tuple[str, np.ndarray]]:
-    """The mask of each image, by the name that `data.images` gives to it."""
+    """The mask of each image, by the name that `data.images` gives to it.
+
+    Raises:
+        InputError: names the mask that cannot be read, holds more than two values, or has another size.
+    """
     for image, masks in found.masks.items():
-        yield names[image], drawn(masks)
+        yield names[image], overlaid((number, path, _of_one_class(path)) for number, path in masks.items())
+
+
+def _of_one_class(path: Path) -> np.ndarray:
+    raw = read_mask(path)
+    if (number := np.unique(raw).size) > 2:
+        raise InputError(
+            f"{path}: expected a mask of two values, as each of several --masks is of one class, found {number}. Say "
+            "--masks once, for one that holds all classes."
+        )
+    return raw

@@ -1,16 +1,16 @@
 """Which pairs are for training: lists that come with the data, names of splits within folders' names, folds."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from segkd.datasets.pairing import Pair, Paired
 from segkd.datasets.prepare.listed import find_lists
-from segkd.datasets.prepare.twins import all_twins, of, twins
-from segkd.datasets.prepare.written import write_list
-from segkd.datasets.split_folders import Where, pairs_of_folder, split_of, unnamed_sibling
+from segkd.datasets.prepare.twins import all_twins, twins
+from segkd.datasets.prepare.written import write_lists
+from segkd.datasets.split_folders import Where, pairs_of_folder, split_of, splits_in, unnamed_sibling
 from segkd.datasets.splits import Splits, by_hash, group_of
 from segkd.types import InputError
 
@@ -28,26 +28,17 @@ def split_lists(root: Path, paired: Paired, folder: Path) -> tuple[dict[str, Pat
     found, said = find_lists(root, paired, folder)
     if found:
         return found, said
-    by_words: dict[str, list[str]] = {}
-    for pair in paired.pairs:
-        by_words.setdefault(_word_of(root, pair.paths[0]), []).append(pair.stem)
+    by_words = _stems_by(lambda path: _split_above(path, root), paired)
     lone = [*paired.lone_images.values(), *paired.lone_masks.values()]
     # who asks for a split must not be refused for what lies there without a partner
-    alone = {_word_of(root, path) or "train" for path in lone} & by_words.keys()
+    alone = {_split_above(path, root) or "train" for path in lone} & by_words.keys()
     if len(by_words) > 1 and "" not in by_words and (alone or not _told_by_folders(root, paired)):
-        for name, stems in by_words.items():
-            write_list(folder / f"{name}.txt", stems)
-        return {name: folder / f"{name}.txt" for name in by_words}, "splits by words in the folders' names"
-    by_names: dict[str, list[str]] = {}
-    for pair in paired.pairs:
-        by_names.setdefault(_split_in_name(pair.paths[0].stem), []).append(pair.stem)
+        return write_lists(folder, by_words), "splits by words in the folders' names"
+    by_names = _stems_by(lambda path: _split_in_name(path.stem), paired)
     if by_words.keys() <= {""} and "" not in by_names and "train" in by_names and len(by_names) > 1:
-        for name, stems in by_names.items():
-            write_list(folder / f"{name}.txt", stems)
-        return {name: folder / f"{name}.txt" for name in by_names}, "splits by words in the images' names"
+        return write_lists(folder, by_names), "splits by words in the images' names"
     if paired.lone_images and paired.pairs and len(by_words) == 1:
-        write_list(folder / "train.txt", [pair.stem for pair in paired.pairs])
-        return {"train": folder / "train.txt"}, ""  # which are left out is said with the splits
+        return write_lists(folder, {"train": [pair.stem for pair in paired.pairs]}), ""  # said with the splits
     return {}, ""
 
 
@@ -67,9 +58,7 @@ def sibling_splits(where: Where, paired: Paired) -> tuple[dict[str, str], list[P
     return folders, pairs
 
 
-def keep_apart(
-    splits: Splits, prints: Mapping[str, np.ndarray | None], folder: Path
-) -> tuple[dict[str, Path], list[str]]:
+def keep_apart(splits: Splits, prints: Mapping[str, np.ndarray], folder: Path) -> tuple[dict[str, Path], list[str]]:
     """What is done about images of val and test that look like one for training.
 
     Where val was carved out by segkd, they go to train, as lists that are written into `folder`; where the data set
@@ -82,7 +71,7 @@ def keep_apart(
     lists: dict[str, Path] = {}
     said = []
     for name in ("val", "test"):
-        alike = twins(of(prints, names["train"]), of(prints, names.get(name, [])))
+        alike = twins(prints, names["train"], names.get(name, []))
         if not alike:
             continue
         where = f"{len(alike)} images of {name} look like images of train ({' = '.join(alike[0])}"
@@ -90,9 +79,7 @@ def keep_apart(
         moved = {stem for stem, _ in alike}
         if name == "val" and splits.carved and 2 * len(moved) <= len(names["val"]):
             kept = [stem for stem in names["val"] if stem not in moved]
-            lists = {"train": folder / "train.txt", "val": folder / "val.txt"}
-            write_list(lists["train"], sorted({*names["train"], *moved}))
-            write_list(lists["val"], kept)
+            lists = write_lists(folder, {"train": sorted({*names["train"], *moved}), "val": kept})
             said.append(f"{where}: they are for training, too, as {lists['train']} says.")
         else:
             said.append(f"{where}, so that scores flatter: keep them together with --group, or with other lists.")
@@ -100,14 +87,14 @@ def keep_apart(
 
 
 def kept_together(
-    stems: Sequence[str], folds: int, group: str | None, prints: Mapping[str, np.ndarray | None]
+    stems: Sequence[str], folds: int, group: str | None, prints: Mapping[str, np.ndarray]
 ) -> tuple[list[tuple[str, str]], str]:
     """The pairs of images that look alike by their `prints`, which `fold_lists` is to keep in one fold.
 
     Returns:
         the pairs, [] where they would leave no folds of about the same size; and a sentence, "" where there are none.
     """
-    alike = all_twins(of(prints, stems))
+    alike = all_twins(prints, stems)
     if not alike:
         return [], ""
     number = len({name for pair in alike for name in pair})
@@ -135,12 +122,8 @@ def fold_lists(
     parts: list[list[str]] = [[] for _ in range(folds)]
     for members in groups:
         min(parts, key=len).extend(members)
-    lists = []
-    for number, part in enumerate(parts):
-        lists.append({name: folder / f"fold{number}-{name}.txt" for name in ("train", "val")})
-        write_list(lists[-1]["val"], sorted(part))
-        write_list(lists[-1]["train"], sorted(set(stems) - set(part)))
-    return lists
+    splits = ({"train": sorted(set(stems) - set(part)), "val": sorted(part)} for part in parts)
+    return [write_lists(folder, lists, f"fold{number}-") for number, lists in enumerate(splits)]
 
 
 def _groups(stems: Sequence[str], group: str | None, alike: Sequence[tuple[str, str]] = ()) -> list[list[str]]:
@@ -161,11 +144,18 @@ def _groups(stems: Sequence[str], group: str | None, alike: Sequence[tuple[str, 
     return [groups[name] for name in by_hash(groups)]
 
 
-def _word_of(root: Path, path: Path) -> str:
-    """The split that a word in the names of the folders on the way to a file tells, "" if there is none."""
-    parts = path.relative_to(root).parts[:-1] if path.is_relative_to(root) else ()
-    words = [word for part in parts for word in re.split("[-_. ]", part)]
-    return next((name for word in words if (name := split_of(word))), "")
+def _stems_by(key: Callable[[Path], str], paired: Paired) -> dict[str, list[str]]:
+    """The stems of pairs by what `key` says of their images."""
+    found: dict[str, list[str]] = {}
+    for pair in paired.pairs:
+        found.setdefault(key(pair.paths[0]), []).append(pair.stem)
+    return found
+
+
+def _split_above(path: Path, root: Path) -> str:
+    """The split that a folder on the way to a file tells by a word of its name, "" where there is none."""
+    below = path.relative_to(root) if path.is_relative_to(root) else Path()
+    return next(iter(splits_in(below)), "")
 
 
 def _split_in_name(stem: str) -> str:

@@ -1,6 +1,6 @@
 """Images that look alike: copies, neighbours in a video, the same picture at another size or quality."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -30,42 +30,32 @@ def print_of(image: UInt8[np.ndarray, "h w 3"]) -> Bool[np.ndarray, "128"] | Non
     return np.concatenate([(across[:, 1:] > across[:, :-1]).ravel(), (down[1:] > down[:-1]).ravel()])
 
 
-def twins(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray]) -> list[tuple[str, str]]:
-    """The names of `second`, each with the first of `first` whose print is the same but for `ALIKE` bits."""
-    if not first or not second:
-        return []
-    names, found = list(first), []
-    ours = np.stack(list(first.values())).astype(np.float32) * 2 - 1
-    others, step = list(second), max(1, BLOCK // len(names))
-    for at in range(0, len(others), step):
-        few = others[at : at + step]
-        theirs = np.stack([second[name] for name in few]).astype(np.float32) * 2 - 1
-        apart = (ours.shape[1] - theirs @ ours.T) / 2
-        nearest = apart.argmin(axis=1)
-        found += [(few[i], names[n]) for i, n in enumerate(nearest.tolist()) if apart[i, n] <= ALIKE]
-    return found
+def twins(prints: Mapping[str, np.ndarray], first: Sequence[str], second: Sequence[str]) -> list[tuple[str, str]]:
+    """The names of `second`, each with the one of `first` whose print is the nearest, if all but `ALIKE` bits agree."""
+    ours, theirs = ([name for name in names if name in prints] for names in (first, second))
+    return [(name, ours[apart.argmin()]) for name, apart in _apart(prints, theirs, ours) if apart.min() <= ALIKE]
 
 
-def all_twins(prints: Mapping[str, np.ndarray]) -> list[tuple[str, str]]:
+def all_twins(prints: Mapping[str, np.ndarray], stems: Sequence[str]) -> list[tuple[str, str]]:
     """Pairs of names whose prints are the same but for `ALIKE` bits: as few as connect all that such pairs connect."""
-    names, found = list(prints), []
-    if not names:
-        return []
+    names, found = [stem for stem in stems if stem in prints], []
     group = np.arange(len(names))
-    signs = np.stack(list(prints.values())).astype(np.float32) * 2 - 1
-    step = max(1, BLOCK // len(names))
-    for at in range(0, len(names), step):
-        apart = (signs.shape[1] - signs[at : at + step] @ signs[at:].T) / 2
-        for i, row in enumerate(apart <= ALIKE):
-            alike = at + np.flatnonzero(row)
-            _, first = np.unique(group[alike], return_index=True)
-            for j in alike[first].tolist():
-                if group[j] != group[at + i]:
-                    found.append((names[at + i], names[j]))
-                    group[group == group[j]] = group[at + i]
+    for i, (name, apart) in enumerate(_apart(prints, names, names)):
+        alike = np.flatnonzero(apart <= ALIKE)
+        _, first = np.unique(group[alike], return_index=True)
+        for j in alike[first].tolist():
+            if group[j] != group[i]:
+                found.append((name, names[j]))
+                group[group == group[j]] = group[i]
     return found
 
 
-def of(prints: Mapping[str, np.ndarray | None], stems: Sequence[str]) -> dict[str, np.ndarray]:
-    """The prints of some names, those that have one."""
-    return {stem: known for stem in stems if (known := prints.get(stem)) is not None}
+def _apart(
+    prints: Mapping[str, np.ndarray], names: Sequence[str], others: Sequence[str]
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Each name, and in how many bits its print differs from that of each of the others."""
+    step = max(1, BLOCK // max(1, len(others)))
+    for at in range(0, len(names) if others else 0, step):
+        few = names[at : at + step]
+        signs, theirs = (np.stack([prints[name] for name in some]).astype(np.float32) * 2 - 1 for some in (few, others))
+        yield from zip(few, (signs.shape[1] - signs @ theirs.T) / 2)

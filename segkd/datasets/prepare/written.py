@@ -1,6 +1,6 @@
 """What `segkd prepare` makes: masks of class numbers, and lists of names."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -8,11 +8,13 @@ import numpy as np
 from PIL import Image
 
 from segkd.datasets.audit import OTHER_SIZE, Audit
+from segkd.datasets.geometry import in_pixels
 from segkd.datasets.labels import resize_label
 from segkd.datasets.packed import File
 from segkd.datasets.pairing import Pair
 from segkd.datasets.unfit import Unfit
 from segkd.disk import write_whole
+from segkd.types import InputError
 
 PROPORTION = 0.03
 """How far the proportions of two sizes may differ for one to be a smaller copy of the other: sides are rounded."""
@@ -24,9 +26,32 @@ def write_masks(folder: Path, masks: Iterable[tuple[str, np.ndarray]]) -> None:
         write_whole(folder / f"{name}.png", partial(Image.fromarray(mask).save, format="PNG"))
 
 
-def write_list(path: Path, names: Sequence[str]) -> None:
-    """Writes a list of names, one per line."""
-    write_whole(path, "".join(f"{name}\n" for name in names))
+def overlaid(masks: Iterable[tuple[int, Path, np.ndarray]]) -> np.ndarray:
+    """One mask, uint8 [h w], of several of an image, each with its number and the file that its values come from: the
+    number of the last that is above half of its own largest value, else 0.
+
+    Raises:
+        InputError: names the file of a mask that has another size than the first.
+    """
+    whole: np.ndarray | None = None
+    for number, path, raw in masks:
+        whole = np.zeros(raw.shape, np.uint8) if whole is None else whole
+        if whole.shape != raw.shape:
+            raise InputError(
+                f"{path}: expected {in_pixels(whole.shape)} pixels like the other masks of this image, found "
+                f"{in_pixels(raw.shape)}. Leave this image out, or bring its masks to one size."
+            )
+        whole[raw > raw.max() // 2] = number
+    assert whole is not None
+    return whole
+
+
+def write_lists(folder: Path, lists: Mapping[str, Sequence[str]], before: str = "") -> dict[str, Path]:
+    """Writes the list of each split, a name a line, as `folder`/SPLIT.txt, with something `before` its name."""
+    paths = {split: folder / f"{before}{split}.txt" for split in lists}
+    for split, path in paths.items():
+        write_whole(path, "".join(f"{name}\n" for name in lists[split]))
+    return paths
 
 
 def smaller(audit: Audit, size_of: Callable[[File], tuple[int, int]], pairs: Sequence[Pair]) -> list[Pair]:
