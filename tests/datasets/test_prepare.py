@@ -228,18 +228,18 @@ def audit_of(*masks):
         ([{0: 900, 255: 50, **dict.fromkeys(range(40, 220, 10), 1)}], {"threshold": 128}),
     ],
 )
-def test_what_values_mean(masks, expected):
-    meaning = meaning_of(audit_of(*masks), None)
+def test_what_values_mean(tmp_path, masks, expected):
+    meaning = meaning_of(audit_of(*masks), None, "auto", tmp_path)
     assert {name: getattr(meaning, name) for name in expected} == expected, meaning.said
 
 
-def test_the_user_says_what_values_are():
+def test_the_user_says_what_values_are(tmp_path):
     audit = audit_of({0: 9, 1: 1, 2: 1, 3: 1}, {0: 9, 1: 1})
-    assert meaning_of(audit, ["a", "b", "c", "d"], "classes").classes == ["a", "b", "c", "d"]
+    assert meaning_of(audit, ["a", "b", "c", "d"], "classes", tmp_path).classes == ["a", "b", "c", "d"]
     with pytest.raises(InputError, match=r"--classes names 3 classes .* hold 4"):
-        meaning_of(audit, ["a", "b", "c"], "classes")
+        meaning_of(audit, ["a", "b", "c"], "classes", tmp_path)
     with pytest.raises(InputError, match="--as objects"):
-        meaning_of(audit_of(dict.fromkeys(range(0, 600, 2), 1)), None)
+        meaning_of(audit_of(dict.fromkeys(range(0, 600, 2), 1)), None, "auto", tmp_path)
 
 
 def test_the_size_follows_the_images_and_what_masks_lose():

@@ -30,16 +30,16 @@ def patterns(files: Iterable[PurePosixPath]) -> tuple[str, str] | None:
     return (images, masks) if images and masks else None
 
 
-def numbers_of(masks: str, values: Collection[int]) -> tuple[dict[str, int], list[int]] | None:
-    """The value of each class in the masks of a pattern that `patterns` gave, and the values to leave out; None of
+def names_of(masks: str, values: Collection[int]) -> tuple[dict[int, str], list[int]] | None:
+    """The class of each value in the masks of a pattern that `patterns` gave, and the values to leave out; None of
     another pattern, and of masks with other `values`: other data sets call their labels so."""
     match = re.search(r"_gtFine_(\w+)\.png$", masks)
     if match is None or match[1] not in KINDS:
         return None
-    numbers, ignore = NUMBERS, [number for number in range(IDS) if number not in NUMBERS.values()]
+    numbers, ignore = list(NUMBERS.values()), [number for number in range(IDS) if number not in NUMBERS.values()]
     if match[1] == "labelTrainIds":
-        numbers, ignore = {name: number for number, name in enumerate(NUMBERS)}, [255]
-    return (numbers, ignore) if set(values) <= {*numbers.values(), *ignore} else None
+        numbers, ignore = list(range(len(NUMBERS))), [255]
+    return (dict(zip(numbers, NUMBERS)), ignore) if set(values) <= {*numbers, *ignore} else None
 
 
 def _pattern(files: Iterable[PurePosixPath], end: str) -> str | None:

@@ -14,7 +14,7 @@ from segkd.datasets.audit import Audit
 from segkd.datasets.colours import darkest_first, hexed, listed_colours
 from segkd.datasets.masks import IN_COLOURS, MOST_COLOURS
 from segkd.datasets.prepare import cityscapes
-from segkd.datasets.prepare.legend import UNNAMED, find_legend, unfit_legend
+from segkd.datasets.prepare.legend import UNNAMED, find_legend
 from segkd.datasets.prepare.named import find_names
 from segkd.datasets.unfit import Unfit
 from segkd.types import InputError
@@ -56,9 +56,7 @@ class Meaning:
     colours: Mapping[str, str | list[str]] | None = None
 
 
-def meaning_of(
-    audit: Audit, named: Sequence[str] | None, told: As = "auto", root: Path | None = None, masks: str = ""
-) -> Meaning:
+def meaning_of(audit: Audit, named: Sequence[str] | None, told: As, root: Path, masks: str = "") -> Meaning:
     """What the masks' values mean.
 
     Args:
@@ -78,8 +76,12 @@ def meaning_of(
     values = np.flatnonzero(total).tolist()
     if len(values) == 1:
         raise _of_one_value(f"the value {values[0]}", len(audit.counts))
-    if named is None and told == "auto" and (known := cityscapes.numbers_of(masks, values)) is not None:
-        return _of_cityscapes(*known)
+    if named is None and told == "auto" and (known := cityscapes.names_of(masks, values)) is not None:
+        said = (
+            "values are the numbers of Cityscapes: the 19 classes that its benchmark scores, the others are left out "
+            "(for all numbers, say --as classes)"
+        )
+        return replace(_mapped(*known), said=said)
     sets = [found.tolist() for found, _ in audit.counts.values()]
     if told == "objects" or (told == "auto" and _are_objects(sets)):
         classes = _two(named)
@@ -99,7 +101,7 @@ def meaning_of(
     if named is None and told == "auto" and _are_objects(sets, 2):
         doubt = "each mask holds 1, 2 without a gap: if they are numbers of objects, say --as objects"
         meaning = replace(meaning, said=f"{meaning.said}; {doubt}")
-    return meaning if named is not None or root is None else _by_file(meaning, root)
+    return meaning if named is not None else _by_file(meaning, root)
 
 
 def in_colours(audit: Audit) -> bool:
@@ -118,7 +120,7 @@ def _of_one_value(value: str, number: int) -> InputError:
     )
 
 
-def _of_colours(counts: Mapping[int, int], named: Sequence[str] | None, root: Path | None, number: int) -> Meaning:
+def _of_colours(counts: Mapping[int, int], named: Sequence[str] | None, root: Path, number: int) -> Meaning:
     if len(counts) > MOST_COLOURS:
         raise InputError(
             f"the masks are colour images of more than {MOST_COLOURS} colours ({listed_colours(counts, 6)}): smoothing "
@@ -126,12 +128,12 @@ def _of_colours(counts: Mapping[int, int], named: Sequence[str] | None, root: Pa
         )
     if len(counts) == 1:
         raise _of_one_value(f"the colour {listed_colours(counts)}", number)
-    legend = find_legend(root, counts.keys()) if root is not None and named is None else None
     said = f"masks are in {len(counts)} colours: {listed_colours(counts)}"
-    if legend is not None and len(legend.classes) > 1:
-        return Meaning(legend.classes, f"{said}; {legend.said}", colours=legend.colours)
-    if root is not None and named is None and (unfit := unfit_legend(root, counts.keys())):
-        said += f"; {unfit}"
+    if named is None:
+        legend = find_legend(root, counts.keys())
+        said += f"; {legend.said}" if legend.said else ""
+        if legend.classes:
+            return Meaning(legend.classes, said, colours=legend.colours)
     ordered = darkest_first([code for code, _ in Counter(counts).most_common()])
     names = _names(len(ordered), named, f"colours: {listed_colours(counts)}")
     colours = {name: hexed(code) for name, code in zip(names, ordered)}
@@ -172,7 +174,10 @@ def _of_classes(values: Sequence[int], sets: Sequence[Sequence[int]], named: Seq
         return Meaning(names, f"{some}: both are {names[1]}", label_map={0: 0, 1: 1, 255: 1})
     row = len(raw) > 2 or raw[-1] == raw[0] + 1  # 128 and 255, 2 and 5 are background and foreground all the same
     if raw[0] > 0 and len(raw) > 1 and row and (named is None or len(named) == len(raw)):
-        return _from_one(raw, ignore, named)
+        # a background that is nowhere is no class, and the first value is not called so
+        names = list(named or (f"class{value}" for value in raw))
+        more = "" if named else "; to name them, say --classes"
+        return _mapped(dict(zip(raw, names)), ignore, more, ", of which none is 0")
     gaps = max(raw) < len(raw) + max(2, len(raw) // 4)  # a class that no mask holds leaves a gap
     number = max(raw) + 1 if gaps else len(raw)
     if named is not None and max(raw) < len(named):  # a class that is named may occur nowhere: that is warned of
@@ -180,25 +185,24 @@ def _of_classes(values: Sequence[int], sets: Sequence[Sequence[int]], named: Seq
     if max(raw) < 21 and 255 in ignore and number == 21 and named is None:
         named = VOC
     names = _names(number, named, f"values: {', '.join(map(str, raw[:12]))}")
-    left = f"; {', '.join(map(str, ignore))} is left out" if ignore else ""
     if number > max(raw):
-        return Meaning(names, f"values 0 to {number - 1} are the classes{left}", ignore=ignore)
-    label_map = {value: number for number, value in enumerate(raw)}
-    words = ", ".join(f"{value} -> {names[target]}" for value, target in label_map.items())
+        return Meaning(names, f"values 0 to {number - 1} are the classes{_left_out(ignore)}", ignore=ignore)
     white = raw[-1] in (255, 65535) and len(raw) > 2 and named is None
     doubt = f"; if {raw[-1]} is to be left out, take it out of label_map and classes, and write ignore: [{raw[-1]}]"
-    return Meaning(
-        names, f"values are classes: {words}{left}{doubt if white else ''}", label_map=label_map, ignore=ignore
-    )
+    return _mapped(dict(zip(raw, names)), ignore, doubt if white else "")
 
 
-def _from_one(raw: Sequence[int], ignore: list[int], named: Sequence[str] | None) -> Meaning:
-    """Where no mask holds 0: a background that is nowhere is no class, and the first value is not called so."""
-    names = list(named or (f"class{value}" for value in raw))
-    words = ", ".join(f"{value} -> {name}" for value, name in zip(raw, names))
-    left = f"; {', '.join(map(str, ignore))} is left out" if ignore else ""
-    said = f"values are classes, of which none is 0: {words}{left}{'' if named else '; to name them, say --classes'}"
-    return Meaning(names, said, {value: number for number, value in enumerate(raw)}, ignore)
+def _mapped(names: Mapping[int, str], ignore: list[int], more: str = "", none_is_0: str = "") -> Meaning:
+    """Where values have the names of classes, in this order."""
+    words = ", ".join(f"{value} -> {name}" for value, name in names.items())
+    label_map = {value: number for number, value in enumerate(names)}
+    said = f"values are classes{none_is_0}: {words}{_left_out(ignore)}{more}"
+    same = all(value == number for value, number in label_map.items())
+    return Meaning(list(names.values()), said, None if same else label_map, ignore)
+
+
+def _left_out(ignore: Sequence[int]) -> str:
+    return f"; {', '.join(map(str, ignore))} is left out" if ignore else ""
 
 
 def _by_file(meaning: Meaning, root: Path) -> Meaning:
@@ -213,27 +217,11 @@ def _by_file(meaning: Meaning, root: Path) -> Meaning:
     void = [value for value, name in names.items() if name.lower() in UNNAMED]
     if len(void) > len(names) - 2:
         void = []
-    kept = [value for value in sorted(names) if value not in void]
-    label_map = None if kept == list(range(len(kept))) else {value: number for number, value in enumerate(kept)}
-    ignore = sorted({*meaning.ignore, *void})
-    words = ", ".join(f"{value} -> {names[value]}" for value in kept)
-    left = f"; {', '.join(map(str, ignore))} is left out" if ignore else ""
+    kept = {value: names[value] for value in sorted(names) if value not in void}
+    more = f"; {listed.said}"
     if void == [0]:  # what is everything else may be called so, too
-        told = shlex.join(["background", *(names[value] for value in kept)])
-        left += f" (if 0 is the background, say --classes {told})"
-    return Meaning(
-        [names[value] for value in kept], f"values are classes: {words}{left}; {listed.said}", label_map, ignore
-    )
-
-
-def _of_cityscapes(numbers: Mapping[str, int], ignore: list[int]) -> Meaning:
-    said = (
-        "values are the numbers of Cityscapes: the 19 classes that its benchmark scores, the others are left out "
-        "(for all numbers, say --as classes)"
-    )
-    order = list(numbers.values())
-    label_map = None if order == list(range(len(order))) else {value: number for number, value in enumerate(order)}
-    return Meaning(list(numbers), said, label_map, ignore)
+        more = f" (if 0 is the background, say --classes {shlex.join(['background', *kept.values()])}){more}"
+    return _mapped(kept, sorted({*meaning.ignore, *void}), more)
 
 
 def _is_ignored(value: int, values: Sequence[int], sets: Sequence[Sequence[int]]) -> bool:
