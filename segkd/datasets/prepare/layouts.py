@@ -1,7 +1,7 @@
 """Which patterns bring the images and the masks of a folder together: candidates from the names, tried on all files."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path, PurePosixPath
@@ -73,14 +73,16 @@ def find_layout(root: Path, images: str | None = None, masks: str | None = None)
     """
     if images is not None and masks is not None:
         return Layout(root, images, masks, pair_all(Where(root, images, masks)), said="as told")
-    stems = _Stems.of(root)
-    candidates = (_as_told(pair, images, masks) for pair in _candidates(stems))
-    told = [pair for pair in candidates if {images, masks} <= {None, *pair}]
-    tried = [layout for pair in list(dict.fromkeys(told))[:TRIED] if (layout := _tried(root, *pair)) is not None]
+    files = [PurePosixPath(path.relative_to(root)) for path in walk(root, pictures(), MOST_PICTURES).files]
+    candidates = (_as_told(pair, images, masks) for pair in _candidates(files))
+    told = dict.fromkeys(pair for pair in candidates if {images, masks} <= {None, *pair})
+    tried = [layout for pair in list(told)[:TRIED] if (layout := _tried(root, *pair)) is not None]
     found = [layout for layout in tried if images in (None, layout.images) and masks in (None, layout.masks)]
-    if not found:
-        return None
-    found.sort(key=_rank)
+    return _best(sorted(found, key=_rank)) if found else None
+
+
+def _best(found: Sequence[Layout]) -> Layout:
+    """The best of layouts, the likeliest first, with what else would fit."""
     best = found[0]
     if other_words(best.masks):  # edges come after the masks of as many images, even where these are all alike
         plain = (one for one in found if one.alike and not other_words(one.masks))
@@ -107,49 +109,23 @@ def _pairs(layout: Layout) -> set[tuple[File, File]]:
     return {(pair.image, pair.mask) for pair in layout.paired.pairs}
 
 
-@dataclass(frozen=True)
-class _Stems:
-    """The pictures below a root, as paths relative to it."""
-
-    root: Path
-    files: tuple[PurePosixPath, ...]
-
-    @classmethod
-    def of(cls, root: Path) -> "_Stems":
-        found = walk(root, pictures(), MOST_PICTURES).files
-        return cls(root, tuple(PurePosixPath(path.relative_to(root).as_posix()) for path in found))
-
-    def below(self, folder: str) -> set[str]:
-        """The stems of what lies in a folder, relative to it."""
-        return {
-            path.relative_to(folder).with_suffix("").as_posix() for path in self.files if path.is_relative_to(folder)
-        }
-
-    def folders(self) -> list[str]:
-        """The folders with the most pictures in or below them, the root left out."""
-        number: Counter[str] = Counter()
-        for path in self.files:
-            number.update(str(parent) for parent in path.parents if str(parent) != ".")
-        return [name for name, _ in number.most_common(FOLDERS)]
-
-
-def _candidates(stems: _Stems) -> Iterator[tuple[str, str]]:
+def _candidates(files: Sequence[PurePosixPath]) -> Iterator[tuple[str, str]]:
     """(images, masks), the likeliest first; which of both are the masks is found out later."""
     yield "images", "masks"
-    if (known := cityscapes.patterns(stems.files)) is not None:
+    if (known := cityscapes.patterns(files)) is not None:
         yield known
-    yield from in_homes(stems.files)
-    yield from _by_ending(stems)
-    yield from _by_folders(stems)
-    yield from _within(stems)
-    yield from kinds_within(stems.files)
-    yield from _by_file(stems)
+    yield from in_homes(files)
+    yield from _by_ending(files)
+    yield from _by_folders(files)
+    yield from _within(files)
+    yield from kinds_within(files)
+    yield from _by_file(files)
 
 
-def _by_ending(stems: _Stems) -> Iterator[tuple[str, str]]:
+def _by_ending(files: Sequence[PurePosixPath]) -> Iterator[tuple[str, str]]:
     """001.bmp and 001.png in one folder, or in each of several."""
     by: dict[str, set[str]] = {}
-    for path in stems.files:
+    for path in files:
         by.setdefault(path.suffix, set()).add(path.with_suffix("").as_posix())
     for one, other in combinations(by, 2):
         shared = by[one] & by[other]
@@ -158,9 +134,10 @@ def _by_ending(stems: _Stems) -> Iterator[tuple[str, str]]:
             yield f"{base}{{}}{one}", f"{base}{{}}{other}"
 
 
-def _by_folders(stems: _Stems) -> Iterator[tuple[str, str]]:
+def _by_folders(files: Sequence[PurePosixPath]) -> Iterator[tuple[str, str]]:
     """Two folders: with the same names, or with names that a rule brings together; and their like in each split."""
-    names = {folder: stems.below(folder) for folder in stems.folders()}
+    number = Counter(str(parent) for path in files for parent in path.parents if parent.name)
+    names = {folder: _below(files, folder) for folder, _ in number.most_common(FOLDERS)}
     apart = [(a, b) for a, b in combinations(names, 2) if not (_inside(a, b) or _inside(b, a))]
     found: dict[tuple[str, str], tuple[str, str]] = {}
     shared: Counter[tuple[str, str]] = Counter()
@@ -183,18 +160,23 @@ def _by_folders(stems: _Stems) -> Iterator[tuple[str, str]]:
             yield f"{a}/{{}}", f"{b}/{{}}{end}"
 
 
+def _below(files: Sequence[PurePosixPath], folder: str) -> set[str]:
+    """The stems of what lies in a folder, relative to it."""
+    return {path.relative_to(folder).with_suffix("").as_posix() for path in files if path.is_relative_to(folder)}
+
+
 def _inside(a: str, b: str) -> bool:
     return PurePosixPath(a).is_relative_to(b)
 
 
-def _within(stems: _Stems) -> Iterator[tuple[str, str]]:
+def _within(files: Sequence[PurePosixPath]) -> Iterator[tuple[str, str]]:
     """a.jpg and a_mask.png in one folder."""
-    names = {path.with_suffix("").as_posix() for path in stems.files}
+    names = {path.with_suffix("").as_posix() for path in files}
     rule = find_rule_within(names)
     if rule is None:
         return
-    masks = [path for path in stems.files if path.stem.startswith(rule.right[0]) and path.stem.endswith(rule.right[1])]
-    images = [path for path in stems.files if path not in set(masks)]
+    masks = [path for path in files if path.stem.startswith(rule.right[0]) and path.stem.endswith(rule.right[1])]
+    images = [path for path in files if path not in set(masks)]
     endings = [{path.suffix for path in side} for side in (images, masks)]
     written = [next(iter(ending)) if len(ending) == 1 else "" for ending in endings]
     home = start_of({str(path.parent) for path in masks}).removesuffix("/")
@@ -205,10 +187,10 @@ def _within(stems: _Stems) -> Iterator[tuple[str, str]]:
         )
 
 
-def _by_file(stems: _Stems) -> Iterator[tuple[str, str]]:
+def _by_file(files: Sequence[PurePosixPath]) -> Iterator[tuple[str, str]]:
     """a/image.png and a/mask.png: a folder per image."""
     homes: dict[str, set[str]] = {}
-    for path in stems.files:
+    for path in files:
         homes.setdefault(path.name, set()).add(str(path.parent))
     often = [name for name, folders in homes.items() if len(folders) > 1][:6]
     for one, other in combinations(often, 2):
@@ -220,26 +202,20 @@ def _tried(root: Path, images: str, masks: str) -> Layout | None:
     """The layout of two patterns, the masks on the side that looks like masks; None where they pair nothing."""
     try:
         paired = pair_all(Where(root, images, masks))
+        if not paired.pairs:
+            return None
+        left, right = (mean_flatness([getattr(pair, side) for pair in paired.pairs]) for side in ("image", "mask"))
+        turned = is_turned(images, masks, left, right)
+        if turned:
+            images, masks = masks, images
+            paired = pair_all(Where(root, images, masks))
     except InputError:
         return None
-    if not paired.pairs:
-        return None
-    left, right = (mean_flatness([getattr(pair, side) for pair in paired.pairs]) for side in ("image", "mask"))
-    turned = is_turned(images, masks, left, right)
-    if turned is None:
-        return None
+    if turned is None or any(splits_differ(root, *pair.paths) for pair in paired.pairs):
+        return None  # no masks, or names that are the same in train and in test
     flat = min(left, right) >= FLAT
-    if turned:
-        images, masks = masks, images
-    if any(splits_differ(root, *pair.paths) for pair in paired.pairs):
-        return None  # names that are the same in train and in test
-    names = [path.relative_to(root).as_posix() for path in paired.pairs[0].paths]
-    if flat and called_alike(*(names[::-1] if turned else names)):
+    if flat and called_alike(*(path.relative_to(root).as_posix() for path in paired.pairs[0].paths)):
         return None  # two kinds of masks
-    try:
-        paired = pair_all(Where(root, images, masks)) if turned else paired
-    except InputError:
-        return None
     found = _masks_of(paired)
     return Layout(root, images, masks, paired, flat, len(found) > 1 and all_alike(found))
 

@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from os.path import commonpath
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from segkd.datasets.annotations import CURES
 from segkd.datasets.dicom import find_dicom
 from segkd.datasets.lists import Entry, Names
 from segkd.datasets.packed import File
+from segkd.datasets.patterns import start_of
 from segkd.datasets.pictures import open_picture
 from segkd.datasets.prepare.annotated import READERS, find_annotations, left_out, read_annotations
 from segkd.datasets.prepare.draft import Draft, names_of
@@ -92,32 +92,32 @@ def lay_out(draft: Draft, told: Told, say: Callable[[str], None]) -> list[str] |
 
 
 def _found(draft: Draft, told: Told, say: Callable[[str], None]) -> list[str] | None:
-    root, folder = draft.root, draft.beside / "masks"
-    if told.annotations is None and len(told.masks) > 1:
+    if told.annotations is not None:
+        return _drawn(draft, told, set(), say)
+    if len(told.masks) > 1:
         return _several(draft, told, say)
-    if told.annotations is None:
-        objects = None if told.images or told.masks else find_objects(root)
-        if objects is not None:
-            say(f"found: {objects.said}; they are joined to one class in {folder}")
-            write_masks(folder, ((name, joined(masks)) for name, masks in objects.masks.items()))
-            draft.take("images", objects.images)
-            draft.take("masks", folder)
-            return None
-        layout = find_layout(root, told.images, next(iter(told.masks), None))
-        if layout is not None and not told.images and not told.masks and _of_others(layout):
-            masks = {pair.mask for pair in layout.paired.pairs}
-            with suppress(InputError):  # annotations that name the classes are better, where they can be drawn
-                return _drawn(draft, told, masks, say)
-        if layout is not None:
-            say(f"found: {layout.said}")
-            if layout.beside:
-                say(offered([layout.masks, *layout.beside]))
-            for rival in layout.rivals:
-                say(f"{rival} would fit as well: to take it, say --images and --masks")
-            draft.take("images", layout.images)
-            draft.take("masks", layout.masks)
-            return None
-    return _drawn(draft, told, set(), say)
+    nothing_told = not told.images and not told.masks
+    if nothing_told and (objects := find_objects(draft.root)) is not None:
+        folder = draft.beside / "masks"
+        say(f"found: {objects.said}; they are joined to one class in {folder}")
+        write_masks(folder, ((name, joined(masks)) for name, masks in objects.masks.items()))
+        draft.take("images", objects.images)
+        draft.take("masks", folder)
+        return None
+    layout = find_layout(draft.root, told.images, next(iter(told.masks), None))
+    if layout is None:
+        return _drawn(draft, told, set(), say)
+    if nothing_told and _of_others(layout):
+        with suppress(InputError):  # annotations that name the classes are better, where they can be drawn
+            return _drawn(draft, told, {pair.mask for pair in layout.paired.pairs}, say)
+    say(f"found: {layout.said}")
+    if layout.beside:
+        say(offered([layout.masks, *layout.beside]))
+    for rival in layout.rivals:
+        say(f"{rival} would fit as well: to take it, say --images and --masks")
+    draft.take("images", layout.images)
+    draft.take("masks", layout.masks)
+    return None
 
 
 def _several(draft: Draft, told: Told, say: Callable[[str], None]) -> list[str]:
@@ -150,9 +150,8 @@ def _drawn(draft: Draft, told: Told, masks: set[File], say: Callable[[str], None
     classes = _classes_of(drawings, names, told)
     images = _images_of(draft, drawings, masks, f"{kind} annotations ({paths[0]})")
     endings = {path.suffix for path in images}
-    pattern = f"{{}}{next(iter(endings))}" if len(endings) == 1 else "{}"
-    base = Path(commonpath([path.parent for path in images])).relative_to(draft.root).as_posix()
-    draft.take("images", pattern if base == "." else f"{base}/{pattern}")
+    start = start_of(path.parent.relative_to(draft.root).as_posix() for path in images)
+    draft.take("images", f"{start}{{}}{min(endings) if len(endings) == 1 else ''}")
     named = names_of(draft, list(images))
     folder = draft.beside / "masks"
     rows: list[str] = []
