@@ -10,6 +10,9 @@ from pathlib import Path
 from segkd.datasets.dicom import find_dicom
 from segkd.datasets.walk import GLANCE, pictures, walk
 
+ENDINGS = (".json", ".xml", ".csv", ".txt")
+"""Extensions (lower case) of annotations, the likeliest first."""
+
 READ = 100_000
 """Bytes looked at, at the beginning of a file and at its end."""
 
@@ -53,8 +56,8 @@ def recognise(*places: Path) -> str:
     for place in places:
         if not place.exists():
             continue
-        files = walk(place, {".json", ".txt", ".xml", ".csv"}, GLANCE).files
-        few = [path for kind in (".json", ".xml", ".csv", ".txt") for path in files if path.suffix.lower() == kind][:20]
+        files = walk(place, ENDINGS, GLANCE).files
+        few = [path for ending in ENDINGS for path in files if path.suffix.lower() == ending][:20]
         for path in few:
             kind = kind_of(path)
             if kind:

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from segkd.datasets.audit import Audit, Reading
-from segkd.datasets.pairing import Pair, pair_files
+from segkd.datasets.pairing import Pair, Paired, pair_files
 from segkd.datasets.prepare.layouts import find_layout
 from segkd.datasets.prepare.objects import find_objects, joined
 from segkd.datasets.prepare.passed_over import passed_over
@@ -91,6 +91,13 @@ def test_masks_of_another_kind_are_not_taken_for_images_and_not_before_those_of_
         write(alone / f"first/ground_truth/{i}.png", mask=True)
         write(alone / f"second/ground_truth/{i}.png", mask=True)
     assert find_layout(alone) is None
+
+
+def test_a_table_of_run_lengths_beside_masks_is_named_and_one_to_submit_is_not(tmp_path):
+    for name in ("sample_submission", "train"):
+        (tmp_path / f"{name}.csv").write_text("ImageId,EncodedPixels\na,1 1\n")
+    (said,) = passed_over(tmp_path, Paired(tmp_path, "images", "masks", []), [], tmp_path / "made")
+    assert "train.csv holds Kaggle run-length annotations, which are not used" in said
 
 
 @pytest.mark.parametrize("kind", ["dark photos", "masks of many objects", "masks of many classes"])

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from segkd.datasets.prepare.annotated import find_annotations, read_annotations
+from segkd.datasets.prepare.annotated import classes_of, find_annotations, read_annotations
 from segkd.datasets.prepare.coco import read_coco
-from segkd.datasets.prepare.drawing import draw
+from segkd.datasets.prepare.drawing import Drawing, Shape, draw
 from segkd.datasets.prepare.fitting import mask_of
 from segkd.types import InputError
 
@@ -236,6 +236,14 @@ def test_classes_that_are_told_leave_out_others_and_begin_with_the_background(tm
     assert status == 2 and "names that the annotations have (cat, dog)" in " ".join(err.split()), err
     status, out, err = run_cli("prepare", root, "--out", tmp_path / "c.yaml")
     assert status == 0 and "--classes does not name" not in out, out + err
+
+
+def test_more_classes_than_a_mask_has_numbers_are_refused_with_the_most_frequent():
+    """LVIS: 1203 categories."""
+    drawings = [Drawing("a", [Shape(name, ()) for name in ("n7", "n9", "n9")])]
+    with pytest.raises(InputError, match=r"have 255 classes: .* --classes background n9 n7; the others"):
+        classes_of(drawings, [f"n{i}" for i in range(255)], None)
+    assert len(classes_of(drawings, [f"n{i}" for i in range(254)], None)) == 255
 
 
 def test_a_stated_size_of_many_megapixels_is_refused_before_it_is_filled(tmp_path):

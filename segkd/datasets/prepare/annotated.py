@@ -1,18 +1,20 @@
 """Where annotations lie that can be drawn, what reads each kind, and what of them is left out."""
 
+import shlex
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from segkd.datasets.annotations import kind_of
+from segkd.datasets.annotations import ENDINGS, kind_of
 from segkd.datasets.prepare.coco import read_coco
 from segkd.datasets.prepare.cvat import read_cvat
 from segkd.datasets.prepare.drawing import Drawing, Read
-from segkd.datasets.prepare.kaggle import KAGGLE, read_kaggle
+from segkd.datasets.prepare.kaggle import KAGGLE, is_submission, read_kaggle
 from segkd.datasets.prepare.labelme import read_labelme
 from segkd.datasets.prepare.via import read_via
 from segkd.datasets.prepare.yolo import read_yolo
 from segkd.datasets.walk import pictures, walk
-from segkd.types import InputError
+from segkd.types import IGNORE, InputError, some
 
 YOLO = "YOLO polygon"
 
@@ -41,12 +43,11 @@ def find_annotations(place: Path, images: Path | None = None) -> dict[str, list[
     (the place unless given), and empty ones in a folder beside theirs: they are pictures without objects.
     """
     found: dict[str, list[Path]] = {}
-    files = walk(place, {".json", ".xml", ".txt", ".csv"}).files
+    files = walk(place, ENDINGS).files
     for path in files:
         if kind := kind_of(path):
             found.setdefault(kind, []).append(path)
-    if tables := [path for path in found.get(KAGGLE, []) if "submission" not in path.stem.lower()]:
-        found[KAGGLE] = tables
+    found |= {KAGGLE: tables} if (tables := [path for path in found.get(KAGGLE, []) if not is_submission(path)]) else {}
     if YOLO in found:
         stems = {path.stem for path in walk(images or place, pictures()).files}
         homes = {path.parent for path in found[YOLO]}
@@ -70,8 +71,38 @@ def read_annotations(kind: str, paths: Sequence[Path], root: Path) -> Read:
     return drawings, names
 
 
-def left_out(drawings: Sequence[Drawing]) -> Iterator[str]:
-    """What was not read, in words: "3 times a polyline, which has no area"."""
-    every = [what for drawing in drawings for what in drawing.left_out]
-    for what in dict.fromkeys(every):
-        yield f"{every.count(what)} times {what}"
+def classes_of(drawings: Sequence[Drawing], names: Sequence[str], told: Sequence[str] | None) -> list[str]:
+    """The classes in the order of their numbers, the background first: those that the user tells, else all `names`.
+
+    Raises:
+        InputError: they are too many for a mask, or those that are told are none of the annotations'.
+    """
+    shapes = Counter(shape.name for drawing in drawings for shape in drawing.shapes)
+    classes = list(told or ["background", *(name for name in names if name != "background")])
+    if len(classes) > IGNORE:  # the largest number of a mask is no class
+        often = shlex.join(name for name, _ in shapes.most_common(3))
+        raise InputError(
+            f"the annotations have {len(classes) - 1} classes: expected {IGNORE - 1} at most beside the background. "
+            f"Say which are meant, such as --classes background {often}; the others become background."
+        )
+    if told is None:
+        return classes
+    every = " ".join(told)
+    if shapes and not shapes.keys() & {*told}:
+        raise InputError(f"--classes {every}: expected names that the annotations have ({some(sorted(shapes), 8)}), "
+                         "found none of them. Correct the names, or leave --classes out.")  # fmt: skip
+    if told[0] != "background" and told[0] in shapes:
+        raise InputError(f"--classes {every}: expected the name of the background first, found {told[0]}, a class of "
+                         f"the annotations. Say --classes background {every}.")  # fmt: skip
+    return classes
+
+
+def not_drawn(drawings: Sequence[Drawing], classes: Sequence[str]) -> Iterator[str]:
+    """The sentences on what is background though it was annotated: "not drawn: 3 times a point, which has no area"."""
+    for what, number in Counter(what for drawing in drawings for what in drawing.left_out).items():
+        yield f"not drawn: {number} times {what}"
+    names = {shape.name for drawing in drawings for shape in drawing.shapes}
+    if classes[0] in names:
+        yield f"not drawn: objects of the class {classes[0]}, which is the background"
+    if strange := names - set(classes):
+        yield f"background, as --classes does not name them: {', '.join(sorted(strange))}"

@@ -15,7 +15,7 @@ from segkd.datasets.walk import pictures
 from segkd.disk import read_text
 from segkd.types import InputError, some
 
-__all__ = ["KAGGLE", "Order", "read_kaggle", "settle_order", "without_rows"]
+__all__ = ["KAGGLE", "Order", "is_submission", "read_kaggle", "settle_order", "without_rows"]
 
 CLASSES = ("classid", "class_id", "class", "label", "category", "cell_type")
 """Headings (lower case) of the column of classes."""
@@ -37,13 +37,13 @@ def read_kaggle(paths: Sequence[Path], root: Path) -> Read:
     """A row per object: the image in the first column, its runs (pairs of start and length, pixels counted from 1),
     its class in a column of its own, or after the image's name (`ImageId_ClassId`); none: all are "foreground".
 
-    An image without runs has an empty mask. Tables with "submission" in their names are of others' predictions, and
-    are passed over. Pixels are counted down the columns until `settle_order` knows better.
+    An image without runs has an empty mask. Tables for submission are passed over. Pixels are counted down the columns
+    until `settle_order` knows better.
     """
     drawings: dict[str, Drawing] = {}
     names: dict[str, str] = {}
     for path in paths:
-        if "submission" in path.stem.lower():
+        if is_submission(path):
             continue
         for number, image, name, text in _rows(path):
             drawing = drawings.setdefault(image, Drawing(image))
@@ -53,6 +53,11 @@ def read_kaggle(paths: Sequence[Path], root: Path) -> Read:
                     drawing.shapes.append(Shape(names[name], (Starts(_pairs(text)),)))
     order = sorted(names, key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name))
     return list(drawings.values()), [names[name] for name in order]
+
+
+def is_submission(path: Path) -> bool:
+    """Whether a table is called after predictions that are submitted."""
+    return "submission" in path.stem.lower()
 
 
 def without_rows(images: Collection[Path]) -> str:

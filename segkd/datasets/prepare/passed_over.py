@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from segkd.datasets.annotations import kind_of
+from segkd.datasets.annotations import ENDINGS, kind_of
 from segkd.datasets.pairing import Pair, Paired
 from segkd.datasets.prepare.annotated import READERS
+from segkd.datasets.prepare.kaggle import is_submission
 from segkd.datasets.walk import GLANCE, pictures, walk
 
 FOLDERS = 6
@@ -30,8 +31,8 @@ def passed_over(root: Path, paired: Paired, further: Sequence[Pair], own: Path) 
         named = ", ".join(f"{number} in {place}" for place, number in places.items())
         more = f", and more in {len(homes) - FOLDERS} other folders" if len(homes) > FOLDERS else ""
         yield f"pictures that are used for nothing: {named}{more}; if they are needed, say --images and --masks"
-    for path in walk(root, {".json", ".xml", ".txt"}, GLANCE).files[:LOOKED_AT]:
+    for path in walk(root, ENDINGS, GLANCE).files[:LOOKED_AT]:
         kind = kind_of(path)
-        if kind in READERS and not path.is_relative_to(own):
+        if kind in READERS and not is_submission(path) and not path.is_relative_to(own):
             yield f"{path} holds {kind} annotations, which are not used: to draw those, say --annotations {path}"
             return

@@ -14,7 +14,7 @@ from segkd.datasets.lists import Entry, Names
 from segkd.datasets.packed import File
 from segkd.datasets.patterns import start_of
 from segkd.datasets.pictures import open_picture
-from segkd.datasets.prepare.annotated import READERS, find_annotations, left_out, read_annotations
+from segkd.datasets.prepare.annotated import READERS, classes_of, find_annotations, not_drawn, read_annotations
 from segkd.datasets.prepare.draft import Draft, names_of
 from segkd.datasets.prepare.drawing import Drawing
 from segkd.datasets.prepare.fitting import mask_of
@@ -147,7 +147,7 @@ def _drawn(draft: Draft, told: Told, masks: set[File], say: Callable[[str], None
     kind, paths, home = _annotations(draft.root, told.annotations)
     _refuse_without_effect(told, paths[0])
     drawings, names = read_annotations(kind, paths, home)
-    classes = _classes_of(drawings, names, told)
+    classes = classes_of(drawings, names, told.classes)
     images = _images_of(draft, drawings, masks, f"{kind} annotations ({paths[0]})")
     endings = {path.suffix for path in images}
     start = start_of(path.parent.relative_to(draft.root).as_posix() for path in images)
@@ -167,7 +167,7 @@ def _drawn(draft: Draft, told: Told, masks: set[File], say: Callable[[str], None
         f"found: {kind} annotations in {len(paths)} {'file' if len(paths) == 1 else 'files'}: {shapes} objects of "
         f"{some(names, 8)} on {len(images)} images; they are drawn, small before large, in {folder}"
     )
-    for sentence in filter(None, [*rows, _scaled(scaled), *_not_drawn(drawings, classes)]):
+    for sentence in filter(None, [*rows, _scaled(scaled), *not_drawn(drawings, classes)]):
         say(sentence)
     return classes
 
@@ -200,21 +200,6 @@ def _annotations(root: Path, told: Path | None) -> tuple[str, list[Path], Path]:
     return kind, found[kind], home
 
 
-def _classes_of(drawings: Sequence[Drawing], names: Sequence[str], told: Told) -> list[str]:
-    """The classes in the order of their numbers, the background first."""
-    if told.classes is None:
-        return ["background", *(name for name in names if name != "background")]
-    first, *others = told.classes
-    every, drawn = " ".join(told.classes), {shape.name for drawing in drawings for shape in drawing.shapes}
-    if drawn and not drawn & {first, *others}:
-        raise InputError(f"--classes {every}: expected names that the annotations have ({some(sorted(drawn), 8)}), "
-                         "found none of them. Correct the names, or leave --classes out.")  # fmt: skip
-    if first != "background" and first in drawn:
-        raise InputError(f"--classes {every}: expected the name of the background first, found {first}, a class of the "
-                         f"annotations. Say --classes background {every}.")  # fmt: skip
-    return list(told.classes)
-
-
 def _masks(
     images: Mapping[Path, Drawing], numbers: Mapping[str, int], scaled: list[Path]
 ) -> Iterator[tuple[Path, np.ndarray]]:
@@ -232,17 +217,6 @@ def _scaled(paths: Sequence[Path]) -> str:
         f"{len(paths)} images have another size than their annotations say ({some([path.name for path in paths])}), "
         "but the same proportions: the outlines are scaled to them"
     )
-
-
-def _not_drawn(drawings: Sequence[Drawing], classes: Sequence[str]) -> Iterator[str]:
-    """The sentences on what is background though it was annotated."""
-    for sentence in left_out(drawings):
-        yield f"not drawn: {sentence}"
-    names = {shape.name for drawing in drawings for shape in drawing.shapes}
-    if classes[0] in names:
-        yield f"not drawn: objects of the class {classes[0]}, which is the background"
-    if strange := names - set(classes):
-        yield f"background, as --classes does not name them: {', '.join(sorted(strange))}"
 
 
 def _images_of(draft: Draft, drawings: Sequence[Drawing], masks: set[File], what: str) -> dict[Path, Drawing]:

@@ -15,7 +15,7 @@ from segkd.disk import load_yaml, read_bytes, read_text
 from segkd.types import InputError
 
 MOST = 65535
-"""Numbers of classes fit into a mask of 16 bits."""
+"""The highest number of a class: each up to the highest that occurs has a name."""
 
 NAMED = re.compile(rb"\bnames\b['\"]?\s*:")
 """The key of a YAML file that names the classes."""
@@ -45,7 +45,7 @@ def read_yolo(paths: Sequence[Path], root: Path) -> Read:
 def _number(cell: str) -> int:
     if not cell.isdigit():
         raise InputError(f"expected the number of a class, 0 or more, first in a line, found {cell!r}.")
-    if len(cell) > 5 or int(cell) > MOST:  # each number up to the highest has a name
+    if len(cell) > 5 or int(cell) > MOST:
         raise InputError(f"expected the number of a class, up to {MOST}, first in a line, found {cell[:20]}.")
     return int(cell)
 
