@@ -30,6 +30,15 @@ TINY = "test_efficientnet"
 """A timm encoder with a few thousand parameters."""
 
 
+def touch(folder, *names):
+    """Empty files of these names below a folder, which is given back."""
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    return folder
+
+
 @pytest.fixture(autouse=True)
 def one_thread():
     """Two test processes on two cores must not fight, and results must not depend on the machine's cores."""

@@ -60,10 +60,10 @@ def pair_all(where: Where) -> Paired:
         return pair_files(where.root, where.images, where.masks)
     whole = Paired(where.root, where.images, where.masks, [])
     for folder in above:
-        if split_of(folder) == "test" and not (where.root / _below(folder, Pattern.of(where.masks).base)).is_dir():
+        if split_of(folder) == "test" and not (where.root / folder / Pattern.of(where.masks).base).is_dir():
             whole.notes.append(f"{where.root / folder} has images without masks: it is no test split")
             continue
-        _merge(whole, pair_files(where.root, _below(folder, where.images), _below(folder, where.masks)), folder)
+        _merge(whole, pair_files(where.root, f"{folder}/{where.images}", f"{folder}/{where.masks}"), folder)
     return whole
 
 
@@ -139,7 +139,7 @@ def _places(where: Where, folder: str) -> list[tuple[str, str]]:
                 there = (where.root / Pattern.of(beside).base).is_dir()
                 masks = beside if there else _exchanged(where.masks, part, place)
                 places.append((_exchanged(where.images, part, place), masks))
-    return [*places, (_below(folder, where.images), _below(folder, where.masks))]
+    return [*places, (f"{folder}/{where.images}", f"{folder}/{where.masks}")]
 
 
 def _exchanged(text: str, old: str, new: str) -> str:
@@ -156,10 +156,6 @@ def _beside(text: str, old: str, new: str) -> str:
         return part.removesuffix(old) + last if part.endswith(old) else part
 
     return "/".join(new if part == old else other(part) for part in text.split("/"))
-
-
-def _below(folder: str, text: str) -> str:
-    return f"{folder}/{text}"
 
 
 def _merge(whole: Paired, part: Paired, folder: str) -> None:

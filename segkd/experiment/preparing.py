@@ -8,7 +8,7 @@ from jsonargparse import ArgumentParser, Namespace
 from PIL import Image
 from rich.console import Console
 
-from segkd.datasets.labels import LabelCode
+from segkd.datasets.labels import LabelCode, resize_label
 from segkd.datasets.notes import notes_on
 from segkd.datasets.packing import write_shards
 from segkd.datasets.pictures import open_picture, read_mask
@@ -18,7 +18,7 @@ from segkd.datasets.prepare.seen import Seen, look
 from segkd.datasets.prepare.sources import Told, lay_out
 from segkd.datasets.prepare.splitting import fold_lists, keep_apart, kept_together
 from segkd.datasets.prepare.values import Meaning, in_colours, meaning_of
-from segkd.datasets.prepare.written import at_size, smaller, write_masks
+from segkd.datasets.prepare.written import smaller, write_masks
 from segkd.datasets.sheet import contact_sheet
 from segkd.disk import write_whole
 from segkd.experiment.arguments import ExampleHelp
@@ -129,7 +129,7 @@ def _read(draft: Draft, config: Namespace, console: Console) -> Seen:
     if coloured:
         _mean(draft, mean(seen.audit), console)
         seen = _look(draft, console)
-    if few := smaller(seen.audit, lambda path: open_picture(path).size[::-1], seen.pairs):
+    if few := smaller(seen.audit, seen.pairs):
         _enlarge(draft, seen, len(few), console)
         seen = _look(draft, console)
     if not seen.audit.counts:
@@ -157,7 +157,7 @@ def _enlarge(draft: Draft, seen: Seen, number: int, console: Console) -> None:
     how = draft.data().how
     names = names_of(draft, [pair.paths[0] for pair in seen.pairs])
     made = (
-        (names[pair.paths[0]], at_size(read_mask(pair.mask, how), open_picture(pair.image).size[::-1]))
+        (names[pair.paths[0]], resize_label(read_mask(pair.mask, how), open_picture(pair.image).size[::-1]))
         for pair in seen.pairs
     )
     write_masks(draft.beside / "masks", made)

@@ -4,6 +4,7 @@ import pytest
 
 from segkd.datasets.matching import files_by_stem, images_for, labels_in, match_maps
 from segkd.types import InputError
+from tests.conftest import touch
 
 
 def test_missing_and_surplus_files_are_listed_not_refused(tmp_path):
@@ -47,14 +48,6 @@ def test_a_list_chooses_labels_by_stem_or_file_name(tmp_path):
     (tmp_path / "list.txt").write_text("a\nz\n")
     with pytest.raises(InputError, match="1 of 2"):
         labels_in(tmp_path, tmp_path / "list.txt")
-
-
-def touch(folder, *names):
-    for name in names:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"")
-    return folder
 
 
 def labels_of(*stems):

@@ -8,16 +8,9 @@ from PIL import Image
 from segkd.datasets.pairing import Pair, pair_files
 from segkd.datasets.pictures import read_image
 from segkd.types import InputError
+from tests.conftest import touch
 
 GREY = np.arange(48, dtype=np.uint8).reshape(6, 8)
-
-
-def touch(folder, *names):
-    for name in names:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"")
-    return folder
 
 
 def write(path, array=GREY):

@@ -2,14 +2,7 @@ import pytest
 
 from segkd.datasets.patterns import Pattern, find_named
 from segkd.types import InputError
-
-
-def touch(folder, *names):
-    for name in names:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"")
-    return folder
+from tests.conftest import touch
 
 
 @pytest.mark.parametrize(

@@ -9,16 +9,9 @@ from segkd.datasets.pairing import Pair
 from segkd.datasets.split_folders import Where, split_of
 from segkd.datasets.splits import carve, find_splits, group_of
 from segkd.types import InputError
+from tests.conftest import touch
 
 STEMS = [f"s{i:02d}" for i in range(20)]
-
-
-def touch(folder, *names):
-    for name in names:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"")
-    return folder
 
 
 @pytest.fixture

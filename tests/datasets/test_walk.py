@@ -6,14 +6,7 @@ from PIL import Image, features
 
 from segkd.datasets.walk import ARRAYS, is_hidden, pictures, say_passed, stem_of, walk
 from segkd.types import InputError
-
-
-def touch(folder, *names):
-    for name in names:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"")
-    return folder
+from tests.conftest import touch
 
 
 def names(found):

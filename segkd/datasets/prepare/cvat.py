@@ -34,8 +34,8 @@ def read_cvat(paths: Sequence[Path], root: Path) -> Read:
         except ElementTree.ParseError as error:
             raise InputError(f"{path}: expected XML as CVAT writes it, found: {error}. Export it once more.") from error
         for image in tree.iter("image"):
-            drawing = Drawing(beside(path, image.get("name", ""), root))
-            drawing.size = stated(image.get("height"), image.get("width"))
+            size = stated(image.get("height"), image.get("width"))
+            drawing = Drawing(beside(path, image.get("name", ""), root), size=size)
             for one in image:
                 if one.tag != "tag":  # of the whole image
                     with faults_of(path, drawing.file):

@@ -50,8 +50,8 @@ def read_labelme(paths: Sequence[Path], root: Path) -> Read:
     for path in paths:
         content: _LabelMe = read_json(path, _LabelMe, "a LabelMe file with imagePath and shapes")
         # the image lies beside its file, whatever path it had where it was drawn
-        drawing = Drawing(beside(path, Path(content.imagePath.replace("\\", "/")).name, root))
-        drawing.size = stated(content.imageHeight, content.imageWidth)
+        file = beside(path, Path(content.imagePath.replace("\\", "/")).name, root)
+        drawing = Drawing(file, size=stated(content.imageHeight, content.imageWidth))
         for one in content.shapes:
             with faults_of(path, one.label):
                 drawing.take(one.label, [_part(one, path)])

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 import cv2
 import numpy as np
 
+from segkd.datasets.naming import MASK_WORDS
 from segkd.datasets.pictures import open_picture, read_mask
 from segkd.datasets.walk import ARRAYS
 from segkd.types import InputError
@@ -30,7 +31,7 @@ LIKELY = 0.5
 ALIKE = 0.9
 """Share of what any of some masks covers that all of them do, for them to be nearly the same."""
 
-WORDS = ("mask", "label", "seg", "annot", "manual", "truth", "gt", "_lab", "matte", "target")
+WORDS = (*MASK_WORDS, "_lab", "matte", "target")
 """What the names of folders and files that hold masks contain, in small letters."""
 
 OF_IMAGES = ("image", "img", "rgb", "photo", "jpeg", "original")

@@ -16,10 +16,9 @@ from segkd.datasets.walk import pictures, walk
 
 @dataclass(frozen=True)
 class Objects:
-    """Images by name, `images`, the pattern that finds them below the root, and the masks of each one's objects."""
+    """The pattern that finds the images below the root, and by the name of each the masks of its objects."""
 
     images: str
-    files: dict[str, Path]
     masks: dict[str, list[Path]]
 
     @property
@@ -27,7 +26,7 @@ class Objects:
         """The sentence on what was found."""
         number = sum(map(len, self.masks.values()))
         name, some = next((name, some) for name, some in self.masks.items() if len(some) > 1)
-        return f"{number} masks of objects for {len(self.files)} images, such as {len(some)} for {name}"
+        return f"{number} masks of objects for {len(self.masks)} images, such as {len(some)} for {name}"
 
 
 def find_objects(root: Path) -> Objects | None:
@@ -111,7 +110,5 @@ def _enough(found: dict[Path, list[Path]], homes: int) -> bool:
 def _of(root: Path, pattern: str, found: dict[Path, list[Path]]) -> Objects | None:
     """The objects by the names that a pattern gives to the images; None where two images share one."""
     named = find_named(root, pattern, "images")
-    files = {name: path for name, path in named.files.items() if path in found}
-    if len(files) < len(found):
-        return None
-    return Objects(pattern, files, {name: found[path] for name, path in files.items()})
+    masks = {name: found[path] for name, path in named.files.items() if path in found}
+    return Objects(pattern, masks) if len(masks) == len(found) else None

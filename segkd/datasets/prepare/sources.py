@@ -227,18 +227,16 @@ def _images_of(draft: Draft, drawings: Sequence[Drawing], masks: set[File], what
     found: dict[Path, Drawing] = {}
     missing = []
     for drawing in drawings:
-        name = known.find(drawing.file)
-        if name is None:
+        path = by_name.get(known.find(drawing.file) or "")
+        if path is None:
             missing.append(drawing.file)
-        elif by_name[name] in found and drawing.shapes and found[by_name[name]].shapes:
+        elif path in found and drawing.shapes and found[path].shapes:
             raise InputError(
-                f"{what}: expected one annotation of each image, found two of {by_name[name]}. Keep one, or say which "
-                "are meant: --annotations FOLDER."
+                f"{what}: expected one annotation of each image, found two of {path}. Keep one, or say which are "
+                "meant: --annotations FOLDER."
             )
-        elif by_name[name] in found and not drawing.shapes:
-            continue
-        else:
-            found[by_name[name]] = drawing
+        elif path not in found or drawing.shapes:
+            found[path] = drawing
     if missing:
         raise InputError(
             f"{what}: expected the images that they name below {draft.root}, found none or several of these names for "

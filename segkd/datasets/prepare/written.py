@@ -1,6 +1,6 @@
 """What `segkd prepare` makes: masks of class numbers, and lists of names."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -9,9 +9,8 @@ from PIL import Image
 
 from segkd.datasets.audit import OTHER_SIZE, Audit
 from segkd.datasets.geometry import in_pixels
-from segkd.datasets.labels import resize_label
-from segkd.datasets.packed import File
 from segkd.datasets.pairing import Pair
+from segkd.datasets.pictures import open_picture
 from segkd.datasets.unfit import Unfit
 from segkd.disk import write_whole
 from segkd.types import InputError
@@ -54,23 +53,13 @@ def write_lists(folder: Path, lists: Mapping[str, Sequence[str]], before: str = 
     return paths
 
 
-def smaller(audit: Audit, size_of: Callable[[File], tuple[int, int]], pairs: Sequence[Pair]) -> list[Pair]:
-    """The pairs whose mask has another size than the image, but its proportions; `size_of` gives (height, width)."""
-    found = []
-    for pair in pairs:
-        fault = audit.faults.get(pair.stem)
-        other = isinstance(fault, Unfit) and fault.kind == OTHER_SIZE
-        if other and same_proportions(size_of(pair.image), size_of(pair.mask)):
-            found.append(pair)
-    return found
+def smaller(audit: Audit, pairs: Sequence[Pair]) -> list[Pair]:
+    """The pairs whose mask has another size than the image, but its proportions."""
+    faults = ((pair, audit.faults.get(pair.stem)) for pair in pairs)
+    other = [pair for pair, fault in faults if isinstance(fault, Unfit) and fault.kind == OTHER_SIZE]
+    return [pair for pair in other if same_proportions(open_picture(pair.image).size, open_picture(pair.mask).size)]
 
 
 def same_proportions(one: tuple[int, int], other: tuple[int, int]) -> bool:
-    """Whether a picture of one (height, width) may be a larger or smaller copy of one of the other."""
-    (height, width), (h, w) = one, other
-    return abs(height * w / (width * h) - 1) <= PROPORTION
-
-
-def at_size(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A mask of class numbers at an image's (height, width), by nearest-exact."""
-    return mask if mask.shape == size else resize_label(mask, size)
+    """Whether a picture of one size may be a larger or smaller copy of one of the other."""
+    return abs(one[0] * other[1] / (one[1] * other[0]) - 1) <= PROPORTION
