@@ -134,11 +134,10 @@ def _places(where: Where, folder: str) -> list[tuple[str, str]]:
     for at, part in enumerate(old):
         if split_of(part):
             place = new[at] if len(new) > at and new[:at] == old[:at] else folder
-            if split_of(place) or len(new) == 1:
-                beside = _beside(where.masks, part, place)
-                there = (where.root / Pattern.of(beside).base).is_dir()
-                masks = beside if there else _exchanged(where.masks, part, place)
-                places.append((_exchanged(where.images, part, place), masks))
+            beside = _beside(where.masks, part, place)
+            there = (where.root / Pattern.of(beside).base).is_dir()
+            masks = beside if there else _exchanged(where.masks, part, place)
+            places.append((_exchanged(where.images, part, place), masks))
     return [*places, (f"{folder}/{where.images}", f"{folder}/{where.masks}")]
 
 

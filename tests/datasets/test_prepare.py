@@ -34,7 +34,7 @@ def write(path, mask=False, size=(20, 20), seed=0):
     [
         ("JPEGImages/{}.jpg", "SegmentationClass/{}.png", "JPEGImages", "SegmentationClass"),
         ("seg/{}.png", "photos/{}.jpg", "photos", "seg"),  # not what the names say first, but what the pictures show
-        ("all/{}.jpg", "all/{}_mask.png", "{}.jpg", "{}_mask.png"),
+        ("all/{}.jpg", "all/{}_mask.png", "all/{}.jpg", "all/{}_mask.png"),
         ("{}/image.png", "{}/mask.png", "{}/image.png", "{}/mask.png"),
         ("train/{}_training.tif", "1st_manual/{}_manual1.gif", "train/{}_training", "1st_manual/{}_manual1"),
     ],

@@ -324,6 +324,7 @@ def test_a_folder_of_another_split_is_told_of_only_where_images_lie_in_it(tmp_pa
     ("images", "masks", "val"),
     [
         ("data/train/{}.jpg", "data/train_labels/{}_L.png", "data/val/{}.jpg data/val_labels/{}_L.png"),
+        ("data/train/{}.jpg", "data/train_labels/{}.png", "data/held/{}.jpg data/held_labels/{}.png"),
         ("train/{}.jpg", "trainannot/{}.png", "val/{}.jpg valannot/{}.png"),
         ("a_train/img/train/{}.jpg", "a_train/ann/train/{}.png", "a_train/img/val/{}.jpg a_train/ann/val/{}.png"),
     ],

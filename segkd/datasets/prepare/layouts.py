@@ -179,12 +179,8 @@ def _within(files: Sequence[PurePosixPath]) -> Iterator[tuple[str, str]]:
     images = [path for path in files if path not in set(masks)]
     endings = [{path.suffix for path in side} for side in (images, masks)]
     written = [next(iter(ending)) if len(ending) == 1 else "" for ending in endings]
-    home = start_of({str(path.parent) for path in masks}).removesuffix("/")
-    for folder in dict.fromkeys([home, ""]):  # images of other splits may have no masks
-        yield (
-            rule.pattern(folder, rule.left, written[0]),
-            rule.pattern(folder, rule.right, written[1]),
-        )
+    home = start_of(str(path.parent) for path in masks).removesuffix("/")  # images of other splits may have no masks
+    yield rule.pattern(home, rule.left, written[0]), rule.pattern(home, rule.right, written[1])
 
 
 def _by_file(files: Sequence[PurePosixPath]) -> Iterator[tuple[str, str]]:
