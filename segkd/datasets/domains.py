@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import fields, replace
 
 from segkd.datasets.data import Data, Domain
+from segkd.datasets.groups import groups_in
 from segkd.types import InputError
 
 SOURCES = ("root", "parquet", "embedded")
@@ -61,18 +62,14 @@ def domains_by(expression: str | None, names: Sequence[str]) -> tuple[str, ...]:
     """
     if expression is None:
         return ()
-    try:
-        pattern = re.compile(expression)
-    except re.error as error:
-        raise InputError(f"data.domain_group: expected a regular expression, found {expression!r}: {error}.") from error
-    found = [pattern.search(name) for name in names]
-    lost = [name for name, match in zip(names, found) if match is None or not match[1 if pattern.groups else 0]]
+    found = groups_in(expression, names, "data.domain_group")
+    lost = [name for name in names if name not in found]
     if lost:
         raise InputError(
             f"data.domain_group: {expression!r} does not occur in {len(lost)} of {len(names)} names, {lost[0]} for "
             "one. Its first group in parentheses is the domain of an image."
         )
-    return tuple(match[1 if pattern.groups else 0] for match in found if match is not None)
+    return tuple(found[name] for name in names)
 
 
 def faults_of_domains(data: Data) -> list[str]:

@@ -1,11 +1,12 @@
 """Folds of the training split: one is left out of a training, whose network can teach the images it never saw; or one
 alone is trained on."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from segkd.datasets.embedded import Embedded
-from segkd.datasets.splits import Splits, by_hash, group_of
+from segkd.datasets.groups import group_of, groups_by_hash
+from segkd.datasets.splits import Splits
 from segkd.types import InputError
 
 
@@ -33,23 +34,24 @@ def fold_of(without: tuple[int, int] | None, only: tuple[int, int] | None) -> Fo
 def members_of(names: Sequence[str], fold: Fold, group: Callable[[str], str] = str) -> set[str]:
     """The names of a fold: every name is in one of the k.
 
-    Whole groups, in the order of their names' hashes, each go to the fold that is smallest so far.
-
     Raises:
         InputError: there are fewer groups than folds.
     """
-    members: dict[str, list[str]] = {}
-    for name in names:
-        members.setdefault(group(name), []).append(name)
-    if len(members) < fold.k:
+    groups = groups_by_hash(names, group)
+    if len(groups) < fold.k:
         raise InputError(
             f"{fold.key}: expected at least {fold.k} images or groups of them to make {fold.k} folds, found "
-            f"{len(members)} in the training split. Write fewer folds, or correct data.group."
+            f"{len(groups)} in the training split. Write fewer folds, or correct data.group."
         )
-    folds: list[list[str]] = [[] for _ in range(fold.k)]
-    for one in by_hash(members):
-        min(folds, key=len).extend(members[one])
-    return set(folds[fold.i])
+    return set(dealt(groups, fold.k)[fold.i])
+
+
+def dealt(groups: Iterable[Sequence[str]], k: int) -> list[list[str]]:
+    """The members of whole groups in k parts: each group goes to the part that is smallest so far."""
+    parts: list[list[str]] = [[] for _ in range(k)]
+    for members in groups:
+        min(parts, key=len).extend(members)
+    return parts
 
 
 def folded(fold: Fold | None, group: str | None, splits: Splits) -> Splits:

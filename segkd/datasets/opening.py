@@ -113,11 +113,8 @@ def _open_folder(
     for name, members in splits.items():
         stems = tuple(pair.stem for pair in members)
         digests = tuple(audit.digests[stem] for stem in stems)
-        load, domains = (
-            partial(load_pair, members, kept, code, how, digests, fits),
-            domains_by(data.domain_group, stems),
-        )
-        records[name] = Records(name, stems, load, digests, domains)
+        load = partial(load_pair, members, kept, code, how, digests, fits)
+        records[name] = Records(name, stems, load, digests, domains_by(data.domain_group, stems))
     total = audit.total
     if "train" in splits:
         refuse_empty_classes(data.classes, code, total)

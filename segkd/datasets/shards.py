@@ -11,10 +11,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from segkd.datasets.groups import group_of
 from segkd.datasets.packed import Packed, Shard, open_shard, parquet, reading, system_of
 from segkd.datasets.pairing import Pair
 from segkd.datasets.split_folders import split_of
-from segkd.datasets.splits import SPLITS, Splits, carve_val, group_of, warn_of_torn_groups
+from segkd.datasets.splits import SPLITS, Splits, carve_val, warn_of_torn_groups
 from segkd.types import InputError
 
 if TYPE_CHECKING:

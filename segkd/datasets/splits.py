@@ -1,11 +1,11 @@
 """Which pair is in which split: by lists, by folders named train, val and test, else a share carved out for val."""
 
-import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from segkd.datasets.groups import group_of, groups_by_hash
 from segkd.datasets.lists import choose, entries_of
 from segkd.datasets.naming import image_of
 from segkd.datasets.pairing import Pair, Paired
@@ -82,62 +82,20 @@ def carve_val(splits: Splits, share: float, group: Callable[[str], str]) -> None
 
 def carve(pairs: Sequence[Pair], share: float, group: Callable[[str], str]) -> tuple[list[Pair], list[Pair]]:
     """`pairs` without and with about `share` of them, whole groups at a time, in the order of their names' hashes."""
-    groups: dict[str, list[Pair]] = {}
-    for pair in pairs:
-        groups.setdefault(group(pair.stem), []).append(pair)
-    if len(groups) == 1:
+    ranked = groups_by_hash(pairs, lambda pair: group(pair.stem))
+    if len(ranked) == 1:
         raise InputError(
-            f"data.group finds one group only, {next(iter(groups))!r}, so that nothing apart from it is left to "
+            f"data.group finds one group only, {group(pairs[0].stem)!r}, so that nothing apart from it is left to "
             "validate on. Correct the expression, or name a list: data.val."
         )
     count = min(max(1, round(share * len(pairs))), len(pairs) - 1)
-    ranked = by_hash(groups)
-    taken: set[str] = set()
-    number = 0
-    for name in ranked:
-        if number + len(groups[name]) <= count:
-            taken.add(name)
-            number += len(groups[name])
-    taken = taken or {min(ranked, key=lambda name: len(groups[name]))}
-    kept = [pair for pair in pairs if group(pair.stem) not in taken]
-    return kept, sorted((pair for name in taken for pair in groups[name]), key=lambda pair: pair.stem)
-
-
-def group_of(
-    expression: str | None, stems: Sequence[str], warnings: list[str], owner: str = "data.group"
-) -> Callable[[str], str]:
-    """A function from a stem to its group: what `expression` finds in it, its first group or all; else the stem.
-
-    Of alternatives with a group each, the first that took part counts, and those of different groups are never one.
-
-    Raises:
-        InputError: it is no expression, or finds nothing in any stem; `owner` names the setting.
-    """
-    if expression is None:
-        return str
-    try:
-        pattern = re.compile(expression)
-    except re.error as error:
-        raise InputError(f"{owner}: expected a regular expression, found {expression!r}: {error}.") from error
-    matches = {stem: match for stem in stems if (match := pattern.search(stem)) is not None}
-    found = {stem: group for stem, match in matches.items() if (group := _group_in(match))}
-    if not found:
-        raise InputError(
-            f"{owner}: {expression!r} occurs in none of {len(stems)} names, the first of which are "
-            f"{', '.join(sorted(stems)[:3])}. Its first group in parentheses is the patient, video or sequence."
-        )
-    if len(found) < len(stems):
-        warnings.append(f"{owner} occurs in {len(found)} of {len(stems)} names; each other one is its own group")
-    return lambda stem: found.get(stem, stem)
-
-
-def _group_in(match: re.Match[str]) -> str:
-    """What the first group that took part found, with its number unless it is 1; all, without groups; or ""."""
-    if not match.groups():
-        return match[0]
-    number, text = next(((number, text) for number, text in enumerate(match.groups(), 1) if text), (1, ""))
-    # patient(\d+)|subject(\d+): subject 7 is not patient 7; nor is all that matched a name, a frame may be part of it
-    return text if number == 1 else f"{text} (group {number})"
+    taken: list[Pair] = []
+    for members in ranked:
+        if len(taken) + len(members) <= count:
+            taken += members
+    taken = taken or min(ranked, key=len)
+    stems = {pair.stem for pair in taken}
+    return [pair for pair in pairs if pair.stem not in stems], sorted(taken, key=lambda pair: pair.stem)
 
 
 def _sources(where: Where) -> dict[str, Path]:
@@ -289,8 +247,3 @@ def _warn_of_sibling(where: Where, paired: Paired, splits: Splits) -> None:
         except InputError:
             cure = "not each of its images has a mask"
         splits.warnings.append(f"{where.root / sibling} is not used: {cure}")
-
-
-def by_hash(names: Iterable[str]) -> list[str]:
-    """Names in the order of their hashes: the same everywhere, and with no regard to what they mean."""
-    return sorted(names, key=lambda name: hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest())

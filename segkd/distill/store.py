@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Float16, Float32, Int64
 from torch import Tensor
 
-from segkd.datasets.splits import group_of
+from segkd.datasets.groups import group_of
 from segkd.distill.index import Index
 from segkd.losses import one_hot, resize_label, resize_shares
 from segkd.types import IGNORE, Batch

@@ -8,9 +8,9 @@ from rich.console import Console
 
 from segkd.datasets.data import Data, Records
 from segkd.datasets.domains import parts_of
+from segkd.datasets.groups import group_of
 from segkd.datasets.loader import SegmentationDataset
 from segkd.datasets.sampler import Draw, EpochBatches
-from segkd.datasets.splits import group_of
 from segkd.datasets.transforms import Transform
 from segkd.distill.distiller import Distiller
 from segkd.distill.teachers.frozen import Frozen

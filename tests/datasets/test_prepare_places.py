@@ -8,10 +8,11 @@ import pytest
 import yaml
 from PIL import Image
 
-from segkd.datasets.prepare.draft import new_draft, removed_on_error
+from segkd.datasets.prepare.draft import Draft, names_of, new_draft, removed_on_error
 from segkd.datasets.prepare.drawing import beside
 from segkd.datasets.prepare.splitting import fold_lists, kept_together
 from segkd.types import InputError
+from tests.conftest import touch
 from tests.datasets.test_prepare_coco import annotation, coco, data_set, picture
 
 FLAT = "0 0.25 0.25 0.75 0.25 0.75 0.75\n"
@@ -167,6 +168,8 @@ def test_what_values_mean_is_not_asked_where_masks_are_made(tmp_path, run_cli):
     words = ["prepare", tmp_path / "cats", "--out", tmp_path / "a.yaml", "--annotations", file]
     status, _, err = run_cli(*words, "--as", "objects")
     assert status == 2 and "--as objects has no effect here" in " ".join(err.split())
+    status, _, err = run_cli(*words, "--classes", "background", "cat", "cat")
+    assert status == 2 and "data.classes names a class twice" in " ".join(err.split())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cats"]
     assert run_cli(*words, "--as", "classes")[0] == 0
 
@@ -200,6 +203,14 @@ def test_a_layer_in_the_folder_itself_is_read_and_written_again(tmp_path, run_cl
     for name in ("data", "again"):
         status, out, err = run_cli("sheet", "--config", f"{name}.yaml", "--out", tmp_path / f"{name}.png")
         assert status == 0, out + err
+
+
+def test_two_pictures_of_one_name_are_refused_where_masks_are_made(tmp_path):
+    touch(tmp_path / "images", "0.jpg", "0.png", "1.jpg")
+    draft = Draft(tmp_path / "a.yaml", tmp_path, {"images": "images/{}"})
+    assert names_of(draft, [tmp_path / "images" / "1.jpg"]) == {tmp_path / "images" / "1.jpg": "1"}
+    with pytest.raises(InputError, match=r"images: expected a name of its own .* found two files of 0\. Rename"):
+        names_of(draft, [tmp_path / "images" / "0.jpg"])
 
 
 def test_what_a_command_made_is_taken_back_when_it_fails(tmp_path):

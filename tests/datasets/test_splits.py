@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from segkd.datasets.groups import group_of
 from segkd.datasets.pairing import Pair
 from segkd.datasets.split_folders import Where, split_of
-from segkd.datasets.splits import carve, find_splits, group_of
+from segkd.datasets.splits import carve, find_splits
 from segkd.types import InputError
 from tests.conftest import touch
 

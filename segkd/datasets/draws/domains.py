@@ -6,8 +6,8 @@ from typing import Any, Literal, final
 import numpy as np
 from jaxtyping import Float64
 
+from segkd.datasets.groups import groups_by_hash
 from segkd.datasets.sampler import Draw, permuted
-from segkd.datasets.splits import by_hash
 from segkd.types import InputError
 
 Kind = Literal["proportional", "uniform", "sqrt", "fixed", "student_loss", "ddk"]
@@ -212,11 +212,9 @@ class DomainSampler(Draw):
 
 def held_out(indices: np.ndarray, groups: Sequence[str], number: int) -> list[int]:
     """About `number` of the indices, whole groups in the order of their names' hashes; sorted."""
-    members: dict[str, list[int]] = {}
-    for index, group in zip(indices.tolist(), groups):
-        members.setdefault(group, []).append(index)
+    group_of = dict(zip(indices.tolist(), groups))
     taken: list[int] = []
-    for name in by_hash(members):
+    for members in groups_by_hash(group_of, lambda index: group_of[index]):
         if len(taken) < number:
-            taken += members[name]
+            taken += members
     return sorted(taken)

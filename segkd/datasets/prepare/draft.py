@@ -14,7 +14,7 @@ from segkd.datasets.data import Data
 from segkd.datasets.patterns import Pattern, find_named, is_pattern
 from segkd.datasets.walk import MADE, what_is
 from segkd.disk import write_whole
-from segkd.types import InputError, LayerPath
+from segkd.types import InputError, LayerPath, some
 
 PACKED = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst"})
 """Extensions (lower case) of archives."""
@@ -82,6 +82,9 @@ def names_of(draft: Draft, images: Sequence[Path]) -> dict[Path, str]:
     """The name that `data.images` gives to each image: what a mask must be called that is made for it.
 
     Of images in train/images and val/images, the setting becomes `**/images/{}`, which finds them from the root.
+
+    Raises:
+        InputError: the name is that of another picture, too: 1.jpg and 1.png.
     """
     text = draft.settings["images"]
     if not (draft.root / Pattern.of(text).base).is_dir():
@@ -92,7 +95,13 @@ def names_of(draft: Draft, images: Sequence[Path]) -> dict[Path, str]:
         named = find_named(draft.root, text, "images", folders=True)
     wanted = {path.absolute(): path for path in images}
     found = ((wanted.get(path.absolute()), name) for name, path in named.files.items())
-    return {path: name for path, name in found if path is not None}
+    names = {path: name for path, name in found if path is not None}
+    if len(names) < len(images):
+        raise InputError(
+            f"{named.base}: expected a name of its own for each image, as masks are made for them, found two files of "
+            f"{some(list(named.doubles))}. Rename one of each two, or move it away."
+        )
+    return names
 
 
 def new_draft(source: Path, out: Path) -> Draft:

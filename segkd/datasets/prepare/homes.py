@@ -35,12 +35,7 @@ def in_homes(files: Collection[PurePosixPath]) -> Iterator[tuple[str, str]]:
     tried = 0
     for place, folders in places.items():
         for a, b in combinations(folders, 2) if len(folders) <= MOST else ():
-            if (
-                mask_words(a) == mask_words(b)
-                or other_words(a)
-                or other_words(b)
-                or splits_in(PurePosixPath(a, b, "x"))
-            ):
+            if mask_words(a) == mask_words(b) or other_words(f"{a}/{b}") or splits_in(PurePosixPath(a, b, "x")):
                 continue
             if 2 * len(same_names(folders[a], folders[b])[0]) >= min(len(folders[a]), len(folders[b])):
                 found.setdefault((f"{a}/{{}}", f"{b}/{{}}"), []).append(place)

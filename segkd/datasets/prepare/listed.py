@@ -1,7 +1,7 @@
 """Lists that come with a data set: which of several are those of its masks, and lists of folders."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from segkd.datasets.lists import Entry, choose, entries_of, read_lines
@@ -19,9 +19,9 @@ TRAINVAL = ("trainval", "train_val")
 class _Lists:
     """The lists of one folder by split, the stems that each names, and whether their lines are folders."""
 
-    paths: Mapping[str, Path]
-    stems: Mapping[str, list[str]] = field(default_factory=dict)
-    folders: bool = False
+    paths: dict[str, Path]
+    stems: Mapping[str, list[str]]
+    folders: bool
 
     @property
     def every(self) -> set[str]:
@@ -46,8 +46,7 @@ def find_lists(root: Path, paired: Paired, folder: Path) -> tuple[dict[str, Path
     if not found:
         return {}, ""
     best = max(found, key=lambda lists: (len(lists.paths) > 1, len(lists.every)))
-    home = next(iter(best.paths.values())).parent
-    paths = dict(best.paths)
+    paths, home = best.paths, best.paths["train"].parent
     said = f"splits by lists below {home}"
     if best.folders:
         paths = write_lists(folder, best.stems)
@@ -64,16 +63,17 @@ def _of_one_folder(root: Path, paths: Sequence[Path], paired: Paired, entries: S
         named["train"] = both
     if "train" not in named:
         return None
-    for stems_of in (_names, lambda path, _: _names_of_folders(root, path, paired)):
-        stems = {name: stems_of(path, entries) for name, path in named.items()}
+    for folders in (False, True):
+        found = {
+            name: _names_of_folders(root, path, paired) if folders else _names(path, entries)
+            for name, path in named.items()
+        }
         # valid.txt may be any text
-        kept = {name: some for name, some in stems.items() if some or named[name].stem in (name, *TRAINVAL)}
-        if all(kept.values()):
-            folders = stems_of is not _names
-            torn = len({stem for some in kept.values() for stem in some}) < sum(map(len, kept.values()))
-            if torn and (folders or named["train"] == both):
-                return None
-            return _Lists({name: named[name] for name in kept}, kept, folders)
+        stems = {name: some for name, some in found.items() if some or named[name].stem in (name, *TRAINVAL)}
+        if all(stems.values()):
+            lists = _Lists({name: named[name] for name in stems}, stems, folders)
+            torn = len(lists.every) < sum(map(len, stems.values()))
+            return None if torn and (folders or named["train"] == both) else lists
     return None
 
 
@@ -109,8 +109,6 @@ def _left_out(left: set[str], paths: Sequence[Path], best: _Lists, entries: Sequ
     more = {path: len(stems & left) for path, stems in others.items() if not stems & held}
     longest = max(more, key=lambda path: more[path], default=None)
     if longest is not None and more[longest]:
-        said += (
-            f" ({longest.name} beside them names {more[longest]} of these: to train on them, too, write data.train: "
-        )
-        said += f"{longest.absolute()})"
+        named = f"{longest.name} beside them names {more[longest]} of these"
+        said += f" ({named}: to train on them, too, write data.train: {longest.absolute()})"
     return said

@@ -111,11 +111,12 @@ def called_alike(images: str, masks: str) -> bool:
 
     A name of the file that both share counts for neither, and of folders above both that are called so only SURE words.
     """
-    two = [PurePosixPath(text).with_suffix("").parts for text in (images, masks)]
-    same = len(list(takewhile(lambda pair: pair[0] == pair[1], zip(*two))))
-    shared = sum(word in "/".join(two[0][:same]).lower() for word in SURE)
-    end = len(two[0]) - (two[0][-1:] == two[1][-1:]), len(two[1]) - (two[0][-1:] == two[1][-1:])
-    own, theirs = (shared + mask_words("/".join(one[same:last])) for one, last in zip(two, end))
+    one, other = (PurePosixPath(text).with_suffix("").parts for text in (images, masks))
+    if one[-1:] == other[-1:]:
+        one, other = one[:-1], other[:-1]
+    above = [name for name, _ in takewhile(lambda two: two[0] == two[1], zip(one, other))]
+    shared = sum(word in "/".join(above).lower() for word in SURE)
+    own, theirs = (shared + mask_words("/".join(parts[len(above) :])) for parts in (one, other))
     return own >= theirs > 0
 
 

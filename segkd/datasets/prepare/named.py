@@ -9,7 +9,7 @@ from pathlib import Path
 
 from segkd.datasets.colours import read_labelmap
 from segkd.datasets.lists import columns
-from segkd.datasets.prepare.legend import LARGEST
+from segkd.datasets.prepare.legend import LARGEST, UNNAMED
 from segkd.datasets.walk import GLANCE, pictures, walk
 from segkd.disk import read_text
 from segkd.types import InputError
@@ -35,7 +35,7 @@ MOST = 256
 SHOWN = 24
 """Names that are written out for the user to say."""
 
-BACKGROUND = ("background", "bg", "other", "others", "none", "void", "unlabeled", "unlabelled")
+BACKGROUND = ("background", "bg", "other", "others", "none", *UNNAMED)
 """What the first name of a list is, in small letters, where it names the background, too."""
 
 

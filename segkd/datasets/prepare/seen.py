@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 
 from segkd.datasets.audit import Audit, Reading, read_all
+from segkd.datasets.checks import refuse_settings
 from segkd.datasets.data import Data, Records
 from segkd.datasets.faults import refuse_faults
 from segkd.datasets.labels import LabelCode, resize_label
@@ -56,7 +57,8 @@ class Seen:
             self.masks[reading.pair.stem] = _shrunk(reading.raw)
 
     def code(self, data: Data) -> LabelCode:
-        """How the masks are read. Raises InputError naming every fault of a file."""
+        """How the masks are read. Raises InputError naming every fault of the settings, or of a file."""
+        refuse_settings(data)
         code = label_code(data, np.flatnonzero(self.audit.total).tolist())
         refuse_faults(self.audit, self.pairs, code, data.classes)
         return code

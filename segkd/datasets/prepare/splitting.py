@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
+from segkd.datasets.folds import dealt
+from segkd.datasets.groups import group_of, groups_by_hash
 from segkd.datasets.pairing import Pair, Paired
 from segkd.datasets.prepare.listed import find_lists
 from segkd.datasets.prepare.twins import all_twins, twins
 from segkd.datasets.prepare.written import write_lists
 from segkd.datasets.split_folders import Where, pairs_of_folder, split_of, splits_in, unnamed_sibling
-from segkd.datasets.splits import Splits, by_hash, group_of
+from segkd.datasets.splits import Splits
 from segkd.types import InputError
 
 FILLED = 1.5
@@ -119,10 +121,7 @@ def fold_lists(
     groups = _groups(stems, group, alike)
     if len(groups) < folds:
         raise InputError(f"--folds {folds}: expected as many groups of images, found {len(groups)}.")
-    parts: list[list[str]] = [[] for _ in range(folds)]
-    for members in groups:
-        min(parts, key=len).extend(members)
-    splits = ({"train": sorted(set(stems) - set(part)), "val": sorted(part)} for part in parts)
+    splits = ({"train": sorted({*stems} - {*part}), "val": sorted(part)} for part in dealt(groups, folds))
     return [write_lists(folder, lists, f"fold{number}-") for number, lists in enumerate(splits)]
 
 
@@ -138,10 +137,7 @@ def _groups(stems: Sequence[str], group: str | None, alike: Sequence[tuple[str, 
 
     for one, other in alike:
         first[found(of_group(other))] = found(of_group(one))
-    groups: dict[str, list[str]] = {}
-    for stem in stems:
-        groups.setdefault(found(of_group(stem)), []).append(stem)
-    return [groups[name] for name in by_hash(groups)]
+    return groups_by_hash(stems, lambda stem: found(of_group(stem)))
 
 
 def _stems_by(key: Callable[[Path], str], paired: Paired) -> dict[str, list[str]]:
