@@ -3,7 +3,7 @@
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from PIL import Image
@@ -38,6 +38,7 @@ class Reading:
     Attributes:
         counts: the raw values of the mask and the pixels of each.
         small: the raw values that are left at the size that the network sees.
+        shape: height and width of the image, as it is displayed.
         undecided: image and mask are turned differently, and their sizes fit either way.
         digest: of the two files.
     """
@@ -48,6 +49,7 @@ class Reading:
     fault: InputError | None = None
     counts: tuple[np.ndarray, np.ndarray] = (np.zeros(0, np.int64), np.zeros(0, np.int64))
     small: np.ndarray | None = None
+    shape: tuple[int, int] | None = None
     seen_image: Seen = field(default_factory=Seen)
     seen_mask: Seen = field(default_factory=Seen)
     undecided: bool = False
@@ -56,66 +58,42 @@ class Reading:
 
 @dataclass
 class Audit:
-    """What reading all files told; all by stem.
+    """What reading all files told, by stem: the `readings` of pairs that can be used, without their arrays, and what is
+    wrong with the others."""
 
-    Attributes:
-        counts: the raw values of each mask and their pixels.
-        small: the raw values of each mask that are left at the size that the network sees.
-        images: what each image's file tells besides its pixels.
-        masks: likewise each mask's.
-        undecided: image files of the pairs whose EXIF orientations differ though their sizes fit either way.
-        faults: what is wrong with each pair that cannot be used.
-        digests: of the two files of each pair.
-        sizes: height and width of each image, as it is displayed.
-    """
-
-    counts: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
-    small: dict[str, np.ndarray] = field(default_factory=dict)
-    images: dict[str, Seen] = field(default_factory=dict)
-    masks: dict[str, Seen] = field(default_factory=dict)
-    undecided: dict[str, File] = field(default_factory=dict)
+    readings: dict[str, Reading] = field(default_factory=dict)
     faults: dict[str, InputError] = field(default_factory=dict)
-    digests: dict[str, str] = field(default_factory=dict)
-    sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def take(self, reading: Reading) -> None:
         """Keeps what one reading told, but for its arrays."""
-        stem = reading.pair.stem
         if reading.fault is not None:
-            self.faults[stem] = reading.fault
-            return
-        self.counts[stem], self.digests[stem] = reading.counts, reading.digest
-        self.images[stem], self.masks[stem] = reading.seen_image, reading.seen_mask
-        if reading.image is not None:
-            self.sizes[stem] = (reading.image.shape[0], reading.image.shape[1])
-        if reading.small is not None:
-            self.small[stem] = reading.small
-        if reading.undecided:
-            self.undecided[stem] = reading.pair.image
+            self.faults[reading.pair.stem] = reading.fault
+        else:
+            self.readings[reading.pair.stem] = replace(reading, image=None, raw=None)
 
     def forget(self, stems: Iterable[str]) -> None:
         """Takes out all that is known of some pairs."""
-        one, other = (self.counts, self.small, self.images, self.masks), (self.undecided, self.digests, self.sizes)
-        for known in (*one, *other, self.faults):
-            for stem in stems:
-                known.pop(stem, None)  # type: ignore[attr-defined]
+        for stem in stems:
+            self.readings.pop(stem, None)
+            self.faults.pop(stem, None)
 
     @property
     def total(self) -> np.ndarray:
         """Pixels of each raw value over all files, int64 [65536]."""
-        return self.of(self.counts)
+        return self.of(self.readings)
 
-    def of(self, stems: Sequence[str] | dict) -> np.ndarray:
+    def of(self, stems: Iterable[str]) -> np.ndarray:
         """Pixels of each raw value over some files, int64 [65536]."""
         total = np.zeros(65536, np.int64)
-        for values, numbers in (self.counts[stem] for stem in stems if stem in self.counts):
+        for values, numbers in (self.readings[stem].counts for stem in stems if stem in self.readings):
             total[values] += numbers
         return total
 
     @property
     def usual(self) -> list[int]:
         """The raw values of most masks that hold more than one value (of all masks, if none does)."""
-        sets = Counter(tuple(values.tolist()) for values, _ in self.counts.values() if len(values) > 1)
+        every = (one.counts[0].tolist() for one in self.readings.values())
+        sets = Counter(tuple(values) for values in every if len(values) > 1)
         return list(sets.most_common(1)[0][0]) if sets else np.flatnonzero(self.total).tolist()
 
 
@@ -136,7 +114,8 @@ def read_pair(pair: Pair, how: How = PLAIN, size: tuple[int, int] | None = None)
     except MemoryError:
         return Reading(pair, fault=no_room(pair.image))
     small = None if size is None else np.unique(resize_label(raw, size))
-    return Reading(pair, image, raw, None, count(raw), small, seen_image, seen_mask, undecided, digest_of(pair))
+    shape = image.shape[0], image.shape[1]
+    return Reading(pair, image, raw, None, count(raw), small, shape, seen_image, seen_mask, undecided, digest_of(pair))
 
 
 def read_all(

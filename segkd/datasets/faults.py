@@ -31,12 +31,12 @@ def refuse_faults(audit: Audit, pairs: Sequence[Pair], code: LabelCode, classes:
     """Raises one InputError that names every kind of fault, what to do about it, and the first files."""
     lines = group(list(audit.faults.values()), classes)
     masks = {pair.stem: str(pair.mask) for pair in pairs}
-    lossy = [masks[stem] for stem, seen in audit.masks.items() if seen.lossy and stem in masks]
+    lossy = [masks[stem] for stem, one in audit.readings.items() if one.seen_mask.lossy and stem in masks]
     strange = _strange_values(audit, masks, code, classes, lossy)
     if strange is None and lossy:
         strange = _blurred(audit, code, lossy)
     # who says what raw values mean knows both kinds
-    seen = {} if code.told else {masks[stem]: seen for stem, seen in audit.masks.items() if stem in masks}
+    seen = {masks[stem]: one.seen_mask for stem, one in audit.readings.items() if stem in masks and not code.told}
     lines += _two_readings(seen) or ([strange] if strange is not None else [])
     if not lines:
         return
@@ -71,8 +71,8 @@ def forgive_faults(audit: Audit, pairs: Sequence[Pair], code: LabelCode) -> dict
     """The fault of every pair that cannot be used, by stem, when the others can: then the audit forgets them."""
     faults = {stem: str(fault) for stem, fault in audit.faults.items()}
     for pair in pairs:
-        values = audit.counts.get(pair.stem, (np.zeros(0, int), None))[0]
-        stray = [int(value) for value in values if not code.known[value]]
+        values = audit.readings[pair.stem].counts[0].tolist() if pair.stem in audit.readings else []
+        stray = [value for value in values if not code.known[value]]
         if stray:
             faults[pair.stem] = f"{pair.mask}: raw value {stray[0]} is not a class. Read as: {code.rule}."
     if len(faults) == len(pairs):
@@ -129,12 +129,12 @@ def _strange_values(
     unknown = code.unknown(audit.total)
     if not unknown:
         return None
-    files = [masks[stem] for stem, (values, _) in audit.counts.items() if not code.known[values].all()]
+    files = [masks[stem] for stem, one in audit.readings.items() if not code.known[one.counts[0]].all()]
     told = audit.total.copy()
     told[code.known & (code.table == IGNORE)] = 0
-    remedy = _remedy(told, len(classes), lossy, len(audit.counts))
+    remedy = _remedy(told, len(classes), lossy, len(audit.readings))
     return (
-        f"{remedy} {len(files)} of {len(audit.counts)} masks hold raw values that are no class "
+        f"{remedy} {len(files)} of {len(audit.readings)} masks hold raw values that are no class "
         f"({some([str(value) for value in unknown], 12)}): {some(files)}. Read as: {code.rule}. "
         f"Found raw values: {_summary(audit.total)}."
     )
@@ -157,7 +157,7 @@ def _blurred(audit: Audit, code: LabelCode, lossy: Sequence[str]) -> str | None:
     gaps = [b - a for a, b in pairwise(np.flatnonzero(audit.total).tolist()) if code.table[a] != code.table[b]]
     if code.known.all() or not gaps or min(gaps) >= CLOSE:
         return None
-    return _no_jpeg(lossy, len(audit.counts)) + f" Read as: {code.rule}."
+    return _no_jpeg(lossy, len(audit.readings)) + f" Read as: {code.rule}."
 
 
 def _no_jpeg(lossy: Sequence[str], number: int) -> str:

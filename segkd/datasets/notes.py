@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from segkd.datasets.audit import Audit
+from segkd.datasets.audit import Audit, Reading
 from segkd.datasets.colours import hexed, packed
 from segkd.datasets.labels import LabelCode
 from segkd.datasets.pairing import Pair
@@ -39,14 +39,15 @@ def notes_on(
         splits: the pairs of each split that was read.
         size: height and width that the network sees.
     """
-    pairs = {pair.stem: pair for members in splits.values() for pair in members}
-    images = {str(pairs[stem].image): seen for stem, seen in audit.images.items() if stem in pairs}
-    masks = {str(pairs[stem].mask): seen for stem, seen in audit.masks.items() if stem in pairs}
-    undecided = {str(path): audit.masks[stem].tag for stem, path in audit.undecided.items() if stem in pairs}
+    stems = {pair.stem for members in splits.values() for pair in members}
+    read = {stem: one for stem, one in audit.readings.items() if stem in stems}
+    images = {str(one.pair.image): one.seen_image for one in read.values()}
+    masks = {str(one.pair.mask): one.seen_mask for one in read.values()}
+    undecided = {str(one.pair.image): one.seen_mask.tag for one in read.values() if one.undecided}
     notes = [*notes_on_images(images), *_orientations(undecided, images), *notes_on_masks(masks)]
-    sizes = {stem: audit.sizes[stem] for stem in pairs if stem in audit.sizes}
+    sizes = {stem: one.shape for stem, one in read.items() if one.shape is not None}
     notes += [_elongated(sizes, size, "train" in splits)]
-    notes += [_twins(audit, splits), _vanishing(audit, code, classes, list(pairs), size)]
+    notes += [_twins(audit, splits), _vanishing(list(read.values()), code, classes, size)]
     return tuple(note for note in [*notes, *_absent(audit, code, classes, splits)] if note)
 
 
@@ -62,7 +63,7 @@ def notes_on_masks(masks: Mapping[str, Seen], what: str = "masks") -> list[str]:
 
 def values_in_use(audit: Audit) -> str:
     """The range of the image values that are not read as plain 8 bits, "" when all are."""
-    deep = [seen for seen in audit.images.values() if seen.values is not None]
+    deep = [one.seen_image for one in audit.readings.values() if one.seen_image.values is not None]
     if not deep:
         return ""
     low, high = _range(deep)
@@ -145,8 +146,7 @@ def _twins(audit: Audit, splits: Mapping[str, Sequence[Pair]]) -> str:
     homes: dict[str, dict[str, str]] = {}
     for name, members in splits.items():
         for pair in members:
-            digest = audit.digests.get(pair.stem, "").split(" ")[0]
-            if digest:
+            if pair.stem in audit.readings and (digest := audit.readings[pair.stem].digest.split(" ")[0]):
                 homes.setdefault(digest, {}).setdefault(name, pair.stem)
     twins = [" = ".join(f"{stem} in {name}" for name, stem in one.items()) for one in homes.values() if len(one) > 1]
     if not twins:
@@ -199,16 +199,14 @@ def _backwards(masks: Mapping[str, Seen]) -> str:
     )
 
 
-def _vanishing(
-    audit: Audit, code: LabelCode, classes: Sequence[str], stems: Sequence[str], size: tuple[int, int]
-) -> str:
+def _vanishing(readings: Sequence[Reading], code: LabelCode, classes: Sequence[str], size: tuple[int, int]) -> str:
     """A sentence on classes that masks hold at their own size, and lose at the network's."""
     there, lost = np.zeros(256, int), np.zeros(256, int)
-    for stem in stems:
-        if stem in audit.small:
-            before = np.unique(code.table[audit.counts[stem][0]])
+    for one in readings:
+        if one.small is not None:
+            before = np.unique(code.table[one.counts[0]])
             there[before] += 1
-            lost[np.setdiff1d(before, code.table[audit.small[stem]])] += 1
+            lost[np.setdiff1d(before, code.table[one.small])] += 1
     least = 0 if len(classes) == 2 else OFTEN
     bad = [c for c in range(1, len(classes)) if lost[c] > least * there[c]]
     cure = "raise data.size, or crop (data.augment.scale) and judge with --slide"

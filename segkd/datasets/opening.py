@@ -112,7 +112,7 @@ def _open_folder(
     records = {}
     for name, members in splits.items():
         stems = tuple(pair.stem for pair in members)
-        digests = tuple(audit.digests[stem] for stem in stems)
+        digests = tuple(audit.readings[stem].digest for stem in stems)
         load = partial(load_pair, members, kept, code, how, digests, fits)
         records[name] = Records(name, stems, load, digests, domains_by(data.domain_group, stems))
     total = audit.total

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segkd.datasets.audit import Audit
+from segkd.datasets.audit import Audit, Reading
 from segkd.datasets.data import Data
 from segkd.datasets.faults import CLOSE, MOSTLY, forgive_faults, refuse_faults
 from segkd.datasets.labels import LabelCode, code_from_threshold
@@ -29,7 +29,7 @@ def label_rule(tallies: Mapping[str, Tally], data: Data) -> tuple[LabelCode, dic
         InputError: the folder cannot be read as `data` says; tells what to write.
     """
     audit, classes = _audit_of(tallies), len(data.classes)
-    pairs = [Pair(id, tally.path, tally.path) for id, tally in tallies.items()]
+    pairs = [one.pair for one in audit.readings.values()]
     open_rule = classes == 2 and data.label_map is None and data.threshold is None and data.colours is None
     if open_rule and _is_soft(audit.total, tallies, data.ignore):
         return code_from_threshold(128, data.ignore), {}
@@ -78,7 +78,8 @@ def _audit_of(tallies: Mapping[str, Tally]) -> Audit:
     audit = Audit()
     for id, tally in tallies.items():
         assert tally.values is not None and tally.counts is not None, "labels tell all their values"
-        audit.counts[id], audit.masks[id] = (tally.values, tally.counts), tally.seen
+        pair = Pair(id, tally.path, tally.path)
+        audit.take(Reading(pair, counts=(tally.values, tally.counts), seen_mask=tally.seen))
     return audit
 
 

@@ -132,7 +132,7 @@ def _read(draft: Draft, config: Namespace, console: Console) -> Seen:
     if few := smaller(seen.audit, seen.pairs):
         _enlarge(draft, seen, len(few), console)
         seen = _look(draft, console)
-    if not seen.audit.counts:
+    if not seen.audit.readings:
         seen.code(draft.data())  # names what is wrong with every file
     if not coloured:
         _mean(draft, mean(seen.audit), console)

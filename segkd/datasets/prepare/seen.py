@@ -65,13 +65,14 @@ class Seen:
 
     def look_at(self, size: tuple[int, int]) -> None:
         """Notes what is left of the masks at (height, width)."""
-        self.audit.small = {stem: np.unique(resize_label(mask, size)) for stem, mask in self.masks.items()}
+        for stem, mask in self.masks.items():
+            self.audit.readings[stem].small = np.unique(resize_label(mask, size))
 
     def records(self, code: LabelCode, how: How) -> Records:
         """All pairs, read anew."""
         pairs = self.pairs
         stems = tuple(pair.stem for pair in pairs)
-        digests = [self.audit.digests[stem] for stem in stems]
+        digests = [self.audit.readings[stem].digest for stem in stems]
         return Records("all", stems, partial(load_pair, pairs, {}, code, how, digests, {}))
 
 

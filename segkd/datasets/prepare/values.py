@@ -75,14 +75,14 @@ def meaning_of(audit: Audit, named: Sequence[str] | None, told: As, root: Path, 
     total = audit.total
     values = np.flatnonzero(total).tolist()
     if len(values) == 1:
-        raise _of_one_value(f"the value {values[0]}", len(audit.counts))
+        raise _of_one_value(f"the value {values[0]}", len(audit.readings))
     if named is None and told == "auto" and (known := cityscapes.names_of(masks, values)) is not None:
         said = (
             "values are the numbers of Cityscapes: the 19 classes that its benchmark scores, the others are left out "
             "(for all numbers, say --as classes)"
         )
         return replace(_mapped(*known), said=said)
-    sets = [found.tolist() for found, _ in audit.counts.values()]
+    sets = [one.counts[0].tolist() for one in audit.readings.values()]
     if told == "objects" or (told == "auto" and _are_objects(sets)):
         classes = _two(named)
         most = max(values)
@@ -90,7 +90,7 @@ def meaning_of(audit: Audit, named: Sequence[str] | None, told: As, root: Path, 
         if told == "auto":
             why = f"each mask holds 1, 2, ... without a gap, up to {most}; if they are classes, say --as classes"
         return Meaning(classes, f"values are the numbers of objects ({why}): all above 0 are {classes[1]}", threshold=0)
-    lossy = sum(seen.lossy for seen in audit.masks.values())
+    lossy = sum(one.seen_mask.lossy for one in audit.readings.values())
     if told == "grey" or (told == "auto" and _are_levels(total, values, lossy)):
         classes = _two(named)
         high = 128 if values[-1] > 1 else 0
