@@ -5,11 +5,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from segkd.datasets.annotations import ENDINGS, kind_of
+from segkd.datasets.annotations import ENDINGS, KAGGLE, kind_of
 from segkd.datasets.prepare.coco import read_coco
 from segkd.datasets.prepare.cvat import read_cvat
 from segkd.datasets.prepare.drawing import Drawing, Read
-from segkd.datasets.prepare.kaggle import KAGGLE, is_submission, read_kaggle
+from segkd.datasets.prepare.kaggle import is_submission, read_kaggle
 from segkd.datasets.prepare.labelme import read_labelme
 from segkd.datasets.prepare.via import read_via
 from segkd.datasets.prepare.yolo import read_yolo

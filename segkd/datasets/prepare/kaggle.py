@@ -9,13 +9,11 @@ from typing import Literal
 
 import numpy as np
 
-from segkd.datasets.annotations import KAGGLE, RUNS, heading
+from segkd.datasets.annotations import RUNS, heading
 from segkd.datasets.prepare.drawing import Drawing, Read, Shape, Starts, faults_of, inside_of
 from segkd.datasets.walk import pictures
 from segkd.disk import read_text
 from segkd.types import InputError, some
-
-__all__ = ["KAGGLE", "Order", "is_submission", "read_kaggle", "settle_order", "without_rows"]
 
 CLASSES = ("classid", "class_id", "class", "label", "category", "cell_type")
 """Headings (lower case) of the column of classes."""
@@ -109,22 +107,23 @@ def settle_order(drawings: Mapping[Path, Drawing], sizes: Mapping[Path, tuple[in
         sizes: (height, width) of these images.
         told: what the user says.
     """
-    if told == "auto":
-        oblong = [path for path, one in drawings.items() if one.shapes and sizes[path][0] != sizes[path][1]][:TRIED]
-        lengths = {
-            way: sum(_outlines(_counted(drawings[path], way == "columns"), sizes[path]) for path in oblong)
-            for way in ("columns", "rows")
-        }
-        way = "rows" if lengths["columns"] > CLEAR * lengths["rows"] else "columns"
-        longer = max(lengths.values()) / max(1, min(lengths.values()))
-        why = f"outlines are {longer:.1f} times longer the other way" if longer > CLEAR else "as is usual"
-        if longer <= CLEAR:
-            why += "; if masks on the sheet are mirrored at their diagonal, say --runs rows"
-    else:
-        way, why = told, "as told"
+    way, why = _likely_order(drawings, sizes) if told == "auto" else (told, "as told")
     for one in drawings.values():
         one.shapes = _counted(one, way == "columns")
     return f"run lengths are counted {'down the columns' if way == 'columns' else 'along the rows'} ({why})"
+
+
+def _likely_order(drawings: Mapping[Path, Drawing], sizes: Mapping[Path, tuple[int, int]]) -> tuple[Order, str]:
+    """The way that gives clearly shorter outlines, else down the columns; and why."""
+    oblong = [path for path, one in drawings.items() if one.shapes and sizes[path][0] != sizes[path][1]][:TRIED]
+    columns, rows = (
+        sum(_outlines(_counted(drawings[path], by_columns), sizes[path]) for path in oblong)
+        for by_columns in (True, False)
+    )
+    longer = max(columns, rows) / max(1, min(columns, rows))
+    if longer <= CLEAR:
+        return "columns", "as is usual; if masks on the sheet are mirrored at their diagonal, say --runs rows"
+    return "columns" if columns < rows else "rows", f"outlines are {longer:.1f} times longer the other way"
 
 
 def _counted(drawing: Drawing, by_columns: bool) -> list[Shape]:

@@ -245,20 +245,19 @@ def _like_images(one: Layout, best: Layout) -> bool:
 
 def _said(layout: Layout) -> str:
     pairs = layout.paired.pairs
-    first = pairs[0]
-    flat = "; these images have as few colours as masks: if they are none, say --images and --masks"
-    alike = (
-        "; these masks are nearly the same in all images, as a camera's field of view is: if the labels lie elsewhere, "
-        "say --masks"
-    )
+    image, mask = (path.relative_to(layout.root).as_posix() for path in pairs[0].paths)
+    said = f"{len(pairs)} images with masks, such as {image} with {mask}"
+    if layout.flat:
+        said += "; these images have as few colours as masks: if they are none, say --images and --masks"
     homes = sorted({pair.paths[0].relative_to(layout.root).parent.as_posix() for pair in pairs})
-    together = (
-        f"; images of {len(homes)} folders are taken together ({some(homes)}): if one holds copies of another's, say "
-        "--images and --masks"
-    )
-    return (
-        f"{len(pairs)} images with masks, such as {first.paths[0].relative_to(layout.root).as_posix()} with "
-        f"{first.paths[1].relative_to(layout.root).as_posix()}{flat if layout.flat else ''}"
-        f"{together if len(homes) > 1 and '**/' in layout.images else ''}"
-        f"{alike if layout.alike and len(pairs) >= FIELDS else ''}"
-    )
+    if len(homes) > 1 and "**/" in layout.images:
+        said += (
+            f"; images of {len(homes)} folders are taken together ({some(homes)}): if one holds copies of another's, "
+            "say --images and --masks"
+        )
+    if layout.alike and len(pairs) >= FIELDS:
+        said += (
+            "; these masks are nearly the same in all images, as a camera's field of view is: if the labels lie "
+            "elsewhere, say --masks"
+        )
+    return said

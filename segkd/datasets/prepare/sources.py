@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segkd.datasets.annotations import CURES
+from segkd.datasets.annotations import CURES, KAGGLE
 from segkd.datasets.dicom import find_dicom
 from segkd.datasets.lists import Entry, Names
 from segkd.datasets.packed import File
@@ -18,7 +18,7 @@ from segkd.datasets.prepare.annotated import READERS, classes_of, find_annotatio
 from segkd.datasets.prepare.draft import Draft, names_of
 from segkd.datasets.prepare.drawing import Drawing
 from segkd.datasets.prepare.fitting import mask_of
-from segkd.datasets.prepare.kaggle import KAGGLE, Order, settle_order, without_rows
+from segkd.datasets.prepare.kaggle import Order, settle_order, without_rows
 from segkd.datasets.prepare.layouts import Layout, find_layout
 from segkd.datasets.prepare.looks import other_words
 from segkd.datasets.prepare.objects import find_objects, joined
