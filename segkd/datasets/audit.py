@@ -6,7 +6,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from PIL import Image
 
 from segkd.datasets.deep import SWAPPED
 from segkd.datasets.digest import digest_of
@@ -14,7 +13,7 @@ from segkd.datasets.geometry import in_pixels
 from segkd.datasets.labels import resize_label
 from segkd.datasets.packed import File
 from segkd.datasets.pairing import Pair
-from segkd.datasets.pictures import PLAIN, How, Seen, view_image, view_mask
+from segkd.datasets.pictures import PLAIN, How, Seen, by_head, view_image, view_mask
 from segkd.datasets.unfit import Unfit, no_room
 from segkd.types import InputError
 
@@ -164,13 +163,7 @@ def _ahead(
 
 def _pixels(path: File) -> int:
     """Pixels of a picture by its head; 0 of a file that reading will refuse."""
-    try:
-        if not path.is_file():
-            return 0
-        with path.open("rb") as file, Image.open(file) as picture:
-            return picture.size[0] * picture.size[1]
-    except Exception:
-        return 0
+    return by_head(path, lambda picture: picture.size[0] * picture.size[1]) or 0
 
 
 def _orientations(pair: Pair, image: tuple, seen_image: Seen, mask: tuple, seen_mask: Seen, how: How) -> bool:

@@ -9,7 +9,8 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from segkd.datasets.arrays import read_array
-from segkd.datasets.pictures import GREY, PLAIN, How, Seen, open_picture, view_mask
+from segkd.datasets.deep import SWAPPED
+from segkd.datasets.pictures import GREY, PLAIN, How, Seen, by_head, open_picture, view_mask
 from segkd.datasets.unfit import Unfit
 from segkd.datasets.walk import ARRAYS
 from segkd.types import InputError
@@ -135,26 +136,17 @@ def is_whole(raw: np.ndarray) -> bool:
 
 def stored_size(path: Path, how: How) -> tuple[int, int] | None:
     """Height and width of a picture by its head, as `how` will turn it; None for arrays and what cannot be opened."""
-    if path.suffix.lower() in ARRAYS or not path.is_file():
-        return None
-    try:
-        with path.open("rb") as file, Image.open(file) as picture:
-            width, height = picture.size
-            turned = how.exif and picture.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-    except Exception:  # reading says what is wrong, with a sentence
-        return None
-    return (width, height) if turned else (height, width)
+
+    def turned(picture: Image.Image) -> tuple[int, int]:
+        swapped = how.exif and picture.getexif().get(ExifTags.Base.Orientation, 1) in SWAPPED
+        return picture.size if swapped else picture.size[::-1]
+
+    return by_head(path, turned)
 
 
 def mode_of(path: Path) -> str | None:
-    """How Pillow holds the picture, by its head; None for what it cannot open: reading says why, with a sentence."""
-    if not path.is_file():
-        return None
-    try:
-        with path.open("rb") as file, Image.open(file) as picture:
-            return picture.mode
-    except Exception:
-        return None
+    """How Pillow holds the picture, by its head; None for what it cannot open."""
+    return by_head(path, lambda picture: picture.mode)
 
 
 def _without(shape: Sequence[int], axis: int) -> tuple[int, ...]:

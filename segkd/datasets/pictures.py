@@ -1,10 +1,10 @@
 """One picture file read: an image as RGB, a mask as raw whole numbers, and what else the file tells."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from io import BufferedIOBase
-from typing import IO
+from typing import IO, TypeVar
 
 import numpy as np
 from jaxtyping import UInt8
@@ -25,6 +25,9 @@ from segkd.types import InputError
 Image.MAX_IMAGE_PIXELS = None
 # nor are its warnings of damaged files for the console: what cannot be read is said in a sentence
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -150,6 +153,17 @@ def view_mask(path: File, how: How = PLAIN) -> tuple[np.ndarray, Seen]:
     return whole_numbers(path, raw), seen
 
 
+def by_head(path: File, tell: Callable[[Image.Image], T]) -> T | None:
+    """What the head of a picture tells, undecoded; None for what cannot be opened: reading it says why, in words."""
+    if not path.is_file():  # a pipe would be waited for
+        return None
+    try:
+        with path.open("rb") as file, Image.open(file) as picture:
+            return tell(picture)
+    except Exception:
+        return None
+
+
 def refuse_large(path: File, size: tuple[int, int], how: How = PLAIN) -> None:
     """Raises InputError where a picture of `size` (width, height) is larger than `how.max_megapixels`."""
     megapixels = size[0] * size[1] / 1e6
@@ -211,10 +225,8 @@ def _is_lossless_webp(file: IO[bytes] | BufferedIOBase) -> bool:
     while True:
         file.seek(at)
         head = file.read(8)
-        if len(head) < 8 or head[:4] == b"VP8 ":
-            return False
-        if head[:4] == b"VP8L":
-            return True
+        if len(head) < 8 or head[:4] in (b"VP8 ", b"VP8L"):
+            return head[:4] == b"VP8L"
         size = int.from_bytes(head[4:], "little")
         # a frame of an animation begins with 16 bytes of its own; a chunk ends at an even place
         at += 24 if head[:4] == b"ANMF" else 8 + size + size % 2
@@ -230,13 +242,13 @@ def _is_reversible(file: IO[bytes] | BufferedIOBase) -> bool:
 
 def _turned(picture: Image.Image, exif: bool) -> tuple[Image.Image, int]:
     """The picture, loaded, as its orientation tag says, or as it is stored; and the tag."""
-    if picture.format != "TIFF":
-        picture.load()
-        tag = picture.getexif().get(ExifTags.Base.Orientation, 1)
-        return (ImageOps.exif_transpose(picture) if exif and tag in BACK else picture), tag if tag in BACK else 1
     tag = picture.getexif().get(ExifTags.Base.Orientation, 1)
     picture.load()  # turns a TIFF and drops its tag
-    return (picture.transpose(BACK[tag]) if tag in BACK and not exif else picture), tag if tag in BACK else 1
+    if tag not in BACK:
+        return picture, 1
+    if picture.format == "TIFF":
+        return (picture if exif else picture.transpose(BACK[tag])), tag
+    return (ImageOps.exif_transpose(picture) if exif else picture), tag
 
 
 def _unreadable(path: File, error: Exception) -> Unfit:
@@ -274,9 +286,8 @@ def _levels(path: File, raw: np.ndarray, how: How) -> tuple[np.ndarray, tuple[fl
     if how.range is None:
         return (np.clip(raw, 0, 65535) // 257).astype(np.uint8), (low, high), DEEP
     black, white = how.range
-    if raw.dtype == np.uint8:
-        return _stretched(np.arange(256), black, white)[raw], (low, high), how.range
-    return _stretched(raw, black, white), (low, high), how.range
+    levels = _stretched(np.arange(256), black, white)[raw] if raw.dtype == np.uint8 else _stretched(raw, black, white)
+    return levels, (low, high), how.range
 
 
 def _stretched(raw: np.ndarray, black: float, white: float) -> np.ndarray:
