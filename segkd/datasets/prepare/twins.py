@@ -54,8 +54,9 @@ def _apart(
     prints: Mapping[str, np.ndarray], names: Sequence[str], others: Sequence[str]
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Each name, and in how many bits its print differs from that of each of the others."""
-    step = max(1, BLOCK // max(1, len(others)))
-    for at in range(0, len(names) if others else 0, step):
-        few = names[at : at + step]
-        signs, theirs = (np.stack([prints[name] for name in some]).astype(np.float32) * 2 - 1 for some in (few, others))
-        yield from zip(few, (signs.shape[1] - signs @ theirs.T) / 2)
+    if not names or not others:
+        return
+    ours, theirs = (np.stack([prints[name] for name in some]).astype(np.float32) * 2 - 1 for some in (names, others))
+    step = max(1, BLOCK // len(others))
+    for at in range(0, len(names), step):
+        yield from zip(names[at : at + step], (ours.shape[1] - ours[at : at + step] @ theirs.T) / 2)
