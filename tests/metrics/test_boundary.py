@@ -6,6 +6,8 @@ from scipy.ndimage import binary_erosion
 from scipy.spatial.distance import cdist
 
 from segkd.metrics.boundary import WIDTHS, boundary_counts, boundary_counts_of_classes, hd95
+from segkd.metrics.counts import count_binary, count_classes
+from segkd.metrics.meter import Meter
 from segkd.types import IGNORE
 
 
@@ -62,6 +64,22 @@ def test_a_shifted_square_is_as_far_as_it_was_shifted():
     assert hd95(one, other) == 7
     narrow, _, wide = boundary_counts(one, other)
     assert narrow[0] / narrow[1] < 0.5 and wide[1] >= narrow[1]
+
+
+def test_bands_are_half_a_one_and_two_hundredths_of_the_diagonal_wide_under_these_names():
+    full = np.ones((300, 400), np.uint8)  # a diagonal of 500
+    frames = [300 * 400 - (300 - 2 * d) * (400 - 2 * d) for d in (2, 5, 10)]
+    assert boundary_counts(full, full).tolist() == [[frame, frame] for frame in frames]
+    label, shifted = np.zeros((2, 120, 160), np.uint8)
+    label[20:90, 20:90] = shifted[20:90, 21:91] = 1
+    for classes, counts in (
+        (2, count_binary(shifted * np.uint8(255), label, 0.5)),
+        (3, count_classes(shifted, label, 3)),
+    ):
+        meter = Meter([str(c) for c in range(classes)])
+        meter.add("one", counts)
+        for scores in (meter.rows["one"], meter.scores()):
+            assert scores["boundary_iou_005"] < scores["boundary_iou_010"] < scores["boundary_iou"] < 1
 
 
 def test_classes_are_counted_one_by_one_and_ignored_pixels_in_none():

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from segkd.metrics.counts import confusion, count_binary, count_classes
+from segkd.metrics.counts import EXACT, confusion, count_binary, count_classes, joint_histogram
 from segkd.types import IGNORE, InputError
 
 probabilities = st.lists(st.floats(0, 1, width=32), min_size=1, max_size=30)
@@ -31,6 +31,18 @@ def test_confusion_equals_a_double_loop_that_skips_ignored_pixels(classes, seed)
     counts = count_classes(predicted, label, classes)
     np.testing.assert_array_equal(counts.confusion, expected)
     assert counts.histogram is None and counts.error == 0
+
+
+def test_images_of_more_pixels_than_floats_count_exactly_are_counted_alike(monkeypatch):
+    draw = np.random.default_rng(0)
+    for planes in (2, 8, 256):
+        low = draw.integers(0, 256, (40, 301)).astype(np.uint8)
+        high = draw.choice([*range(min(planes, IGNORE)), IGNORE], low.shape).astype(np.uint8)
+        expected = np.zeros((256, 256), np.int64)
+        np.add.at(expected, (high, low), 1)
+        for exact in (EXACT, 0):
+            monkeypatch.setattr("segkd.metrics.counts.EXACT", exact)
+            np.testing.assert_array_equal(joint_histogram(low, high, planes), expected[:planes])
 
 
 def test_255_classes_fit_beside_ignore():
@@ -64,50 +76,37 @@ def test_what_is_no_probability_is_refused(bad):
         count_binary(plane([0.5, bad], np.float32), plane([0, 1], np.uint8), 0.5)
 
 
-def levels_of(values):
-    """The level that the histogram files each probability under."""
-    zero = np.zeros((1, 1), np.uint8)
-    return [int(count_binary(plane([v], np.float32), zero, 0.5).histogram[0].argmax()) for v in values]
-
-
-@settings(deadline=None)
-@given(probabilities)
-@example([0.0, 1.0])
-def test_level_at_least_t_is_exactly_p_at_least_t_over_255(values):
-    values = np.array(values, np.float32)
-    for value, level in zip(values, levels_of(values)):
-        for t in range(256):
-            assert (level >= t) == bool(value >= np.float32(t / 255))
-
-
-def test_levels_are_exact_beside_every_threshold():
-    for t in range(1, 256):
-        edge = np.float32(t / 255)
-        assert levels_of([np.nextafter(edge, np.float32(0)), edge]) == [t - 1, t]
+EDGES = (np.arange(256) / 255).astype(np.float32)
 
 
 @settings(deadline=None)
 @given(probabilities, st.integers(0, 2**31))
+@example([0.0, 1.0], 0)
 def test_binary_counts_equal_loops_over_pixels(values, seed):
+    """Also that "level >= t" is exactly "p >= t / 255", for every t."""
     label = np.random.default_rng(seed).choice([0, 1, IGNORE], (1, len(values))).astype(np.uint8)
-    counts = count_binary(plane(values, np.float32), label, 0.25)
+    image = plane(values, np.float32)
+    counts = count_binary(image, label, 0.25)
     matrix, error = np.zeros((2, 2), int), 0.0
-    for value, truth in zip(plane(values, np.float32)[0], label[0]):
+    for value, truth in zip(image[0], label[0]):
         if truth != IGNORE:
             matrix[truth, int(value >= 0.25)] += 1
             error += abs(float(value) - float(truth))
     np.testing.assert_array_equal(counts.confusion, matrix)
     assert counts.error == pytest.approx(error, abs=1e-5)
+    for c in (0, 1):
+        above = (image[label == c] >= EDGES[:, None]).sum(axis=1)
+        np.testing.assert_array_equal(counts.histogram[c, ::-1].cumsum()[::-1], above)
 
 
-@settings(deadline=None)
-@given(probabilities, st.integers(0, 255), st.integers(0, 2**31))
-def test_the_histogram_holds_the_confusion_at_every_threshold(values, t, seed):
-    label = np.random.default_rng(seed).choice([0, 1, IGNORE], (1, len(values))).astype(np.uint8)
-    counts = count_binary(plane(values, np.float32), label, t / 255)
-    above = counts.histogram[:, t:].sum(axis=1)
-    np.testing.assert_array_equal(counts.confusion[:, 1], above)
-    np.testing.assert_array_equal(counts.confusion.sum(axis=1), counts.histogram.sum(axis=1))
+def test_levels_and_masks_are_exact_beside_every_threshold():
+    zero = np.zeros((1, 256), np.uint8)
+    below = np.nextafter(EDGES, np.float32(-1)).clip(0)
+    assert count_binary(EDGES[None], zero, 0.5).histogram[0].tolist() == [1] * 256
+    assert count_binary(below[None], zero, 0.5).histogram[0].tolist() == [2] + [1] * 254 + [0]
+    for t in (1, 51, 128, 254):  # the mask is what the histogram holds from there on
+        assert count_binary(EDGES[None], zero, t / 255).confusion[0, 1] == 256 - t
+        assert count_binary(below[None], zero, t / 255).confusion[0, 1] == 255 - t
 
 
 def test_an_image_of_ignored_pixels_alone_counts_nothing():

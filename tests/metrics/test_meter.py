@@ -164,7 +164,7 @@ def test_many_classes_by_hand():
             "dice": 4 / 5,
             "class_accuracy": (1 + 2 / 3) / 2,
         }
-        | {name: meter.scores()[name] for name in BOUNDARY}
+        | dict.fromkeys(BOUNDARY, 2 / 3)  # a row of pixels is all outline; counted over both images
     )
     per_class = meter.per_class()
     assert list(per_class) == ["road", "car", "sky"]

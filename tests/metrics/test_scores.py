@@ -82,6 +82,11 @@ def test_the_adaptive_threshold_of_a_bright_map_is_one():
     assert f_adaptive(sure, label) == pytest.approx(naive_f(sure, label, 1.0))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.uint8])
+def test_a_map_of_zeros_predicts_nothing_at_its_adaptive_threshold(dtype):
+    assert f_adaptive(np.zeros((1, 3), dtype), np.array([[1, 0, 1]], np.uint8)) == 0
+
+
 @given(numbers)
 def test_f_beta_lies_between_precision_and_recall(found):
     if sum(found[::2]):
