@@ -26,6 +26,14 @@ def test_a_class_that_does_not_occur_is_no_trouble():
     assert Watch(patience=1).look(meter([[9, 0], [0, 0]])) == []
 
 
+def test_a_rare_class_is_gone_where_hardly_any_of_it_is_found_and_a_common_one_below_a_ten_thousandth_of_all():
+    rare, common = [[99_995, 0], [0, 5]], [[98_000, 0], [1_991, 9]]
+    assert Watch(patience=1).look(meter(rare)) == [] and Watch(patience=1).look(meter([[99_991, 0], [8, 1]])) == []
+    for confusion in ([[99_985, 0], [15, 1]], common):
+        assert len(Watch(patience=1).look(meter(confusion))) == 1
+    assert Watch(patience=1).look(meter([[98_000, 0], [1_989, 11]])) == []
+
+
 def test_the_last_validation_does_not_wait():
     (sentence,) = Watch(patience=3).look(meter([[90, 0], [10, 0]]), last=True)
     assert "in the last validation. Try" in sentence
