@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -6,9 +8,9 @@ from segkd.distill.base import Term
 from segkd.distill.distiller import Distiller
 from segkd.distill.knowledge.response import Response
 from segkd.distill.teachers.label import LabelTeacher
-from segkd.engine.panels import paint_shares, panel, teacher_quality
+from segkd.engine.panels import disturbed_panel, paint_shares, panel, teacher_quality
 from segkd.models.fusion import FusionNet
-from segkd.types import IGNORE
+from segkd.types import IGNORE, Disturbance
 from tests.conftest import TINY
 
 
@@ -19,8 +21,30 @@ def test_a_row_per_image_and_a_column_per_picture(make_batch):
     picture, quality = panel(network, taught, batch)
     assert picture.shape == (2 * 32, 5 * 48, 3) and picture.dtype == np.uint8 and network.training
     assert quality["label/agreement"] == 1.0
+    with torch.no_grad():
+        shares = network.eval()(batch.image).logits.softmax(dim=1)
+    network.train()
+    right = shares.gather(1, batch.label.masked_fill(~batch.valid, 0).unsqueeze(1))[:, 0]
+    error = torch.where(batch.valid, 255 * (1 - right), 0.0).flatten(0, 1)
+    assert np.abs(picture[:, -48:].astype(float) - error[..., None].numpy()).max() <= 1
     plain, none = panel(network, Distiller(), batch)
     assert plain.shape == (2 * 32, 4 * 48, 3) and none == {}
+
+
+class FirstDarker(Disturbance):
+    def forward(self, batch):
+        image = batch.image.clone()
+        image[0] -= 0.1
+        return replace(batch, image=image)
+
+
+def test_the_noise_of_a_disturbance_is_that_of_the_images_that_it_changed(make_batch):
+    batch = make_batch(b=2)
+    batch.image.clamp_(min=0.1)
+    picture, quality = disturbed_panel(FirstDarker(), batch)
+    assert abs(quality["psnr"] - 20) < 1e-3
+    left, right = picture[:, :32].astype(int), picture[:, 32:]
+    assert np.abs(left[:32] - right[:32] - 25.5).max() <= 1 and (left[32:] == right[32:]).all()
 
 
 def test_teacher_quality_against_numbers_by_hand(make_batch):

@@ -1,5 +1,6 @@
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,14 +10,22 @@ from segkd.engine.record import Recorder, number, read_lines, read_record, rewin
 from segkd.types import InputError
 
 
-def test_means_of_the_steps_since_the_last_line(tmp_path):
+def test_means_of_the_steps_since_the_last_line(tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("segkd.engine.record.time", SimpleNamespace(perf_counter=lambda: now[0]))
     with Recorder(tmp_path, 0, writes=True) as recorder:
         recorder.collect({"task": torch.tensor(1.0), "response": torch.tensor(0.5)}, images=4)
         recorder.collect({"task": torch.tensor(3.0), "response": torch.tensor(0.5)}, images=4)
-        loss = recorder.train(2, 0.5, [0.1, 0.01], processes=1)
+        now[0] += 4.0
+        loss = recorder.train(2, 0.5, [0.1, 0.01], processes=2)
+        now[0] += 100.0
         recorder.scores(2, 1, {"miou_image": 0.5, "f_mean": float("nan")}, {"cat": 0.25})
-    first, second = read_lines(tmp_path / "metrics.jsonl")
+        recorder.collect({"task": torch.tensor(1.0)}, images=6)
+        now[0] += 1.0
+        recorder.train(3, 0.6, [0.1], processes=2)
+    first, second, third = read_lines(tmp_path / "metrics.jsonl")
     assert loss == first["loss"] == 2.5 and first["terms"] == {"task": 2.0, "response": 0.5} and first["lr"] == 0.1
+    assert (first["images_per_second"], third["images_per_second"]) == (4.0, 12.0)  # of a validation nothing counts
     assert second["kind"] == "val" and second["f_mean"] is None and second["iou"] == {"cat": 0.25}
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert {"train/loss", "train/task", "train/lr", "val/miou_image", "iou/cat"} <= set(events.Tags()["scalars"])

@@ -80,6 +80,10 @@ def test_the_student_and_the_disturbance_are_clipped_each_by_itself(make_batch):
     student = torch.stack(moves[:-1]).norm()
     torch.testing.assert_close(student, torch.tensor(1e-3), rtol=1e-3, atol=0)
     assert 0 < moves[-1] <= 1.001e-3
+    engine.bare.distiller.scale = nn.Parameter(torch.ones(3))  # of an exit, a projector, a teacher
+    engine.bare.distiller.scale.grad = torch.ones(3)
+    engine.bound()
+    torch.testing.assert_close(engine.bare.distiller.scale.grad.norm(), torch.tensor(1e-3), rtol=1e-3, atol=0)
 
 
 def test_the_draws_of_a_step_depend_on_its_number_alone(make_batch):

@@ -5,14 +5,14 @@ import pytest
 import torch
 
 from segkd.frequency.quantize import per_coefficient, per_pixel
-from segkd.frequency.spectrum import BANDS, band_of, bits_per_band, entropy, heat_maps, mean_table, psnr
+from segkd.frequency.spectrum import BANDS, band_of, bits_per_band, entropy, heat_maps, mean_table, painted, psnr
 
 
-def test_bands_grow_with_frequency_and_the_mean_is_in_the_first():
+def test_bands_are_equal_parts_of_the_frequency_and_the_last_one_takes_the_corners():
     for n in (4, 8, 16):
-        bands = band_of(n)
-        assert bands[0, 0] == 0 and bands[-1, -1] == BANDS - 1
-        assert (bands.diff(dim=0) >= 0).all() and torch.equal(bands, bands.T)
+        for u in range(n):
+            for v in range(n):
+                assert band_of(n)[u, v] == sum(math.hypot(u, v) / (2 * n) >= edge / 16 for edge in range(1, BANDS))
 
 
 def test_psnr_and_entropy():
@@ -31,6 +31,9 @@ def test_a_finer_table_costs_more_bits_and_bits_are_those_of_the_band():
     steps[:, band_of(8) == 3] = 10.0
     bits = bits_per_band(planes, [per_coefficient(steps)], 8)
     assert bits[3] == 0 and bits[2] == pytest.approx(fine[2])
+    flat = torch.zeros(4, 2, 32, 32)  # a third of the coefficients of both, and no bits
+    steps = per_coefficient(torch.full((1, 8, 8), 0.02))
+    assert bits_per_band([*planes, flat], [steps, steps], 8) == pytest.approx([2 / 3 * one for one in fine])
 
 
 def test_heat_maps():
@@ -42,4 +45,9 @@ def test_heat_maps():
     assert pictures["table"].shape == (8 * 24, 3 * 8 * 24, 3)
     spatial = torch.rand(3, 16, 24) + 0.1
     tables = [per_pixel(spatial, 8)]
-    assert set(heat_maps(tables, mean_table(tables, 8), (0.004, 1.0))) == {"table", "places"}
+    mean = mean_table(tables, 8)
+    torch.testing.assert_close(mean, spatial.view(3, 2, 8, 3, 8).log2().mean(dim=(1, 3)))
+    pictures = heat_maps(tables, mean, (0.004, 1.0))
+    assert set(pictures) == {"table", "places"} and pictures["places"].shape == (2 * 8, 3 * 8, 3)
+    ends = painted(torch.tensor([[0.004, 1.0, 2.0]]).log2(), (0.004, 1.0), 1)
+    assert ends[0].tolist() == [[68, 1, 84], [253, 231, 37], [253, 231, 37]]  # of viridis

@@ -32,6 +32,9 @@ def test_a_table_of_another_block_has_the_same_steps_at_the_same_frequencies(n):
         for v in range(8):
             if u * n % 8 == 0 and v * n % 8 == 0:
                 assert other[u * n // 8, v * n // 8] == table[u, v]
+    if n > 8:  # a straight line between two, and the last one is held
+        assert float(other[1, 0]) == pytest.approx(float(table[0, 0] + (table[1, 0] - table[0, 0]) * 8 / n))
+        assert other[-1, -1] == table[-1, -1]
 
 
 def test_flat_and_ramp():

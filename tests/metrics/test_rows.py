@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from segkd.metrics.counts import count_binary, count_classes
+from segkd.metrics.counts import confusion, count_binary, count_classes, foreground
 from segkd.metrics.meter import Meter
 from segkd.metrics.protocol import PLAIN, PYSOD
 from segkd.metrics.rows import row_of_classes
@@ -63,6 +63,13 @@ def test_a_low_contrast_map_is_stretched_by_pysod_and_taken_as_it_is_by_plain():
     levels = 100 + label
     assert row(levels, label, PYSOD)["mae"] == 0 and row(levels, label, PLAIN)["mae"] > 0.38
     assert row(levels, label, PYSOD)["iou_fg_image"] == 1 and row(levels, label, PLAIN)["iou_fg_image"] == 0
+    levels[0, 0] = 102  # stretched, 101 is exactly the threshold: not above it
+    for protocol, found in ((PYSOD, 1), (PLAIN, 0)):
+        probability = levels / np.float32(255)
+        mask = foreground(probability, 0.5, protocol)  # what a picture shows is what is counted
+        assert mask.sum() == found
+        counted = count_binary(probability, label, 0.5, protocol).confusion
+        np.testing.assert_array_equal(confusion(mask, label, 2), counted)
 
 
 def test_calibration_by_hand():
@@ -130,3 +137,6 @@ def test_many_classes_by_hand():
     assert found["miou_image"] == pytest.approx((1 / 2 + 2 / 3) / 2) and found["pixel_accuracy"] == 3 / 4
     assert found["boundary_iou"] == pytest.approx((1 / 2 + 2 / 3) / 2)
     assert class_accuracy(np.array([[1, 1], [0, 2]])) == 0.75
+    for predicted, truth in (([[0, 1]], [[0, 0]]), ([[0, 0]], [[0, 1]])):  # class 1 is in one of them alone
+        found = row_of_classes(count_classes(np.array(predicted, np.uint8), np.array(truth, np.uint8), 3))
+        assert found["miou_image"] == found["boundary_iou"] == 1 / 4
