@@ -63,6 +63,9 @@ def test_a_low_contrast_map_is_stretched_by_pysod_and_taken_as_it_is_by_plain():
     levels = 100 + label
     assert row(levels, label, PYSOD)["mae"] == 0 and row(levels, label, PLAIN)["mae"] > 0.38
     assert row(levels, label, PYSOD)["iou_fg_image"] == 1 and row(levels, label, PLAIN)["iou_fg_image"] == 0
+    beyond, ignored = levels.copy(), label.copy()
+    beyond[0, :2], ignored[0, :2] = (0, 255), IGNORE  # the range is that of the whole map, as it would be of a file
+    assert row(beyond, ignored, PYSOD)["mae"] == pytest.approx(row(beyond, ignored, PLAIN)["mae"])
     levels[0, 0] = 102  # stretched, 101 is exactly the threshold: not above it
     for protocol, found in ((PYSOD, 1), (PLAIN, 0)):
         probability = levels / np.float32(255)

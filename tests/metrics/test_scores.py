@@ -59,7 +59,7 @@ def test_the_f_curve_equals_a_loop_over_thresholds(seed):
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(seeds)
 def test_the_adaptive_threshold_is_twice_the_mean_level_and_at_most_one(seed):
     probability, label = image(seed)
@@ -100,6 +100,7 @@ def test_f_of_nothing_found_is_zero_and_beta2_of_three_tenths_favours_precision(
     assert BETA2 == 0.3 and scored(6, 1, 4)[2] > scored(6, 4, 1)[2]
 
 
+@settings(max_examples=20)
 @given(seeds)
 def test_recall_never_rises_with_the_threshold_and_starts_at_one(seed):
     found = curves(histogram(*image(seed))[None])
