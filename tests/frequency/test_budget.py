@@ -11,6 +11,8 @@ from segkd.frequency.budget import (
     with_distortion,
     with_mean,
 )
+from segkd.frequency.disturb import DctQuantization
+from segkd.frequency.tables import AnnexK
 from segkd.types import InputError
 
 
@@ -69,6 +71,22 @@ def test_the_gradient_along_the_budget_changes_nothing_of_it():
         free = theta.clone().requires_grad_()
         (grad,) = torch.autograd.grad((along(free, normal) * torch.randn(theta.shape)).sum(), free)
         torch.testing.assert_close((grad * normal).sum(dim=1) / normal.norm(dim=1), torch.zeros(3), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("objective", ["cooperative", "adversarial"])
+def test_the_gradient_of_a_table_that_has_moved_leaves_its_budget_as_it_is(objective):
+    """A chroma entry stands for a quarter of what one of luma does."""
+    stage = DctQuantization(AnnexK(50.0), objective)
+    with torch.no_grad():
+        stage.theta.add_(torch.randn(stage.theta.shape))
+    stage.follow(0.0)
+    octaves = stage.octaves(1)
+    (grad,) = torch.autograd.grad((octaves * torch.randn(octaves.shape)).sum(), stage.theta)
+    theta = stage.theta.detach().clone().requires_grad_()
+    luma, chroma = stage.layout.tables(theta.unsqueeze(0))
+    one = torch.log2 if objective == "cooperative" else torch.square
+    (normal,) = torch.autograd.grad(one(luma).sum() + one(chroma).sum() / 4, theta)
+    assert abs(torch.cosine_similarity(grad, normal, dim=0)) < 1e-5
 
 
 def test_reversed_and_passed_through():
