@@ -66,11 +66,12 @@ def test_a_low_contrast_map_is_stretched_by_pysod_and_taken_as_it_is_by_plain():
     beyond, ignored = levels.copy(), label.copy()
     beyond[0, :2], ignored[0, :2] = (0, 255), IGNORE  # the range is that of the whole map, as it would be of a file
     assert row(beyond, ignored, PYSOD)["mae"] == pytest.approx(row(beyond, ignored, PLAIN)["mae"])
-    levels[0, 0] = 102  # stretched, 101 is exactly the threshold: not above it
-    for protocol, found in ((PYSOD, 1), (PLAIN, 0)):
+    levels = label * np.uint8(64)
+    levels[0, 0] = 128  # stretched, 64 is exactly the threshold: not above it
+    for protocol in (PYSOD, PLAIN):
         probability = levels / np.float32(255)
         mask = foreground(probability, 0.5, protocol)  # what a picture shows is what is counted
-        assert mask.sum() == found
+        assert mask.sum() == 1
         counted = count_binary(probability, label, 0.5, protocol).confusion
         np.testing.assert_array_equal(confusion(mask, label, 2), counted)
 
