@@ -4,6 +4,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from segkd.metrics.counts import EXACT, confusion, count_binary, count_classes, joint_histogram
+from segkd.metrics.protocol import PYSOD
 from segkd.types import IGNORE, InputError
 
 probabilities = st.lists(st.floats(0, 1, width=32), min_size=1, max_size=30)
@@ -107,6 +108,9 @@ def test_levels_and_masks_are_exact_beside_every_threshold():
     for t in (1, 51, 128, 254):  # the mask is what the histogram holds from there on
         assert count_binary(EDGES[None], zero, t / 255).confusion[0, 1] == 256 - t
         assert count_binary(below[None], zero, t / 255).confusion[0, 1] == 255 - t
+        levels = np.arange(256, dtype=np.uint8)[None]
+        assert count_binary(levels, zero, t / 255).confusion[0, 1] == 256 - t
+        assert count_binary(levels, zero, t / 255, PYSOD).confusion[0, 1] == 255 - t  # more than the threshold
 
 
 def test_an_image_of_ignored_pixels_alone_counts_nothing():
