@@ -1,5 +1,6 @@
 import cv2
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import binary_erosion
@@ -80,6 +81,8 @@ def test_bands_are_half_a_one_and_two_hundredths_of_the_diagonal_wide_under_thes
         meter.add("one", counts)
         for scores in (meter.rows["one"], meter.scores()):
             assert scores["boundary_iou_005"] < scores["boundary_iou_010"] < scores["boundary_iou"] < 1
+    both, either = counts.boundary[2, :2].T
+    assert scores["boundary_iou"] == pytest.approx(np.mean(both / either))  # of background and object, not of pixels
 
 
 def test_classes_are_counted_one_by_one_and_ignored_pixels_in_none():

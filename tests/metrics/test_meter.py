@@ -10,7 +10,7 @@ from segkd.metrics.meter import LOWER_IS_BETTER, Meter, score_names
 from segkd.metrics.rows import BOUNDARY
 from segkd.types import IGNORE
 
-TWO = ["background", "foreground"]
+TWO, ABC = ["background", "foreground"], ["a", "b", "c"]
 
 
 def binary(probability, label):
@@ -151,6 +151,34 @@ def test_score_names_are_the_names_of_the_scores(classes):
     label = np.random.default_rng(0).integers(0, classes, (5, 6)).astype(np.uint8)
     one = binary(label * 0.8, label) if classes == 2 else many(label, label, classes)
     assert list(filled(one, classes=names).scores()) == score_names(classes)
+
+
+def test_scores_of_parts_are_their_means_where_they_are_defined_and_the_worst_is_the_lowest():
+    right, wrong, empty = (binary([p], [y]) for p, y in (([0.9, 0.1], [1, 0]), ([0.1, 0.9], [1, 0]), ([0.1], [0])))
+    meter, other = Meter(TWO), Meter(TWO)
+    meter.add("a", right, "good")
+    meter.add("b", right, "good")
+    for id, counts, part in (("c", wrong, "bad"), ("d", right, "good"), ("e", empty, "empty")):
+        other.add(id, counts, part)
+    meter.merge(other)
+    each, scores = meter.by_part(), meter.scores()
+    assert list(each) == ["bad", "empty", "good"] and list(meter.parts["good"].rows) == ["a", "b", "d"]
+    assert scores["iou_fg_image"] == meter.score("iou_fg_image") == pytest.approx((0 + 1 + 1) / 3)
+    assert scores["f_max"] == pytest.approx((each["bad"]["f_max"] + 1) / 2) and np.isnan(each["empty"]["f_max"])
+    assert meter.score("worst_f_max") == each["bad"]["f_max"] < 1
+
+
+def test_what_comes_later_is_in_the_scores_of_many_classes_too():
+    two = many([[0, 0, 1, 1]], [[0, 1, 1, 1]]), many([[0, 0]], [[0, IGNORE]])
+    whole, meter, other = filled(*two, classes=ABC), filled(two[0], classes=ABC), Meter(ABC)
+    other.add("image1", two[1])
+    assert meter.scores() != whole.scores()
+    meter.merge(other)
+    assert meter.scores() == whole.scores() and list(meter.rows) == ["image0", "image1"]
+    meter.add("image2", two[0])
+    assert list(meter.rows) == ["image0", "image1", "image2"]
+    with pytest.raises(ValueError, match=r"share images: \['image1'\]"):
+        meter.merge(other)
 
 
 def test_many_classes_by_hand():

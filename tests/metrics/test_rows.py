@@ -36,10 +36,22 @@ def test_rows_hold_what_the_functions_of_one_image_give():
     ("levels", "truth", "expected"),
     [
         # empty left empty, empty called full, full called empty, full called full; then a half-sure constant
-        (0, 0, {"iou_fg_image": 1, "dice": 1, "boundary_iou": 1, "ber": 0, "mae": 0, "s_measure": 1, "e_adaptive": 1}),
+        (
+            0,
+            0,
+            {
+                "iou_fg_image": 1,
+                "miou_image": 1,
+                "dice": 1,
+                "boundary_iou": 1,
+                "ber": 0,
+                "s_measure": 1,
+                "e_adaptive": 1,
+            },
+        ),
         (255, 0, {"iou_fg_image": 0, "dice": 0, "boundary_iou": 0, "ber": 1, "mae": 1, "s_measure": 0, "hd95": 10}),
         (0, 1, {"iou_fg_image": 0, "dice": 0, "f_adaptive": 0, "ber": 1, "s_measure": 0, "hd95": 10}),
-        (255, 1, {"iou_fg_image": 1, "dice": 1, "f_max": 1, "f_weighted": 1, "ber": 0, "e_max": 1, "hd95": 0}),
+        (255, 1, {"iou_fg_image": 1, "miou_image": 1, "f_max": 1, "f_weighted": 1, "ber": 0, "e_max": 1, "hd95": 0}),
         (128, 1, {"iou_fg_image": 1, "mae": 127 / 255, "s_measure": 128 / 255, "ece": 127 / 255}),
     ],
 )

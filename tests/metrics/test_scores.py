@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from segkd.metrics.counts import count_binary
 from segkd.metrics.curves import curves, f_of
-from segkd.metrics.protocol import BETA2, PLAIN
+from segkd.metrics.protocol import BETA2, PLAIN, PYSOD
 from segkd.metrics.scores import best_threshold, iou, mean_iou, pixel_accuracy
 from segkd.types import IGNORE
 
@@ -83,8 +83,15 @@ def test_the_adaptive_threshold_of_a_bright_map_is_one():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.uint8])
-def test_a_map_of_zeros_predicts_nothing_at_its_adaptive_threshold(dtype):
-    assert f_adaptive(np.zeros((1, 3), dtype), np.array([[1, 0, 1]], np.uint8)) == 0
+def test_nothing_below_the_adaptive_threshold_is_predicted_nor_a_map_of_zeros(dtype):
+    label, scale = np.array([[1, 0, 0]], np.uint8), 1 if dtype is np.uint8 else np.float32(255)
+    for levels in ([0, 0, 0], [67, 34, 0]):  # twice the mean is 67.3
+        assert f_adaptive((np.array([levels]) / scale).astype(dtype), label) == 0
+
+
+def test_a_level_that_ties_with_the_adaptive_threshold_of_pysod_ties_beside_ignored_pixels_too():
+    levels, label = np.array([[64, 0, 255]], np.uint8), np.array([[1, 0, IGNORE]], np.uint8)
+    assert count_binary(levels, label, 0.5, PYSOD).adaptive == (1, 0)
 
 
 @given(numbers)
