@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -34,7 +36,7 @@ def records(sizes) -> Records:
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_scores_are_taken_at_each_labels_own_size(workers):
-    some = records([(32, 32), (64, 32), (48, 80)])
+    some = replace(records([(32, 32), (64, 32), (48, 80)]), domains=("one", "two", "one"))
     dataset = SegmentationDataset(some, Transform((32, 32), None, 2, soft=False), seed=0)
     seen = []
     network = Threshold().train()
@@ -44,6 +46,7 @@ def test_scores_are_taken_at_each_labels_own_size(workers):
     assert meter.confusion.sum() == 32 * 32 + 64 * 32 + 48 * 80
     assert meter.rows["i0"]["iou_fg_image"] == 1.0 and meter.scores()["miou_image"] > 0.9
     assert seen == [2, 1] and network.training
+    assert {name: list(part.rows) for name, part in meter.parts.items()} == {"one": ["i0", "i2"], "two": ["i1"]}
 
 
 def test_two_classes_count_as_the_softmax_of_enlarged_logits():

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -54,6 +56,8 @@ def test_a_map_of_another_size_is_enlarged_with_its_centres_kept(tmp_path):
     large = to_label_size(ramp, (8, 16), 2)
     assert large.shape == (8, 16) and large[0, 0] == 0 and large[0, -1] == 1
     np.testing.assert_allclose(large[0, 1:3], [ramp[0, 1] * 0.25, ramp[0, 1] * 0.75], atol=1e-6)
+    levels = to_label_size(np.array([[51, 51], [255, 255]], np.uint8), (4, 4), 2)
+    np.testing.assert_array_equal(levels[[0, -1]], np.array([[0.2], [1]], np.float32).repeat(4, 1))
     classes = np.array([[0, 2], [1, 1]], np.uint8)
     np.testing.assert_array_equal(to_label_size(classes, (4, 4), 3), classes.repeat(2, 0).repeat(2, 1))
     assert to_label_size(np.stack([ramp, 1 - ramp, ramp]), (8, 16), 3).shape == (3, 8, 16)
@@ -61,7 +65,12 @@ def test_a_map_of_another_size_is_enlarged_with_its_centres_kept(tmp_path):
 
 def test_resized_maps_are_counted(pairs):
     Image.open(pairs[0].prediction).resize((15, 10)).save(pairs[0].prediction)
-    assert score_maps(pairs, MapScorer.for_binary(), TWO).resized == 1
+    turned = Image.open(pairs[1].prediction).transpose(Image.Transpose.ROTATE_90)
+    turned.save(pairs[1].prediction)
+    found = score_maps(pairs, MapScorer.for_binary(), TWO)
+    assert found.resized == 1 and list(found.faults) == ["i1"]  # of another shape than its label
+    size = (turned.height, turned.width)  # of a network that gives every picture this size it is no fault
+    assert score_maps(pairs[1:2], replace(MapScorer.for_binary(), own=size), TWO).faults == {}
 
 
 def test_an_unknown_class_is_a_fault_of_its_file(pairs):
@@ -71,9 +80,10 @@ def test_an_unknown_class_is_a_fault_of_its_file(pairs):
 
 def test_files_score_as_arrays_do(pairs):
     levels, mask = (np.asarray(Image.open(path)) for path in (pairs[1].prediction, pairs[1].label))
-    counts = count_binary(levels, (mask > 128).astype(np.uint8), 0.5)
-    found = score_maps(pairs[1:2], MapScorer.for_binary(), TWO).meter
+    counts = count_binary(levels, (mask > 128).astype(np.uint8), 0.3)
+    found = score_maps(pairs[1:2], replace(MapScorer.for_binary(), threshold=0.3), TWO).meter
     np.testing.assert_array_equal(found.histogram, counts.histogram)
+    np.testing.assert_array_equal(found.confusion, counts.confusion)
     assert found.rows["i1"]["s_measure"] == counts.shape["s_measure"]
 
 

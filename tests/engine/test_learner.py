@@ -106,7 +106,7 @@ def test_following_moves_the_schedules(make_batch):
 
 
 def test_following_tells_the_teacher_of_the_student_and_the_step(monkeypatch):
-    module, told = learner(), []
+    module, told = learner(average=0.9), []
     monkeypatch.setattr(LabelTeacher, "follow", lambda self, student, step: told.append((student, step)))
     module.follow(1)
     module.follow(2)

@@ -21,10 +21,12 @@ def learner():
 
 
 def test_every_learning_parameter_is_in_one_group_and_no_other_is(learner):
+    learner.distiller.teacher = FusionNet(2, TINY, None, width=16)  # one that learns
     optimizer = build_optimizer(Optim(name="sgd", lr=0.01, encoder_lr=0.1, weight_decay=0.3), learner)
     members = [id(p) for group in optimizer.param_groups for p in group["params"]]
-    assert sorted(members) == sorted(id(p) for p in learner.student.parameters() if p.requires_grad)
-    encoder = set(map(id, learner.student.encoder.parameters()))
+    networks = (learner.student, learner.distiller.teacher)
+    assert sorted(members) == sorted(id(p) for one in networks for p in one.parameters() if p.requires_grad)
+    encoder = {id(p) for one in networks for p in one.encoder.parameters()}
     for group in optimizer.param_groups:
         for p in group["params"]:
             assert group["lr"] == pytest.approx(0.001 if id(p) in encoder else 0.01)

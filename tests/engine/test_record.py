@@ -112,6 +112,17 @@ def test_a_validation_that_comes_again_writes_its_lines_and_scalars_once(tmp_pat
         assert [scalar.step for scalar in events.Scalars(tag)] == [1]
 
 
+@pytest.mark.parametrize(
+    ("owed", "turns", "left"), [(False, True, ["train", "val"]), (True, False, ["train", "domains"])]
+)
+def test_the_end_of_a_round_comes_again_only_where_that_is_said(tmp_path, owed, turns, left):
+    path = tmp_path / "metrics.jsonl"
+    lines = [{"kind": "train", "loss": 1.0, "terms": {}}, {"kind": "val"}, {"kind": "domains"}]
+    write_lines(path, *(json.dumps(line | {"step": 2}).encode() for line in lines))
+    kept, _ = rewind(path, 2, owed, None, turns)
+    assert [line["kind"] for line in kept] == left
+
+
 def test_tensorboard_may_break_and_the_record_goes_on(tmp_path):
     with Recorder(tmp_path, 0, writes=True) as recorder:
         recorder.scores(1, 1, {"miou_image": 0.5}, {})

@@ -27,7 +27,7 @@ from segkd.engine.learner import Learner
 from segkd.engine.record import Recorder, read_lines
 from segkd.engine.rounds import Rounds
 from segkd.models.fusion import FusionNet
-from segkd.types import IGNORE, InputError
+from segkd.types import IGNORE, InputError, Lesson
 from tests.conftest import TINY
 from tests.engine.test_step import engine_of
 
@@ -71,8 +71,16 @@ def witness(logits: torch.Tensor, label: torch.Tensor) -> tuple[float, int]:
     return total, number
 
 
-def test_losses_are_means_over_the_labelled_pixels_of_each_probe():
+def test_losses_are_means_over_the_labelled_pixels_of_each_probe_of_which_the_teacher_says_anything(monkeypatch):
     rounds = rounds_of("slow")
+    heard = torch.arange(SIDE).expand(SIDE, SIDE) >= 8
+    lessons_of = rounds.engine.bare.distiller.lessons
+
+    def some(batch, student):
+        seen, lessons = lessons_of(batch, student)
+        return seen, {"slow": Lesson(lessons["slow"].target, heard.expand(batch.label.shape))}
+
+    monkeypatch.setattr(rounds.engine.bare.distiller, "lessons", some)
     with torch.no_grad():  # another network than the student
         for parameter in rounds.engine.bare.distiller.teachers["slow"].parameters():
             parameter.mul_(1.1)
@@ -85,8 +93,9 @@ def test_losses_are_means_over_the_labelled_pixels_of_each_probe():
         batch = collate([rounds.dataset[0, i] for i in probe])
         with torch.no_grad():
             student, lessons = bare.distiller.lessons(batch, bare.student)
-        for logits, value in zip((student.logits, lessons["slow"].target.logits), found[name]):
-            sums = [witness(*pair) for pair in zip(logits, batch.label)]
+        labels = (batch.label, batch.label.masked_fill(~heard, IGNORE))
+        for logits, label, value in zip((student.logits, lessons["slow"].target.logits), labels, found[name]):
+            sums = [witness(*pair) for pair in zip(logits, label)]
             assert value == pytest.approx(sum(s for s, _ in sums) / sum(n for _, n in sums), rel=1e-5)
     assert found["one"][0] != pytest.approx(found["one"][1], rel=1e-3)
 

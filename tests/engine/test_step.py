@@ -7,7 +7,7 @@ from torch import nn
 from segkd.distill.distiller import Distiller
 from segkd.engine.learner import Learner
 from segkd.engine.optim import Optim, build_optimizer, build_schedule
-from segkd.engine.step import Diverged, Engine, seed_of, train_step
+from segkd.engine.step import Diverged, Engine, refuse_broken, seed_of, train_step
 from segkd.models.network import Network
 from segkd.types import Disturbance, Prediction
 
@@ -101,6 +101,16 @@ def test_a_loss_that_is_not_finite_stops_with_step_term_and_images(make_batch):
     with pytest.raises(Diverged, match=r"step 1: task = nan\. .* at the images image0, image1 "):
         train_step(engine, batch)
     assert torch.equal(engine.bare.student.head.weight, before)
+
+
+def test_a_statistic_that_is_not_finite_is_refused_but_not_a_mask():
+    engine = make_engine()
+    engine.bare.student.norm = norm = nn.BatchNorm2d(3)
+    norm.register_buffer("mask", torch.tensor([0.0, -torch.inf]))
+    refuse_broken(engine)
+    norm.running_var[1] = torch.inf
+    with pytest.raises(Diverged, match=r"step 0: numbers that are not finite in student\.norm\.running_var"):
+        refuse_broken(engine)
 
 
 def test_seeds_are_those_of_splitmix64():
