@@ -1,7 +1,7 @@
 import json
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -13,7 +13,8 @@ from segkd.disk import write_whole
 from segkd.models import store
 from segkd.models.fusion import FusionNet
 from segkd.models.network import Network
-from segkd.models.store import ModelCard, load_model, read_card, restore_card, save_student
+from segkd.models.pixels import as_rgb
+from segkd.models.store import Model, ModelCard, load_model, read_card, restore_card, save_student
 from segkd.models.wrapped import WrappedNet
 from segkd.types import InputError
 
@@ -137,6 +138,12 @@ def test_paths_images_arrays_and_lists_are_predicted_alike(saved, tmp_path):
     assert len(found) == 4
     for one in found:
         np.testing.assert_array_equal(one, expected)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(image).save(tmp_path / "turned.png", exif=exif)
+    dark = Model(model.network, replace(model.card, range=(10.0, 60.0), exif=False))  # read as its training images were
+    as_trained = as_rgb(tmp_path / "turned.png", (10.0, 60.0), False)
+    np.testing.assert_array_equal(dark.predict(tmp_path / "turned.png"), model.predict(as_trained))
 
 
 def test_a_window_gives_the_whole_image_where_both_are_one(saved):
