@@ -128,10 +128,10 @@ def batches_of(n=12, size=2) -> list[Batch]:
 def test_the_store_is_balanced_and_holds_what_the_images_show():
     batches = batches_of()
     origins = Origins([one for batch in batches for one in batch.ids], None, None, None)
-    kept, seen = gathered(batches, colours, origins, 3, 60)
+    kept, seen = gathered(batches, colours, origins, 3, 62)
     label = kept.values.argmax(dim=1)
     assert seen.tolist() == [12 * 7 - 4, 12 * 8, 4]  # 16 cells an image, one ignored
-    assert label.bincount().tolist() == [20, 20, 4]  # a third of 60 each, and all of the rare one
+    assert label.bincount().tolist() == [20, 20, 4]  # a third of 62 each, and all of the rare one
     assert (kept.values.sum(dim=1) == 1).all() and kept.keys.dtype == torch.float16
     whole = torch.cat([colours(batch.clean) for batch in batches])
     for key, c, (image, *_) in zip(kept.keys, label, kept.origins):

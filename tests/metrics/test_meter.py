@@ -158,13 +158,13 @@ def test_scores_of_parts_are_their_means_where_they_are_defined_and_the_worst_is
     meter, other = Meter(TWO), Meter(TWO)
     meter.add("a", right, "good")
     meter.add("b", right, "good")
-    for id, counts, part in (("c", wrong, "bad"), ("d", right, "good"), ("e", empty, "empty")):
+    for id, counts, part in (("c", wrong, "bad"), ("d", right, "good"), ("e", empty, "aside")):
         other.add(id, counts, part)
     meter.merge(other)
     each, scores = meter.by_part(), meter.scores()
-    assert list(each) == ["bad", "empty", "good"] and list(meter.parts["good"].rows) == ["a", "b", "d"]
+    assert list(each) == ["aside", "bad", "good"] and list(meter.parts["good"].rows) == ["a", "b", "d"]
     assert scores["iou_fg_image"] == meter.score("iou_fg_image") == pytest.approx((0 + 1 + 1) / 3)
-    assert scores["f_max"] == pytest.approx((each["bad"]["f_max"] + 1) / 2) and np.isnan(each["empty"]["f_max"])
+    assert scores["f_max"] == pytest.approx((each["bad"]["f_max"] + 1) / 2) and np.isnan(each["aside"]["f_max"])
     assert meter.score("worst_f_max") == each["bad"]["f_max"] < 1
 
 

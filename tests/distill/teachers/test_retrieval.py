@@ -138,13 +138,13 @@ def test_among_near_copies_the_neighbours_are_the_label_unless_the_sequence_is_l
     batch = Batch(image, image, label, None, tuple(f"seq{i // 4}_{i:03d}" for i in range(12)))
     settings = {"k": 4, "temperature": 0.0001, "share": 1.0, "queries": 9999}
     leaking = introduced(Retrieval(RUN, **settings), batch)
-    assert known(leaking, batch) > 0.95 and said_of(leaking) > (95, 95)
+    assert known(leaking, batch) > 0.95 and min(said_of(leaking)) > 95
     for kept in (
         introduced(Retrieval(RUN, group="^(seq.)", **settings), batch),
         introduced(Retrieval(RUN, **settings), batch, groups=tuple(one[:4] for one in batch.ids)),  # data.group
         introduced(Retrieval(RUN, frames=1, **settings), batch),
     ):
-        assert known(kept, batch) < 0.5 and said_of(kept) < (50, 50)
+        assert known(kept, batch) < 0.5 and max(said_of(kept)) < 50
     assert "12 images" in leaking.said[1] and "its own image" in leaking.said[2]
 
 
@@ -197,10 +197,10 @@ def test_the_domain_bounds_the_search(network):
 
 def test_so_many_pixels_are_asked_and_each_speaks_for_its_cell(network):
     batch = images(2)
-    teacher = introduced(Retrieval(RUN, k=3, threshold=0.0, queries=10), batch)
+    teacher = introduced(Retrieval(RUN, k=3, threshold=0.0, queries=9), batch)
     torch.manual_seed(0)
     one = lesson_of(teacher, batch)
-    assert int(one.mask.sum()) == 10 * 4  # cells of 2 x 2 pixels, as many of each image
+    assert int(one.mask.sum()) == 10 * 4  # cells of 2 x 2 pixels, five of each image
     assert torch.equal(one.mask[:, ::2, ::2], one.mask[:, 1::2, 1::2])
     torch.manual_seed(0)
     assert torch.equal(lesson_of(teacher, batch).mask, one.mask)
@@ -268,18 +268,18 @@ def test_in_the_second_stage_the_student_of_the_first_teaches_corrected_where_ne
 
 
 def test_a_resumed_second_stage_keeps_the_copy_it_was_saved_with(network):
-    batch, student = images(3), Pointwise()
+    batch, student = images(3), Tiny()
     teacher = second(student, batch)
     moved_on(teacher, shaken(student), 0.5)
     saved = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
     assert saved and all(name.startswith("earlier.") for name in saved)  # the store lies in no checkpoint
-    again = second(Pointwise(), batch)
+    again = second(Tiny(), batch)
     again.load_state_dict(saved)
     again.arrive(0.5)
     moved_on(again, shaken(student), 0.6)
-    assert all(torch.equal(tensor, saved[name]) for name, tensor in again.state_dict().items())
     torch.manual_seed(0)
     one = lesson_of(again, batch)
+    assert all(torch.equal(tensor, saved[name]) for name, tensor in again.state_dict().items())
     moved_on(teacher, student, 0.6)
     torch.manual_seed(0)
     assert torch.equal(one.target.logits, lesson_of(teacher, batch).target.logits)
@@ -291,6 +291,7 @@ def test_what_cannot_be_a_store_is_refused_with_what_to_write(network):
     for label, settings, groups, said in (
         (lacking.label, {}, (), r"found none of z in 3 training images .* Raise data.size"),
         (batch.label, {"k": 60, "keys": 60}, (), "the store holds 44 keys, fewer .* Write a smaller k, or more keys"),
+        (batch.label, {"k": 3, "keys": 60, "then": Stage(k=60)}, (), "the store holds 44 keys, fewer"),
         (batch.label, {"group": "film"}, (), "group: 'film' occurs in none of 3 names"),
         (batch.label, {}, ("ge",) * 3, "group finds 1 sequences in 1 domains: .* or frames: 30"),
         (batch.label, {"domain": "film"}, (), "domain: 'film' occurs in none of 3 names"),
