@@ -16,6 +16,11 @@ def test_it_is_libjpeg_byte_for_byte():
         assert float(psnr(one[None], expected[None])) > 45  # two builds of libjpeg may round apart
 
 
+def test_every_grey_is_kept_at_the_highest_quality():
+    greys = (torch.arange(256) / 255).view(-1, 1, 1, 1).expand(-1, 3, 8, 8)
+    torch.testing.assert_close(libjpeg(greys, [100] * 256), greys, rtol=0, atol=1e-6)
+
+
 def test_both_codecs_draw_a_quality_per_image_and_agree(make_batch):
     image = torch.cat([to_tensor(natural(64, seed)) for seed in range(3)])
     batch = make_batch(b=3, size=(64, 64))
