@@ -16,9 +16,10 @@ def test_it_is_libjpeg_byte_for_byte():
         assert float(psnr(one[None], expected[None])) > 45  # two builds of libjpeg may round apart
 
 
-def test_every_grey_is_kept_at_the_highest_quality():
-    greys = (torch.arange(256) / 255).view(-1, 1, 1, 1).expand(-1, 3, 8, 8)
-    torch.testing.assert_close(libjpeg(greys, [100] * 256), greys, rtol=0, atol=1e-6)
+def test_greys_become_the_nearest_byte_and_stay_it_at_the_highest_quality():
+    greys = torch.arange(0, 256, 5).view(-1, 1, 1, 1).expand(-1, 3, 8, 8) / 255
+    for off in (-0.4, 0.4):
+        torch.testing.assert_close(libjpeg(greys + off / 255, [100] * len(greys)), greys, rtol=0, atol=1e-6)
 
 
 def test_both_codecs_draw_a_quality_per_image_and_agree(make_batch):
@@ -31,6 +32,7 @@ def test_both_codecs_draw_a_quality_per_image_and_agree(make_batch):
         outs.append(RandomJpeg((20, 80), codec, 1.0)(batch).image)
     assert psnr(*outs).min() > 30
     assert psnr(outs[0], image).max() < 45
+    assert torch.equal(RandomJpeg((30, 30), probability=1.0)(batch).image, libjpeg(image, [30] * 3))
 
 
 def test_impossible_settings_are_named():

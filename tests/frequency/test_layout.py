@@ -43,6 +43,9 @@ def test_limits_keep_every_step_within_the_bounds(granularity):
 def test_a_flat_start_has_the_power_of_its_step():
     _, _, power = lay_out(Flat(0.12), "rgb", 8, "block", (16, 16)).limits((0.01, 1.0))
     torch.testing.assert_close(power, torch.full((12,), 0.12**2 / 12))
+    layout = lay_out(AnnexK(50.0), "rgb", 8, "block", (16, 16))  # of a block the mean over its coefficients
+    mean = layout.groups[0].start[0].square().mean() / 12
+    torch.testing.assert_close(layout.limits((0.01, 1.0))[2], mean.expand(12))
 
 
 @pytest.mark.parametrize("color", ["rgb", "ycbcr444", "ycbcr420"])
