@@ -68,8 +68,8 @@ def test_a_shifted_square_is_as_far_as_it_was_shifted():
 
 
 def test_bands_are_half_a_one_and_two_hundredths_of_the_diagonal_wide_under_these_names():
-    full = np.ones((300, 400), np.uint8)  # a diagonal of 500
-    frames = [300 * 400 - (300 - 2 * d) * (400 - 2 * d) for d in (2, 5, 10)]
+    full = np.ones((600, 800), np.uint8)  # a diagonal of 1000
+    frames = [600 * 800 - (600 - 2 * d) * (800 - 2 * d) for d in (5, 10, 20)]
     assert boundary_counts(full, full).tolist() == [[frame, frame] for frame in frames]
     label, shifted = np.zeros((2, 120, 160), np.uint8)
     label[20:90, 20:90] = shifted[20:90, 21:91] = 1
