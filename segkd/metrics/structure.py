@@ -4,7 +4,6 @@ import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 
 from segkd.metrics.protocol import EPS
-from segkd.types import IGNORE
 
 
 def quadrant_plane(
@@ -23,13 +22,12 @@ def quadrant_plane(
     x = round(int((columns * np.arange(width)).sum()) / total) + 1
     offset = np.zeros((height, width), np.uint8)
     offset[:y, x:], offset[y:, :x], offset[y:, x:] = 2, 4, 6
-    plane = label | offset
+    plane = label | offset  # 255, the ignored, has all bits already
     valid = plane < 8
     if valid.all():
         area = height * width
         left_above, right_above, left_below = x * y / area, y * (width - x) / area, (height - y) * x / area
     else:
-        plane[label == IGNORE] = IGNORE
         counts = np.bincount(plane[valid] >> 1, minlength=4) / max(int(valid.sum()), 1)
         left_above, right_above, left_below = (float(share) for share in counts[:3])
     return plane, np.array([left_above, right_above, left_below, 1 - left_above - right_above - left_below])
