@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import fields, replace
 
 from segkd.datasets.data import Data, Domain
-from segkd.datasets.groups import groups_in
+from segkd.datasets.groups import expression_of
 from segkd.types import InputError
 
 SOURCES = ("root", "parquet", "embedded")
@@ -62,7 +62,9 @@ def domains_by(expression: str | None, names: Sequence[str]) -> tuple[str, ...]:
     """
     if expression is None:
         return ()
-    found = groups_in(expression, names, "data.domain_group")
+    pattern = expression_of(expression, "data.domain_group")
+    group = 1 if pattern.groups else 0
+    found = {name: match[group] for name in names if (match := pattern.search(name)) is not None and match[group]}
     lost = [name for name in names if name not in found]
     if lost:
         raise InputError(

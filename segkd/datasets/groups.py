@@ -22,7 +22,9 @@ def group_of(
     """
     if expression is None:
         return str
-    found = groups_in(expression, stems, owner)
+    pattern = expression_of(expression, owner)
+    matches = {stem: match for stem in stems if (match := pattern.search(stem)) is not None}
+    found = {stem: group for stem, match in matches.items() if (group := _group_in(match))}
     if not found:
         raise InputError(
             f"{owner}: {expression!r} occurs in none of {len(stems)} names, the first of which are "
@@ -33,18 +35,12 @@ def group_of(
     return lambda stem: found.get(stem, stem)
 
 
-def groups_in(expression: str, names: Sequence[str], owner: str) -> dict[str, str]:
-    """What an expression finds in each of the names, its first group or all; nothing for names where it finds nothing.
-
-    Raises:
-        InputError: it is no expression; `owner` names the setting.
-    """
+def expression_of(text: str, owner: str) -> re.Pattern[str]:
+    """A regular expression. Raises InputError where it is none; `owner` names the setting."""
     try:
-        pattern = re.compile(expression)
+        return re.compile(text)
     except re.error as error:
-        raise InputError(f"{owner}: expected a regular expression, found {expression!r}: {error}.") from error
-    matches = {name: match for name in names if (match := pattern.search(name)) is not None}
-    return {name: group for name, match in matches.items() if (group := _group_in(match))}
+        raise InputError(f"{owner}: expected a regular expression, found {text!r}: {error}.") from error
 
 
 def _group_in(match: re.Match[str]) -> str:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from segkd.datasets.naming import composed
-from segkd.datasets.split_folders import split_of
 from segkd.datasets.walk import ARRAYS, pictures, what_is
 from segkd.types import InputError, listed
 
@@ -17,6 +16,18 @@ HEADINGS = frozenset(
     {"image", "images", "img", "file", "filename", "file_name", "name", "path", "id", "image_id", "stem"}
 )
 """Words (lower case) that head the first column of a table."""
+
+SPLITS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+"""Words (lower case) that say in a table which split a line is of; names of folders (`split_of`) say more, but a cell
+`train2017` may be where an image comes from, and `test_0001` its name."""
 
 FLAGS = ("1", "-1", "0")
 """Numbers after a name that say whether a class is there, as Pascal VOC's lists have them."""
@@ -166,7 +177,7 @@ def _read(names: Names, line: str) -> _Line:
 def _place_of_name(names: Names, cells: Sequence[str], by_sign: bool) -> int | None:
     """Which cell names the stem: the first that is a file's name, unless blanks cut the line, which a path may hold."""
     counted = len(cells) > 1 and cells[0].isdigit()  # a table that counts its rows
-    if by_sign or counted or split_of(cells[0].lower()):
+    if by_sign or counted or cells[0].lower() in SPLITS:
         for place, cell in enumerate(cells):
             if _is_file(cell) and names.find(cell) is not None:
                 return place
@@ -175,8 +186,8 @@ def _place_of_name(names: Names, cells: Sequence[str], by_sign: bool) -> int | N
 
 def _refuse_splits(path: Path, owner: str, read: Iterable[_Line]) -> None:
     """Refuses a table that says of its lines which split they are of, unless that is always the split of `owner`."""
-    words = {cell.lower() for line in read for cell in line.beside.values() if split_of(cell.lower())}
-    if {split_of(word) for word in words} - {owner.removeprefix("data.")}:
+    words = {cell.lower() for line in read for cell in line.beside.values() if cell.lower() in SPLITS}
+    if {SPLITS[word] for word in words} - {owner.removeprefix("data.")}:
         raise InputError(
             f"{owner}: {path}: expected the names of one split, found a table with a column of splits "
             f"({', '.join(sorted(words))}), which is not read. Make one list per split, train.txt, val.txt and "

@@ -242,13 +242,13 @@ def _is_reversible(file: IO[bytes] | BufferedIOBase) -> bool:
 
 def _turned(picture: Image.Image, exif: bool) -> tuple[Image.Image, int]:
     """The picture, loaded, as its orientation tag says, or as it is stored; and the tag."""
+    if picture.format != "TIFF":
+        picture.load()  # a PNG may tell its orientation behind its pixels
     tag = picture.getexif().get(ExifTags.Base.Orientation, 1)
     picture.load()  # turns a TIFF and drops its tag
-    if tag not in BACK:
-        return picture, 1
-    if picture.format == "TIFF":
-        return (picture if exif else picture.transpose(BACK[tag])), tag
-    return (ImageOps.exif_transpose(picture) if exif else picture), tag
+    if tag not in BACK or (picture.format == "TIFF") == exif:
+        return picture, tag if tag in BACK else 1
+    return ImageOps.exif_transpose(picture) if exif else picture.transpose(BACK[tag]), tag
 
 
 def _unreadable(path: File, error: Exception) -> Unfit:

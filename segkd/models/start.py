@@ -68,7 +68,8 @@ def _fitting(
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The given tensors that fit by name and shape, under the network's names, and all that are given, renamed."""
     own = network.state_dict()
-    begins = dict.fromkeys(["", "student.", *_beginnings(given)])  # a checkpoint of ours holds teachers beside it
+    # a checkpoint may hold teachers and averages beside its network, so that the commonest names are tried always
+    begins = dict.fromkeys(["", "module.", "network.", "student.", *_beginnings(given)])
     renamed = [
         {new + name.removeprefix(begin): part for name, part in given.items()}
         for begin in begins

@@ -106,6 +106,8 @@ def test_groups_of_names_are_domains(make_folder):
     assert train.domains == tuple(id.removeprefix("photo")[0] for id in train.ids)
     with pytest.raises(InputError, match=r"data\.domain_group: 'photo\(1\)' does not occur in \d+ of"):
         opened(Data(root=str(root), domain_group=r"photo(1)"))
+    with pytest.raises(InputError, match="does not occur in"):  # its second group is no domain
+        opened(Data(root=str(root), domain_group=r"(x)?photo(\d)"))
 
 
 def test_a_domain_is_what_an_expression_or_its_first_group_finds():

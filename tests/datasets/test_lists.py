@@ -104,6 +104,14 @@ def test_a_table_of_one_split_is_its_list_and_its_other_columns_are_told(tmp_pat
     assert "not column 2 (sunny)" in chosen(tmp_path, "0 sunny\n").notes[0]
 
 
+def test_names_that_begin_as_splits_do_are_no_column_of_splits(tmp_path):
+    """`test_0001 test_0001`, an image beside its mask; and where each image comes from."""
+    entries = [Entry("test_0001"), Entry("test_0002")]
+    found = chosen(tmp_path, "test_0001 test_0001\ntest_0002 test_0002\n", entries)
+    assert found.stems == ["test_0001", "test_0002"]
+    assert "not column 2 (train2017)" in chosen(tmp_path, "0.jpg,train2017\n1.jpg,val2017\n").notes[0]
+
+
 @pytest.mark.parametrize(
     "content", ["id,image\n0,3.jpg\n1,2.jpg\n2,1.jpg\n", "0 3.jpg\n1 2.jpg\n2 1.jpg\n",
                 ",image,mask\n0,3.jpg,3.png\n1,2.jpg,2.png\n2,1.jpg,1.png\n"]

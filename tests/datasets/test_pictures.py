@@ -1,4 +1,6 @@
 import os
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -156,6 +158,18 @@ def test_image_and_mask_are_turned_by_their_own_tag_or_not_at_all(tmp_path, tag)
         np.testing.assert_array_equal(read_mask(path), turned[tag])
         np.testing.assert_array_equal(read_image(path, How(exif=False))[..., 1], GREY)
         np.testing.assert_array_equal(read_mask(path, How(exif=False)), GREY)
+
+
+def test_an_orientation_behind_the_pixels_of_a_png_counts(tmp_path):
+    """As XMP tells it there, of a picture whose EXIF names the camera alone."""
+    camera = Image.Exif()
+    camera[0x010F] = "maker"
+    path = write(tmp_path / "a.png", exif=camera)
+    told = b'iTXtXML:com.adobe.xmp\0\0\0\0\0<x:xmpmeta><a tiff:Orientation="6"/></x:xmpmeta>'
+    chunk = struct.pack(">I", len(told) - 4) + told + struct.pack(">I", zlib.crc32(told))
+    content = path.read_bytes()
+    path.write_bytes(content[:-12] + chunk + content[-12:])  # the last twelve bytes say that it ends
+    np.testing.assert_array_equal(read_mask(path), np.rot90(GREY, -1))
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.float32])

@@ -69,6 +69,14 @@ def test_what_is_missing_or_superfluous_is_named(tmp_path):
     assert "not used: network.extra" in said
 
 
+@pytest.mark.parametrize("begin", ["module.", "network."])
+def test_a_network_is_found_beside_teachers_with_more_tensors(begin, tmp_path):
+    small, network = Small(2), wrapped()
+    state = {begin + key: part for key, part in small.state_dict().items()}
+    torch.save(state | {f"teacher.{i}": torch.ones(1) for i in range(30)}, tmp_path / "w.pth")
+    assert "4 of 4 tensors taken" in start_from(network, tmp_path / "w.pth")
+
+
 @pytest.mark.parametrize("begin", ["", "module.", "network.", "module.network.", "model.", "trainer.net."])
 @pytest.mark.parametrize("inside", [None, "state_dict", "model"])
 def test_names_of_other_trainers_are_understood(begin, inside, tmp_path):

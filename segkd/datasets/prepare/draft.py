@@ -96,10 +96,11 @@ def names_of(draft: Draft, images: Sequence[Path]) -> dict[Path, str]:
     wanted = {path.absolute(): path for path in images}
     found = ((wanted.get(path.absolute()), name) for name, path in named.files.items())
     names = {path: name for path, name in found if path is not None}
-    if len(names) < len(images):
+    lost = [str(path) for path in images if path not in names]
+    if lost:
         raise InputError(
-            f"{named.base}: expected a name of its own for each image, as masks are made for them, found two files of "
-            f"{some(list(named.doubles))}. Rename one of each two, or move it away."
+            f"{named.base}: expected a name of its own for each image, as masks are made for them, found other files "
+            f"with the names of {some(lost)}. Rename one of each two, or move it away."
         )
     return names
 

@@ -41,7 +41,7 @@ def all_twins(prints: Mapping[str, np.ndarray], stems: Sequence[str]) -> list[tu
     names, found = [stem for stem in stems if stem in prints], []
     group = np.arange(len(names))
     for i, (name, apart) in enumerate(_apart(prints, names, names)):
-        alike = np.flatnonzero(apart <= ALIKE)
+        alike = i + np.flatnonzero(apart[i:] <= ALIKE)
         _, first = np.unique(group[alike], return_index=True)
         for j in alike[first].tolist():
             if group[j] != group[i]:
