@@ -61,9 +61,9 @@ def match_maps(predictions: Path, labels: Mapping[str, Path], classes: Sequence[
     """
     named = files_by_stem(predictions, "predictions", pictures() | ARRAYS)
     found, notes = named.files, list(named.notes)
-    label_of, by_case = same_names(found.keys(), labels.keys())
-    if by_case:
-        notes.append(f"predictions: {by_case} names differ from their labels' in upper and lower case alone")
+    label_of, said = same_names(found.keys(), labels.keys())
+    if said:
+        notes.append(f"predictions and labels: {said}")
     if not label_of:
         _refuse_one_per_class(predictions, found, labels, classes)
         label_of = _by_rule(predictions, named, labels, notes)

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 SAMPLE = 200
@@ -51,23 +51,33 @@ class Rule:
         return "/".join([*([folder] if folder not in ("", ".") else []), f"{depth}{_written(affix, '{}')}{ending}"])
 
 
-def same_names(left: Collection[str], right: Collection[str]) -> tuple[dict[str, str], int]:
-    """Left name -> right name for names that are the same, and how many are so only without regard to their case.
+def same_names(left: Collection[str], right: Collection[str]) -> tuple[dict[str, str], str]:
+    """Left name -> right name for names that are the same, and what is to be said of how they were compared, or "".
 
     Names are compared letter by letter, then in Unicode's composed form (macOS stores "e" and its accent apart), and
-    then, when that leaves no left name alone, without regard to upper and lower case.
+    then, when that leaves no name alone (of the left side; of the shorter one), without regard to upper and lower
+    case, or to zeros in front of numbers ("7" and "0007").
     """
     found = {name: name for name in left if name in right}
-    for key in (composed, _folded):
-        taken = set(found.values())
-        ours = _unique((name for name in left if name not in found), key)
-        theirs = _unique((name for name in right if name not in taken), key)
-        joined = {ours[same]: theirs[same] for same in ours.keys() & theirs.keys()}
-        if key is composed:
-            found |= joined
-        elif joined and len(found) + len(joined) == len(left):
-            return found | joined, len(joined)
-    return found, 0
+    found |= _joined(found, left, right, composed)
+    for key, whole, apart in (
+        (_folded, len(left), "upper and lower case"),
+        (_unpadded, min(len(left), len(right)), "zeros in front of numbers"),
+    ):
+        joined = _joined(found, left, right, key)
+        if joined and len(found) + len(joined) == whole:
+            return found | joined, f"{len(joined)} names differ in {apart} alone"
+    return found, ""
+
+
+def _joined(
+    found: Mapping[str, str], left: Collection[str], right: Collection[str], key: Callable[[str], str]
+) -> dict[str, str]:
+    """Left name -> right name, of those that are not in `found` and the same under `key`."""
+    taken = set(found.values())
+    ours = _unique((name for name in left if name not in found), key)
+    theirs = _unique((name for name in right if name not in taken), key)
+    return {ours[same]: theirs[same] for same in ours.keys() & theirs.keys()}
 
 
 def composed(name: str) -> str:
@@ -230,6 +240,10 @@ def _apart(part: str) -> bool:
 
 def _folded(name: str) -> str:
     return composed(name).casefold()
+
+
+def _unpadded(name: str) -> str:
+    return re.sub(r"(?<![\d.])0+(?=\d)", "", name)
 
 
 def _unique(names: Iterable[str], key: Callable[[str], str | None]) -> dict[str, str]:

@@ -114,9 +114,9 @@ def pair_files(root: Path, images: str, masks: str) -> Paired:
     for named, what in ((left, "images"), (right, "masks")):
         if named.sentence:
             paired.notes.append(f"{what}: {named.sentence}")
-    same, by_case = same_names(left.files, right.files)
-    if by_case:
-        paired.notes.append(f"{by_case} names of masks differ from their images' in upper and lower case alone")
+    same, said = same_names(left.files, right.files)
+    if said:
+        paired.notes.append(f"images and masks: {said}")
     for stem in sorted(same):
         paired.pairs.append(Pair(stem, paired.lone_images.pop(stem), paired.lone_masks.pop(same[stem])))
     return paired

@@ -71,8 +71,18 @@ def test_a_folder_of_images_and_masks_has_its_rule():
 
 
 def test_names_are_the_same_letter_by_letter_composed_or_but_for_their_case():
-    assert same_names(["a", "b"], ["b", "c"]) == ({"b": "b"}, 0)
-    assert same_names(["caf\u00e9", "a"], ["cafe\u0301", "a"]) == ({"caf\u00e9": "cafe\u0301", "a": "a"}, 0)
-    assert same_names(["IMG1", "b"], ["img1", "b", "c"]) == ({"IMG1": "img1", "b": "b"}, 1)
-    assert same_names(["IMG1", "b"], ["img1", "c"]) == ({}, 0)  # only where no name stays alone
-    assert same_names(["A", "a"], ["a", "b"]) == ({"a": "a"}, 0)
+    assert same_names(["a", "b"], ["b", "c"]) == ({"b": "b"}, "")
+    assert same_names(["caf\u00e9", "a"], ["cafe\u0301", "a"]) == ({"caf\u00e9": "cafe\u0301", "a": "a"}, "")
+    by_case = "1 names differ in upper and lower case alone"
+    assert same_names(["IMG1", "b"], ["img1", "b", "c"]) == ({"IMG1": "img1", "b": "b"}, by_case)
+    assert same_names(["IMG1", "b"], ["img1", "c"]) == ({}, "")  # only where no name stays alone
+    assert same_names(["A", "a"], ["a", "b"]) == ({"a": "a"}, "")
+
+
+def test_numbers_with_and_without_zeros_in_front_are_the_same_name():
+    by_zeros = "2 names differ in zeros in front of numbers alone"
+    assert same_names(["0", "10", "7"], ["00000", "00010"]) == ({"0": "00000", "10": "00010"}, by_zeros)
+    assert same_names(["s1/a7_2", "s1/a70_2"], ["s01/a007_2", "s01/a070_2"])[0].keys() == {"s1/a7_2", "s1/a70_2"}
+    assert same_names(["7", "07"], ["007"]) == ({}, "")  # which of both?
+    assert same_names(["7", "8"], ["07", "09"]) == ({}, "")  # 9 is no image's
+    assert same_names(["v1.5"], ["v1.05"]) == ({}, "")

@@ -166,7 +166,7 @@ def test_names_that_differ_in_form_or_case_alone_are_paired_and_the_case_is_said
     touch(tmp_path, "images/caf\u00e9.jpg", "masks/cafe\u0301.png", "images/IMG1.JPG", "masks/img1.png")
     paired = pair_files(tmp_path, "images", "masks")
     assert stems(paired) == ["IMG1", "caf\u00e9"]
-    assert paired.notes == ["1 names of masks differ from their images' in upper and lower case alone"]
+    assert paired.notes == ["images and masks: 1 names differ in upper and lower case alone"]
 
 
 def test_names_that_are_not_utf8_are_paired(tmp_path):
