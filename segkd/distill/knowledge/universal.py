@@ -37,18 +37,18 @@ def universal(
     others: float,
 ) -> Float[Tensor, ""]:
     """mean_V (-target P log s_y - others sum_{i != y} Z_i log n_i): n the student's softmax over the classes but y, Z
-    Zipf shares ranked by the sum of the weak and the final probabilities (USKD, Yang et al., ICCV 2023).
+    Zipf shares ranked by n plus the weak head's softmax over the classes but y (USKD, Yang et al., ICCV 2023).
 
-    Departures: the official code ranks by log-probabilities of the final plus probabilities of the weak head; the mean
-    of s_y^2 runs over the valid pixels of all processes.
+    Departures: the official code divides log-probabilities of the final head, s_i / (1 - s_y), in place of
+    probabilities, and ranks y too, mostly first, so that the others have 1/2, 1/3, ... before they are normalised; the
+    mean of s_y^2 runs over the valid pixels of all processes.
     """
     x, at = hushed(logits, valid), label.masked_fill(~valid, 0)
     log_s = F.log_softmax(x, dim=1)
     log_y = log_s.gather(1, at.unsqueeze(1))[:, 0]
     p = own_target(log_y.detach().exp(), valid)
-    rank_by = (log_s.exp() + hushed(weak, valid).softmax(dim=1)).detach()
-    log_n = x.scatter(1, at.unsqueeze(1), -1e4).log_softmax(dim=1)
-    z = zipf_shares(rank_by, at)
+    log_n, log_w = (one.scatter(1, at.unsqueeze(1), -1e4).log_softmax(dim=1) for one in (x, hushed(weak, valid)))
+    z = zipf_shares((log_n.exp() + log_w.exp()).detach(), at)
     rest = torch.where(z > 0, z * log_n, 0.0).sum(dim=1)
     return global_mean(-target * p * log_y - others * rest, valid)
 
