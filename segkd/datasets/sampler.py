@@ -75,7 +75,8 @@ class Shuffle(Draw):
 
 @final
 class Overlap(Draw):
-    """Every batch begins with the second half of the batch before, in another view (DLB, Shen et al., CVPR 2022).
+    """Every batch of an epoch but the first begins with the second half of the batch before, in another view (DLB, Shen
+    et al., CVPR 2022, whose halves are carried over to the next epoch too).
 
     An epoch has as many batches as any other, and so half as many different images, each of them twice.
     """

@@ -39,8 +39,8 @@ def attention_across(
 
 
 def halves(level: Float[Tensor, "b c h w"], valid: Bool[Tensor, "b h w"]) -> Float[Tensor, ""]:
-    """mean_b mean_c ||weak_c - sg strong_c||^2 of the channels' maps of unit length, sorted by their mean response and
-    cut into a strong and a weak half (TF-FD's term within a level)."""
+    """mean_b mean_c ||weak_c - sg strong_c||^2 of the channels' maps of unit length, sorted in each image by their mean
+    response and cut into a strong and a weak half (TF-FD's term within a level, whose order is that of the batch)."""
     unit = F.normalize(level.float().masked_fill(~valid.unsqueeze(1), 0.0).flatten(2), dim=2)
     order = unit.mean(dim=2).argsort(dim=1, descending=True)
     ranked = unit.gather(1, order.unsqueeze(2).expand_as(unit))
@@ -108,7 +108,8 @@ class TeacherFree(Knowledge):
     in their first common channels.
 
     Departures: sums over positions of maps of unit length instead of means of raw squares, so that the weights do not
-    depend on size and scale; the stronger half and the deeper level are givens.
+    depend on size and scale; channels in an order of each image; the next deeper level alone, where the official code
+    has every deeper one; means over levels for sums; the stronger half is a given, as the deeper level is there too.
 
     Args:
         within: weight of the first part.

@@ -75,7 +75,8 @@ class Retrieval(Teacher):
 
     Departures: keys of unit length, so that T is smaller than for the states of a translator; of each class equally
     many keys at most, so that rare classes are heard more; a sample of pixels is asked in each step; m looks at
-    p_knn(label), not at t(label), which at a share of .9999 is nearly the same.
+    p_knn(label), not at t(label), which at a share of .9999 is nearly the same; the loss is a mean over the pixels that
+    are taught, where Dk-KD's is their sum over the number of all.
 
     Args:
         source: the finished run.
