@@ -63,6 +63,7 @@ def _of_image(image: Image.Image, name: str, span: tuple[float, float] | None, e
             f"{name}: expected a TIFF without an orientation, as the training did not follow any. Use segkd predict, "
             "or give the array as it is stored."
         )
+    _decode(image)
     turned = ImageOps.exif_transpose(image) if exif else image
     if deep or turned.mode[0] in "IF":
         raise InputError(
@@ -77,3 +78,15 @@ def _of_image(image: Image.Image, name: str, span: tuple[float, float] | None, e
         return pixels
     shares = (np.clip(np.arange(256), *span) - span[0]) / (span[1] - span[0])
     return np.rint(255 * shares).astype(np.uint8)[pixels]
+
+
+def _decode(image: Image.Image) -> None:
+    """Decodes a TIFF as if it had no name: by names Pillow 13 maps plain ones into memory, and misreads those with an
+    orientation of 5 to 8."""
+    name = getattr(image, "filename", "")
+    if image.format == "TIFF" and name:
+        image.filename = ""  # type: ignore[attr-defined]
+        try:
+            image.load()
+        finally:
+            image.filename = name  # type: ignore[attr-defined]

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segkd.datasets.pictures import read_image
 from segkd.models.pixels import as_rgb
 from segkd.types import InputError
 
@@ -23,6 +24,22 @@ def test_a_photo_is_turned_as_it_is_displayed(tmp_path):
     exif[0x0112] = 6
     Image.fromarray(RGB).save(tmp_path / "a.png", exif=exif)
     np.testing.assert_array_equal(as_rgb(tmp_path / "a.png"), np.rot90(RGB, -1))
+
+
+@pytest.mark.parametrize("tag", range(1, 9))
+@pytest.mark.parametrize("kind", ["grey.tif", "colours.tif", "clear.tif", "packed.tif", "photo.png"])
+def test_a_turned_file_gives_the_pixels_that_training_reads(tmp_path, kind, tag):
+    """Pillow maps plain TIFFs that it opens by their names into memory, and scrambles some of those that it turns."""
+    modes = {"grey.tif": "L", "clear.tif": "RGBA"}
+    exif = Image.Exif()
+    exif[0x0112] = tag
+    more = {"compression": "tiff_lzw"} if kind == "packed.tif" else {}
+    Image.fromarray(RGB).convert(modes.get(kind, "RGB")).save(tmp_path / kind, exif=exif, **more)
+    trained = read_image(tmp_path / kind)
+    assert trained.shape[:2] == (RGB.shape[1::-1] if tag >= 5 else RGB.shape[:2])
+    with Image.open(tmp_path / kind) as opened:
+        for picture in (tmp_path / kind, opened):
+            np.testing.assert_array_equal(as_rgb(picture), trained)
 
 
 def test_what_is_no_picture_is_refused_by_its_name(tmp_path):
