@@ -44,9 +44,28 @@ class Member:
         """What it says of images in 0..1: logits at their size, whatever the size it looks at."""
         network, shown = self.network.to(image.device), image
         if self.size is not None and image.shape[2:] != self.size:
-            shown = F.interpolate(image, self.size, mode="bilinear", align_corners=False, antialias=True)
+            shown = seen_at(image, self.size)
         seen = tapped(network, shown, features)
         return replace(seen, logits=resize(seen.logits.to(image.device), image))
+
+
+def seen_at(image: Float[Tensor, "b 3 _h _w"], size: tuple[int, int]) -> Float[Tensor, "b 3 h w"]:
+    """Images at another size (h, w) as networks see them in training (`pixels.shrunk`, but for the rounding to bytes):
+    bilinear where a side grows, then the mean over each pixel's area where one shrinks."""
+    larger = [max(sides) for sides in zip(image.shape[2:], size)]
+    with torch.autocast(image.device.type, enabled=False):
+        grown = F.interpolate(image, larger, mode="bilinear", align_corners=False)
+        down, across = (_areas(old, new, grown) for old, new in zip(larger, size))
+        return down @ grown @ across.T
+
+
+def _areas(old: int, new: int, like: Tensor) -> Float[Tensor, "new old"]:
+    """How much of each of `new` equal parts of a side lies in each of its `old` pixels; rows sum to 1."""
+    # in units of 1 / new of a pixel, where all are whole numbers
+    ends = torch.arange(new + 1, device=like.device).unsqueeze(1) * old
+    pixels = torch.arange(old + 1, device=like.device) * new
+    inside = torch.minimum(ends[1:], pixels[1:]) - torch.maximum(ends[:-1], pixels[:-1])
+    return inside.clamp_min(0).to(like.dtype) / old
 
 
 @dataclass

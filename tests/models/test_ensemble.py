@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from segkd import load_ensemble
 from segkd.models.ensemble import Ensemble, fused, largest, refuse_other_classes, side_by_side
 from segkd.models.fusion import FusionNet
-from segkd.models.member import Member
+from segkd.models.member import Member, seen_at
+from segkd.models.pixels import shrunk
 from segkd.models.store import ModelCard, load_model, save_student
 from segkd.types import InputError
 from tests.conftest import TINY
@@ -18,9 +19,21 @@ def member(name: str, size=None, classes=("a", "b", "c")) -> Member:
     return Member(name, Pointwise(len(classes)), tuple(classes), size)
 
 
+@pytest.mark.parametrize("size", [(16, 16), (12, 40), (31, 9), (48, 64), (24, 13)])
+def test_a_member_of_another_size_sees_an_image_as_its_training_showed_it(size):
+    picture = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
+    given = []
+    one = member("one", size)
+    one.network.register_forward_pre_hook(lambda _, images: given.append(images[0]))
+    one(torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255)
+    trained = shrunk(picture, size).astype(np.float32)
+    # bytes are rounded once where a side grows, and once where one shrinks
+    np.testing.assert_allclose(255 * given[0][0].permute(1, 2, 0), trained, atol=1.01)
+
+
 def test_an_ensemble_is_the_mean_of_probabilities_each_at_its_own_size():
     image, members = torch.rand(2, 3, 24, 32), [member("one", (24, 32)), member("two", (16, 16))]
-    small = F.interpolate(image, (16, 16), mode="bilinear", antialias=True)
+    small = seen_at(image, (16, 16))
     with torch.no_grad():
         logits = members[0].network(image).logits, members[1].network(small).logits
         found = Ensemble(members)(image).logits
@@ -64,7 +77,7 @@ def test_in_python_an_ensemble_is_a_model(tmp_path):
     picture = np.random.default_rng(0).integers(0, 255, (48, 32, 3), np.uint8)
     image = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
     with torch.no_grad():
-        small = F.interpolate(image, (32, 32), mode="bilinear", antialias=True)
+        small = seen_at(image, (32, 32))
         one = F.interpolate(load_model(runs[0]).network(small).logits, (48, 32), mode="bilinear")
         shares = [one.softmax(1), load_model(runs[1]).network(image).logits.softmax(1), (4 * image[:, :2]).softmax(1)]
     expected = sum(shares)[0] / 3

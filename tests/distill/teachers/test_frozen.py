@@ -8,7 +8,7 @@ import torch
 from segkd.distill.base import Scene
 from segkd.distill.teachers.frozen import Frozen
 from segkd.models.fusion import FusionNet
-from segkd.models.member import Reading
+from segkd.models.member import Reading, seen_at
 from segkd.models.store import ModelCard, load_model, save_student
 from segkd.models.trained_on import note_trained_on
 from segkd.types import InputError, LayerPath
@@ -108,7 +108,7 @@ def test_a_teacher_of_another_size_sees_the_images_at_its_own(run, make_batch):
     """Classes of a network are those of the scale that it was trained at."""
     batch, student, source = make_batch(3, size=(64, 48)), Tiny(), run("a")
     target = met(Frozen([source]), student, batch)(batch, student(batch.image), student).target
-    small = torch.nn.functional.interpolate(batch.clean, (32, 32), mode="bilinear", antialias=True)
+    small = seen_at(batch.clean, (32, 32))
     expected = torch.nn.functional.interpolate(load_model(source).network(small).logits, (64, 48), mode="bilinear")
     torch.testing.assert_close(target.logits, expected)
 
