@@ -113,7 +113,7 @@ def _train_and_score(folder: Path, state: State) -> bool:
     """True when a signal stopped it."""
     from jsonargparse import Namespace
 
-    from segkd.engine.record import number
+    from segkd.engine.record import jsonable
     from segkd.experiment.processes import make_accelerator
     from segkd.experiment.scoring import domains_of, score_student
     from segkd.experiment.settings import instantiate, parse, training_parser
@@ -133,8 +133,7 @@ def _train_and_score(folder: Path, state: State) -> bool:
     data = instantiate(parser, Namespace(data=config.data)).data
     for split in state.splits:
         meter = score_student(model, data, split, accelerator, config.evaluation.threshold)
-        scores = scores_of(meter, config.evaluation.select)
-        state.scores[split] = {name: number(value) for name, value in scores.items()}
+        state.scores[split] = jsonable(scores_of(meter, config.evaluation.select))
         state.domains[split] = domains_of(meter).get("domains", {})
     return False
 

@@ -1,16 +1,14 @@
 """What a spectral analysis writes for other programs: spectra.json, bands.csv and images.csv."""
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from segkd.analysis.evidence import WIDTHS, Condition, Evidence, Sentence
 from segkd.analysis.summary import Curve, Group
 from segkd.disk import dump_csv, write_whole
+from segkd.engine.record import jsonable
 from segkd.frequency.rings import EDGES
 
 KINDS = ("clean", "stop", "noise", "low", "high")
@@ -47,7 +45,7 @@ def describe(groups: Sequence[Group], sentences: Sequence[Sentence], about: Mapp
     """Everything that was summarised, as what JSON can hold: NaN is None."""
     first = groups[0].runs[0]
     return {
-        "about": plain(about),
+        "about": jsonable(about),
         "sentences": [{"text": one.text, "verdict": one.verdict} for one in sentences],
         "size": list(first.size),
         "images": len(first.ids),
@@ -97,21 +95,6 @@ def images_table(groups: Sequence[Group]) -> str:
     return dump_csv(rows)
 
 
-def plain(value: Any) -> Any:
-    """Arrays, tuples and numbers as JSON's; a number that is not finite becomes None."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(one) for key, one in value.items()}
-    if isinstance(value, np.ndarray):
-        return plain(value.tolist())
-    if isinstance(value, list | tuple):
-        return [plain(one) for one in value]
-    if isinstance(value, np.generic):
-        return plain(value.item())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
 def _of_group(one: Group) -> dict[str, Any]:
     return {
         "name": one.name,
@@ -125,7 +108,7 @@ def _of_group(one: Group) -> dict[str, Any]:
 
 
 def _of_curve(curve: Curve) -> dict[str, Any]:
-    return {key: plain(getattr(curve, key)) for key in ("mean", "low", "high", "seeds", "seed_interval")}
+    return {key: jsonable(getattr(curve, key)) for key in ("mean", "low", "high", "seeds", "seed_interval")}
 
 
 def _of_run(run: Evidence) -> dict[str, Any]:
@@ -137,9 +120,9 @@ def _of_run(run: Evidence) -> dict[str, Any]:
         "forwards_per_image": run.forwards,
         "seconds": run.seconds,
         "notes": list(run.notes),
-        "learning": None if run.learning is None else plain(vars(run.learning)),
-        "heatmap": None if run.heatmap is None else plain(vars(run.heatmap)),
-        "dct_mean_square": plain(run.dct.mean(axis=0)),
+        "learning": None if run.learning is None else jsonable(vars(run.learning)),
+        "heatmap": None if run.heatmap is None else jsonable(vars(run.heatmap)),
+        "dct_mean_square": jsonable(run.dct.mean(axis=0)),
     }
 
 

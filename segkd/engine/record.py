@@ -138,13 +138,19 @@ class Recorder:
     def _line(self, line: Mapping[str, Any]) -> None:
         if self.writes:
             with writing(self.path), open_to_append(self.path) as file:
-                file.write(dump_json(_sayable(line), indent=None) + "\n")
+                file.write(dump_json(jsonable(line), indent=None) + "\n")
             self.lines += 1
 
 
-def number(value: float) -> float | None:
-    """JSON has no NaN: what is not defined becomes null."""
-    return None if math.isnan(value) else value
+def jsonable(value: Any) -> Any:
+    """`value` as JSON can hold it: NumPy's arrays and numbers as lists and numbers, what is not finite as null."""
+    if isinstance(value, Mapping):
+        return {str(key): jsonable(part) for key, part in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return jsonable(value.tolist())
+    if isinstance(value, list | tuple):
+        return [jsonable(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @dataclass
@@ -258,18 +264,9 @@ def rewind(
             "or are another's. The weights are whole; look at the record before you draw curves from it."
         )
     if path.is_file():
-        write_whole(path, "".join(dump_json(_sayable(line), indent=None) + "\n" for line in kept))
+        write_whole(path, "".join(dump_json(jsonable(line), indent=None) + "\n" for line in kept))
     return kept, said
 
 
 def _again(line: Mapping[str, Any], owed: bool, turns: bool) -> bool:
     return turns if line.get("kind") == "domains" else owed and line.get("kind") not in ("train", "damaged", "")
-
-
-def _sayable(value: Any) -> Any:
-    """JSON has no word for NaN and infinity: null."""
-    if isinstance(value, Mapping):
-        return {key: _sayable(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_sayable(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -11,7 +11,7 @@ from rich.console import Console
 from segkd.datasets.corruptions import CORRUPTIONS, JPEG, SETTINGS, Corruption, Damaged
 from segkd.datasets.data import Records
 from segkd.disk import dump_csv
-from segkd.engine.record import number
+from segkd.engine.record import jsonable
 from segkd.experiment.console import make_console, numbers_table, ticking
 from segkd.experiment.scoring import Sight
 from segkd.metrics.meter import Meter
@@ -45,18 +45,19 @@ class Robustness:
     def content(self) -> dict[str, Any]:
         """What `scores.json` holds of it."""
         readings = [
-            {"corruption": one.name, "severity": one.severity, "setting": one.setting, SCORE: number(score),
-             "drop": number(self.clean - score)} for one, score in self.readings.items()
+            {"corruption": one.name, "severity": one.severity, "setting": one.setting, SCORE: score,
+             "drop": self.clean - score} for one, score in self.readings.items()
         ]  # fmt: skip
-        return {
+        content = {
             "score": SCORE,
             "applied": "to the view that the network sees, at its size",
             "images": self.images,
-            "clean": number(self.clean),
-            "mean_corrupted": number(self.mean()),
-            "mean_jpeg": number(self.mean(JPEG)),
+            "clean": self.clean,
+            "mean_corrupted": self.mean(),
+            "mean_jpeg": self.mean(JPEG),
             "readings": readings,
         }
+        return jsonable(content)
 
     def csv(self) -> str:
         """A row for the clean images, with severity 0, and for each corruption and severity."""

@@ -17,7 +17,7 @@ from segkd.datasets.sheet import contact_sheet
 from segkd.datasets.transforms import Transform, Viewing
 from segkd.disk import write_whole
 from segkd.engine.evaluate import evaluate
-from segkd.engine.record import number
+from segkd.engine.record import jsonable
 from segkd.engine.views import Looking, Looks, untouched
 from segkd.experiment.console import make_console, say_findings, ticking, warn
 from segkd.metrics.counts import Depth
@@ -130,8 +130,8 @@ def score_network(
 def describe(meter: Meter, about: dict) -> dict:
     """The scores with everything one must know to compare them with others'."""
     return {
-        **{name: number(value) for name, value in meter.scores().items()},
-        "iou": {name: number(value) for name, value in meter.per_class().items()},
+        **jsonable(meter.scores()),
+        "iou": jsonable(meter.per_class()),
         "confusion": meter.confusion.tolist(),
         "classes": list(meter.classes),
         "n_images": len(meter.rows),
@@ -144,7 +144,7 @@ def describe(meter: Meter, about: dict) -> dict:
 
 def domains_of(meter: Meter) -> dict:
     """The scores of each domain; nothing where there is one data set."""
-    each = {name: {key: number(value) for key, value in one.items()} for name, one in meter.by_part().items()}
+    each = jsonable(meter.by_part())
     return {"domains": each} if each else {}
 
 

@@ -1,9 +1,10 @@
 """What finished teachers know: scored on val before the training begins, and compared with the student at its end."""
 
+import math
+
 from rich.console import Console
 
 from segkd.engine.checkpoint import Progress
-from segkd.engine.record import number
 from segkd.experiment.console import warn
 from segkd.experiment.validation import Validation
 
@@ -22,10 +23,11 @@ def score_teachers(validation: Validation, progress: Progress, select: str, cons
         if network is None:
             continue
         meter = validation.judged(network)
-        scores = {key: number(value) for key, value in (meter.scores() | {select: meter.score(select)}).items()}
-        validation.recorder.note("teacher", 0, {"teacher": name, **scores})
-        console.print(f"teacher {name} on val: {select} {_shown(scores.get(select))}, {len(validation.dataset)} images")
-        if (score := scores.get(select)) is not None:
+        score = meter.score(select)
+        validation.recorder.note("teacher", 0, {"teacher": name, **meter.scores(), select: score})
+        shown = "not defined" if math.isnan(score) else f"{score:.4f}"
+        console.print(f"teacher {name} on val: {select} {shown}, {len(validation.dataset)} images")
+        if not math.isnan(score):
             progress.promises[f"{PROMISE}{name}"] = score
 
 
@@ -38,7 +40,3 @@ def compare_with_teachers(progress: Progress, select: str, console: Console) -> 
                 f"{name} is worse on val than its student: {select} {score:.4f} against {progress.best:.4f}. What the "
                 "student gained is not its knowledge; a control without it (methods/baseline.yaml) tells what it is.",
             )
-
-
-def _shown(score: float | None) -> str:
-    return "not defined" if score is None else f"{score:.4f}"

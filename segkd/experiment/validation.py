@@ -16,7 +16,7 @@ from segkd.engine.bands import BandErrors
 from segkd.engine.checkpoint import Progress
 from segkd.engine.evaluate import evaluate, nothing, predicted
 from segkd.engine.panels import disturbed_panel, panel
-from segkd.engine.record import Recorder, number
+from segkd.engine.record import Recorder, jsonable
 from segkd.engine.step import Diverged, Engine
 from segkd.experiment.settings import Evaluation
 from segkd.frequency.rings import EDGES
@@ -131,7 +131,7 @@ class Validation:
         content = {
             "epoch": self.engine.micro / self.per_epoch,
             "edges": list(EDGES),
-            "errors": [number(error) for error in errors],
+            "errors": errors,
             "split": "val",
         }
         self.recorder.note("spectrum", step, content)
@@ -150,9 +150,8 @@ class Validation:
         """Saves the student as the best so far; returns what the checkpoint shall promise of it."""
         if not self.engine.accelerator.is_main_process:
             return {}
-        scores = {name: number(value) for name, value in meter.scores().items()}
         threshold = meter.threshold() if len(self.data.classes) == 2 else 0.5
-        card = replace(self.card, threshold=threshold, scores=scores, step=self.engine.step)
+        card = replace(self.card, threshold=threshold, scores=jsonable(meter.scores()), step=self.engine.step)
         save_student(self.folder, self.engine.bare.kept, card)
         return {"student_step": self.engine.step, "student_sha256": student_digest(self.folder)}
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from segkd.analysis.evidence import Sentence
-from segkd.analysis.outputs import first_band, plain
+from segkd.analysis.outputs import first_band
 from segkd.analysis.summary import Curve, Group
+from segkd.engine.record import jsonable
 from segkd.frequency.rings import EDGES
 from segkd.report.page import head
 from segkd.report.text import escape, table
@@ -214,7 +215,7 @@ def _costs(groups: Sequence[Group]) -> str:
 def _command(about: Mapping[str, Any]) -> str:
     command = about.get("command", "")
     text = command if isinstance(command, str) else " ".join(str(word) for word in command)
-    rest = json.dumps(plain(dict(about)), indent=1, default=str)
+    rest = json.dumps(jsonable(dict(about)), indent=1, default=str)
     blocks = {"Command": text, "About": rest} if text else {"About": rest}
     return "".join(
         f"<details><summary>{key}</summary><pre>{escape(value)}</pre></details>" for key, value in blocks.items()

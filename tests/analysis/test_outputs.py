@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from segkd.analysis.evidence import Condition, Sentence
-from segkd.analysis.outputs import first_band, images_table, plain, write_outputs
+from segkd.analysis.outputs import first_band, images_table, write_outputs
 from segkd.analysis.summary import group
 from segkd.frequency.rings import EDGES
 from segkd.types import InputError
@@ -103,12 +103,6 @@ def test_the_same_groups_give_the_same_bytes(groups, tmp_path):
         write_outputs(groups, SAID, tmp_path / name, ABOUT)
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
-
-
-def test_numbers_of_numpy_are_plain():
-    found = plain({1: np.float32(0.5), "a": (np.arange(2), np.bool_(True)), "b": [np.nan, -np.inf], "c": None})
-    assert found == {"1": 0.5, "a": [[0, 1], True], "b": [None, None], "c": None}
-    assert type(found["a"][1]) is bool and type(found["1"]) is float
 
 
 def test_a_folder_that_cannot_be_written_is_said(groups, tmp_path):

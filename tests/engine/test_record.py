@@ -2,11 +2,12 @@ import json
 import shutil
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from segkd.engine.record import Recorder, number, read_lines, read_record, rewind
+from segkd.engine.record import Recorder, jsonable, read_lines, read_record, rewind
 from segkd.types import InputError
 
 
@@ -141,5 +142,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path, monkeypatch):
             recorder.scores(1, 1, {"miou_image": 0.5}, {})
 
 
-def test_json_has_no_nan():
-    assert number(float("nan")) is None and number(0.5) == 0.5
+def test_numbers_of_numpy_are_jsons_and_what_is_not_finite_is_null():
+    found = jsonable({1: np.float32(0.5), "a": (np.arange(2), np.bool_(True)), "b": [np.nan, -np.inf], "c": None})
+    assert found == {"1": 0.5, "a": [[0, 1], True], "b": [None, None], "c": None}
+    assert type(found["a"][1]) is bool and type(found["1"]) is float
