@@ -8,6 +8,7 @@ import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import final
 
 import numpy as np
@@ -56,6 +57,11 @@ class LayerPath(str):
     def __new__(cls, path: str) -> "LayerPath":
         """The absolute form of `path`."""
         return super().__new__(cls, path if "://" in path else os.path.abspath(os.path.expanduser(path)))
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """A path, `~` taken for a home folder; that of nobody who is known here stays as it is, where pathlib raises."""
+    return Path(os.path.expanduser(path))
 
 
 JOINERS = "\u200c\u200d"

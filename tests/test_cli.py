@@ -34,6 +34,7 @@ def test_every_command_explains_its_options(run_cli, command):
         (["--model.widht", "3"], ["model.widht", "model.width"]),
         (["--data.size", "x"], ["data.size", "int", "'x'"]),
         (["--config", "nope.yaml"], ["nope.yaml"]),
+        (["--config", "~nobody-of-that-name/nope.yaml"], ["~nobody-of-that-name/nope.yaml"]),
         (["--distiller.teachers", '{"a": {"class_path": "LabelTecher"}}'], ["distiller.teachers", "LabelTeacher"]),
         (["--distiller.teachers", '{"a": {"class_path": "LabelTeacher"}}'], ["LabelTeacher", "distiller.terms"]),
         (["--model.encoder", "resnet19"], ["resnet19", "resnet18"]),
@@ -52,6 +53,11 @@ def test_a_mistake_is_one_paragraph_that_names_the_remedy(run_cli, tmp_path, arg
     for words in said:
         assert words in err
     assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_the_home_of_nobody_holds_no_folder(run_cli, tmp_path):
+    status, _, err = run_cli("prepare", "~nobody-of-that-name/photos", "--out", tmp_path / "data.yaml")
+    assert status == 2 and "Traceback" not in err and "~nobody-of-that-name/photos" in err
 
 
 def test_train_needs_a_place(run_cli):

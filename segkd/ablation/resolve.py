@@ -20,7 +20,7 @@ from segkd.experiment.meeting import rehearse
 from segkd.experiment.planning import plan_length, settle
 from segkd.experiment.settings import instantiate, parse, training_parser
 from segkd.metrics.protocol import READING
-from segkd.types import InputError
+from segkd.types import InputError, expanded
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,7 @@ def _arguments(grid: Grid, place: Place, which: tuple[str, str, int, int | None]
     layers = [_layer(place.folder, name) for part in parts for name in part.layers]
     settings = {key: value for part in parts for key, value in part.set.items()}
     settings |= grid.tune[option] if option is not None else {}
-    root = None if place.data_root is None else Path(place.data_root).expanduser().resolve()
+    root = None if place.data_root is None else expanded(place.data_root).resolve()
     if root is not None and not _has_domains(layers, settings):  # which lie below it by their own names
         root = root / dataset
     if root is not None and root.is_dir():  # a generated data set has none
@@ -214,7 +214,7 @@ def _has_domains(layers: list[str], settings: dict[str, Any]) -> bool:
 
 
 def _layer(folder: Path, name: str) -> str:
-    beside = folder / Path(name).expanduser()
+    beside = folder / expanded(name)
     if beside.is_file():
         return str(beside)
     found = found_layer(name)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
@@ -11,7 +10,7 @@ from segkd.datasets.embedded import Embedded
 from segkd.datasets.folds import Fold, fold_of
 from segkd.datasets.pictures import How
 from segkd.datasets.transforms import Augment
-from segkd.types import LayerPath
+from segkd.types import LayerPath, expanded
 
 
 def height_and_width(size: int | tuple[int, int]) -> tuple[int, int]:
@@ -152,7 +151,7 @@ class Data:
     @property
     def how(self) -> How:
         """How the files are read."""
-        root = Path(str(self.root or self.parquet or ".")).expanduser()
+        root = expanded(str(self.root or self.parquet or "."))
         colours = None if self.colours is None else parse_colours(self.colours, self.classes, root)
         return How(self.exif, self.range, colours, self.max_megapixels)
 

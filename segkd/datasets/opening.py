@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import accumulate
-from pathlib import Path
 
 import numpy as np
 
@@ -24,7 +23,7 @@ from segkd.datasets.pictures import How
 from segkd.datasets.shards import find_shards
 from segkd.datasets.split_folders import Where
 from segkd.datasets.splits import SPLITS, Splits, find_splits
-from segkd.types import InputError
+from segkd.types import InputError, expanded
 
 
 def open_data(
@@ -69,7 +68,7 @@ def splits_of(data: Data, wanted: Sequence[str] = ("train", "val")) -> Splits:
         return folded(
             data.part, data.group, find_shards(str(data.parquet), data.images, data.masks, data.val_share, data.group)
         )
-    root = Path(str(data.root)).expanduser()
+    root = expanded(str(data.root))
     if not root.is_dir():
         raise InputError(f"data.root: expected a folder, found none at {root}. Put the data there or set --data.root.")
     lists = {"train": data.train, "val": data.val, "test": data.test}

@@ -11,7 +11,7 @@ from segkd.datasets.naming import image_of
 from segkd.datasets.pairing import Pair, Paired
 from segkd.datasets.patterns import Pattern
 from segkd.datasets.split_folders import Where, pair_all, pairs_of_folder, split_named, split_of, unnamed_sibling
-from segkd.types import InputError, listed, some
+from segkd.types import InputError, expanded, listed, some
 
 SPLITS = ("train", "val", "test")
 
@@ -105,7 +105,7 @@ def _sources(where: Where) -> dict[str, Path]:
         chosen = where.lists.get(name)
         usual = next((path for path in (where.root / f"{one}.txt" for one in LISTS[name]) if path.is_file()), None)
         if chosen is not None:
-            found[name] = where.root / Path(chosen).expanduser()
+            found[name] = where.root / expanded(chosen)
             among = where.root / Pattern.of(where.images).base / chosen
             if not found[name].exists() and among.is_dir():
                 found[name] = among

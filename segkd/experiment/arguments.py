@@ -11,7 +11,7 @@ from jsonargparse import DefaultHelpFormatter
 from segkd.datasets.domains import SOURCES
 from segkd.experiment.classes import refuse_foreign
 from segkd.experiment.layers import OF_FILE, apart, found_layer, read_layer
-from segkd.types import InputError
+from segkd.types import InputError, expanded
 
 
 class ExampleHelp(RawDescriptionHelpFormatter, DefaultHelpFormatter):
@@ -67,6 +67,6 @@ def data_layer(rest: list[str], given: str | None, run: str | None, *, opened: b
     for part in parts:
         for key in ("root", "parquet"):  # relative to the file they stand in
             if part.get(key) and "://" not in str(part[key]):
-                part[key] = str((path.parent / Path(part[key]).expanduser()).resolve())
+                part[key] = str((path.parent / expanded(part[key])).resolve())
     shown = "".join(letter if letter.isprintable() else "?" for letter in " ".join(str(path).split()))
     return ["--config", f"{OF_FILE}{shown}\n{yaml.safe_dump({'data': data})}", *rest]

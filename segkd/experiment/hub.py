@@ -1,5 +1,6 @@
 """`segkd push` and `segkd pull`: a run's student with its card, on the Hugging Face hub or in a folder."""
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -99,12 +100,10 @@ def pull(arguments: list[str]) -> int:
 
 def at_home(repo: str) -> str:
     """REPO with the home folder for its `~`, which a shell leaves alone in quotes."""
-    try:
-        return str(Path(repo).expanduser()) if repo.startswith("~") else repo
-    except RuntimeError as error:
-        raise InputError(
-            f"REPO: {repo} begins with the home folder of nobody who is known here. Write ./{repo}."
-        ) from error
+    found = os.path.expanduser(repo)
+    if found.startswith("~"):
+        raise InputError(f"REPO: {repo} begins with the home folder of nobody who is known here. Write ./{repo}.")
+    return found
 
 
 def is_folder(repo: str) -> bool:

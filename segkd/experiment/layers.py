@@ -14,7 +14,7 @@ from jsonargparse import ArgumentParser
 from segkd.disk import load_yaml, read_text
 from segkd.experiment.classes import BASES
 from segkd.experiment.mistakes import unknown_key
-from segkd.types import InputError
+from segkd.types import InputError, expanded
 
 OF_FILE = "# of "
 """How YAML as text begins that was read from a file, which comes next: a mistake in it is the file's."""
@@ -76,7 +76,7 @@ def layers_of(arguments: Sequence[str]) -> tuple[list[tuple[str, dict[str, Any]]
     given, rest = apart(arguments, "--config")
     layers = []
     for text in map(found_layer, given):
-        path = Path(text).expanduser()
+        path = expanded(text)
         inline = None if os.path.exists(path) or ":" not in text else load_yaml(text, "--config: expected YAML")
         if not isinstance(inline, dict):
             _refuse_missing(path)

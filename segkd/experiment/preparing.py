@@ -1,7 +1,6 @@
 """`segkd prepare`: from a folder as it was downloaded to a data layer, every decision a printed line."""
 
 from functools import partial
-from pathlib import Path
 
 import torch
 from jsonargparse import ArgumentParser, Namespace
@@ -26,7 +25,7 @@ from segkd.experiment.console import make_console, ticking, warn
 from segkd.experiment.measuring import measure_batch
 from segkd.experiment.planning import plan_length
 from segkd.experiment.settings import parse
-from segkd.types import IGNORE, InputError
+from segkd.types import IGNORE, InputError, expanded
 
 ABOUT = """Find out how a folder as it was downloaded holds images and masks, and write the data layer that
 `segkd train --config` takes. The folder is never changed. For example:
@@ -45,7 +44,7 @@ def prepare(arguments: list[str]) -> int:
     if (config.folds is not None and config.folds < 2) or (config.folds and config.to == "parquet"):
         raise InputError("--folds: expected 2 or more, and no --to parquet, whose shards are of one split.")
     console = make_console(True)
-    draft = new_draft(Path(config.source).expanduser(), Path(config.out).expanduser())
+    draft = new_draft(expanded(config.source), expanded(config.out))
     with removed_on_error(draft):
         _write(draft, config, console)
     return 0
@@ -107,7 +106,7 @@ def _parser() -> ArgumentParser:
 
 def _read(draft: Draft, config: Namespace, console: Console) -> Seen:
     """Finds images and masks, says what the masks' values mean, and brings masks of another size to their images'."""
-    annotations = Path(config.annotations).expanduser() if config.annotations else None
+    annotations = expanded(config.annotations) if config.annotations else None
     told = Told(config.images, config.masks or (), annotations, config.classes, config.runs)
     classes = lay_out(draft, told, console.print)
     if classes and config["as"] not in ("auto", "classes"):
