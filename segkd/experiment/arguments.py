@@ -66,7 +66,8 @@ def data_layer(rest: list[str], given: str | None, run: str | None, *, opened: b
     refuse_foreign({"data": data}, str(path))  # data may come from anyone, and names no class
     for part in parts:
         for key in ("root", "parquet"):  # relative to the file they stand in
-            if part.get(key) and "://" not in str(part[key]):
-                part[key] = str((path.parent / expanded(part[key])).resolve())
+            place = part.get(key)
+            if place and isinstance(place, str) and "://" not in place:  # what is no text, the parser refuses
+                part[key] = str((path.parent / expanded(place)).resolve())
     shown = "".join(letter if letter.isprintable() else "?" for letter in " ".join(str(path).split()))
     return ["--config", f"{OF_FILE}{shown}\n{yaml.safe_dump({'data': data})}", *rest]

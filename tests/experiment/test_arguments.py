@@ -33,7 +33,12 @@ def test_generated_images_of_a_run_may_be_others(run, run_cli):
 
 
 def test_a_mistake_in_the_configuration_of_a_run_is_said_to_be_there(run, run_cli):
-    for content, said in (("{rooot: x}", "unknown key data.rooot"), ("{size: x}", "data.size")):
+    mistakes = {
+        "{rooot: x}": "unknown key data.rooot",
+        "{size: x}": "data.size",
+        "{root: 5}": "data.root: expected str",
+    }
+    for content, said in mistakes.items():
         (run / "config.yaml").write_text(f"data: {content}")
         status, _, err = run_cli("evaluate", "--run", run, "--split", "val")
         assert status == 2 and f"{run / 'config.yaml'}: {said}" in " ".join(err.split()) and "--config" not in err, err
