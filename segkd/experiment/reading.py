@@ -17,6 +17,7 @@ from segkd.experiment.settings import data_parser, instantiate, parse
 from segkd.models.onnx import open_session
 from segkd.models.signature import stated
 from segkd.models.store import read_card
+from segkd.models.weights import student_of
 
 
 def how_of(runs: Sequence[str], console: Console, given: Sequence[str] = ()) -> How:
@@ -77,7 +78,8 @@ def _stated(run: Path) -> How:
     if run.suffix.lower() == ".onnx" and run.is_file():
         told = stated(open_session(str(run), torch.get_num_threads()).get_modelmeta().custom_metadata_map, str(run))
         return How() if told is None else How(told.exif, told.range)
-    if (run.is_file() and run.suffix.lower() == ".safetensors") or (run / "student.safetensors").is_file():
+    student = student_of(run)
+    if student.is_file() and student.suffix.lower() == ".safetensors":
         card = read_card(run)
         return How(card.exif, card.range)
     return How()

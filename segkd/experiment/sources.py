@@ -8,6 +8,7 @@ from typing import Any
 
 from segkd.disk import load_yaml
 from segkd.experiment.folder import flat, read_environment
+from segkd.models.weights import student_of
 from segkd.types import InputError
 
 ONCE = ("init", "data")
@@ -22,8 +23,7 @@ def source_digests(text: str) -> dict[str, str]:
     paths = {path for key, leaf in leaves.items() if key.split(".")[0] not in ONCE for path in _paths(leaf)}
     found = {}
     for path in sorted(paths):
-        # of os, which says False of a text that no file can be called, where pathlib raises OSError
-        file = Path(path) / "student.safetensors" if os.path.isdir(path) else Path(path)
+        file = student_of(path)
         if file.suffix in WEIGHTS and os.path.isfile(file):
             with file.open("rb") as content:
                 found[path] = hashlib.file_digest(content, "sha256").hexdigest()

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from segkd.models.start import tensors_of
 from segkd.models.taps import evaluating
+from segkd.models.weights import student_of
 from segkd.types import InputError, reason_of
 
 PACKAGED = "tf_efficientnet_lite0"
@@ -182,7 +183,7 @@ def _existing(path: str) -> str:
 
 def whole_network(path: Path) -> bool:
     """Whether a path is a run folder or its student."""
-    student = path / "student.safetensors" if path.is_dir() else path
+    student = student_of(path)
     if not student.is_file() or student.suffix != ".safetensors":
         return False
     with student.open("rb") as file:

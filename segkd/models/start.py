@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from segkd.models.weights import unpacked
+from segkd.models.weights import student_of, unpacked
 from segkd.types import InputError, reason_of, some
 
 INSIDE = ("state_dict", "model", "model_state_dict", "network", "net", "weights", "learner")
@@ -98,8 +98,7 @@ def tensors_of(path: Path, owner: str = "--init") -> dict[str, Tensor]:
     Raises:
         InputError: it cannot be read, or holds no tensors by name.
     """
-    if path.is_dir():
-        path = path / "student.safetensors"
+    path = student_of(path)
     if not path.is_file():
         raise InputError(f"{owner}: expected a run folder with a student, or a file of weights, found none at {path}.")
     if path.suffix == ".safetensors":
@@ -122,7 +121,7 @@ def tensors_of(path: Path, owner: str = "--init") -> dict[str, Tensor]:
 
 def _classes_of(path: Path) -> list[str]:
     """The names of the classes of a student; [] of another file."""
-    path = path / "student.safetensors" if path.is_dir() else path
+    path = student_of(path)
     card = unpacked(path)[1] if path.suffix == ".safetensors" else None
     return list(card.get("classes", [])) if isinstance(card, dict) else []
 

@@ -16,7 +16,7 @@ from segkd.models.network import Network, device_of
 from segkd.models.pixels import Picture, as_rgb, shrunk
 from segkd.models.strangers import ROUTES, said_of_stranger
 from segkd.models.trust import imported, refuse_foreign_network
-from segkd.models.weights import packed, unpacked
+from segkd.models.weights import packed, student_of, unpacked
 from segkd.models.windows import slide
 from segkd.types import InputError, reason_of
 
@@ -140,7 +140,7 @@ def load_model(folder: str | Path, device: str = "cpu", trust: bool = False) -> 
     """
     folder = Path(folder)
     tensors, card, note = _read(folder)
-    where = str(folder if folder.is_file() else folder / "student.safetensors")
+    where = str(student_of(folder))
     if not trust:
         refuse_foreign_network(card.class_path, card.init_args, where)
     try:
@@ -167,7 +167,7 @@ def load_model(folder: str | Path, device: str = "cpu", trust: bool = False) -> 
 
 def _read(folder: Path) -> tuple[dict[str, torch.Tensor], ModelCard, str]:
     """Tensors, card, and a sentence when `model.json` says something else than the card beside the tensors."""
-    weights = folder if folder.is_file() else folder / "student.safetensors"
+    weights = student_of(folder)
     copy = weights.with_name("model.json")
     foreign = None if weights.is_file() and folder.is_dir() else said_of_stranger(folder)
     if foreign is not None:

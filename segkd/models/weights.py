@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,12 @@ from segkd.types import InputError, reason_of
 
 KEY = "segkd"
 """The one entry of the header's metadata: of several, safetensors would write the order as it comes."""
+
+
+def student_of(run: str | Path) -> Path:
+    """The student of a run folder; any other path is a file of weights itself."""
+    # of os, which says False of a text that no file can be called, where pathlib raises OSError
+    return Path(run) / "student.safetensors" if os.path.isdir(run) else Path(run)
 
 
 def packed(tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> bytes:
