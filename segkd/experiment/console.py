@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
-from segkd.datasets.data import Findings
+from segkd.datasets.data import Data, Findings, Records
+from segkd.datasets.opening import open_data
 from segkd.engine.step import Engine
 from segkd.types import printable
 
@@ -107,11 +108,17 @@ def warn(console: Console, sentence: str, word: str = "warning") -> None:
     console.print(Text.assemble((f"{word}:", "yellow"), f" {printable(sentence)}"))
 
 
-def say_findings(console: Console, findings: Findings) -> None:
-    """Prints what was found in the data, and what to look at."""
+def checked_data(
+    console: Console, data: Data, wanted: Sequence[str], **how: Any
+) -> tuple[dict[str, Records], Findings]:
+    """The records of the `wanted` splits, read behind a progress bar, and what was found, which is printed; `how` as
+    `open_data` has it."""
+    with ticking(console, "checking the data") as ticker:
+        records, findings = open_data(data, wanted, ticker, **how)
     console.print(f"data: {findings.about}")
     for sentence in findings.warnings:
         warn(console, sentence)
+    return records, findings
 
 
 @contextmanager

@@ -83,22 +83,23 @@ def _names_in_quotes(kinds: list[str], given: str) -> str:
         return 'YAML reads no, yes, null and numbers as what they say; as names, write them in quotes: ["no", "yes"].'
     if kinds != ["list"] or given == "None" or given.startswith("["):
         return ""
-    try:
-        tree = ast.literal_eval(given)
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
-        tree = None
+    tree = _literal(given)
     names = tree.values() if isinstance(tree, dict) else given.split(",")
     return f"Write {json.dumps([str(name).strip() for name in names], ensure_ascii=False)}."
 
 
 def _innermost(given: str, name: str) -> str:
     """What was given for `name`, where jsonargparse shows the whole map around it."""
-    try:
-        tree = ast.literal_eval(given)
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
-        return given
-    found = [part for key, part in _pairs(tree) if key == name]
+    found = [part for key, part in _pairs(_literal(given)) if key == name]
     return str(found[-1]) if found else given
+
+
+def _literal(text: str) -> Any:
+    """What Python reads in a text; None where it is no literal."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return None
 
 
 def _pairs(tree: Any) -> Iterator[tuple[Any, Any]]:

@@ -12,14 +12,13 @@ from rich.console import Console
 
 from segkd.datasets.data import Data, Records
 from segkd.datasets.loader import SegmentationDataset
-from segkd.datasets.opening import open_data
 from segkd.datasets.sheet import contact_sheet
 from segkd.datasets.transforms import Transform, Viewing
 from segkd.disk import write_whole
 from segkd.engine.evaluate import evaluate
 from segkd.engine.record import jsonable
 from segkd.engine.views import Looking, Looks, untouched
-from segkd.experiment.console import make_console, say_findings, ticking, warn
+from segkd.experiment.console import checked_data, make_console, ticking, warn
 from segkd.metrics.counts import Depth
 from segkd.metrics.meter import Meter
 from segkd.metrics.protocol import BETA2, PLAIN, Protocol
@@ -59,9 +58,7 @@ def open_split(
             f"{moved[0]} is another number there. Write them in the student's order, and let data.label_map bring the "
             "values of the masks to it."
         )
-    with ticking(console, "checking the data") as ticker:
-        records, findings = open_data(data, [split], ticker, skipped)
-    say_findings(console, findings)
+    records, _ = checked_data(console, data, [split], skipped=skipped)
     return records[split]
 
 
@@ -156,9 +153,7 @@ def draw_sheet(config: Namespace, data: Data) -> int:
     if config.number < 1:
         raise InputError(f"--number must be at least 1, found {config.number}.")
     console = make_console(True)
-    with ticking(console, "checking the data") as ticker:
-        records, findings = open_data(data, [config.split], ticker)
-    say_findings(console, findings)
+    records, _ = checked_data(console, data, [config.split])
     picture = contact_sheet(records[config.split], config.number, data.classes)
     write_whole(Path(config.out), partial(Image.fromarray(picture).save, format=kind))
     console.print(f"contact sheet: {config.out}")

@@ -14,7 +14,6 @@ from rich.console import Console
 from segkd.datasets.data import Data, Findings, Records
 from segkd.datasets.digest import Digests
 from segkd.datasets.loader import SegmentationDataset, train_loader
-from segkd.datasets.opening import open_data
 from segkd.datasets.sampler import EpochBatches
 from segkd.datasets.transforms import Transform
 from segkd.disk import write_whole
@@ -23,7 +22,7 @@ from segkd.engine.learner import Learner
 from segkd.engine.loop import Outputs, train
 from segkd.engine.optim import build_optimizer, build_schedule
 from segkd.engine.step import Engine
-from segkd.experiment.console import make_console, say_findings, ticking, training_reporter, warn
+from segkd.experiment.console import checked_data, make_console, ticking, training_reporter, warn
 from segkd.experiment.domains import begin_rounds, meet_domains, rounds_of, say_passes
 from segkd.experiment.folder import (
     checkpoint_of,
@@ -164,10 +163,8 @@ def _train(session: Session, objects: Namespace, overfit: bool, select: str) -> 
 
 def _opened(objects: Namespace, overfit: bool, console: Console) -> tuple[dict[str, Records], Digests, Findings]:
     """The records to train and to validate on, the digests of their files, and what was found."""
-    with ticking(console, "checking the data") as ticker:
-        shares = objects.distiller.needs_soft
-        records, findings = open_data(objects.data, ["train", "val"], ticker, training=True, shares=shares)
-    say_findings(console, findings)
+    shares = objects.distiller.needs_soft
+    records, findings = checked_data(console, objects.data, ["train", "val"], training=True, shares=shares)
     digests = digests_of(records)
     records = one_batch(objects, records) if overfit else records
     meet_domains(objects, records, console)
