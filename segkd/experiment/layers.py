@@ -34,16 +34,6 @@ def found_layer(name: str) -> str:
     return str(next((path for path in (inside, inside.with_name(f"{inside.name}.yaml")) if path.is_file()), name))
 
 
-def _refuse_missing(path: Path) -> None:
-    """Raises InputError, with the layers of segkd that look like it, where there is no such file."""
-    if os.path.exists(path):
-        return
-    ours = [one.relative_to(packaged_layers()).as_posix() for one in sorted(packaged_layers().rglob("*.yaml"))]
-    near = difflib.get_close_matches(f"{path.with_suffix('')}.yaml", ours, n=3, cutoff=0.6)
-    hint = f"Did you mean {' or '.join(near)}?" if near else "segkd methods lists the recipes of segkd."
-    raise InputError(f"{path}: expected a YAML file, found nothing there. {hint}")
-
-
 def read_layer(path: Path) -> dict[str, Any]:
     """A YAML file as a dictionary.
 
@@ -74,15 +64,22 @@ def layers_of(arguments: Sequence[str]) -> tuple[list[tuple[str, dict[str, Any]]
     """Name and content of each `--config` of a command line (a file, a layer that comes with segkd, or YAML as text),
     and the line with their paths, which come first: what else is said wins over all layers."""
     given, rest = apart(arguments, "--config")
-    layers = []
-    for text in map(found_layer, given):
-        path = expanded(text)
-        inline = None if os.path.exists(path) or ":" not in text else load_yaml(text, "--config: expected YAML")
-        if not isinstance(inline, dict):
-            _refuse_missing(path)
-        named = text.split("\n")[0].removeprefix(OF_FILE) if text.startswith(OF_FILE) else "--config"
-        layers.append((named, inline) if isinstance(inline, dict) else (text, read_layer(path)))
-    return layers, [*(word for text in given for word in ("--config", found_layer(text))), *rest]
+    texts = [found_layer(text) for text in given]
+    return [_layer(text) for text in texts], [*(word for text in texts for word in ("--config", text)), *rest]
+
+
+def _layer(text: str) -> tuple[str, dict[str, Any]]:
+    """Name and content of one of them. Raises InputError, with the layers of segkd that look like it, for none."""
+    path = expanded(text)
+    if os.path.exists(path):
+        return text, read_layer(path)
+    inline = load_yaml(text, "--config: expected YAML") if ":" in text else None
+    if isinstance(inline, dict):
+        return text.partition("\n")[0].removeprefix(OF_FILE) if text.startswith(OF_FILE) else "--config", inline
+    ours = [one.relative_to(packaged_layers()).as_posix() for one in sorted(packaged_layers().rglob("*.yaml"))]
+    near = difflib.get_close_matches(f"{path.with_suffix('')}.yaml", ours, n=3, cutoff=0.6)
+    hint = f"Did you mean {' or '.join(near)}?" if near else "segkd methods lists the recipes of segkd."
+    raise InputError(f"{path}: expected a YAML file, found nothing there. {hint}")
 
 
 def check_keys(where: str, layer: Mapping[str, Any], parser: ArgumentParser) -> None:
