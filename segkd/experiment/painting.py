@@ -71,25 +71,25 @@ class Painter:
     def write(self, rows: Iterable[Tensor], size: tuple[int, int], target: Path | None) -> UInt8[np.ndarray, "h w"]:
         """Writes the logits that come in `rows` (bands [k r w] of an image of `size`) unless there is no `target`, and
         gives the classes decided."""
-        if target is None:
-            found = decided(rows)
-            return found if len(self.classes) > 2 else (found >= self.threshold).astype(np.uint8)
-        if len(self.classes) > 2 and self.kind == "npy":
+        many = len(self.classes) > 2
+        if many and self.kind == "npy" and target is not None:
             classes = np.empty(size, np.uint8)
             write_whole(target, partial(_write_planes, rows, classes))
             return classes
         found = decided(rows)
-        if len(self.classes) > 2:
-            _save(in_colours(found, len(self.classes)), target)
-            return found
-        decision = (found >= self.threshold).astype(np.uint8)
+        label = found if many else (found >= self.threshold).astype(np.uint8)
+        if target is None:
+            return label
         if self.kind == "npy":
             write_whole(target, partial(np.save, arr=found))
+            return label
+        if many:
+            picture = in_colours(label, len(self.classes))
         else:
-            top = {"probability": 255, "probability16": 65535}.get(self.kind)
-            values = decision * np.uint8(255) if top is None else (found * top).round()
-            _save(Image.fromarray(values.astype(np.uint16 if top == 65535 else np.uint8)), target)
-        return decision
+            top, kind = (65535, np.uint16) if self.kind == "probability16" else (255, np.uint8)
+            picture = Image.fromarray(((label if self.kind == "mask" else found) * top).round().astype(kind))
+        write_whole(target, partial(picture.save, format="PNG"))
+        return label
 
 
 def write_overlay(
@@ -109,10 +109,6 @@ def in_colours(classes: np.ndarray, number: int) -> Image.Image:
     picture = Image.fromarray(classes)
     picture.putpalette(colour_table(number).tobytes())
     return picture
-
-
-def _save(picture: Image.Image, target: Path) -> None:
-    write_whole(target, partial(picture.save, format="PNG"))
 
 
 def _write_planes(rows: Iterable[Tensor], classes: np.ndarray, file: IO[bytes]) -> None:
