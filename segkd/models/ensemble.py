@@ -9,9 +9,9 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from segkd.device import sent
-from segkd.models.member import Member, opened, translated
+from segkd.models.member import Member, of_run, opened, translated
 from segkd.models.network import Network
-from segkd.models.store import Model, ModelCard, read_card
+from segkd.models.store import Model, ModelCard, load_model
 from segkd.models.windows import slide
 from segkd.types import InputError, Prediction
 
@@ -131,11 +131,11 @@ def load_ensemble(sources: Sequence[str], device: str = "cpu", trust: bool = Fal
     runs = [source for source in sources if not source.endswith(".onnx")]
     if not runs or len(sources) < 2:
         raise InputError(f"load_ensemble: expected two or more, one of them a run folder, found {list(sources)}.")
-    card = read_card(runs[0])
-    classes = card.classes
-    members = [opened(source, len(classes), (0, 0), trust) for source in runs]
+    models = [load_model(run, trust=trust) for run in runs]
+    card, members = models[0].card, [of_run(model, run) for model, run in zip(models, runs)]
     size = largest(members)  # of files that take any
-    members += [opened(source, len(classes), size, trust) for source in sources if source not in runs]
+    members += [opened(source, len(card.classes), size) for source in sources if source not in runs]
     refuse_other_classes(members)
-    about = ModelCard("segkd.models.ensemble.Ensemble", {}, classes, largest(members), range=card.range, exif=card.exif)
+    size = largest(members)
+    about = ModelCard("segkd.models.ensemble.Ensemble", {}, card.classes, size, range=card.range, exif=card.exif)
     return FusedModel(Ensemble(members).to(device), about)
