@@ -39,14 +39,14 @@ class Learned:
     @classmethod
     def of(cls, meter: Meter) -> "Learned":
         """From the scores of the batch."""
-        shares = meter.confusion.sum(axis=1) / max(1, int(meter.confusion.sum()))
-        missed = [
+        shares = (meter.confusion.sum(axis=1) / max(1, int(meter.confusion.sum()))).tolist()
+        held = [(name, share, value) for (name, value), share in zip(meter.per_class().items(), shares) if share > 0]
+        missed = tuple(
             f"{name} ({100 * share:.2g} % of the pixels, IoU {value:.3f})"
-            for (name, value), share in zip(meter.per_class().items(), shares.tolist())
-            if share > 0 and value < MISSED
-        ]
-        held = [name for name, share in zip(meter.per_class(), shares.tolist()) if share > 0]
-        return cls(kappa(meter.confusion), tuple(missed), held[0] if len(held) == 1 else "")
+            for name, share, value in held
+            if value < MISSED
+        )
+        return cls(kappa(meter.confusion), missed, held[0][0] if len(held) == 1 else "")
 
     @property
     def enough(self) -> bool:

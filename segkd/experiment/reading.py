@@ -26,17 +26,17 @@ def how_of(runs: Sequence[str], console: Console, given: Sequence[str] = ()) -> 
     Says which of the others, or of the domains of its data, were read in another way, and where masks are among the
     images `given`.
     """
-    first, ways, told = None, dict[str, str](), dict[str, None]()
+    hows, ways, told = list[How](), dict[str, str](), dict[str, None]()
     for run in runs:
         data = _data_of(Path(run))
-        how = _stated(Path(run)) if data is None else way_of(data)
-        first, ways[run] = first or how, said(how)
-        parts = {} if data is None else parts_of(data)
-        ways |= {f"{run}, domain {name}": said(_plain(part)) for name, part in parts.items()}
-        told |= dict.fromkeys(() if data is None else _masks_among(given, data))
+        hows.append(_stated(Path(run)) if data is None else way_of(data))
+        ways[run] = said(hows[-1])
+        if data is not None:
+            ways |= {f"{run}, domain {name}": said(_plain(part)) for name, part in parts_of(data).items()}
+            told |= dict.fromkeys(_masks_among(given, data))
     for sentence in told:
         warn(console, sentence)
-    assert first is not None
+    first = hows[0]
     if set(ways.values()) != {said(first)}:
         all_ways = "; ".join(f"{name}: {way}" for name, way in ways.items())
         warn(
