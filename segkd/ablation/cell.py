@@ -115,7 +115,7 @@ def _train_and_score(folder: Path, state: State) -> bool:
 
     from segkd.engine.record import jsonable
     from segkd.experiment.processes import make_accelerator
-    from segkd.experiment.scoring import domains_of, score_student
+    from segkd.experiment.scoring import score_student
     from segkd.experiment.settings import instantiate, parse, training_parser
     from segkd.experiment.training import run_training
 
@@ -134,7 +134,7 @@ def _train_and_score(folder: Path, state: State) -> bool:
     for split in state.splits:
         meter = score_student(model, data, split, accelerator, config.evaluation.threshold)
         state.scores[split] = jsonable(scores_of(meter, config.evaluation.select))
-        state.domains[split] = domains_of(meter).get("domains", {})
+        state.domains[split] = jsonable(meter.by_part())
     return False
 
 

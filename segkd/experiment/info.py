@@ -8,7 +8,7 @@ from jsonargparse import ArgumentParser
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from torch import Tensor, nn
+from torch import Tensor
 
 from segkd.datasets.data import height_and_width
 from segkd.experiment.about import facts_of
@@ -114,7 +114,9 @@ def layers_of(network: Network, size: tuple[int, int], depth: int) -> list[tuple
     finally:
         for hook in hooks:
             hook.remove()
-    return [(path, type(one).__name__, _parameters(one), gave.get(path, "")) for path, one in chosen]
+    return [
+        (path, type(one).__name__, sum(p.numel() for p in one.parameters()), gave.get(path, "")) for path, one in chosen
+    ]
 
 
 def _say_layers(console: Console, network: Network, size: tuple[int, int], depth: int) -> None:
@@ -130,10 +132,6 @@ def _say_layers(console: Console, network: Network, size: tuple[int, int], depth
         "height x width), and distiller.exits stand on these"
     )
     console.print(table)
-
-
-def _parameters(module: nn.Module) -> int:
-    return sum(one.numel() for one in module.parameters())
 
 
 def _built(target: str, settings: list[str]) -> tuple[Network, tuple[int, int]]:

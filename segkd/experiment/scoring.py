@@ -126,6 +126,7 @@ def score_network(
 
 def describe(meter: Meter, about: dict) -> dict:
     """The scores with everything one must know to compare them with others'."""
+    each = jsonable(meter.by_part())
     return {
         **jsonable(meter.scores()),
         "iou": jsonable(meter.per_class()),
@@ -134,15 +135,9 @@ def describe(meter: Meter, about: dict) -> dict:
         "n_images": len(meter.rows),
         "n_without_foreground": len(meter.without_foreground),
         "beta2": BETA2,
-        **domains_of(meter),
+        **({"domains": each} if each else {}),
         **about,
     }
-
-
-def domains_of(meter: Meter) -> dict:
-    """The scores of each domain; nothing where there is one data set."""
-    each = jsonable(meter.by_part())
-    return {"domains": each} if each else {}
 
 
 def draw_sheet(config: Namespace, data: Data) -> int:

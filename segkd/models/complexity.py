@@ -46,17 +46,16 @@ def complexity(network: Network, size: tuple[int, int]) -> Complexity:
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds that a call takes: the median and the 95th percentile of `runs` calls."""
+    """Milliseconds that a call takes: the median and the 95th percentile of several."""
 
     p50: float
     p95: float
-    runs: int
 
     def __str__(self) -> str:
         return f"p50 {self.p50:.1f} ms, p95 {self.p95:.1f} ms"
 
 
-def latency(call: Callable[[], object], runs: int = 30, clock: Callable[[], float] = time.perf_counter) -> Latency:
+def latency(call: Callable[[], object], runs: int, clock: Callable[[], float] = time.perf_counter) -> Latency:
     """Times `call` after a tenth as many calls that do not count, which warm caches and find kernels.
 
     Args:
@@ -70,4 +69,4 @@ def latency(call: Callable[[], object], runs: int = 30, clock: Callable[[], floa
         call()
         spent.append((clock() - start) * 1e3)
     counted = np.percentile(spent[-runs:], [50, 95])
-    return Latency(float(counted[0]), float(counted[1]), runs)
+    return Latency(float(counted[0]), float(counted[1]))
