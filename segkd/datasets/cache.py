@@ -12,7 +12,15 @@ from segkd.datasets.labels import resize_label
 from segkd.datasets.transforms import Augment
 
 ROOM = 2.0
-"""How many times the pixels that training can use an image must have to be made smaller: each step blurs a little."""
+"""How many times the pixels that would be left an image must have to be made smaller: each step blurs a little."""
+
+DETAIL = 9.0
+"""How many times the pixels that its smallest crop needs an image keeps: views of it are shrunk once more, and at 1
+are a tenth to a fifth less sharp than those that a network is judged on, which are shrunk once."""
+
+BYTES = 2e9
+"""What all images to train on may take with that; larger sets keep less detail, down to what the crops need. Not the
+cache's own limit, so that what training sees does not depend on where images are kept."""
 
 
 @dataclass(frozen=True)
@@ -21,8 +29,9 @@ class Fit:
 
     Args:
         size: height and width that the network sees.
-        zoom: pixels of the whole image, in those of `size`, at which the smallest crop still has all pixels of `size`;
-            None where the whole image is looked at: then it gets `size`, and the label keeps its own.
+        zoom: pixels that are left of the whole image, in those of `size`; at the least as many that the smallest crop
+            still has all pixels of `size`. None where the whole image is looked at: then it gets `size`, and the label
+            keeps its own.
         shares: whether a label's class shares are looked at: then it keeps its own size, as a smaller one has lost
             what lies within its pixels.
     """
@@ -47,12 +56,14 @@ class Fit:
         return image, label if self.shares else resize_label(label, smaller)
 
 
-def fit_of(size: tuple[int, int], augment: Augment | None, shares: bool = False) -> Fit:
-    """What is looked at where images are trained on at `size` (h, w) with `augment`; see `Fit` for `shares`."""
+def fit_of(size: tuple[int, int], augment: Augment | None, shares: bool = False, images: int = 1) -> Fit:
+    """What is looked at where `images` are trained on at `size` (h, w) with `augment`; see `Fit` for `shares`."""
     if augment is None:
         return Fit(size)
     # of A pixels, a crop of share s and aspect a r (`size` has a) gets sqrt(s A / (a r)) x sqrt(s A a r)
-    return Fit(size, max(1 / augment.ratio[0], augment.ratio[1], 1.0) / augment.scale[0], shares)
+    zoom = max(1 / augment.ratio[0], augment.ratio[1], 1.0) / augment.scale[0]
+    least = 4 * zoom * size[0] * size[1]  # bytes of an image and its label
+    return Fit(size, zoom * min(DETAIL, max(1.0, BYTES / (images * ROOM * least))), shares)
 
 
 class Cache:

@@ -130,7 +130,8 @@ def _open_folder(
 
 def _fits(data: Data, splits: Mapping[str, Sequence[Pair]], shares: bool) -> dict[str, Fit]:
     """What training looks at of each image; it is the same wherever images are kept."""
-    fits = {name: fit_of(data.shape, data.augment if name == "train" else None, shares) for name in splits}
+    looks = {name: data.augment if name == "train" else None for name in splits}
+    fits = {name: fit_of(data.shape, looks[name], shares, len(members)) for name, members in splits.items()}
     return {pair.stem: fits[name] for name, members in splits.items() for pair in members}
 
 

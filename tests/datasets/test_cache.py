@@ -23,7 +23,7 @@ def smooth_pair(height, width):
 def test_the_smallest_crop_of_a_kept_image_has_all_pixels_that_are_seen(shape):
     augment = Augment(scale=(0.4, 1.0), ratio=(0.8, 1.25))
     size = (64, 96)
-    image, label = fit_of(size, augment)(*smooth_pair(*shape))
+    image, label = fit_of(size, augment, images=10**6)(*smooth_pair(*shape))
     assert image.shape[:2] == label.shape and label.size < shape[0] * shape[1]
     assert image.shape[0] / image.shape[1] == pytest.approx(shape[0] / shape[1], rel=0.03)
     height, width = label.shape
@@ -43,6 +43,32 @@ def test_a_crop_looks_the_same_from_the_smaller_image():
         a, b = (transform(*pair, np.random.default_rng(seed)) for pair in (large, small))
         assert np.abs(a.image.astype(int) - b.image).mean() < 8 and (a.label != b.label).mean() < 0.05
         np.testing.assert_allclose(a.warp, b.warp, atol=0.02)
+
+
+def test_a_view_of_a_kept_image_is_nearly_as_sharp_as_one_of_the_file():
+    """Both averages over areas blur; the file has the spectrum of photographs, amplitudes of one over the frequency."""
+    draw, augment, size = np.random.default_rng(0), Augment(flip_horizontal=False, colour=0.0), (64, 64)
+    down, across = np.fft.fftfreq(720, 1 / 720), np.fft.rfftfreq(960, 1 / 960)
+    waves = np.fft.rfft2(draw.standard_normal((720, 960))) / np.maximum(np.hypot(down[:, None], across), 1.0)
+    plane = cv2.normalize(np.fft.irfft2(waves), None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
+    file, label = np.repeat(plane[..., None], 3, axis=2), np.zeros((720, 960), np.uint8)
+    transform = Transform(size, augment, 2, soft=False)
+
+    def sharpness(fit):
+        views = [transform(*fit(file, label), np.random.default_rng(seed)).image for seed in range(12)]
+        return np.mean([np.abs(np.diff(view.astype(float), axis=1)).mean() for view in views])
+
+    whole = sharpness(lambda *pair: pair)
+    many = fit_of(size, augment, images=10**6)
+    assert sharpness(fit_of(size, augment)) > 0.95 * whole > 1.1 * sharpness(many)
+
+
+def test_the_more_images_there_are_the_less_detail_each_keeps_down_to_what_crops_need():
+    augment, size, (image, label) = Augment(), (64, 64), smooth_pair(900, 1200)
+    pixels = [fit_of(size, augment, images=n)(image, label)[1].size for n in (1, 7_000, 14_000, 10**7)]
+    assert pixels[0] == pytest.approx(9 * pixels[3], rel=0.02) and pixels[0] > pixels[1] > pixels[2] > pixels[3]
+    assert 7_000 * pixels[1] * 4 < 2e9
+    assert pixels[3] == pytest.approx(64 * 64 * 1.25 / 0.4, rel=0.02)
 
 
 def test_class_shares_are_those_of_the_label_as_it_is_however_large():
