@@ -42,7 +42,7 @@ HEADLINE = (
     ("mIoU, five object sets, 128 px", ("cells",), "segkd", "test", "miou_image"),
     ("F-beta, the same", ("cells",), "segkd", "test", "f_mean"),
     ("mIoU, four of them at 224 px", ("league_224",), "segkd", "test", "miou_image"),
-    ("mIoU, CamVid (11 classes), new seeds", ("camvid_new_seeds", "camvid_new_frskd"), "segkd", "test", "miou_dataset"),
+    ("mIoU, CamVid (11 classes), 990 steps", ("camvid_new_seeds", "camvid_new_frskd"), "segkd", "test", "miou_dataset"),
     ("mIoU, five sets damaged, frequency stage", ("corruptions_league",), "segkd_frequency", "mean", "miou_image"),
 )
 """What is said, where its rows are, of which arm, split and score."""
@@ -285,6 +285,9 @@ TABLES: dict[str, Callable[[], list[list[str]]]] = {
     "camvid_classes": partial(by_class, "camvid_classes", "segkd", "baseline"),
     "means_224": partial(means, "league_224", MAIN[:3], (*SETS[:3], "horses")),
     "gains_224": partial(gains, "league_224", MAIN[:3], ["frskd", "baseline"]),
+    "long": partial(pairs, "camvid_long", "segkd", "baseline", "test", ("miou_dataset", "miou_image")),
+    "means_64": partial(means, "league_64", MAIN[:2], SETS[:5]),
+    "gains_64": partial(gains, "league_64", MAIN[:1], ["baseline"]),
     "whole": partial(corrupted, "corruptions_league", "segkd_frequency", ["frskd", "baseline"]),
     "recipes": partial(readings, "recipes", "baseline"),
     "cross_fit": partial(splits, "cross_fit", "cross_fit", ["baseline", "frskd"]),
