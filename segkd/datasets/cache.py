@@ -63,7 +63,7 @@ def fit_of(size: tuple[int, int], augment: Augment | None, shares: bool = False,
     # of A pixels, a crop of share s and aspect a r (`size` has a) gets sqrt(s A / (a r)) x sqrt(s A a r)
     zoom = max(1 / augment.ratio[0], augment.ratio[1], 1.0) / augment.scale[0]
     least = 4 * zoom * size[0] * size[1]  # bytes of an image and its label
-    return Fit(size, zoom * min(DETAIL, max(1.0, BYTES / (images * ROOM * least))), shares)
+    return Fit(size, zoom * min(DETAIL, max(1.0, BYTES / (max(images, 1) * ROOM * least))), shares)
 
 
 class Cache:

@@ -33,6 +33,7 @@ def open_data(
     skipped: dict[str, str] | None = None,
     training: bool = False,
     shares: bool = False,
+    together: int = 1,
 ) -> tuple[dict[str, Records], Findings]:
     """The records of the `wanted` splits, checked, and what was found.
 
@@ -41,6 +42,7 @@ def open_data(
     With `skipped`, a bad file is left out as long as any is good, and the reason put there under its stem.
     With `training`, images are made no larger than training at `data.size` looks at: those to train on as their
     smallest crop needs, the others to `data.size`, their labels untouched. With `shares` no label is made smaller.
+    Of so many data sets `together` each keeps its part of the detail that one would.
 
     Raises:
         InputError: names every fault by file and says what to write.
@@ -57,7 +59,7 @@ def open_data(
         raise InputError(f"no {absent[0]} split: expected {wish}, found none. "
                          f"There are: {', '.join(splits.members)}.")  # fmt: skip
     chosen = {name: splits.members[name] for name in wanted}
-    fits = _fits(data, chosen, shares) if training else {}
+    fits = _fits(data, chosen, shares, together) if training else {}
     records, findings = _open_folder(data, chosen, advance, splits.said, skipped, fits)
     return records, replace(findings, warnings=(*splits.warnings, *findings.warnings))
 
@@ -128,10 +130,10 @@ def _open_folder(
     return records, Findings(about, notes, cache.bytes if kept else 0)
 
 
-def _fits(data: Data, splits: Mapping[str, Sequence[Pair]], shares: bool) -> dict[str, Fit]:
+def _fits(data: Data, splits: Mapping[str, Sequence[Pair]], shares: bool, together: int) -> dict[str, Fit]:
     """What training looks at of each image; it is the same wherever images are kept."""
     looks = {name: data.augment if name == "train" else None for name in splits}
-    fits = {name: fit_of(data.shape, looks[name], shares, len(members)) for name, members in splits.items()}
+    fits = {name: fit_of(data.shape, looks[name], shares, together * len(members)) for name, members in splits.items()}
     return {pair.stem: fits[name] for name, members in splits.items() for pair in members}
 
 
@@ -183,17 +185,17 @@ def _open_domains(
 ) -> tuple[dict[str, Records], Findings]:
     """As `open_data`, of all domains together; the limit of the memory holds for all of them."""
     opened: dict[str, tuple[dict[str, Records], Findings]] = {}
-    left, files = data.cache_gb, 0
+    left, files, parts = data.cache_gb, 0, parts_of(data)
 
     def tell(number: int) -> None:  # the total grows with each domain that is opened
         nonlocal files
         files += number
         advance(files if number else 0)
 
-    for name, part in parts_of(data).items():
+    for name, part in parts.items():
         lost: dict[str, str] | None = None if skipped is None else {}
         with speaking_of(name):
-            opened[name] = open_data(replace(part, cache_gb=left), wanted, tell, lost, training, shares)
+            opened[name] = open_data(replace(part, cache_gb=left), wanted, tell, lost, training, shares, len(parts))
         left = max(0.0, left - opened[name][1].memory / 1e9)
         if skipped is not None:
             skipped |= {f"{name}/{id}": fault for id, fault in (lost or {}).items()}

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from segkd.ablation.identity import data_digests
+from segkd.datasets import cache
 from segkd.datasets.data import Data, Domain
 from segkd.datasets.domains import domains_by, parts_of
 from segkd.datasets.embedded import Embedded
@@ -78,6 +79,20 @@ def test_the_memory_is_shared(two):
     assert found.memory == 16 * 48 * 40 * 4
     _, some = opened(Data(root=str(two), domains=names, cache_gb=7 * 48 * 40 * 4 / 1e9))
     assert some.memory == 6 * 48 * 40 * 4 and "read from disk each time" in some.about
+
+
+def test_detail_is_shared_too(make_folder, monkeypatch):
+    root = make_folder(n=6, size=(400, 300), name="sets/one").parent
+    make_folder(n=6, size=(400, 300), name="sets/two")
+    monkeypatch.setattr(cache, "BYTES", 5 * cache.ROOM * 4 * 3.125 * 32**2 * 4)  # of 5 images, four times the least
+
+    def pixels(data):
+        records, _ = open_data(data, ["train"], lambda n: None, training=True)
+        return records["train"].load(0)[1].size
+
+    alone = pixels(Data(root=str(root / "one"), size=32))
+    both = pixels(Data(root=str(root), size=32, domains={"one": Domain(), "two": Domain()}))
+    assert both == pytest.approx(alone / 2, rel=0.05)
 
 
 def test_generated_domains_have_seeds_of_their_own():
