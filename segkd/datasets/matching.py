@@ -61,7 +61,7 @@ def match_maps(predictions: Path, labels: Mapping[str, Path], classes: Sequence[
     """
     named = files_by_stem(predictions, "predictions", pictures() | ARRAYS)
     found, notes = named.files, list(named.notes)
-    label_of, said = same_names(found.keys(), labels.keys())
+    label_of, said = same_names(found.keys(), labels.keys(), told=True)
     if said:
         notes.append(f"predictions and labels: {said}")
     if not label_of:

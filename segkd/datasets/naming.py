@@ -51,19 +51,19 @@ class Rule:
         return "/".join([*([folder] if folder not in ("", ".") else []), f"{depth}{_written(affix, '{}')}{ending}"])
 
 
-def same_names(left: Collection[str], right: Collection[str]) -> tuple[dict[str, str], str]:
+def same_names(left: Collection[str], right: Collection[str], *, told: bool = False) -> tuple[dict[str, str], str]:
     """Left name -> right name for names that are the same, and what is to be said of how they were compared, or "".
 
     Names are compared letter by letter, then in Unicode's composed form (macOS stores "e" and its accent apart), and
-    then, when that leaves no name alone (of the left side; of the shorter one), without regard to upper and lower
-    case, or to zeros in front of numbers ("7" and "0007").
+    then, when that leaves no left name alone, without regard to upper and lower case. Where it is `told` that both
+    sides belong together, then also without regard to zeros in front of numbers ("7" and "0007"), when that leaves no
+    name of the shorter side alone: numbers alone would bring any two folders together.
     """
     found = {name: name for name in left if name in right}
     found |= _joined(found, left, right, composed)
-    for key, whole, apart in (
-        (_folded, len(left), "upper and lower case"),
-        (_unpadded, min(len(left), len(right)), "zeros in front of numbers"),
-    ):
+    ways = [(_folded, len(left), "upper and lower case")]
+    ways += [(_unpadded, min(len(left), len(right)), "zeros in front of numbers")] if told else []
+    for key, whole, apart in ways:
         joined = _joined(found, left, right, key)
         if joined and len(found) + len(joined) == whole:
             return found | joined, f"{len(joined)} names differ in {apart} alone"

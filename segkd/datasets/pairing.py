@@ -114,7 +114,7 @@ def pair_files(root: Path, images: str, masks: str) -> Paired:
     for named, what in ((left, "images"), (right, "masks")):
         if named.sentence:
             paired.notes.append(f"{what}: {named.sentence}")
-    same, said = same_names(left.files, right.files)
+    same, said = same_names(left.files, right.files, told=True)
     if said:
         paired.notes.append(f"images and masks: {said}")
     for stem in sorted(same):

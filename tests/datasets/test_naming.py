@@ -79,10 +79,14 @@ def test_names_are_the_same_letter_by_letter_composed_or_but_for_their_case():
     assert same_names(["A", "a"], ["a", "b"]) == ({"a": "a"}, "")
 
 
-def test_numbers_with_and_without_zeros_in_front_are_the_same_name():
+def test_numbers_with_and_without_zeros_in_front_are_the_same_name_where_told():
     by_zeros = "2 names differ in zeros in front of numbers alone"
-    assert same_names(["0", "10", "7"], ["00000", "00010"]) == ({"0": "00000", "10": "00010"}, by_zeros)
-    assert same_names(["s1/a7_2", "s1/a70_2"], ["s01/a007_2", "s01/a070_2"])[0].keys() == {"s1/a7_2", "s1/a70_2"}
-    assert same_names(["7", "07"], ["007"]) == ({}, "")  # which of both?
-    assert same_names(["7", "8"], ["07", "09"]) == ({}, "")  # 9 is no image's
-    assert same_names(["v1.5"], ["v1.05"]) == ({}, "")
+    assert same_names(["0", "10", "7"], ["00000", "00010"], told=True) == ({"0": "00000", "10": "00010"}, by_zeros)
+    assert same_names(["s1/a7_2", "s1/a70_2"], ["s01/a007_2", "s01/a070_2"], told=True)[0].keys() == {
+        "s1/a7_2",
+        "s1/a70_2",
+    }
+    assert same_names(["7", "07"], ["007"], told=True) == ({}, "")  # which of both?
+    assert same_names(["7", "8"], ["07", "09"], told=True) == ({}, "")  # 9 is no image's
+    assert same_names(["v1.5"], ["v1.05"], told=True) == ({}, "")
+    assert same_names(["7"], ["0007"]) == ({}, "")  # any two folders of numbers would belong together
