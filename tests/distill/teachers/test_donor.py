@@ -5,6 +5,7 @@ from segkd.distill.base import Scene
 from segkd.distill.knowledge.feature import Hint
 from segkd.distill.teachers.donor import Donor
 from segkd.models.fusion import FusionNet
+from segkd.models.member import seen_at
 from segkd.models.reused import ReusedHead
 from segkd.models.store import ModelCard, load_model, save_student
 from segkd.models.taps import tapped
@@ -33,7 +34,7 @@ def test_it_says_what_its_head_reads_of_the_clean_image_at_its_own_size(source, 
     batch, student = make_batch(3, size=(48, 64)), ReusedHead(3, source, "FusionNet", ARGUMENTS)
     donor = met(student, batch)
     target = donor(batch, student(batch.image), student).target
-    small = torch.nn.functional.interpolate(batch.clean, (32, 32), mode="bilinear", antialias=True)
+    small = seen_at(batch.clean, (32, 32))
     network = load_model(source).network
     seen: list[torch.Tensor] = []
     network.sharpen.register_forward_hook(lambda _m, _i, output: seen.append(output))
