@@ -123,7 +123,7 @@ def images_for(place: Path, labels: Mapping[str, Path]) -> dict[str, Path]:
         InputError: as `files_by_stem`.
     """
     named = files_by_stem(place, "images")
-    image_of = {label: image for image, label in same_names(named.files.keys(), labels.keys())[0].items()}
+    image_of = {label: image for image, label in same_names(named.files.keys(), labels.keys(), told=True)[0].items()}
     if not image_of:
         rule = next(iter(find_rules(labels.keys(), named.files.keys())), None)
         found = {} if rule is None else matches(rule, labels.keys(), named.files.keys())
