@@ -200,7 +200,7 @@ def _refuse_apart(config: Namespace) -> None:
 def _opened(config: Namespace, console: Console) -> Model:
     """The student of a run, an exported file, or several of these as one."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    if config.fuse is not None and all(run.endswith(".onnx") for run in config.runs):
+    if config.fuse is not None and all(run.lower().endswith(".onnx") for run in config.runs):
         raise InputError(
             f"--fuse {config.fuse}: expected a run folder at least once, which knows its classes, found ONNX files "
             f"alone: {', '.join(config.runs)}. Write --run FOLDER for one of them."

@@ -128,7 +128,7 @@ def load_ensemble(sources: Sequence[str], device: str = "cpu", trust: bool = Fal
     Raises:
         InputError: there are none, one cannot be read, or their classes differ.
     """
-    runs = [source for source in sources if not source.endswith(".onnx")]
+    runs = [source for source in sources if not source.lower().endswith(".onnx")]
     if not runs or len(sources) < 2:
         raise InputError(f"load_ensemble: expected two or more, one of them a run folder, found {list(sources)}.")
     models = [load_model(run, trust=trust) for run in runs]

@@ -102,7 +102,7 @@ def opened(
     Raises:
         InputError: it is neither, it is damaged, or does not give maps of so many classes.
     """
-    if source.endswith(".onnx"):
+    if source.lower().endswith(".onnx"):
         how = reading or Reading()
         network = OnnxNetwork(source, classes, how.meaning, how.mean, how.std, how.output, shape, channels=how.channels)
         return of_file(network, source, shape)

@@ -478,7 +478,8 @@ def test_exported_files_alone_are_not_fused(runs, run_cli, tmp_path):
     from tests.models.graphs import TWO, node, save
 
     files = [
-        save(tmp_path / f"{name}.onnx", [node("Conv", ["image", "w", "c"], "out")], constants=TWO) for name in "ab"
+        save(tmp_path / name, [node("Conv", ["image", "w", "c"], "out")], constants=TWO)
+        for name in ("a.onnx", "b.ONNX")
     ]
     picture_of = tmp_path / "a.png"
     Image.fromarray(picture()[0]).save(picture_of)

@@ -69,7 +69,7 @@ def test_in_python_an_ensemble_is_a_model(tmp_path):
         (tmp_path / f"run{i}").mkdir()
         save_student(tmp_path / f"run{i}", FusionNet(**arguments), card)
     values = {"w": np.array([[4, 0, 0], [0, 4, 0]], np.float32).reshape(2, 3, 1, 1), "c": np.zeros(2, np.float32)}
-    file = save(tmp_path / "net.onnx", [node("Conv", ["image", "w", "c"], "out")], constants=values,
+    file = save(tmp_path / "net.ONNX", [node("Conv", ["image", "w", "c"], "out")], constants=values,
                 metadata={"segkd.input": "rgb01"})  # fmt: skip
     runs = [str(tmp_path / "run0"), str(tmp_path / "run1")]
     model = load_ensemble([*runs, str(file)])
