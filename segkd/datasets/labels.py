@@ -116,22 +116,21 @@ def shares_under(
     rows = (down + warp[1, 2] + 1) / 2 * label.shape[0]
     areas = np.outer(np.diff(rows), np.diff(columns))
     shares = np.zeros((*size, classes), np.float32)
-    for number in range(classes):
-        plane = label == number
-        if not plane.any():
-            continue
-        sums = cv2.integral(plane.view(np.uint8))
-        corners = _between(_between(sums, rows).T, columns).T
-        means = np.diff(np.diff(corners, axis=0), axis=1) / areas
-        shares[..., number] = means.T if turned else means
+    for number in np.flatnonzero(np.bincount(label.ravel(), minlength=classes)[:classes]):
+        sums = cv2.integral((label == number).view(np.uint8))
+        bands = np.diff(_between(sums, rows, 0), axis=0)
+        means = np.diff(_between(bands, columns, 1), axis=1) / areas
+        shares[..., number] = (means.T if turned else means).clip(0.0, 1.0)  # differences of sums round
     return shares
 
 
-def _between(table: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """The rows of a table at positions between them, linearly: exact for sums, as a pixel is of one value."""
-    low = np.floor(at).astype(int).clip(0, len(table) - 2)
-    part = (at - low)[:, None]
-    return table[low] * (1 - part) + table[low + 1] * part
+def _between(table: np.ndarray, at: np.ndarray, axis: int) -> np.ndarray:
+    """A table's rows (axis 0) or columns (1) at positions between them, linearly: exact for sums, as a pixel is of one
+    value."""
+    low = np.floor(at).astype(int).clip(0, table.shape[axis] - 2)
+    part = (at - low)[:, None] if axis == 0 else at - low
+    first = table.take(low, axis)
+    return first + (table.take(low + 1, axis) - first) * part
 
 
 def normalise_shares(shares: Float32[np.ndarray, "h w k"]) -> Float32[np.ndarray, "h w k"]:

@@ -133,7 +133,7 @@ def _elongated(sizes: Mapping[str, tuple[int, int]], size: tuple[int, int], trai
     long = max(1, round(short * longer / STEP)) * STEP
     better = (long, short) if middle > 1 else (short, long)
     cure = f"write data.size: {list(better)}" if len(far(better)) < len(names) else "cut these into parts of its shape"
-    what = f"crops cannot hold them, and whole they are squeezed: {cure}."
+    what = f"they are squeezed by that much: {cure}."
     return (
         f"{len(names)} of {len(sizes)} images are more than {ELONGATED} times as long or as high as the shape of "
         f"data.size {list(size)} ({some(names)}): "

@@ -10,7 +10,7 @@ import os
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
 import numpy as np
@@ -29,7 +29,10 @@ class Augment:
 
     Args:
         scale: smallest and largest share of the image's area that a crop keeps.
-        ratio: narrowest and widest aspect ratio of a crop, relative to the output's.
+        ratio: narrowest and widest aspect ratio of a crop, relative to that of `ratio_of`.
+        ratio_of: "image": crops have about the image's own shape, and are squeezed into `data.size` as whole images are
+            when the network is validated and predicts; "output": they have about the shape of `data.size` and are
+            squeezed by no more than `ratio`, as the parts that `--slide` and `--stride` look at.
         flip_horizontal: mirror left and right in half of the samples.
         flip_vertical: mirror top and bottom in half of the samples.
         quarter_turns: turn by 0, 90, 180 or 270 degrees (square sizes only).
@@ -38,6 +41,7 @@ class Augment:
 
     scale: tuple[float, float] = (0.4, 1.0)
     ratio: tuple[float, float] = (0.8, 1.25)
+    ratio_of: Literal["image", "output"] = "image"
     flip_horizontal: bool = True
     flip_vertical: bool = False
     quarter_turns: bool = False
@@ -70,8 +74,8 @@ Viewing = Callable[[np.ndarray, np.ndarray, np.random.Generator], View]
 class Transform:
     """Maps a sample of any size to a `View` of `size` (h, w).
 
-    `augment=None` only resizes. Images shrink by area (anti-aliased), labels by nearest-exact, class
-    shares by area, all three under one warp.
+    `augment=None` only resizes. Images shrink by area (anti-aliased), labels by nearest-exact, both under one warp;
+    class shares are those of the exact area that the warp gives a pixel in the label.
     """
 
     def __init__(self, size: tuple[int, int], augment: Augment | None, classes: int, soft: bool) -> None:
@@ -85,30 +89,23 @@ class Transform:
         if augment is None:
             warps = [Resize(*size, **how)]
         else:
-            aspect = size[1] / size[0]
-            ratio = (augment.ratio[0] * aspect, augment.ratio[1] * aspect)
-            warps = [RandomResizedCrop(size, scale=augment.scale, ratio=ratio, **how)]
+            own = augment.ratio_of == "image"
+            warps = [RandomResizedCrop(size, scale=augment.scale, ratio=augment.ratio, own=own, **how)]
             warps += [A.HorizontalFlip()] if augment.flip_horizontal else []
             warps += [A.VerticalFlip()] if augment.flip_vertical else []
             warps += [A.RandomRotate90()] if augment.quarter_turns else []
-        # "shares" travels as an image because images, unlike masks, shrink by area
-        self.warp = A.Compose(warps, additional_targets={"shares": "image"}, save_applied_params=True)
+        self.warp = A.Compose(warps, save_applied_params=True)
         self.recolour = A.Compose(_colours(augment.colour) if augment else [])
 
     def __call__(self, image: np.ndarray, label: np.ndarray, draw: np.random.Generator) -> View:
         """The view of `image` (uint8 [h w 3]) and `label` (uint8 [h w], perhaps larger) that `draw` decides."""
-        targets = {"image": image, "mask": label}
         larger = label.shape != image.shape[:2]  # the image was made smaller when it was read
-        if larger:
-            targets["mask"] = resize_label(label, image.shape[:2])
-        elif self.soft:
-            targets["shares"] = class_shares(label, self.classes)
-        warped = seeded(self.warp, draw)(**targets)
+        mask = resize_label(label, image.shape[:2]) if larger else label
+        warped = seeded(self.warp, draw)(image=image, mask=mask)
         recoloured = seeded(self.recolour, draw)(image=warped["image"])["image"]
         place, soft = placed(warped["applied_transforms"]), None
         if self.soft:
-            shares = shares_under(label, self.classes, place, self.size) if larger else warped["shares"]
-            soft = normalise_shares(shares)
+            soft = normalise_shares(shares_under(label, self.classes, place, self.size))
             # nearest-exact and area can disagree on whether a pixel has any valid area: the label decides
             bare = (area_of(soft) == 0) & (warped["mask"] != IGNORE)
             if bare.any():

@@ -30,13 +30,22 @@ class RandomResizedCrop(A.RandomResizedCrop):
     """As albumentations', draw for draw, with nothing shifted; anywhere in an image that holds no crop of the ratio.
 
     Where ten draws do not fit (an elongated image), albumentations takes the largest crop in the middle, always that.
+
+    Args:
+        ratio: of a crop's aspect ratio to the image's (`own`) or to that of `size`.
     """
+
+    def __init__(self, size: tuple[int, int], ratio: tuple[float, float], own: bool, **how: Any) -> None:
+        super().__init__(size, ratio=ratio, **how)
+        self.relative, self.own = ratio, own
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
         """The place of the crop: left, top, right, bottom."""
+        height, width = params["shape"][:2]
+        like = width / height if self.own else self.size[1] / self.size[0]
+        self.ratio = self.relative[0] * like, self.relative[1] * like
         found = super().get_params_dependent_on_data(params, data)
         left, top, right, bottom = found["crop_coords"]
-        height, width = params["shape"][:2]
         size, aspect = (bottom - top, right - left), width / height
         largest = (
             (round(width / self.ratio[0]), width) if aspect < self.ratio[0] else (height, round(height * self.ratio[1]))

@@ -30,7 +30,10 @@ def train(arguments: list[str]) -> int:
     runs, rest = apart(arguments, "--resume")
     resumed = runs[-1] if runs else None
     if resumed is not None:
-        rest = ["--config", _own_config(Path(resumed), trust="--trust" in rest), *rest]
+        from segkd.experiment.folder import as_it_began
+
+        own = _own_config(Path(resumed), trust="--trust" in rest)
+        rest = ["--config", own, *as_it_began(Path(own)), *rest]
     config = parse(parser, rest)
     if resumed is None and config.out is None:
         raise InputError("say where the run goes: --out RUN (a new folder), or --resume RUN to go on with one.")

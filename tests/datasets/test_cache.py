@@ -19,19 +19,20 @@ def smooth_pair(height, width):
     return image, (image[..., 0] > 128).astype(np.uint8)
 
 
-@pytest.mark.parametrize("shape", [(900, 1200), (300, 2000), (1500, 200)])
-def test_the_smallest_crop_of_a_kept_image_has_all_pixels_that_are_seen(shape):
-    augment = Augment(scale=(0.4, 1.0), ratio=(0.8, 1.25))
+@pytest.mark.parametrize("of", ["image", "output"])
+@pytest.mark.parametrize("shape", [(900, 1200), (600, 4000), (3000, 400)])
+def test_the_smallest_crop_of_a_kept_image_has_all_pixels_that_are_seen(shape, of):
+    augment = Augment(scale=(0.4, 1.0), ratio=(0.8, 1.25), ratio_of=of)
     size = (64, 96)
     image, label = fit_of(size, augment, images=10**6)(*smooth_pair(*shape))
     assert image.shape[:2] == label.shape and label.size < shape[0] * shape[1]
     assert image.shape[0] / image.shape[1] == pytest.approx(shape[0] / shape[1], rel=0.03)
     height, width = label.shape
-    for ratio in np.array([0.8, 1.0, 1.25]) * size[1] / size[0]:
+    for ratio in np.array([0.8, 1.0, 1.25]) * (width / height if of == "image" else size[1] / size[0]):
         crop = np.sqrt(0.4 * label.size / ratio), np.sqrt(0.4 * label.size * ratio)
         # where such a crop does not fit in, the image's own side is what there is
-        assert crop[0] >= size[0] - 1 or (height >= size[0] and crop[1] > width)
-        assert crop[1] >= size[1] - 1 or (width >= size[1] and crop[0] > height)
+        assert crop[0] >= size[0] - 1 or (of == "output" and height >= size[0] and crop[1] > width)
+        assert crop[1] >= size[1] - 1 or (of == "output" and width >= size[1] and crop[0] > height)
 
 
 def test_a_crop_looks_the_same_from_the_smaller_image():
@@ -68,7 +69,8 @@ def test_the_more_images_there_are_the_less_detail_each_keeps_down_to_what_crops
     pixels = [fit_of(size, augment, images=n)(image, label)[1].size for n in (1, 7_000, 14_000, 10**7)]
     assert pixels[0] == pytest.approx(9 * pixels[3], rel=0.02) and pixels[0] > pixels[1] > pixels[2] > pixels[3]
     assert 7_000 * pixels[1] * 4 < 2e9
-    assert pixels[3] == pytest.approx(64 * 64 * 1.25 / 0.4, rel=0.02)
+    # the longer side has what it needs, the other as many pixels more as it is shorter
+    assert pixels[3] == pytest.approx(64 * 64 * 1.25 / 0.4 * 4 / 3, rel=0.02)
 
 
 def test_class_shares_are_those_of_the_label_as_it_is_however_large():

@@ -8,10 +8,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from segkd.datasets.data import Records
-from segkd.datasets.labels import normalise_shares, shares_under
+from segkd.datasets.labels import class_shares, normalise_shares, shares_under
 from segkd.datasets.loader import SegmentationDataset, train_loader
 from segkd.datasets.sampler import EpochBatches
-from segkd.datasets.transforms import Augment, Transform
+from segkd.datasets.transforms import Augment, Transform, seeded
 from segkd.types import IGNORE, InputError
 
 STILL = {"scale": (1.0, 1.0), "ratio": (1.0, 1.0), "flip_horizontal": False, "colour": 0.0}
@@ -58,16 +58,30 @@ def test_horizontal_and_vertical_flip_fire_independently():
     assert sum(times) == 80 and min(times) >= 10  # 20 expected of each
 
 
+@pytest.mark.parametrize("of", ["image", "output"])
 @pytest.mark.parametrize("size", [(375, 1242), (1200, 300), (40, 30)])
-def test_crops_of_an_elongated_image_lie_everywhere(size):
+def test_crops_of_an_elongated_image_lie_everywhere(size, of):
     rows, columns = np.indices(size)
     place = np.stack([rows // 8, columns // 8, 0 * rows], axis=-1).astype(np.uint8)
-    crop = Transform((64, 64), Augment(flip_horizontal=False, colour=0.0), 2, False)
+    crop = Transform((64, 64), Augment(ratio_of=of, flip_horizontal=False, colour=0.0), 2, False)
     corners = [crop(place, np.zeros(size, np.uint8), draw(0, 0, i)).warp for i in range(200)]
     assert len({warp.tobytes() for warp in corners}) > 100
     for axis in (0, 1):  # a view's middle lies at the last column of its warp, its half side in the first ones
         assert min(warp[axis, 2] - warp[axis, axis] for warp in corners) < -0.95
         assert max(warp[axis, 2] + warp[axis, axis] for warp in corners) > 0.95
+
+
+@pytest.mark.parametrize("size", [(300, 400), (375, 1242), (1200, 300)])
+def test_views_for_training_are_squeezed_about_as_whole_images_are(size):
+    """A network is validated on whole images squeezed into its size; whatever their shape, that is the middle of what
+    it is trained on, crops of any share among them."""
+    crop = Transform((64, 64), Augment(colour=0.0), 2, False)
+    views = [crop(photo(size), np.zeros(size, np.uint8), draw(0, 0, i)).warp for i in range(100)]
+    squeezed = np.array([abs(warp[0, 0]) / warp[1, 1] for warp in views])  # 1 for the whole image
+    assert 0.78 < squeezed.min() < 0.85 and 1.18 < squeezed.max() < 1.28
+    assert abs(np.log(squeezed).mean()) < 0.05
+    shares = np.array([abs(warp[0, 0]) * warp[1, 1] for warp in views])
+    assert shares.min() < 0.45 and shares.max() > 0.9
 
 
 def test_quarter_turns_give_all_four_views():
@@ -137,16 +151,18 @@ def test_any_size_becomes_the_asked_size(old, new, augmented, soft):
     assert view.soft.shape == (*new, 2) if soft else view.soft is None
 
 
-def test_crops_keep_the_share_and_the_aspect_they_were_given():
+@pytest.mark.parametrize(("of", "aspect"), [("image", 80 / 64), ("output", 2)])
+def test_crops_keep_the_share_and_the_aspect_they_were_given(of, aspect):
     rows, columns = np.mgrid[:64, :80].astype(np.uint8) * 3
     image = np.dstack([rows, columns, rows])
-    crop = Transform((32, 64), Augment(scale=(0.3, 0.5), ratio=(0.9, 1.1), flip_horizontal=False, colour=0.0), 2, False)
+    augment = Augment(scale=(0.3, 0.5), ratio=(0.9, 1.1), ratio_of=of, flip_horizontal=False, colour=0.0)
+    crop = Transform((32, 64), augment, 2, False)
     for i in range(25):
         view = crop(image, np.zeros((64, 80), np.uint8), draw(i)).image.astype(float)
         steps = [(view[-1, :, 0].mean() - view[0, :, 0].mean()) / 31, (view[:, -1, 1] - view[:, 0, 1]).mean() / 63]
         height, width = 32 * steps[0] / 3, 64 * steps[1] / 3
         assert 0.27 < height * width / (64 * 80) < 0.55
-        assert 0.8 < width / height / 2 < 1.2
+        assert 0.8 < width / height / aspect < 1.2
 
 
 def mean_shift(view):
@@ -203,22 +219,35 @@ def test_shares_are_a_distribution_on_valid_pixels_and_hold_the_label(seed, clas
 @settings(deadline=None, max_examples=40)
 @given(st.integers(0, 10**6), st.sampled_from([(12, 12), (20, 31), (64, 48)]))
 def test_shares_follow_the_very_warp_of_the_image(seed, size):
-    label = blobs((37, 45), 3, seed)
+    label = blobs((150, 180), 3, seed)  # every crop of it shrinks, by area as shares do
     image = (255 * (label[..., None] == np.arange(3))).astype(np.uint8)  # the classes as red, green and blue
     view = Transform(size, WARPS, 3, True)(image, label, draw(seed))
     assert np.abs(view.image / 255 - view.soft).max() < 0.02
 
 
+@pytest.mark.parametrize("augment", [None, WARPS])
+def test_shares_of_as_many_classes_as_a_mask_can_hold(augment):
+    """More planes than OpenCV mirrors at once; of an image that grows, each pixel lies in one of the label or on its
+    border."""
+    label = draw(0).integers(0, 255, (9, 11)).astype(np.uint8)
+    view = Transform((99, 99), augment, 255, True)(photo((9, 11)), label, draw(3))
+    assert view.soft.shape == (99, 99, 255)
+    np.testing.assert_allclose(view.soft.sum(axis=-1), 1, atol=1e-5)
+    own = np.take_along_axis(view.soft, view.label[..., None].astype(int), axis=-1)
+    assert (own > 0.999).mean() > 0.6 and own.min() > 0.2
+
+
 @settings(deadline=None, max_examples=40)
 @given(st.integers(0, 10**6), st.sampled_from([(7, 9), (9, 9)]))
-def test_shares_of_a_larger_label_are_those_of_one_that_travels_with_the_image(seed, size):
+def test_shares_are_those_of_planes_that_travel_as_images(seed, size):
     """Exact areas under the warp, against crop, area average, flips and turns of every plane."""
     label = blobs((61, 83), 3, seed, ignored=0.2)
     augment = replace(WARPS, quarter_turns=size[0] == size[1])
-    view = Transform(size, augment, 3, True)(photo((61, 83)), label, draw(seed))
-    found = normalise_shares(shares_under(label, 3, view.warp, size))
+    transform = Transform(size, augment, 3, True)
+    view = transform(photo((61, 83)), label, draw(seed))
+    planes = seeded(transform.warp, draw(seed))(image=class_shares(label, 3), mask=label)["image"]
     valid = view.label != IGNORE
-    np.testing.assert_allclose(found[valid], view.soft[valid], atol=1e-5)
+    np.testing.assert_allclose(view.soft[valid], normalise_shares(planes)[valid], atol=1e-5)
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -1,6 +1,6 @@
 import pytest
 
-from segkd.experiment.folder import checkpoint_of, claim_folder
+from segkd.experiment.folder import as_it_began, checkpoint_of, claim_folder
 from segkd.experiment.lock import LOCK
 from segkd.experiment.settings import parse, training_parser
 from segkd.types import InputError
@@ -54,3 +54,18 @@ def test_going_on_with_another_configuration_names_what_differs(tmp_path, parsed
     config.optim.lr = 0.5
     with pytest.raises(InputError, match=r"optim\.lr: 0\.002 then, 0\.5 now"):
         claim_folder(tmp_path, parser, config, resume=True)
+
+
+def test_a_run_of_before_crops_had_the_image_s_shape_goes_on_as_it_began(tmp_path, parsed):
+    parser, config = parsed
+    claim_folder(tmp_path, parser, config, resume=False)
+    path = tmp_path / "config.yaml"
+    assert as_it_began(path) == []
+    path.write_text(path.read_text().replace("    ratio_of: image\n", ""))
+    own = parse(parser, ["--config", str(path), *as_it_began(path)])
+    assert own.data.augment.ratio_of == "output"
+    claim_folder(tmp_path, parser, own, resume=True)
+    with pytest.raises(InputError, match=r"data\.augment\.ratio_of: output then, image now"):
+        claim_folder(tmp_path, parser, config, resume=True)
+    path.write_text("data: {augment: null}\n")
+    assert as_it_began(path) == []
