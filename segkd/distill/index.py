@@ -17,6 +17,12 @@ SAMPLE = 64
 """Keys per cell from which the cells' centres are made."""
 
 
+def evenly(most: int, total: int) -> Int64[Tensor, "n"]:
+    """`most` numbers below `total`, evenly spread from the first to the last; all where there are no more."""
+    # in float32 the last of 2^24 numbers and more may be one that there is not
+    return torch.linspace(0, total - 1, min(most, total), dtype=torch.float64).long()
+
+
 def library() -> ModuleType:
     """faiss. Raises InputError where it is not installed."""
     try:
@@ -47,8 +53,7 @@ class Index:
         centres = faiss.IndexFlatIP(keys.shape[1])
         self.found: Any = faiss.IndexIVFScalarQuantizer(centres, keys.shape[1], self.cells, half, metric)
         self.found.cp.min_points_per_centroid = 1  # else faiss prints advice where keys are few
-        some = torch.linspace(0, len(keys) - 1, min(len(keys), SAMPLE * self.cells)).long()
-        self.found.train(keys[some].float().numpy())
+        self.found.train(keys[evenly(SAMPLE * self.cells, len(keys))].float().numpy())
         for part in keys.split(2**18):
             self.found.add(part.float().numpy())
 

@@ -50,7 +50,7 @@ def keep(scene: Scene, size: tuple[int, int], look: Callable[[Batch], Float[Tens
     high, wide = scene.size
     small = min(size[0], 2 * high), min(size[1], 2 * wide)
     every, each = scene.ids or scene.batch.ids, 2 * scene.classes * small[0] * small[1]
-    names = every[: max(1, int(room // each))]
+    names = every[: max(1, int(min(room / each, len(every))))]  # room may be endless
     # in a rehearsal there is one made batch, which each process looks at by itself
     spread = scene.images is not None and processes() > 1
     rank, world = (dist.get_rank(), dist.get_world_size()) if spread else (0, 1)

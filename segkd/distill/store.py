@@ -14,7 +14,7 @@ from torch import Tensor
 from segkd.datasets.groups import group_of
 from segkd.distill.index import Index
 from segkd.losses import one_hot, resize_label, resize_shares
-from segkd.types import IGNORE, Batch
+from segkd.types import IGNORE, Batch, some
 
 CHUNK = 8192
 """Keys that are compared with all queries at a time: memory is queries x CHUNK numbers, however many keys there are."""
@@ -68,6 +68,25 @@ class Origins:
         """Which keys an image may not look at: its own, those near in its sequence, and those of other domains."""
         # one image at a time: the differences of places are 8 bytes for each key
         return torch.stack([self._barred(one, kept) for one in asking])
+
+    def doubts(self, kept: Int64[Tensor, "m 4"]) -> tuple[str, ...]:
+        """A sentence where images may look at no key, as all of their domain are of their own sequence; none is looked
+        for with `frames`."""
+        if self.frames is not None:
+            return ()
+        of_domain = kept[:, 3].bincount(minlength=self.domains).tolist()
+        of_both = (kept[:, 1] * self.domains + kept[:, 3]).bincount(minlength=self.sequences * self.domains).tolist()
+        lost = [
+            one
+            for one, (_, sequence, _, domain) in self.rows.items()
+            if of_both[sequence * self.domains + domain] == of_domain[domain]
+        ]
+        if not lost:
+            return ()
+        return (
+            f"says nothing of {len(lost)} of {len(self.rows)} training images ({some(lost)}): all keys of their domain "
+            "are of their own sequence. Write a group that tells more sequences apart, or frames: 30",
+        )
 
     def _barred(self, asking: Int64[Tensor, "4"], kept: Int64[Tensor, "m 4"]) -> Bool[Tensor, "m"]:
         (image, sequence, place, domain), of = asking, kept.unbind(1)
@@ -155,7 +174,8 @@ def gathered(
             seen[c] += len(own.ranks)
             pool = pools[c]
             pools[c] = (own if pool is None else pool.with_(own)).best(quota)
-    there = [pool for pool in pools if pool is not None]
+    # where no cell has a class, a store of nothing: who asked for it says what to do
+    there = [pool for pool in pools if pool is not None] or [whole.best(0)]
     parts = zip(*((pool.keys, pool.values, pool.rows) for pool in there))
     keys, kept, rows = (torch.cat(part) for part in parts)
     return Store(keys, kept, rows), seen

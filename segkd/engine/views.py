@@ -31,7 +31,7 @@ class Looks:
     stride: float = 0.5
 
     def __post_init__(self) -> None:
-        if not self.scales or min(self.scales) <= 0 or max(self.scales) > 8:
+        if not self.scales or not all(0 < scale <= 8 for scale in self.scales):
             raise InputError(f"--scales: expected numbers above 0 and up to 8, found {list(self.scales)}.")
         if not 0 < self.stride <= 1:
             raise InputError(f"--stride: expected a share of the window, above 0 and up to 1, found {self.stride}.")

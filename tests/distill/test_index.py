@@ -71,3 +71,8 @@ def test_without_faiss_many_keys_are_refused_before_anything_is_read(monkeypatch
     with pytest.raises(InputError, match=r"keys: more than 1e6 need faiss: pip install 'segkd\[retrieval\]'"):
         Retrieval(LayerPath("run"), keys=retrieval.EXACT + 1)
     Retrieval(LayerPath("run"), keys=retrieval.EXACT)
+
+
+def test_numbers_that_are_evenly_spread_lie_below_their_end_however_many_there_are():
+    assert index.evenly(3, 2**24 + 4).tolist() == [0, 2**23 + 1, 2**24 + 3]
+    assert index.evenly(9, 4).tolist() == [0, 1, 2, 3]

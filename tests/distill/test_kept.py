@@ -106,6 +106,9 @@ def test_each_image_is_looked_at_once_and_those_beyond_the_room_in_every_step(ma
     teacher = frozen(3.5 * each)
     teacher.meet(Scene(student, batch, student(batch.clean), 1, Pointwise, ids=batch.ids))
     assert "of 3 training images (of 4; a larger cache_gb spares the looks at the others)" in teacher.said[-1]
+    everything = frozen(float("inf"))
+    everything.meet(Scene(student, batch, student(batch.clean), 1, Pointwise, ids=batch.ids))
+    assert everything.said[-1] == "keeps what it says of 4 training images, 0.00 GB"
     order = [2, 3, 0, 1]
     mixed = replace(batch, image=batch.image[order], clean=batch.clean[order], label=batch.label[order], soft=None,
                     ids=tuple(batch.ids[i] for i in order))  # fmt: skip

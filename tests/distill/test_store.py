@@ -157,3 +157,13 @@ def test_what_a_key_says_may_be_the_shares_of_its_area():
     order = np.argsort(kept.values[:, 0].tolist())
     expected = [[0.0, 1.0], [11 / 15, 4 / 15], [1.0, 0.0], [1.0, 0.0]]
     assert np.allclose(kept.values[order].float(), expected, atol=1e-3)
+
+
+def test_images_that_may_look_at_no_key_are_named():
+    groups = ["a1", "a2", "a2", "b1", "b1"]
+    by_letter = Origins(IDS, None, None, "^(.)", groups)
+    (said,) = by_letter.doubts(by_letter.of(IDS))
+    assert "nothing of 2 of 5 training images (b_1, b_2)" in said and "or frames: 30" in said
+    assert "3 of 5 training images (a_9, b_1, b_2)" in by_letter.doubts(by_letter.of(["a_9", "b_1"]))[0]
+    for origins in (Origins(IDS, None, None, None, groups), Origins(IDS, None, 1, "^(.)", groups)):
+        assert origins.doubts(origins.of(IDS)) == ()

@@ -73,7 +73,13 @@ def test_scales_look_at_other_sizes_and_answer_at_the_images():
 def test_what_was_done_is_said_and_nonsense_refused():
     assert Looks().said == "none"
     assert Looks(True, (0.75, 1.0), True).said == "flip, scales 0.75 1, window stride 0.5, blended"
-    for wrong in ({"scales": (0.0,)}, {"scales": ()}, {"stride": 0.0}, {"stride": 1.5}):
+    for wrong in (
+        {"scales": (0.0,)},
+        {"scales": (1.0, float("nan"))},
+        {"scales": ()},
+        {"stride": 0.0},
+        {"stride": 1.5},
+    ):
         with pytest.raises(InputError):
             Looks(**wrong)
 

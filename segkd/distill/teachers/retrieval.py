@@ -12,7 +12,7 @@ from torch import Tensor
 
 from segkd.device import processes, sent
 from segkd.distill.base import Look, Scene, Teacher, moved
-from segkd.distill.index import library
+from segkd.distill.index import evenly, library
 from segkd.distill.store import Origins, Store, gathered
 from segkd.losses import one_hot
 from segkd.models.member import Member, about_classes, opened, refuse_unlike
@@ -159,7 +159,7 @@ class Retrieval(Teacher):
             self._refuse_empty(names, seen)
             if len(store.keys) > EXACT:
                 self.kept = [(member, store.indexed(), origins)]
-            self.said = self._about(names)
+            self.said, self.doubts = self._about(names), origins.doubts(store.origins)
         if self.then is not None:
             self.earlier = copy.deepcopy(scene.student).requires_grad_(False)
 
@@ -242,7 +242,7 @@ class Retrieval(Teacher):
         member, store, origins = self.kept[0]
         label = store.values.argmax(dim=1)
         counts = ", ".join(f"{name} {int((label == c).sum())}" for c, name in enumerate(names))
-        some = torch.linspace(0, len(store.keys) - 1, min(ASKED, len(store.keys))).long()
+        some = evenly(ASKED, len(store.keys))
         parts = some.split(max(1, min(100, PART // len(store.keys))))
         about = [self._shares(store.keys[one].float().unsqueeze(1), store.origins[one], self.first) for one in parts]
         shares = torch.cat(about)[:, 0]

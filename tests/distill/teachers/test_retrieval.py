@@ -289,6 +289,12 @@ def test_what_cannot_be_a_store_is_refused_with_what_to_write(network):
     batch = images(3)
     lacking = replace(batch, label=batch.label.clamp_max(1))
     for label, settings, groups, said in (
+        (
+            torch.full_like(batch.label, IGNORE),
+            {},
+            (),
+            r"found none of x, y, z in 3 training images .* Raise data.size",
+        ),
         (lacking.label, {}, (), r"found none of z in 3 training images .* Raise data.size"),
         (batch.label, {"k": 60, "keys": 60}, (), "the store holds 44 keys, fewer .* Write a smaller k, or more keys"),
         (batch.label, {"k": 3, "keys": 60, "then": Stage(k=60)}, (), "the store holds 44 keys, fewer"),
