@@ -47,8 +47,8 @@ class Signals:
     @contextmanager
     def waiting(self, patient: bool) -> Iterator[None]:
         """Within, the run waits and changes nothing: a signal raises `Interrupted`, after `GRACE` when `patient`."""
-        self._waits, self._patient = True, patient
         try:
+            self._waits, self._patient = True, patient
             if not patient:
                 self.obey()
             yield
@@ -61,9 +61,9 @@ class Signals:
             os.write(2, b"\nsegkd: interrupted twice, left at once; what was saved is kept\n")
             os._exit(128 + number)
         self.received.append(signal.Signals(number).name)
+        signal.alarm(GRACE)  # again later, as what is raised here is lost where it meets a destructor
         if self._waits and not self._patient:
             raise Interrupted
-        signal.alarm(GRACE)
 
     def hurry(self, *_: object) -> None:
         """The handler of the alarm that `note` sets."""

@@ -181,8 +181,10 @@ def table_of(
 
 def translated(logits: Float[Tensor, "b t h w"], table: Float[Tensor, "t k"] | None) -> Float[Tensor, "b _k h w"]:
     """Class probabilities in the classes of the columns, their sum 1: classes that nothing stands for do not count."""
-    shares = logits.float().softmax(dim=1)
     if table is None:
-        return shares
-    shares = torch.einsum("bthw,tk->bkhw", shares, table.to(shares.device))
-    return shares / shares.sum(dim=1, keepdim=True).clamp_min(1e-12)
+        return logits.float().softmax(dim=1)
+    table = table.to(logits.device)
+    nothing = (table == 0).all(dim=1).view(1, -1, 1, 1)  # left out before: where it is sure of those, nothing is left
+    shares = logits.float().masked_fill(nothing, -torch.inf).softmax(dim=1)
+    with torch.autocast(shares.device.type, enabled=False):  # half precision has no numbers for small shares
+        return torch.einsum("bthw,tk->bkhw", shares, table)

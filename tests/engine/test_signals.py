@@ -2,6 +2,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
@@ -37,8 +39,7 @@ def test_signals_are_noted_and_handlers_come_back(terminal):
         with pytest.raises(Interrupted), signals.waiting(patient=False):
             raise AssertionError("nothing is waited for once a signal has come")
         with signals.waiting(patient=True):
-            pass
-        os.kill(os.getpid(), signal.SIGHUP)
+            os.kill(os.getpid(), signal.SIGHUP)
         assert signals.last == "SIGHUP"
     assert [signal.getsignal(number) for number in STOPPING] == before and signal.alarm(0) == 0
 
@@ -62,3 +63,30 @@ def test_what_nohup_hides_stays_hidden():
 def test_a_second_interrupt_ends_at_once_whatever_the_process_waits_for():
     done = subprocess.run([sys.executable, "-c", TWICE], capture_output=True, text=True, timeout=60)
     assert done.returncode == 130 and "interrupted twice" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_signal_whose_exception_is_lost_in_a_destructor_ends_the_wait_later(monkeypatch):
+    monkeypatch.setattr("segkd.engine.signals.GRACE", 1)
+
+    class Dying:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0)  # the handler runs before this returns
+
+    with interruption() as signals, pytest.raises(Interrupted), signals.waiting(patient=False):
+        Dying()
+        threading.Event().wait(20)
+        raise AssertionError("the wait went on")
+
+
+def test_a_signal_after_a_wait_is_noted_and_breaks_nothing_off():
+    with interruption() as signals:
+        for patient in (False, True):
+            with signals.waiting(patient=patient):
+                pass
+        os.kill(os.getpid(), signal.SIGTERM)
+        signals.hurry()
+        assert (
+            signals.received == ["SIGTERM"] and signal.alarm(0) > 0
+        )  # the alarm comes again while nothing is waited for

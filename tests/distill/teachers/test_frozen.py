@@ -8,7 +8,7 @@ import torch
 from segkd.distill.base import Scene
 from segkd.distill.teachers.frozen import Frozen
 from segkd.models.fusion import FusionNet
-from segkd.models.member import Reading, seen_at
+from segkd.models.member import Reading, seen_at, translated
 from segkd.models.store import ModelCard, load_model, save_student
 from segkd.models.trained_on import note_trained_on
 from segkd.types import InputError, LayerPath
@@ -102,6 +102,16 @@ def test_a_teacher_of_other_classes_is_translated_by_a_map(run, make_batch):
     ):
         with pytest.raises(InputError, match=said):
             Frozen([source], classes=wrong).meet(scene_of(student, batch, names=["x", "y", "z"]))
+
+
+@pytest.mark.parametrize("half", [None, torch.float16, torch.bfloat16])
+def test_a_map_of_classes_gives_sums_of_one_however_sure_the_teacher_is(half):
+    logits = torch.tensor([[0.0, 20.0, 60.0, 0.0], [3.0, 0.0, 300.0, -1.0]]).view(2, 4, 1, 1)
+    table = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0], [1.0, 0.0]])  # nothing stands for the third
+    expected = logits[:, [0, 1, 3]].softmax(dim=1)
+    expected = torch.stack([expected[:, 0] + expected[:, 2], expected[:, 1]], dim=1)
+    with torch.autocast("cpu", half, enabled=half is not None):
+        torch.testing.assert_close(translated(logits, table), expected)
 
 
 def test_a_teacher_of_another_size_sees_the_images_at_its_own(run, make_batch):
