@@ -18,9 +18,14 @@ EDGES = (0.0, 1 / 64, 1 / 32, 1 / 16, 1 / 8, 3 / 16, 1 / 4, 3 / 8, 1 / 2)
 
 def ring_of(h: int, w: int, edges: Sequence[float] = EDGES) -> Int64[Tensor, "h k"]:
     """The ring, from 0, of each coefficient of `torch.fft.rfft2` of an image h x w, k = w // 2 + 1; -1 for the mean."""
-    fy, fx = torch.fft.fftfreq(h, dtype=torch.float64), torch.fft.rfftfreq(w, dtype=torch.float64)
-    radius = torch.hypot(fy.unsqueeze(1), fx)
-    ring = torch.bucketize(radius, torch.tensor(edges[1:-1], dtype=torch.float64), right=True)
+    # k / h and not k (1 / h), which at some sizes (196, 392, 644) falls short of an edge that it lies on
+    fy, fx = (torch.fft.fftfreq(h) * h).round().double() / h, torch.arange(w // 2 + 1).double() / w
+    return ring_at(torch.hypot(fy.unsqueeze(1), fx), edges)
+
+
+def ring_at(frequency: Float[Tensor, "u v"], edges: Sequence[float] = EDGES) -> Int64[Tensor, "u v"]:
+    """The ring of each frequency, float64 in cycles per pixel, -1 at [0, 0]; on an edge, the ring above it."""
+    ring = torch.bucketize(frequency, torch.tensor(edges[1:-1], dtype=torch.float64), right=True)
     ring[0, 0] = -1
     return ring
 

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from segkd.frequency.dct import block_dct
-from segkd.frequency.rings import EDGES
+from segkd.frequency.rings import EDGES, ring_at
 
 BANDS = 8
 CELL = 24  # pixels of a heat map per entry
@@ -63,8 +63,7 @@ def ring_means(table: Float[Tensor, "n n"]) -> list[float]:
     NaN where a block has no coefficient of the ring: the mean (0, 0) is in none, and a small block has no low ones."""
     n = len(table)
     k = torch.arange(n, dtype=torch.float64)
-    ring = torch.bucketize(torch.hypot(k.unsqueeze(1), k) / (2 * n), torch.tensor(EDGES[1:-1]).double(), right=True)
-    ring[0, 0] = -1
+    ring = ring_at(torch.hypot(k.unsqueeze(1), k) / (2 * n))
     return [float(table[ring == number].mean()) for number in range(len(EDGES) - 1)]
 
 

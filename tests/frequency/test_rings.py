@@ -57,6 +57,14 @@ def test_edges_are_those_of_the_rings():
     assert ring_of(64, 64)[0, 0] == -1 and ring_of(64, 64)[32, 32] == 7
 
 
+@pytest.mark.parametrize("side", [196, 392, 412, 428, 644])
+def test_a_frequency_on_an_edge_belongs_to_the_ring_above_it_at_every_size(side):
+    """1 / side is rounded, so that its multiples are not the frequencies: 49 (1 / 196) < 1 / 4."""
+    at = {number: int(side * edge) for number, edge in enumerate(EDGES[:-1]) if number and side * edge % 1 == 0}
+    down, across = ring_of(side, 2)[:, 0], ring_of(2, side)[0]
+    assert at and all(down[k] == down[-k] == across[k] == number for number, k in at.items())
+
+
 def test_half_types_are_widened_and_doubles_stay():
     field = torch.rand(9, 8)
     assert power(field.bfloat16()).dtype == torch.float32
