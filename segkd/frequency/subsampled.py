@@ -65,8 +65,10 @@ class _Subsampled(torch.autograd.Function):
         faithful: bool,
     ) -> Tensor:
         """To planes, through their coefficients, and back, few images at a time."""
+        # kept, as they follow the number of threads, which may have changed when the gradient comes
+        ctx.portions = list(_few(image))
         out, kept = torch.empty_like(image), []
-        for here in _few(image):
+        for here in ctx.portions:
             planes = []
             for plane, rows, centre in zip(_planes(image[here], faithful), (luma, chroma), CENTRES):
                 y, *rest = there_and_back(plane, _of(rows, here), rounding, n, centre, any(ctx.needs_input_grad[1:3]))
@@ -84,7 +86,7 @@ class _Subsampled(torch.autograd.Function):
         grad, kept, wants_image = grads[0], iter(ctx.saved_tensors), ctx.needs_input_grad[0]
         dimage = torch.empty_like(grad, memory_format=torch.contiguous_format) if wants_image else None
         dtables = [grad.new_zeros(shape) for shape in ctx.shapes]
-        for here in _few(grad):
+        for here in ctx.portions:
             dluma, dchroma = ycbcr_to_rgb_back(grad[here]).split((1, 2), dim=1)
             back: list[Tensor | None] = []
             for dplane, dtable in zip((dluma.contiguous(), doubled_back(dchroma, ctx.faithful)), dtables):

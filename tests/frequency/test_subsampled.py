@@ -36,6 +36,20 @@ def test_values_and_gradients_are_those_of_the_steps_one_by_one(monkeypatch, at_
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
 
 
+def test_the_gradient_goes_through_the_portions_that_the_values_went_through(monkeypatch):
+    """They follow the number of threads: with another one, residuals of an image met gradients of its neighbours."""
+    image, tables = torch.rand(4, 3, 32, 32), [torch.full((1, c, 1, 8, 1, 8), 0.1, requires_grad=True) for c in (1, 2)]
+    monkeypatch.setattr(subsampled.torch, "get_num_threads", lambda: 1)
+    monkeypatch.setattr(subsampled, "PIECE", 32 * 32)
+    out = quantize_subsampled(image, tables, straight_through, 8, True)
+    weight = torch.randn_like(out)
+    found = []
+    for threads in (1, 2, 4):
+        monkeypatch.setattr(subsampled.torch, "get_num_threads", lambda threads=threads: threads)
+        found.append(torch.autograd.grad(out, tables, weight, retain_graph=True))
+    assert all(torch.equal(a, b) for other in found[1:] for a, b in zip(found[0], other))
+
+
 def test_what_nobody_wants_has_no_gradient():
     image, tables = torch.rand(2, 3, 16, 16), [torch.full((1, c, 1, 8, 1, 8), 0.1) for c in (1, 2)]
     assert not quantize_subsampled(image, tables, straight_through, 8, True).requires_grad
