@@ -56,7 +56,15 @@ def joint_histogram(
     """Pixels by `high` (row, 0..planes-1; IGNORE is left out) and `low` (column), in one pass.
 
     `planes` is a power of two, and `high` holds nothing else below IGNORE, or 256.
+
+    Raises:
+        InputError: they are not both uint8 and of one size; whole numbers of other types would be read byte by byte.
     """
+    if not (low.dtype == high.dtype == np.uint8 and low.ndim == 2 and low.shape == high.shape):
+        raise InputError(
+            f"expected prediction and label as uint8 [h w] of one size, found {low.dtype} {low.shape} and {high.dtype} "
+            f"{high.shape}. Bring the prediction to the label's size, and write .astype(np.uint8)."
+        )
     lanes = 4 if planes <= 16 else 1
     if lanes > 1:
         # equal neighbours would wait for each other's count: each of four columns counts into bins of its own

@@ -1,3 +1,4 @@
+import jaxtyping
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -69,6 +70,29 @@ def test_a_label_of_two_classes_that_holds_another_number_is_refused(stray, igno
     label[7, 7] = IGNORE if ignored else 1
     with pytest.raises(InputError, match=rf"label: expected classes 0\.\.1 or 255 \(ignored\), found {stray}"):
         count_binary(np.zeros((8, 8), dtype), label, 0.5)
+
+
+@pytest.fixture
+def unchecked(monkeypatch):
+    """As outside of the tests, where nobody checks annotations."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.int32, np.uint16, bool])
+def test_class_numbers_of_another_type_are_refused(unchecked, dtype):
+    """Of wide numbers every label was counted as class 0: they were read byte by byte."""
+    label = plane([0, 1, 2, IGNORE], np.uint8)
+    with pytest.raises(InputError, match=rf"uint8 \[h w\] of one size, found {np.dtype(dtype)} \(1, 4\) and"):
+        count_classes(label.astype(dtype), label.astype(dtype), 3)
+    with pytest.raises(InputError, match=rf"and {np.dtype(dtype)} \(1, 4\)\. Bring .* \.astype"):
+        count_binary(plane([0, 0, 1, 1], np.float32), label.clip(0, 1).astype(dtype), 0.5)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.uint8])
+@pytest.mark.parametrize("shape", [(4, 5), (5, 4, 1), (20,)])
+def test_a_prediction_of_another_size_than_its_label_is_refused(unchecked, dtype, shape):
+    with pytest.raises(InputError, match=r"of one size, found uint8 .* and uint8 \(5, 4\)"):
+        count_binary(np.zeros(shape, dtype), np.zeros((5, 4), np.uint8), 0.5)
 
 
 @pytest.mark.parametrize("bad", [-0.01, 1.01, float("nan")])
