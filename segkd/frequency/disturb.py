@@ -177,7 +177,7 @@ class DctQuantization(Disturbance):
         tables = self._tables(octaves)
         levels = psnr(self._quantized(batch, octaves, 1.0).image, batch.image)
         quality = {"psnr": float(levels.mean())} if levels.isfinite().all() else {}
-        bits = bits_per_band(planes_of(batch.image, self.color, self.block), tables, self.block)
+        bits = bits_per_band(planes_of(batch.image, self.color, self.block, self.faithful), tables, self.block)
         table = mean_table(tables, self.block)
         pictures = heat_maps(tables, table, self.bounds)
         steps = ring_means(table[0])

@@ -37,7 +37,7 @@ def entropy(indices: Float[Tensor, "*s"]) -> float:
 def bits_per_band(planes: Sequence[Tensor], tables: Sequence[Tensor], n: int) -> list[float]:
     """Entropy in bits per coefficient of the quantised coefficients, mean over the coefficients of each band and
     weighted by how many there are in the image: what an ideal coder of independent coefficients would need.
-    (Without JPEG's level shift, which moves the indices of the mean by a constant.)"""
+    (Without JPEG's level shift, which moves the indices of the mean nearly by a constant.)"""
     bands, bits, weight = band_of(n), torch.zeros(BANDS), torch.zeros(BANDS)
     for x, table in zip(planes, tables):
         b, c, h, w = x.shape
