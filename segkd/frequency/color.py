@@ -67,6 +67,23 @@ def rgb_to_ycbcr_back(grad: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"
     return _mixed(grad, tuple(zip(*TO_YCBCR)))
 
 
+def luma_and_small_chroma(
+    image: Float[Tensor, "b 3 h w"], faithful: bool
+) -> tuple[Float[Tensor, "b 1 h w"], Float[Tensor, "b 2 h/2 w/2"]]:
+    """Y, and Cb and Cr at half their size, of an image of even sides; `faithful` ones are bytes as libjpeg's.
+
+    A mean of four bytes is a half in one case of four. libjpeg takes these down in even columns and up in odd ones
+    (jcsample.c, h2v2_downsample); left alone, the rounding noise of the sums would decide.
+    """
+    ycbcr = eight_bit(rgb_to_ycbcr(image)) if faithful else rgb_to_ycbcr(image)
+    luma, chroma = ycbcr.split((1, 2), dim=1)  # its gradient is one tensor; two slices would be two, and a sum
+    small = halved(chroma)
+    if faithful:
+        lean = constant(((-1 / 2040, 1 / 2040),), small.dtype, small.device)  # an eighth of a byte
+        small = eight_bit(small + lean.repeat(1, small.shape[-1] // 2))
+    return luma.contiguous(), small
+
+
 def eight_bit(planes: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
     """The nearest multiples of 1/255, with the gradient of `planes`: a JPEG encoder's planes are bytes, and what that
     rounding flips in the coefficients is most of what would still tell us from libjpeg (2 to 4 dB)."""

@@ -16,10 +16,8 @@ from torch.autograd.function import once_differentiable
 from segkd.frequency.color import (
     doubled,
     doubled_back,
-    eight_bit,
-    halved,
     halved_back,
-    rgb_to_ycbcr,
+    luma_and_small_chroma,
     rgb_to_ycbcr_back,
     ycbcr_to_rgb,
     ycbcr_to_rgb_back,
@@ -66,12 +64,12 @@ class _Subsampled(torch.autograd.Function):
     ) -> Tensor:
         """To planes, through their coefficients, and back, few images at a time."""
         # kept, as they follow the number of threads, which may have changed when the gradient comes
-        ctx.portions = list(_few(image))
+        ctx.portions, learns = list(_few(image)), any(ctx.needs_input_grad[1:3])
         out, kept = torch.empty_like(image), []
         for here in ctx.portions:
             planes = []
-            for plane, rows, centre in zip(_planes(image[here], faithful), (luma, chroma), CENTRES):
-                y, *rest = there_and_back(plane, _of(rows, here), rounding, n, centre, any(ctx.needs_input_grad[1:3]))
+            for plane, rows, centre in zip(luma_and_small_chroma(image[here], faithful), (luma, chroma), CENTRES):
+                y, *rest = there_and_back(plane, _of(rows, here), rounding, n, centre, learns)
                 planes.append(y)
                 kept += rest
             out[here] = ycbcr_to_rgb(planes[0], doubled(planes[1], bilinear=faithful))
@@ -97,13 +95,6 @@ class _Subsampled(torch.autograd.Function):
             if dimage is not None and luma is not None and chroma is not None:
                 dimage[here] = rgb_to_ycbcr_back(torch.cat([luma, halved_back(chroma)], dim=1))
         return dimage, *dtables, None, None, None
-
-
-def _planes(image: Tensor, faithful: bool) -> tuple[Tensor, Tensor]:
-    """Luma and halved chroma; `faithful` ones are bytes."""
-    ycbcr = eight_bit(rgb_to_ycbcr(image)) if faithful else rgb_to_ycbcr(image)
-    small = halved(ycbcr[:, 1:])
-    return ycbcr[:, :1].contiguous(), eight_bit(small) if faithful else small
 
 
 def _few(image: Tensor) -> Iterator[slice]:
