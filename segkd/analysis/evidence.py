@@ -13,8 +13,6 @@ from jaxtyping import Float
 
 Kind = Literal["clean", "stop", "low", "high", "noise"]
 Verdict = Literal["supported", "not supported", "cannot be told", "measured"]
-WIDTHS = ("005", "010", "020")
-"""Names of the three widths of the boundary band: .5, 1 and 2 % of the image's diagonal."""
 
 
 @dataclass(frozen=True, order=True)

@@ -214,8 +214,7 @@ class _Look:
         for one, label in zip(logits, labels):
             classes = self._decided(enlarge(one, label.shape))
             matrices = [confusion(classes, inside_label(label, width), self.classes) for width in WIDTHS]
-            values = [float(iou(m)[1]) if self.classes == 2 else mean_iou(m) for m in matrices]
-            self.columns["interior"].append(np.array([values]))
+            self.columns["interior"].append(np.array([[self._iou(matrix) for matrix in matrices]]))
 
     def _decided(self, full: np.ndarray) -> np.ndarray:
         return (full >= self.model.card.threshold).astype(np.uint8) if self.classes == 2 else full
@@ -234,12 +233,15 @@ class _Look:
         return ImageCounts(confusion(full, label, self.classes), None, 0.0)
 
     def _first_score(self, logits: Tensor, batch: Batch) -> np.ndarray:
-        """IoU of each image at the network's size: of the foreground for two classes, else the mean."""
+        """`_iou` of each image at the network's size."""
         values = []
         for one, label in zip(logits, batch.label.cpu().numpy().astype(np.uint8)):
-            matrix = confusion(self._decided(enlarge(one, label.shape)), label, self.classes)
-            values.append(float(iou(matrix)[1]) if self.classes == 2 else mean_iou(matrix))
+            values.append(self._iou(confusion(self._decided(enlarge(one, label.shape)), label, self.classes)))
         return np.array(values)
+
+    def _iou(self, matrix: np.ndarray) -> float:
+        """Of the foreground for two classes, else the mean."""
+        return float(iou(matrix)[1]) if self.classes == 2 else mean_iou(matrix)
 
     def _take(self, key: str, values: Tensor) -> None:
         self.columns[key].append(values.double().cpu().numpy())

@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from segkd.analysis.evidence import WIDTHS, Condition, Evidence, Sentence
+from segkd.analysis.evidence import Condition, Evidence, Sentence
 from segkd.analysis.summary import Curve, Group
 from segkd.disk import dump_csv, write_whole
 from segkd.engine.record import jsonable
 from segkd.frequency.rings import EDGES
+from segkd.metrics.boundary import WIDTHS
 
 KINDS = ("clean", "stop", "noise", "low", "high")
 """The order of the conditions in images.csv."""
@@ -50,7 +51,7 @@ def describe(groups: Sequence[Group], sentences: Sequence[Sentence], about: Mapp
         "size": list(first.size),
         "images": len(first.ids),
         "band_edges": list(EDGES),
-        "boundary_widths": [int(width) / 1000 for width in WIDTHS],
+        "boundary_widths": list(WIDTHS),
         "groups": [_of_group(one) for one in groups],
     }
 

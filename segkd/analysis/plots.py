@@ -27,8 +27,8 @@ from segkd.analysis.canvas import (
     note,
     words,
 )
-from segkd.analysis.evidence import WIDTHS
 from segkd.analysis.summary import Curve, Group
+from segkd.metrics.boundary import WIDTHS
 
 CONSTANT = {"color": INK, "ls": "--", "lw": 1.1, "zorder": 1}
 """The line at 1, the error of a constant prediction."""
@@ -140,7 +140,7 @@ def plot_outline(groups: Sequence[Group]) -> Figure:
     figure = canvas(4.2)
     panels = figure.subplots(1, 3 if aliased else 2)
     known = looks(groups)
-    levels = [int(name) / 10 for name in WIDTHS]
+    levels = [100 * width for width in WIDTHS]
     for axes, key, title in ((panels[0], "boundary", "On the outline"), (panels[1], "interior", "Away from it")):
         for number, one in enumerate(groups):
             at = np.arange(len(levels)) + _dodge(number, len(groups))

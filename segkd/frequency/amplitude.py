@@ -120,8 +120,9 @@ class APRP(Disturbance):
     def forward(self, batch: Batch) -> Batch:
         """The batch with exchanged amplitudes."""
         other = batch.image[partners(batch.image)]
-        whole = torch.ones(len(other), 1, 1, 1, device=other.device)
-        return changed(batch, self.probability, lambda image, rows: amplitude_mix(image, other[rows], whole[rows]))
+        return changed(
+            batch, self.probability, lambda image, rows: with_amplitude(image, half_plane(other[rows]).abs())
+        )
 
 
 @final
