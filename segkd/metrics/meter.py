@@ -66,7 +66,9 @@ class Meter:
         self.boundary = np.zeros((len(WIDTHS), k, 2), np.int64)
 
     def add(self, id: str, counts: ImageCounts, part: str | None = None) -> None:
-        """Takes in one image, of a part where there are several."""
+        """Takes in one image, of a part where there are several; no id comes twice."""
+        if id in self.images or id in self.many:
+            raise ValueError(f"the meter holds {id!r} already: give every image an id of its own, and add it once")
         self._forget()
         if part is not None:
             self._part(part).add(id, counts)

@@ -38,6 +38,19 @@ def random_counts(seed, number=7):
     return out
 
 
+@pytest.mark.parametrize("classes", [2, 3])
+def test_an_image_that_comes_twice_is_refused(classes):
+    """Pooled scores counted it twice, means over images once, with the later counts."""
+    label = np.array([[0, 1]], np.uint8)
+    counts = count_binary(label * np.float32(1), label, 0.5) if classes == 2 else count_classes(label, label, 3)
+    meter = Meter(["a", "b", "c"][:classes])
+    meter.add("one", counts)
+    before = meter.confusion.copy()
+    with pytest.raises(ValueError, match="holds 'one' already.*an id of its own"):
+        meter.add("one", counts)
+    assert (meter.confusion == before).all()
+
+
 def test_numbers_by_hand():
     # levels 229 102 / 153 25: P, R are (1/2, 1) up to t = 25, (2/3, 1) to 102, (1/2, 1/2) to 153, (1, 1/2) to 229
     scores = filled(binary([[0.9, 0.4], [0.6, 0.1]], [[1, 1], [0, 0]])).scores()
