@@ -102,6 +102,9 @@ def control(group: Group) -> Sentence:
     """INPUT: is the gradient's profile learned, or the architecture's?"""
     trained, blank = group.curves["sensitivity"].mean, group.curves["untrained_sensitivity"].mean
     there = ~np.isnan(trained) & ~np.isnan(blank)
+    if not trained[there].any():
+        nothing = "the gradient is 0 in every band: the output does not follow the image"
+        return Sentence(f"INPUT, {group.name}: {nothing}.", "measured")
     rho = spearman(trained[there], blank[there])
     own = "; the profile may be the architecture's" if rho >= ARCHITECTURE else ""
     return Sentence(

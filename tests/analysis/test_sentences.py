@@ -126,6 +126,13 @@ def test_the_control_tells_what_the_architecture_does_alone(make_evidence):
     assert "Spearman" in control(group([turned])[0]).text and "architecture" not in control(group([turned])[0]).text
 
 
+def test_the_control_of_a_network_that_always_says_the_same_has_no_numbers(make_evidence):
+    run = make_evidence()
+    dead = replace(run, sensitivity=run.sensitivity * 0, margin=run.margin * 0)
+    assert "does not follow the image" in control(group([dead])[0]).text
+    assert not any("nan" in one.text for one in sentences(group([dead])))
+
+
 def test_waves_bear_out_the_gradient_or_not(make_evidence):
     run = make_evidence(heatmap=True)
     right = replace(run.heatmap, gradient=run.heatmap.gain * 2)
