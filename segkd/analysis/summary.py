@@ -9,6 +9,7 @@ from jaxtyping import Float
 from segkd.analysis.evidence import Condition, Evidence
 from segkd.analysis.learning import half_epochs
 from segkd.frequency.rings import ring_matrix
+from segkd.metrics.scores import ratio
 from segkd.types import InputError
 
 RESAMPLES = 1000
@@ -190,9 +191,7 @@ def _relative(key: str) -> Statistic:
     """E_b = (sum |P_b e|^2 / sum |P_b g|^2)^.5: errors of all images over labels of all images."""
 
     def statistic(one: Evidence, w: np.ndarray) -> np.ndarray:
-        below = w @ one.energy["label"]
-        ratio = np.divide(w @ one.energy[key], below, out=np.full(below.shape, np.nan), where=below > 0)
-        return np.sqrt(ratio)
+        return np.sqrt(ratio(w @ one.energy[key], w @ one.energy["label"]))
 
     return statistic
 
@@ -241,8 +240,7 @@ def _of_score(score: str, conditions: Mapping[Condition, np.ndarray]) -> dict[st
 def weighted_mean(w: Float[np.ndarray, "r n"], values: Float[np.ndarray, "n x"]) -> Float[np.ndarray, "r x"]:
     """Means over the images where a value is defined."""
     defined = ~np.isnan(values)
-    below = w @ defined
-    return np.divide(w @ np.where(defined, values, 0), below, out=np.full(below.shape, np.nan), where=below > 0)
+    return ratio(w @ np.where(defined, values, 0), w @ defined)
 
 
 def _curve(runs: Sequence[Evidence], statistic: Statistic, weights: np.ndarray) -> Curve:

@@ -8,7 +8,7 @@ import numpy as np
 from segkd.metrics.counts import ImageCounts
 from segkd.metrics.curves import Curves, e_of, f_of
 from segkd.metrics.protocol import Protocol
-from segkd.metrics.scores import calibration_error, mean_iou, overlap, pixel_accuracy
+from segkd.metrics.scores import calibration_error, mean_iou, overlap, pixel_accuracy, ratio
 
 BOUNDARY = ("boundary_iou_005", "boundary_iou_010", "boundary_iou")
 """Boundary IoU at .5, 1 and 2 % of the image's diagonal."""
@@ -32,7 +32,7 @@ def rows_of_binary(images: Sequence[ImageCounts], curves: Curves, protocol: Prot
         columns[f"{name}_max"], columns[f"{name}_mean"] = curves[name].max(axis=1), curves[name].mean(axis=1)
     columns |= _from_confusion(np.stack([one.confusion for one in images]), protocol)
     pixels = np.array([one.confusion.sum() for one in images])
-    columns["mae"] = _ratio(np.array([one.error for one in images]), pixels)
+    columns["mae"] = ratio(np.array([one.error for one in images]), pixels)
     columns |= _at_adaptive(images, protocol)
     histograms = np.stack([one.histogram for one in images if one.histogram is not None])
     columns["ece"] = calibration_error(histograms, np.stack([one.sure for one in images if one.sure is not None]))
@@ -53,8 +53,8 @@ def _from_confusion(matrices: np.ndarray, protocol: Protocol) -> dict[str, np.nd
     right, false_alarm = matrices[:, 0, 0].astype(float), matrices[:, 0, 1].astype(float)
     missed, hit = matrices[:, 1, 0].astype(float), matrices[:, 1, 1].astype(float)
     empty = 0.0 if protocol.zero_when_empty else 1.0
-    foreground, background = _ratio(hit, hit + missed + false_alarm), _ratio(right, right + missed + false_alarm)
-    rates = np.stack([_ratio(right, right + false_alarm), _ratio(hit, hit + missed)])
+    foreground, background = ratio(hit, hit + missed + false_alarm), ratio(right, right + missed + false_alarm)
+    rates = np.stack([ratio(right, right + false_alarm), ratio(hit, hit + missed)])
     absent = np.isnan(rates)
     rates = np.where(absent, 0, rates)
     # a class that is not in the label has no error rate; PySODMetrics counts it as all wrong
@@ -62,10 +62,10 @@ def _from_confusion(matrices: np.ndarray, protocol: Protocol) -> dict[str, np.nd
     both = np.stack([background, foreground])
     return {
         "ber": 1 - rates.sum(axis=0) / kinds,
-        "dice": np.nan_to_num(_ratio(2 * hit, 2 * hit + missed + false_alarm), nan=empty),
+        "dice": np.nan_to_num(ratio(2 * hit, 2 * hit + missed + false_alarm), nan=empty),
         "iou_fg_image": np.nan_to_num(foreground, nan=empty),
-        "miou_image": _ratio(np.nan_to_num(both).sum(axis=0), (~np.isnan(both)).sum(axis=0)),
-        "pixel_accuracy": _ratio(right + hit, right + hit + missed + false_alarm),
+        "miou_image": ratio(np.nan_to_num(both).sum(axis=0), (~np.isnan(both)).sum(axis=0)),
+        "pixel_accuracy": ratio(right + hit, right + hit + missed + false_alarm),
     }
 
 
@@ -87,7 +87,3 @@ def _shapes(images: Sequence[ImageCounts], protocol: Protocol) -> dict[str, np.n
         bands = np.stack([one.boundary[:, 1] for one in images if one.boundary is not None])
         columns |= dict(zip(BOUNDARY, np.nan_to_num(overlap(bands), nan=1.0).T.copy()))
     return columns
-
-
-def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    return np.divide(above, below, out=np.full(len(above), np.nan), where=below > 0)

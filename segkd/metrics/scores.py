@@ -7,11 +7,15 @@ ECE_BINS = 15
 """Equal bins of the probability (Guo et al., ICML 2017); 255 levels are 15 bins of 17."""
 
 
+def ratio(above: Real[np.ndarray, "*n"], below: Real[np.ndarray, "*n"]) -> Float64[np.ndarray, "*n"]:
+    """above / below; NaN where `below` is 0."""
+    return np.divide(above, below, out=np.full(below.shape, np.nan), where=below > 0)
+
+
 def iou(confusion: Int64[np.ndarray, "k k"]) -> Float64[np.ndarray, "k"]:
     """Intersection over union per class; NaN for a class that is neither in the label nor predicted."""
     both = np.diag(confusion).astype(float)
-    union = confusion.sum(axis=0) + confusion.sum(axis=1) - both
-    return np.divide(both, union, out=np.full(len(both), np.nan), where=union > 0)
+    return ratio(both, confusion.sum(axis=0) + confusion.sum(axis=1) - both)
 
 
 def mean_iou(confusion: Int64[np.ndarray, "k k"]) -> float:
@@ -45,9 +49,7 @@ def class_accuracy(confusion: Int64[np.ndarray, "k k"]) -> float:
 
 def dice(confusion: Int64[np.ndarray, "k k"]) -> Float64[np.ndarray, "k"]:
     """2 |A and B| / (|A| + |B|) per class; NaN for a class that is neither in the label nor predicted."""
-    both = np.diag(confusion).astype(float)
-    below = confusion.sum(axis=0) + confusion.sum(axis=1)
-    return np.divide(2 * both, below, out=np.full(len(both), np.nan), where=below > 0)
+    return ratio(2 * np.diag(confusion), confusion.sum(axis=0) + confusion.sum(axis=1))
 
 
 def by_bin(of_levels: Real[np.ndarray, "*rest 256"]) -> Real[np.ndarray, "*rest 15"]:
@@ -69,7 +71,7 @@ def calibration_error(
 
 def overlap(counts: Int64[np.ndarray, "*rest 2"]) -> Float64[np.ndarray, "*rest"]:
     """Intersection over union of (intersection, union) pairs; NaN where the union is empty."""
-    return np.divide(counts[..., 0], counts[..., 1], out=np.full(counts.shape[:-1], np.nan), where=counts[..., 1] > 0)
+    return ratio(counts[..., 0], counts[..., 1])
 
 
 def best_threshold(histogram: Int64[np.ndarray, "2 256"]) -> float:

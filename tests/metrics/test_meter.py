@@ -46,7 +46,7 @@ def test_an_image_that_comes_twice_is_refused(classes):
     meter = Meter(["a", "b", "c"][:classes])
     meter.add("one", counts)
     before = meter.confusion.copy()
-    with pytest.raises(ValueError, match="holds 'one' already.*an id of its own"):
+    with pytest.raises(ValueError, match=r"holds 'one' already.*an id of its own"):
         meter.add("one", counts)
     assert (meter.confusion == before).all()
 
