@@ -49,7 +49,7 @@ class Verdicts:
         self.open: list[tuple[Any, Tensor, Callable[[list[float]], None]]] = []
         self.met = False
 
-    def judge(self, numbers: Float[Tensor, "_n"], judged: Callable[[list[float]], None]) -> None:
+    def judge(self, numbers: Float[Tensor, " _n"], judged: Callable[[list[float]], None]) -> None:
         """Hands in `numbers`; `judged` gets them, now or later, and raises what there is to raise."""
         if torch.compiler.is_compiling():  # what is compiled looks at no values
             return

@@ -72,7 +72,7 @@ def cross_entropy(
     logits: Float[Tensor, "b k h w"],
     target: Int64[Tensor, "b h w"] | Float[Tensor, "b k h w"],
     valid: Bool[Tensor, "b h w"],
-    weights: Float[Tensor, "k"] | None = None,
+    weights: Float[Tensor, " k"] | None = None,
 ) -> Float[Tensor, ""]:
     """-sum_k t_k log p_k, mean over valid pixels; with class weights a weighted mean, of hard labels as torch's."""
     logits = hushed(logits, valid)

@@ -166,7 +166,7 @@ class Batch:
         return pixels[(image * h + row) * w + column].permute(0, 3, 1, 2)
 
 
-def _centres(cells: int, pixels: int, device: torch.device) -> tuple[Int64[Tensor, "n"], Int64[Tensor, "n"]]:
+def _centres(cells: int, pixels: int, device: torch.device) -> tuple[Int64[Tensor, " n"], Int64[Tensor, " n"]]:
     """In which pixel of a side the centre of each cell lies, and where inside it, in parts of 1 / (2 cells): kept, so
     that a cell whose pixel stays is taken from itself, however the sizes divide."""
     centre = (2 * torch.arange(cells, device=device) + 1) * pixels

@@ -112,7 +112,7 @@ def words(text: str, width: int) -> str:
     return "\n".join(line.rstrip() for line in lines).replace("$", r"\$")
 
 
-def centres(rings: int) -> Float[np.ndarray, "rings"]:
+def centres(rings: int) -> Float[np.ndarray, " rings"]:
     """The place of each band on the axis, on which all are equally wide: they get narrower towards 0."""
     return np.arange(rings) + 0.5
 
@@ -130,7 +130,7 @@ def band_axis(axes: Axes, rings: int) -> None:
 
 
 def draw_curve(
-    axes: Axes, x: Float[np.ndarray, "x"], curve: Curve, look: Look, hollow: np.ndarray | None = None
+    axes: Axes, x: Float[np.ndarray, " x"], curve: Curve, look: Look, hollow: np.ndarray | None = None
 ) -> None:
     """The mean as a line, its interval as a band, the seeds as thin marks; nothing where nothing is finite.
 
@@ -159,7 +159,7 @@ def draw_curve(
             axes.plot(x, values, look.marker, color=look.colour, ms=3, mfc="none", mew=0.6, alpha=0.7, zorder=2)
 
 
-def interval(curve: Curve) -> tuple[Float[np.ndarray, "x"], Float[np.ndarray, "x"]]:
+def interval(curve: Curve) -> tuple[Float[np.ndarray, " x"], Float[np.ndarray, " x"]]:
     """The interval over images; that over seeds where there is none; else NaN."""
     if np.isfinite(curve.low).any() or curve.seed_interval is None:
         return curve.low, curve.high
@@ -188,13 +188,13 @@ def from_zero(axes: Axes, least: float) -> None:
     axes.set_ylim(0, max(axes.get_ylim()[1], least))
 
 
-def hatch(axes: Axes, hidden: Bool[np.ndarray, "rings"]) -> None:
+def hatch(axes: Axes, hidden: Bool[np.ndarray, " rings"]) -> None:
     """Greys the bands that no decoder here can represent."""
     for band in np.flatnonzero(hidden).tolist():
         axes.axvspan(band, band + 1, fc="#f0f0f0", ec="#cfcfcf", hatch="///", lw=0, zorder=0)
 
 
-def hidden_bands(groups: Sequence[Group]) -> Bool[np.ndarray, "rings"]:
+def hidden_bands(groups: Sequence[Group]) -> Bool[np.ndarray, " rings"]:
     """True for the bands that none of the groups can represent."""
     return np.all([~one.representable for one in groups], axis=0)
 

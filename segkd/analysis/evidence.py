@@ -41,10 +41,10 @@ class Learning:
         table_epochs: of each row of `tables`.
     """
 
-    epochs: Float[np.ndarray, "t"]
+    epochs: Float[np.ndarray, " t"]
     errors: Float[np.ndarray, "t rings"]
     tables: Float[np.ndarray, "u rings"] | None = None
-    table_epochs: Float[np.ndarray, "u"] | None = None
+    table_epochs: Float[np.ndarray, " u"] | None = None
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,10 @@ class HeatMap:
     """
 
     places: np.ndarray
-    radii: Float[np.ndarray, "m"]
-    gain: Float[np.ndarray, "m"]
-    gradient: Float[np.ndarray, "m"]
-    drop: Float[np.ndarray, "m"]
+    radii: Float[np.ndarray, " m"]
+    gain: Float[np.ndarray, " m"]
+    gradient: Float[np.ndarray, " m"]
+    drop: Float[np.ndarray, " m"]
     images: int
 
 
@@ -125,13 +125,13 @@ class Evidence:
     energy: Mapping[str, Float[np.ndarray, "n rings"]]
     sensitivity: Float[np.ndarray, "n rings"]
     untrained_sensitivity: Float[np.ndarray, "n rings"]
-    margin: Float[np.ndarray, "n"]
-    untrained_margin: Float[np.ndarray, "n"]
+    margin: Float[np.ndarray, " n"]
+    untrained_margin: Float[np.ndarray, " n"]
     dct: Float[np.ndarray, "n 8 8"]
-    scores: Mapping[str, Mapping[Condition, Float[np.ndarray, "n"]]]
+    scores: Mapping[str, Mapping[Condition, Float[np.ndarray, " n"]]]
     boundary: Float[np.ndarray, "n widths"]
     interior: Float[np.ndarray, "n widths"]
-    aliasing: tuple[tuple[str, int, Float[np.ndarray, "n"]], ...]
+    aliasing: tuple[tuple[str, int, Float[np.ndarray, " n"]], ...]
     spectra: Spectra
     learning: Learning | None = None
     heatmap: HeatMap | None = None

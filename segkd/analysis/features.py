@@ -49,7 +49,7 @@ def aliasing(levels: Sequence[Tensor], size: tuple[int, int]) -> list[tuple[int,
     return found
 
 
-def above_nyquist(feature: Float[Tensor, "b c h w"], factor: float) -> Float[Tensor, "b"]:
+def above_nyquist(feature: Float[Tensor, "b c h w"], factor: float) -> Float[Tensor, " b"]:
     """Share of a feature map's energy at frequencies that a level `factor` times coarser cannot hold:
     max(|fy|, |fx|) > 1 / (2 factor) cycles per sample; 0 for a constant map.
 

@@ -56,7 +56,7 @@ def arrays_of(lines: Sequence[Mapping[str, Any]], key: str, dimensions: int, pat
     return np.stack(found)
 
 
-def half_epochs(learning: Learning) -> tuple[Float[np.ndarray, "rings"], Float[np.ndarray, "rings"]]:
+def half_epochs(learning: Learning) -> tuple[Float[np.ndarray, " rings"], Float[np.ndarray, " rings"]]:
     """The epoch at which each band had half of what the network ever learned of it: interpolated linearly, and the
     first validation that saw it. Between two validations the course is not known, so orders are told by the latter.
 

@@ -29,7 +29,7 @@ class Sensitivity:
     power: Float[Tensor, "b h k"]
     dct: Float[Tensor, "b 8 8"]
     logits: Float[Tensor, "b classes h w"]
-    margin: Float[Tensor, "b"]
+    margin: Float[Tensor, " b"]
 
 
 def conditions() -> list[Condition]:
@@ -113,7 +113,7 @@ def sensitivity(
     return Sensitivity(power(gradient).sum(dim=1), block_sensitivity(gradient), logits.detach(), _mean_square(margin))
 
 
-def _mean_square(margin: Float[Tensor, "b h w"]) -> Float[Tensor, "b"]:
+def _mean_square(margin: Float[Tensor, "b h w"]) -> Float[Tensor, " b"]:
     return margin.detach().square().mean(dim=(1, 2))
 
 

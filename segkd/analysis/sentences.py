@@ -160,7 +160,7 @@ def _lean(curve: Curve) -> tuple[float, float, float]:
     """Mean of the low bands minus that of the others: value, and an interval that holds over images and, from three
     seeds on, over seeds too; NaN where there is none."""
 
-    def of(values: Float[np.ndarray, "m x"]) -> Float[np.ndarray, "m"]:
+    def of(values: Float[np.ndarray, "m x"]) -> Float[np.ndarray, " m"]:
         there = ~np.isnan(curve.mean)
         low = np.arange(len(there)) < SPLIT
         return values[:, low & there].mean(axis=1) - values[:, ~low & there].mean(axis=1)
@@ -173,7 +173,7 @@ def _lean(curve: Curve) -> tuple[float, float, float]:
     return float(of(curve.mean[None])[0]), float(low), float(high)
 
 
-def _sure(found: Change, allowed: Bool[np.ndarray, "x"]) -> tuple[list[int], list[int]]:
+def _sure(found: Change, allowed: Bool[np.ndarray, " x"]) -> tuple[list[int], list[int]]:
     """Bands whose change is below 0, and above, over images (where it is one of images) and over seeds."""
     images = ~np.isnan(found.low)
     below = allowed & (~images | (found.high < 0)) & (found.seed_high < 0)
@@ -207,6 +207,6 @@ def _band(number: int | np.integer) -> str:
     return ring_names()[int(number)]
 
 
-def _list(bands: Sequence[int], by: Float[np.ndarray, "x"]) -> str:
+def _list(bands: Sequence[int], by: Float[np.ndarray, " x"]) -> str:
     """The bands, each with its change."""
     return ", ".join(f"{_band(band)} ({by[band]:+.2g})" for band in bands) or "no band"

@@ -36,14 +36,14 @@ class Curve:
         draws: the value of each bootstrap resample, for differences of groups.
     """
 
-    mean: Float[np.ndarray, "x"]
-    low: Float[np.ndarray, "x"]
-    high: Float[np.ndarray, "x"]
+    mean: Float[np.ndarray, " x"]
+    low: Float[np.ndarray, " x"]
+    high: Float[np.ndarray, " x"]
     seeds: Float[np.ndarray, "s x"]
     draws: Float[np.ndarray, "r x"]
 
     @property
-    def seed_interval(self) -> tuple[Float[np.ndarray, "x"], Float[np.ndarray, "x"]] | None:
+    def seed_interval(self) -> tuple[Float[np.ndarray, " x"], Float[np.ndarray, " x"]] | None:
         """The 95 % Student interval of the mean over seeds; None below 3 seeds."""
         return student(self.seeds) if len(self.seeds) >= 3 else None
 
@@ -113,11 +113,11 @@ class Change:
         seed_high: upper end.
     """
 
-    mean: Float[np.ndarray, "x"]
-    low: Float[np.ndarray, "x"]
-    high: Float[np.ndarray, "x"]
-    seed_low: Float[np.ndarray, "x"]
-    seed_high: Float[np.ndarray, "x"]
+    mean: Float[np.ndarray, " x"]
+    low: Float[np.ndarray, " x"]
+    high: Float[np.ndarray, " x"]
+    seed_low: Float[np.ndarray, " x"]
+    seed_high: Float[np.ndarray, " x"]
 
 
 def change(other: Group, base: Group, key: str, level: float = LEVEL) -> Change:
@@ -134,7 +134,7 @@ def change(other: Group, base: Group, key: str, level: float = LEVEL) -> Change:
 
 def student(
     values: Float[np.ndarray, "s x"], level: float = LEVEL
-) -> tuple[Float[np.ndarray, "x"], Float[np.ndarray, "x"]]:
+) -> tuple[Float[np.ndarray, " x"], Float[np.ndarray, " x"]]:
     """Mean -+ t s / sqrt(n) over the first axis."""
     from scipy.stats import t  # slow to import
 
@@ -144,7 +144,7 @@ def student(
 
 def welch(
     ours: Float[np.ndarray, "s x"], theirs: Float[np.ndarray, "z x"], level: float = LEVEL
-) -> tuple[Float[np.ndarray, "x"], Float[np.ndarray, "x"]]:
+) -> tuple[Float[np.ndarray, " x"], Float[np.ndarray, " x"]]:
     """The interval of a difference of means of unequal variances, unpaired (Welch, Biometrika 1947)."""
     from scipy.stats import ttest_ind  # slow to import
 
@@ -152,7 +152,7 @@ def welch(
     return found.low, found.high
 
 
-def spearman(a: Float[np.ndarray, "m"], b: Float[np.ndarray, "m"]) -> float:
+def spearman(a: Float[np.ndarray, " m"], b: Float[np.ndarray, " m"]) -> float:
     """Correlation of the ranks; NaN where one side is constant."""
     from scipy.stats import spearmanr  # slow to import
 

@@ -17,7 +17,7 @@ SAMPLE = 64
 """Keys per cell from which the cells' centres are made."""
 
 
-def evenly(most: int, total: int) -> Int64[Tensor, "n"]:
+def evenly(most: int, total: int) -> Int64[Tensor, " n"]:
     """`most` numbers below `total`, evenly spread from the first to the last; all where there are no more."""
     # in float32 the last of 2^24 numbers and more may be one that there is not
     return torch.linspace(0, total - 1, min(most, total), dtype=torch.float64).long()

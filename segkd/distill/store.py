@@ -88,7 +88,7 @@ class Origins:
             "are of their own sequence. Write a group that tells more sequences apart, or frames: 30",
         )
 
-    def _barred(self, asking: Int64[Tensor, "4"], kept: Int64[Tensor, "m 4"]) -> Bool[Tensor, "m"]:
+    def _barred(self, asking: Int64[Tensor, "4"], kept: Int64[Tensor, "m 4"]) -> Bool[Tensor, " m"]:
         (image, sequence, place, domain), of = asking, kept.unbind(1)
         near = sequence == of[1]
         if self.frames is not None:
@@ -143,7 +143,7 @@ def gathered(
     classes: int,
     limit: int,
     values: Literal["label", "shares"] = "label",
-) -> tuple[Store, Int64[Tensor, "k"]]:
+) -> tuple[Store, Int64[Tensor, " k"]]:
     """A store of the cells of a feature map, and how many cells of each class there were.
 
     A cell's class is that of its centre (nearest-exact). Of each class at most `limit` // `classes` cells stay, drawn

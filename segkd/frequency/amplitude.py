@@ -41,7 +41,7 @@ def low_window(h: int, w: int, share: float, device: torch.device) -> Bool[Tenso
     return (ky.unsqueeze(1) <= reach) & (torch.arange(w // 2 + 1, device=device) <= reach)
 
 
-def partners(image: Float[Tensor, "b c h w"]) -> Int64[Tensor, "b"]:
+def partners(image: Float[Tensor, "b c h w"]) -> Int64[Tensor, " b"]:
     """For every image the number of another one: a shift by 1..b-1, as a permutation may leave an image to itself."""
     b = len(image)
     if b < 2:

@@ -34,9 +34,9 @@ HELD = 2e-6
 
 def with_mean(
     theta: Float[Tensor, "*b p"],
-    low: Float[Tensor, "p"],
-    high: Float[Tensor, "p"],
-    weight: Float[Tensor, "p"],
+    low: Float[Tensor, " p"],
+    high: Float[Tensor, " p"],
+    weight: Float[Tensor, " p"],
     mean: float,
 ) -> Float[Tensor, "*b p"]:
     """clip(theta + s, low, high) with the one shift s for which mean(weight theta) = mean: of the box's points with
@@ -50,9 +50,9 @@ def with_mean(
 
 def with_distortion(
     theta: Float[Tensor, "*b p"],
-    low: Float[Tensor, "p"],
-    high: Float[Tensor, "p"],
-    power: Float[Tensor, "p"],
+    low: Float[Tensor, " p"],
+    high: Float[Tensor, " p"],
+    power: Float[Tensor, " p"],
     distortion: float,
 ) -> Float[Tensor, "*b p"]:
     """clip(theta + s, low, high) with the one shift s for which mean(power 4^theta) = distortion.

@@ -15,7 +15,7 @@ HIGHEST = 0.7072
 """Cycles per pixel of the corner of the spectrum, sqrt(1/2)."""
 
 
-def filtered(image: Float[Tensor, "b c h w"], kept: Float[Tensor, "_b #c h k"]) -> Float[Tensor, "b c h w"]:
+def filtered(image: Float[Tensor, "b c h w"], kept: Float[Tensor, " _b #c h k"]) -> Float[Tensor, "b c h w"]:
     """F^-1(F kept), `kept` on the half plane, the mean of the image always kept."""
     kept = kept.clone()
     kept[..., 0, 0] = 1
@@ -40,7 +40,7 @@ def symmetric(mask: Float[Tensor, "b c h k"], w: int) -> Float[Tensor, "b c h k"
     return mask
 
 
-def without_high(image: Float[Tensor, "b c h w"], first: Float[Tensor, "b"], n: int) -> Float[Tensor, "b c h w"]:
+def without_high(image: Float[Tensor, "b c h w"], first: Float[Tensor, " b"], n: int) -> Float[Tensor, "b c h w"]:
     """Without the coefficients u + v >= first of every n x n block (first >= 1: the mean stays)."""
     size = (image.shape[-2], image.shape[-1])
     coefficients = block_dct(padded(image, n), n)

@@ -46,7 +46,7 @@ class Group:
         """How many there are."""
         return int(torch.Size(self.shape).numel())
 
-    def spread(self, values: Float[Tensor, "c n n"]) -> Float[Tensor, "p"]:
+    def spread(self, values: Float[Tensor, "c n n"]) -> Float[Tensor, " p"]:
         """A value per coefficient, as one per entry (of entries per coefficient)."""
         return values[:, None, :, None, :].expand(self.shape).reshape(-1)
 
@@ -73,7 +73,7 @@ class Layout:
             for group, start, part in zip(self.groups, starts, parts)
         ]
 
-    def weights(self) -> Float[Tensor, "p"]:
+    def weights(self) -> Float[Tensor, " p"]:
         """What each entry counts in the budget: as many coefficients of an image as it stands for, 1 on average."""
         weights = torch.cat([torch.full((group.entries,), group.weight) for group in self.groups])
         return weights / weights.mean()

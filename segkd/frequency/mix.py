@@ -24,7 +24,7 @@ def boxes(b: int, h: int, w: int, alpha: float) -> Bool[Tensor, "b h w"]:
     return down.unsqueeze(2) & across.unsqueeze(1)
 
 
-def exchanged(batch: Batch, other: Int64[Tensor, "b"], where: Bool[Tensor, "b h w"]) -> Batch:
+def exchanged(batch: Batch, other: Int64[Tensor, " b"], where: Bool[Tensor, "b h w"]) -> Batch:
     """The batch with the pixels of image `other[i]` in image i at `where`: image, label, `soft` and `source` alike."""
     b, h, w = where.shape
 

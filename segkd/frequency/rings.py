@@ -37,7 +37,7 @@ def ring_matrix(h: int, w: int, edges: Sequence[float] = EDGES) -> Float[Tensor,
     return (one_hot * half_plane_weights(w).view(1, -1, 1)).flatten(0, 1)
 
 
-def half_plane_weights(w: int) -> Float[Tensor, "k"]:
+def half_plane_weights(w: int) -> Float[Tensor, " k"]:
     """How many coefficients of the full spectrum each column of the half plane stands for: 2, but 1 of frequency 0 and,
     for an even width, of the highest, which are their own mirror images."""
     twice = torch.full((w // 2 + 1,), 2.0)

@@ -22,7 +22,7 @@ def band_of(n: int) -> Int64[Tensor, "n n"]:
     return (radius * BANDS).floor().clamp(max=BANDS - 1).long()
 
 
-def psnr(image: Float[Tensor, "b c h w"], clean: Float[Tensor, "b c h w"]) -> Float[Tensor, "b"]:
+def psnr(image: Float[Tensor, "b c h w"], clean: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
     """10 log10(1 / mean squared error) of each image, in dB; infinite where they are equal."""
     return -10 * (image - clean).square().mean(dim=(1, 2, 3)).log10()
 

@@ -44,7 +44,7 @@ class ImageCounts:
     confusion: Int64[np.ndarray, "k k"]
     histogram: Int64[np.ndarray, "2 256"] | None
     error: float
-    sure: Float64[np.ndarray, "bins"] | None = None
+    sure: Float64[np.ndarray, " bins"] | None = None
     adaptive: tuple[int, int] = (0, 0)
     shape: dict[str, float] = field(default_factory=dict)
     boundary: Int64[np.ndarray, "widths k 2"] | None = None

@@ -12,7 +12,7 @@ def ratio(above: Real[np.ndarray, "*n"], below: Real[np.ndarray, "*n"]) -> Float
     return np.divide(above, below, out=np.full(below.shape, np.nan), where=below > 0)
 
 
-def iou(confusion: Int64[np.ndarray, "k k"]) -> Float64[np.ndarray, "k"]:
+def iou(confusion: Int64[np.ndarray, "k k"]) -> Float64[np.ndarray, " k"]:
     """Intersection over union per class; NaN for a class that is neither in the label nor predicted."""
     both = np.diag(confusion).astype(float)
     return ratio(both, confusion.sum(axis=0) + confusion.sum(axis=1) - both)
@@ -47,7 +47,7 @@ def class_accuracy(confusion: Int64[np.ndarray, "k k"]) -> float:
     return float(np.mean(np.diag(confusion)[pixels > 0] / pixels[pixels > 0])) if pixels.any() else float("nan")
 
 
-def dice(confusion: Int64[np.ndarray, "k k"]) -> Float64[np.ndarray, "k"]:
+def dice(confusion: Int64[np.ndarray, "k k"]) -> Float64[np.ndarray, " k"]:
     """2 |A and B| / (|A| + |B|) per class; NaN for a class that is neither in the label nor predicted."""
     return ratio(2 * np.diag(confusion), confusion.sum(axis=0) + confusion.sum(axis=1))
 

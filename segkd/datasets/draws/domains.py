@@ -23,11 +23,11 @@ HIGHEST = 50.0
 
 
 def updated(
-    weights: Float64[np.ndarray, "n"],
-    student: Float64[np.ndarray, "n"],
-    teacher: Float64[np.ndarray, "n"],
+    weights: Float64[np.ndarray, " n"],
+    student: Float64[np.ndarray, " n"],
+    teacher: Float64[np.ndarray, " n"],
     alpha: float,
-) -> Float64[np.ndarray, "n"]:
+) -> Float64[np.ndarray, " n"]:
     """r' = alpha psi / sum psi + (1 - alpha) / n with psi_i = r_i exp(l_i), l_i = exp(student_i) / exp(teacher_i), of
     the mean cross-entropies of n domains: DDK (Liu et al., NeurIPS 2024), eq. 2.
 
@@ -36,11 +36,11 @@ def updated(
     ratio = np.exp(np.minimum(student - teacher, HIGHEST))
     logarithm = np.log(np.maximum(weights, np.finfo(float).tiny)) + ratio
     psi = np.exp(logarithm - logarithm.max())
-    smoothed: Float64[np.ndarray, "n"] = alpha * psi / psi.sum() + (1 - alpha) / len(weights)
+    smoothed: Float64[np.ndarray, " n"] = alpha * psi / psi.sum() + (1 - alpha) / len(weights)
     return smoothed
 
 
-def quotas(weights: Float64[np.ndarray, "n"], total: int) -> list[int]:
+def quotas(weights: Float64[np.ndarray, " n"], total: int) -> list[int]:
     """`total` in whole numbers in proportion to `weights`, which sum to 1: none is off by 1 or more."""
     exact = weights * total
     counts = np.floor(exact + 1e-9).astype(np.int64)
@@ -171,7 +171,7 @@ class DomainSampler(Draw):
         """The weight of each domain."""
         return dict(zip(self.names, self.weights.tolist()))
 
-    def _first(self, sizes: Float64[np.ndarray, "n"]) -> Float64[np.ndarray, "n"]:
+    def _first(self, sizes: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
         if self.given is not None:
             sizes = np.array([self.given[name] for name in self.names], float)
         elif self.kind == "sqrt":

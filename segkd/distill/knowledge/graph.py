@@ -35,7 +35,7 @@ def contrast(own: Float[Tensor, "b e k"], far: Float[Tensor, "b e k"], where: Bo
     return -global_mean((own.softmax(dim=2) - far.softmax(dim=2)).square().mean(dim=2), where)
 
 
-def degree_weights(label: Int64[Tensor, "b e"], kept: Bool[Tensor, "b e"], classes: int) -> Float[Tensor, "k"]:
+def degree_weights(label: Int64[Tensor, "b e"], kept: Bool[Tensor, "b e"], classes: int) -> Float[Tensor, " k"]:
     """How many ends of each class were drawn for each one whose edge is kept, over all processes; 0 where none is.
     Classes with long boundaries lose more of their edges; this gives them their share back."""
     hits = (label.unsqueeze(2) == torch.arange(classes, device=label.device)).float()

@@ -40,7 +40,7 @@ def between(then: Float[Tensor, "b 2 3"], now: Float[Tensor, "b 2 3"]) -> Float[
     return turned @ moved / (p * s - q * r).view(-1, 1, 1)
 
 
-def names_as_numbers(ids: tuple[str, ...]) -> Int64[Tensor, "b"]:
+def names_as_numbers(ids: tuple[str, ...]) -> Int64[Tensor, " b"]:
     """A number for each name, the same on all processes and machines."""
     digests = [hashlib.blake2b(one.encode("utf-8", "surrogateescape"), digest_size=8).digest() for one in ids]
     return torch.tensor([int.from_bytes(digest, "little", signed=True) for digest in digests])

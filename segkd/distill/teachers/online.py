@@ -16,7 +16,7 @@ from segkd.types import IGNORE, Batch, Lesson, Prediction
 
 def sums_where_right(
     logits: Float[Tensor, "b k h w"], label: Int64[Tensor, "b h w"]
-) -> tuple[Float[Tensor, "k k"], Float[Tensor, "k"]]:
+) -> tuple[Float[Tensor, "k k"], Float[Tensor, " k"]]:
     """Row c: the sum of the class probabilities over the pixels of class c predicted as c; and their number."""
     shares = hushed(logits, label != IGNORE).float().softmax(dim=1)
     right = one_hot(label, shares.shape[1]) * (shares.argmax(dim=1) == label).unsqueeze(1)

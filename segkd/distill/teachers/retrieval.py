@@ -258,7 +258,7 @@ class Retrieval(Teacher):
             f"their own class on average, and {float(taught):.1%} of them are taught",
         )
 
-    def _refuse_empty(self, names: Sequence[str], seen: Int64[Tensor, "k"]) -> None:
+    def _refuse_empty(self, names: Sequence[str], seen: Int64[Tensor, " k"]) -> None:
         _, store, origins = self.kept[0]
         lost = [name for name, count in zip(names, seen.tolist()) if not count]
         if lost:
