@@ -41,12 +41,12 @@ def run_grid(grid: Grid, cells: list[Cell], run: Run, console: Console) -> int:
             engine = start_engine(run)
             if grid.tune:
                 trials = [cell for cell in cells if cell.seed == grid.seeds[0]]
-                stopped = _run(take_stock(trials, run, ["val"]), ["val"], engine, run, console, "tuning on val")
+                stopped = _run(take_stock(trials, run, ["val"]), ["val"], engine, run, console, trials=True)
                 if stopped:
                     return 128 + signal.Signals[stopped].value
             final = chosen(grid, cells, run.out, console)
             tasks = take_stock(final, run, list(grid.splits))
-            stopped = _run(tasks, list(grid.splits), engine, run, console, "training")
+            stopped = _run(tasks, list(grid.splits), engine, run, console)
     except Timeout as error:
         raise InputError(
             f"--out {run.out}: another `segkd ablate` is at work there. Wait for it, or stop it."
@@ -56,7 +56,8 @@ def run_grid(grid: Grid, cells: list[Cell], run: Run, console: Console) -> int:
     # an arm that was chosen among fewer trials than the others is no fair part of the comparison
     tried = trial_scores(grid, cells, run.out) if grid.tune else {}
     unfair = any(isinstance(score, str) for trials in tried.values() for score in trials.values())
-    return int(unfair or any(status != "done" for status in _statuses(tasks).values()))
+    ended = [read_state(task.folder) for task in tasks]
+    return int(unfair or any(state is None or state.status != "done" for state in ended))
 
 
 def claim(out: Path) -> None:
@@ -166,12 +167,12 @@ def collect(tasks: Sequence[Task]) -> tuple[list[Row], list[list[Any]]]:
     return rows, costs
 
 
-def write_cells(run: Run, tasks: Sequence[Task]) -> None:
+def write_cells(run: Run, tasks: Sequence[Task], trials: bool = False) -> None:
     """Brings `cells.csv` and `costs.csv` up to date. Rows of the baseline come first: `segkd compare` takes the first
-    arm for it."""
+    arm for it. Of `trials` only costs are told: several are of one arm, data set and seed, and none is chosen yet."""
     rows, costs = collect([*tasks, *run.rest])
     rows.sort(key=lambda row: row.arm != run.baseline)
-    write_rows(run.out / "cells.csv", rows)
+    write_rows(run.out / "cells.csv", [] if trials else rows)
     write_whole(run.out / "costs.csv", dump_csv([COSTS, *costs]))
 
 
@@ -182,17 +183,15 @@ def _row(cell: Cell, state: State, split: str, scores: dict[str, float | None]) 
     return Row(cell.arm, cell.dataset, cell.seed, split, plain, state.steps, images, state.seconds, state.commit)
 
 
-def _run(tasks: list[Task], splits: list[str], engine: Engine, run: Run, console: Console, what: str) -> str:
+def _run(tasks: list[Task], splits: list[str], engine: Engine, run: Run, console: Console, trials: bool = False) -> str:
     for line in stock_lines(tasks):
-        console.print(f"{what}: {line}")
+        console.print(f"{'tuning on val' if trials else 'training'}: {line}")
     waiting = [task for task in tasks if task.run]
     select = selected_score(tasks[0].cell.identity["config"])
     cells = [task.cell for task in waiting]
-    with Watcher(console, splits, select, cells, run.processes, lambda: write_cells(run, tasks)) as w:
+    # before the first cell, too: a grid that is killed must leave no row of a result that is stale by now
+    write_cells(run, tasks, trials)
+    with Watcher(console, splits, select, cells, run.processes, lambda: write_cells(run, tasks, trials)) as w:
         stopped = run_tasks(waiting, engine, run.processes, run.out, w)
-    write_cells(run, tasks)
+    write_cells(run, tasks, trials)
     return stopped
-
-
-def _statuses(tasks: Sequence[Task]) -> dict[str, str]:
-    return {task.cell.name: state.status for task in tasks if (state := read_state(task.folder)) is not None}

@@ -119,7 +119,8 @@ def _config_then(then: dict[str, Any], now: dict[str, Any], planned: str, folder
 def prepare(task: Task, out: Path, splits: list[str]) -> None:
     """Makes the folder of a cell ready to run; a stale result is moved to `out`/replaced, not deleted."""
     if task.stale:
-        place = out / "replaced" / f"{task.cell.name.replace('/', '-')}-{time.strftime('%Y%m%d-%H%M%S')}"
+        # no name of an arm or a data set has an @: with a hyphen a/b-c and a-b/c would go to one place
+        place = out / "replaced" / f"{task.cell.name.replace('/', '@')}-{time.strftime('%Y%m%d-%H%M%S')}"
         place.parent.mkdir(parents=True, exist_ok=True)
         os.replace(task.folder, place)
     state = read_state(task.folder) or State(task.cell.identity, splits)
@@ -132,7 +133,8 @@ def prepare(task: Task, out: Path, splits: list[str]) -> None:
 def run_tasks(tasks: list[Task], engine: Engine, slots: int, out: Path, watcher: Watcher) -> str:
     """Runs tasks, `slots` at a time; returns the name of the signal that stopped it, or "".
 
-    A cell that fails keeps its reason in its state and stops nothing but those that read its run: they wait.
+    A cell that fails, or that something else stops, halts nothing but those that read its run: they wait. Why it failed
+    is in its state.
     """
     waiting, active, lost = deque(tasks), dict[int, tuple[Task, Job]](), set[str]()
     splits = watcher.splits
@@ -152,7 +154,7 @@ def run_tasks(tasks: list[Task], engine: Engine, slots: int, out: Path, watcher:
                     del active[slot]
                     state = _settle(task.folder, code, bool(signals))
                     watcher.ended(task.cell, state)
-                    if state is None or state.status == "failed":
+                    if state is None or (state.status != "done" and not signals):
                         lost.add(task.cell.name)
             while task := next((one for one in waiting if lost & set(one.cell.needs)), None):
                 waiting.remove(task)
@@ -190,8 +192,8 @@ def _stop_once(active: dict[int, tuple[Task, Job]], signals: list[str], watcher:
 def _settle(folder: Path, code: int, stopping: bool) -> State | None:
     """The state of a cell whose process ended; one that died without a word is marked as failed."""
     state = read_state(folder)
-    if state is not None and code not in (0, 1, STOPPED) and not stopping:
-        name = signal.Signals(-code).name if code < 0 else str(code)
+    if state is not None and code not in (0, STOPPED) and state.status != "failed" and not stopping:
+        name = signal.Signals(-code).name if code < 0 else f"status {code}"
         hint = " (out of memory?)" if name == "SIGKILL" else ""
         state.status, state.why = "failed", f"its process ended with {name}{hint}; its log.txt may say more"
         write_state(folder, state)

@@ -83,6 +83,8 @@ def gather(sources: Sequence[str], split: str | None, trust: bool = False) -> tu
     names = arm_names(methods)
     scored = {run: replace(_row_of(run, split, trust), arm=names[run]) for run in runs}
     rows += scored.values()
+    if not rows:
+        raise InputError(f"{', '.join(sources)}: expected cells with scores, found none. Has a training ended yet?")
     odd = _other_images(scored) if split == "val" else []
     return _with_splits(rows, asked), [
         *other_maps,

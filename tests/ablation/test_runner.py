@@ -18,6 +18,7 @@ from segkd.ablation.progress import Watcher
 from segkd.ablation.resolve import Cell, content_digest, without_place
 from segkd.ablation.rows import read_rows
 from segkd.ablation.runner import Run, run_tasks, take_stock
+from segkd.ablation.sources import gather
 from segkd.experiment.folder import resolved_text
 from segkd.experiment.settings import parse, training_parser
 from segkd.metrics.counts import count_binary
@@ -32,7 +33,7 @@ def cell(arm, seed=0, **identity):
 
 
 class Told(Job):
-    """Ends as its arm's name says, after two looks; "stubborn" works until it is stopped."""
+    """Ends as its arm's name says, after two looks; "stubborn" works until it is stopped, "stopped" was by another."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.looks, self.stopped = folder, 0, False
@@ -46,6 +47,13 @@ class Told(Job):
             return None
         if self.arm == "killed":
             return -signal.SIGKILL
+        if self.arm == "stopped":
+            return self.end("waiting", STOPPED)
+        if self.arm == "broken":
+            return 1
+        if self.arm == "lost":
+            (self.folder / "cell.json").write_text("{half")
+            return 0
         return self.end("failed", 1) if self.arm == "failing" else self.end("done", 0)
 
     def end(self, status, code):
@@ -267,6 +275,71 @@ def test_who_reads_the_run_of_a_cell_that_failed_is_not_run_and_says_what_it_wai
     )
     _, task = take_stock([failing, pupil], Run(tmp_path, 1, 1, "local"), ["val", "test"])
     assert task.run and task.why == "unfinished"  # and once its teacher is there, it runs
+
+
+def test_who_reads_the_run_of_a_cell_that_something_else_stopped_waits_for_it(tmp_path):
+    teacher = cell("stopped")
+    engine, _, said = run(tmp_path, [teacher, replace(cell("pupil"), needs=(teacher.name,))], slots=1)
+    assert [arm for arm, _ in engine.started] == ["stopped"]
+    assert "stopped; its state is saved" in said and f"waits for the run of {teacher.name}" in said
+
+
+def test_a_cell_whose_process_ends_before_it_can_say_why_has_failed(tmp_path):
+    _, _, said = run(tmp_path, [cell("broken")])
+    state = read_state(tmp_path / "cells" / cell("broken").name)
+    assert state.status == "failed" and "ended with status 1; its log.txt may say more" in said
+
+
+def test_a_cell_without_a_readable_state_ends_the_grid_with_1(tmp_path, monkeypatch):
+    monkeypatch.setattr("segkd.ablation.grid.start_engine", lambda run: Tellable())
+    lost = cell("lost", config={"data.classes": ["a", "b"]})
+    grid = Grid({"lost": Part()}, {"data": Part()}, [0])
+    assert run_grid(grid, [lost], Run(tmp_path, 1, 1, "local"), Console(file=io.StringIO())) == 1
+
+
+def test_cells_whose_names_differ_in_where_a_hyphen_stands_are_moved_to_different_places(tmp_path):
+    cells = [replace(cell("b-c"), dataset="a"), replace(cell("c"), dataset="a-b")]
+    run(tmp_path, cells)
+    run(tmp_path, [replace(one, identity=one.identity | {"config": {"optim.lr": 2}}) for one in cells])
+    assert len(list((tmp_path / "replaced").iterdir())) == 2
+
+
+class Ending(Tellable):
+    """A grid that ends, without a chance to say a word, with the cell of that number."""
+
+    def __init__(self, number):
+        super().__init__()
+        self.number = number
+
+    def start(self, folder, slot):
+        if len(self.started) == self.number:
+            raise SystemExit
+        return super().start(folder, slot)
+
+
+def cut_off(tmp_path, monkeypatch, grid, cells, number):
+    monkeypatch.setattr("segkd.ablation.grid.start_engine", lambda run: Ending(number))
+    with pytest.raises(SystemExit):
+        run_grid(grid, cells, Run(tmp_path, 1, 1, "local"), Console(file=io.StringIO()))
+    return read_rows(tmp_path / "cells.csv")
+
+
+def test_a_grid_that_is_killed_leaves_no_row_of_what_is_stale(tmp_path, monkeypatch):
+    grid = Grid({"a": Part(), "b": Part()}, {"data": Part()}, [0])
+    config = {"data.classes": ["a", "b"]}
+    assert len(cut_off(tmp_path, monkeypatch, grid, [cell(arm, config=config) for arm in "abc"], 2)) == 2 * 2
+    changed = [cell(arm, config=config | {"optim.lr": 2}) for arm in "ab"]
+    assert cut_off(tmp_path, monkeypatch, grid, changed, 0) == []
+
+
+def test_a_grid_that_is_killed_while_it_tunes_has_no_rows_of_trials(tmp_path, monkeypatch):
+    grid = Grid({"a": Part()}, {"data": Part()}, [0], tune=[{"optim.lr": number} for number in (1, 2, 3)])
+    trials = [replace(cell("a", config={"data.classes": ["a", "b"]}), option=o) for o in range(3)]
+    monkeypatch.setattr(Told, "end", lambda self, status, code, end=Told.end: end(self, "done", 0))
+    assert cut_off(tmp_path, monkeypatch, grid, trials, 2) == []
+    assert len((tmp_path / "costs.csv").read_text().splitlines()) == 1 + 2
+    with pytest.raises(InputError, match=r"expected cells with scores, found none. Has a training ended yet\?"):
+        gather([str(tmp_path)], None)
 
 
 def test_a_new_split_is_scored_without_starting_over(tmp_path):
