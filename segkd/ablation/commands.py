@@ -35,9 +35,9 @@ def ablate(arguments: list[str]) -> int:
     parser.add_argument("--dry-run", action="store_true", help="say what would run and why, and stop")
     config, whole = read_grid(parser, arguments)
     grid = narrowed(whole, config.only)
-    if config.threads < 1 or (config.processes or 1) < 1:
-        raise InputError(f"--processes and --threads must be at least 1, found {config.processes}, {config.threads}.")
-    processes = config.processes or default_processes(config.threads)
+    processes = default_processes(max(config.threads, 1)) if config.processes is None else config.processes
+    if min(config.threads, processes) < 1:
+        raise InputError(f"--processes and --threads must be at least 1, found {processes}, {config.threads}.")
     run = Run(Path(config.out), processes, config.threads, config.engine, config.keep_code, whole.baseline)
     files, _ = apart(arguments, "--config")
     folder = Path(found_layer(files[0])).resolve().parent if files else Path.cwd()

@@ -91,11 +91,11 @@ def describe(grid: Grid, cells: Sequence[Cell], run: Run) -> list[str]:
         units = f"{pairs} pairs and {rivals} arm{'s' * (rivals > 1)} beside the baseline"
         lines.append(f"{units}: p cannot fall below {lowest:.4f} after Holm, so no test can reach {ALPHA}")
     for dataset in grid.datasets:
-        budgets = {(cell.steps, cell.images) for cell in cells if cell.dataset == dataset}
+        each = {(cell.seed, cell.steps, cell.images) for cell in cells if cell.dataset == dataset}
+        budgets = {(steps, images) for _, steps, images in each}
         text = " or ".join(f"{steps} optimiser steps, {images} images" for steps, images in sorted(budgets))
-        lines.append(
-            f"budget on {dataset}: {text}, {'the same for' if len(budgets) == 1 else 'UNEQUAL among'} all arms"
-        )
+        equal = len(each) == len({seed for seed, *_ in each})
+        lines.append(f"budget on {dataset}: {text}, {'the same for' if equal else 'UNEQUAL among'} all arms")
         if min(steps for steps, _ in budgets) < FEW:
             lines.append(f"{dataset}: networks hardly learn before {STEPS} steps or so; such a budget says little")
     return lines

@@ -56,7 +56,8 @@ class Grid:
     budget: Literal["equal", "free"] = "equal"
 
     def __post_init__(self) -> None:
-        for name, members in (("arms", self.arms), ("datasets", self.datasets), ("seeds", self.seeds)):
+        for name in ("arms", "datasets", "seeds", "splits"):
+            members = getattr(self, name)
             if not members or len(set(members)) != len(members):
                 raise InputError(f"{name}: expected at least one, each once, found {list(members)}.")
         for name in [*self.arms, *self.datasets]:

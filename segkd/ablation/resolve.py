@@ -267,7 +267,8 @@ def _refuse_unlike(cells: list[Cell], grid: Grid) -> None:
 
 
 def _refuse_unequal(cells: list[Cell], grid: Grid) -> None:
-    """Arms are compared at the same number of optimiser steps and images, none of them ending early."""
+    """Arms are compared at the same number of optimiser steps and images for each data set and seed, none of them
+    ending early."""
     for cell in cells:
         patience = cell.identity["config"].get("engine.patience")
         if patience is not None:
@@ -275,7 +276,8 @@ def _refuse_unequal(cells: list[Cell], grid: Grid) -> None:
                 f"arm {cell.arm}: engine.patience {patience} ends trainings early, so that arms get unequal budgets. "
                 "Set it to null, or write `budget: free` in the grid."
             )
-        first = next(c for c in cells if c.dataset == cell.dataset and c.arm == grid.baseline)
+        unit = grid.baseline, cell.dataset, cell.seed  # seeds may train on parts of different sizes (data.only_fold)
+        first = next(c for c in cells if (c.arm, c.dataset, c.seed) == unit)
         if (cell.steps, cell.images) != (first.steps, first.images):
             raise InputError(
                 f"unequal budgets on {cell.dataset}: {first.arm} takes {first.steps} steps and sees {first.images} "

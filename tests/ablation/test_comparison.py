@@ -1,3 +1,4 @@
+import itertools
 import json
 import math
 from dataclasses import replace
@@ -9,7 +10,8 @@ from rich.console import Console
 
 from segkd.ablation.comparison import report
 from segkd.ablation.rows import SCORES, Row, read_rows, write_rows
-from segkd.ablation.sources import _seconds, arm_names, gather, what_differs
+from segkd.ablation.runs import _seconds, arm_names, what_differs
+from segkd.ablation.sources import gather
 from segkd.metrics.protocol import PLAIN, fingerprint
 from segkd.types import InputError
 from tests.ablation.conftest import SMALL
@@ -95,6 +97,28 @@ def test_runs_of_one_configuration_are_one_arm(tmp_path):
     names = arm_names(dict(zip(runs, [{"a": 1}, {"a": 1}, {"a": 2}])))
     assert list(names.values()) == ["mine", "mine", "other"]
     assert what_differs({"mine": {"a": 1, "b": 3}, "other": {"a": 2, "b": 3}}) == ["a: mine 1, other 2"]
+    many = {arm: dict.fromkeys("abcdefghi", number) for number, arm in enumerate(("mine", "other"))}
+    assert what_differs(many)[8:] == ["... and 1 more setting differs"]
+    assert what_differs(many, most=7)[7:] == ["... and 2 more settings differ"]
+
+
+@pytest.mark.parametrize(
+    ("folders", "name"),
+    [
+        (("mine-10", "mine-11"), "mine"),
+        (("mine1", "mine10"), "mine"),
+        (("resnet18-a", "resnet18-b"), "resnet18"),
+        (("seed-2/wide18", "seed-3/wide18"), "wide18"),
+    ],
+)
+def test_an_arm_is_not_called_by_the_digits_that_its_seeds_share(folders, name):
+    assert set(arm_names({Path(folder): {} for folder in folders}).values()) == {name}
+
+
+def test_a_run_is_no_arm_of_a_file_that_has_its_name():
+    runs = [Path("runs/mine"), Path("runs/other")]
+    names = arm_names({run: {"a": number} for number, run in enumerate(runs)}, taken={"mine"})
+    assert list(names.values()) == ["runs/mine", "other"]
 
 
 def test_runs_are_compared(run_cli, tmp_path):
@@ -115,7 +139,7 @@ def test_runs_are_compared(run_cli, tmp_path):
     card = json.loads((tmp_path / "wide-1" / "model.json").read_text())
     assert rows[3].scores["miou_image"] == card["scores"]["miou_image"] and rows[3].seconds > 0
 
-    assert "different val images" not in out
+    assert "different val images" not in out and "another run's" not in out
     for run, name in zip(runs, ("one", "one", "another", "one")):  # generated images have no digests
         (run / "data.json").write_text(json.dumps({"train": {}, "val": {name: "1 2"}}))
     _, out, _ = run_cli("compare", *runs)
@@ -125,6 +149,13 @@ def test_runs_are_compared(run_cli, tmp_path):
     run_cli("evaluate", "--run", runs[0], "--split", "test", "--out", tmp_path / "test.json", "--device", "cpu")
     alone = json.loads((tmp_path / "test.json").read_text())
     assert read_rows(tmp_path / "test" / "cells.csv")[0].scores["f_max"] == alone["f_max"]
+
+    for file in ("student.safetensors", "model.json"):
+        (runs[0] / file).write_bytes((runs[2] / file).read_bytes())
+    for split in ("val", "test"):
+        _, out, _ = run_cli("compare", *runs[:2], "--split", split)
+        assert out.count("student.safetensors; another run's may lie in its place") == 1
+        assert f"warning: {runs[0]}: the record of the training has no validation of step" in out
 
 
 def test_an_unfinished_run_is_named(tmp_path):
@@ -172,7 +203,7 @@ def test_runs_beside_evaluations_are_scored_on_the_split_of_the_first(tmp_path, 
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.yaml").write_text("seed: 0\n")
     asked = []
-    monkeypatch.setattr("segkd.ablation.sources._row_of", lambda _run, split, _trust: asked.append(split) or ROWS[0])
+    monkeypatch.setattr("segkd.ablation.sources.row_of", lambda _run, split, _trust: asked.append(split) or ROWS[0])
     gather([*files, str(tmp_path / "run")], None)
     assert asked == [taken]
 
@@ -212,6 +243,22 @@ def test_scores_made_by_different_rules_are_refused(tmp_path, changes, words):
     with pytest.raises(InputError, match="scored by different rules") as caught:
         gather(sources, None)
     assert words in str(caught.value)
+
+
+def test_data_sets_may_be_scored_by_rules_of_their_own(tmp_path):
+    ways = (("duts", {}), ("camo", {"ignore": [255]}), ("camvid", {"threshold": "largest"}))
+    sources = []
+    for arm, (dataset, way) in itertools.product(("a", "b"), ways):
+        sources.append(judged(tmp_path / arm / dataset / "scores.json", **way))
+        content = json.loads(Path(sources[-1]).read_text()) | {"dataset": dataset}
+        Path(sources[-1]).write_text(json.dumps(content))
+    rows, notes = gather(sources, None)
+    assert [(row.arm, row.dataset) for row in rows] == [(arm, name) for arm in "ab" for name, _ in ways] and not notes
+
+
+def test_scores_of_one_name_in_two_folders_are_two_arms(tmp_path):
+    sources = [judged(tmp_path / folder / "model.json") for folder in ("ours", "theirs")]
+    assert [row.arm for row in gather(sources, None)[0]] == ["model", sources[1]]
 
 
 def test_maps_that_came_to_be_otherwise_are_compared_and_it_is_said(tmp_path):

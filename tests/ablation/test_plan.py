@@ -25,6 +25,7 @@ def test_the_command_line_wins_over_the_file(grid_file):
         ({"baseline": "other"}, "baseline: expected one of the arms plain, narrow, found 'other'"),
         ({"seeds": [1, 1]}, r"seeds: expected at least one, each once, found \[1, 1\]"),
         ({"seeds": []}, "seeds: expected at least one"),
+        ({"splits": []}, "splits: expected at least one"),
         ({"arms": {"a/b": {}}}, "'a/b' names folders"),
         ({"arms": {"..": {}}}, "names folders"),
         ({"splits": ["tset"]}, "splits"),
@@ -76,3 +77,10 @@ def test_a_key_twice_in_a_plan_is_refused_with_its_lines(tmp_path):
     path.write_text("arms: {a: {}}\ndatasets: {d: {}}\narms: {b: {}}\n")
     with pytest.raises(InputError, match=r"grid\.yaml: .* the key 'arms' twice in one map, in lines 1 and 3"):
         read(path)
+
+
+@pytest.mark.parametrize("option", ["--processes", "--threads"])
+@pytest.mark.parametrize("number", ["0", "-1"])
+def test_no_processes_and_no_threads_are_refused(grid_file, tmp_path, run_cli, option, number):
+    status, _, err = run_cli("ablate", "--config", grid_file(), "--out", tmp_path / "grid", option, number)
+    assert status == 2 and "must be at least 1" in err

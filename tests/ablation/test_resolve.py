@@ -121,6 +121,17 @@ def test_unequal_budgets_are_possible_when_asked_for(resolved):
     assert {c.arm: (c.steps, c.images) for c in cells} == {"plain": (4, 16), "long": (10, 40)}
 
 
+def test_seeds_that_train_on_parts_of_different_sizes_have_equal_budgets(resolved, tmp_path):
+    base = {"layers": ["quickstart.yaml"], "set": SMALL | {
+        "data.embedded.train": 40, "data.only_fold": ["$seed", 3], "data.batch_size": 2}}  # fmt: skip
+    grid, cells = resolved(base=base)
+    assert len({cell.steps for cell in cells}) == 2
+    said = describe(grid, cells, Run(tmp_path, 1, 1, "local"))
+    assert any(line.startswith("budget on embedded") and line.endswith("the same for all arms") for line in said)
+    with pytest.raises(InputError, match=r"unequal budgets on embedded: plain takes .*, narrow takes"):
+        resolved(base=base, arms={"plain": {}, "narrow": {"set": {"engine.epochs": 3}}})
+
+
 def test_accumulation_counts_steps_and_images_apart(resolved):
     arms = {"plain": {"set": {"data.batch_size": 2, "engine.accumulate": 2}}}
     _, cells = resolved(arms=arms)
