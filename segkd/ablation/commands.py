@@ -14,6 +14,7 @@ from segkd.ablation.plan import Grid, grid_parser, narrowed, read_grid
 from segkd.ablation.resolve import Cell, Place, resolve
 from segkd.ablation.runner import Run, Task, take_stock
 from segkd.ablation.sources import gather, rows_of_grid
+from segkd.experiment.arguments import refuse_unwritable
 from segkd.experiment.commands import TRUST
 from segkd.experiment.console import make_console, ticking
 from segkd.experiment.layers import apart, found_layer
@@ -100,9 +101,16 @@ def compare(arguments: list[str]) -> int:
         "--out", type=str, default=None, metavar="DIR", help="for tables, plots, learning curves, cells.csv"
     )
     config = parse(parser, arguments)
+    out = None if config.out is None else Path(config.out)
+    if out is not None and ((out / "cells").is_dir() or (out / "config.yaml").is_file()):
+        raise InputError(
+            f"--out {out}: expected a folder for tables, found that of a grid or a run, whose own files they would "
+            f"replace. Write --out {out / 'tables'}."
+        )
+    refuse_unwritable(config.out)  # before runs are scored, not after it
     console = make_console(True)
     rows, apart = gather(config.sources, config.split, config.trust)
     for line in apart:
         console.print(line)
-    report(rows, config, None if config.out is None else Path(config.out), console)
+    report(rows, config, out, console)
     return 0

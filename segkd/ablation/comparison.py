@@ -8,7 +8,7 @@ from typing import Any
 from jsonargparse import Namespace
 from rich.console import Console
 
-from segkd.ablation.curves import Record, records_of, unfinished, write_curves
+from segkd.ablation.curves import Record, kept_curves, records_of, unfinished, write_curves
 from segkd.ablation.images import over_images
 from segkd.ablation.rows import SCORES, Row, write_rows
 from segkd.ablation.statistics import Comparison, compare
@@ -82,6 +82,8 @@ def _write(
     write_whole(out / "table.tex", "\n".join(to_latex(table, f"tab:{i}") for i, table in enumerate(tables)))
     if records:
         write_curves(out / "curves.csv", records)
+    elif other := kept_curves(out):  # of an earlier comparison: read again, they would be taken for these rows'
+        other.unlink()
     for comparison in comparisons:
         write_plots(comparison, out)
         plot_curves(records, comparison, out)

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from segkd.ablation.curves import Points, Record
 from segkd.ablation.statistics import Comparison
-from segkd.analysis.canvas import COLOURS, INK, MARKERS, Look, canvas, legend, save, style
+from segkd.analysis.canvas import COLOURS, INK, MARKERS, Look, canvas, legend, save, style, words
 
 MOST = 8
 """Arms in one picture: as many as there are colours; of more, those with the best gains beside the baseline."""
@@ -41,7 +41,7 @@ def plot_curves(records: Sequence[Record], comparison: Comparison, folder: Path)
             own = [one for one in shown if one.dataset == dataset]
             axes.set_ylim(_reach([one.points(score) for one in own], comparison.sign))
             _draw(axes, own, known, score)
-            axes.set_title(dataset)
+            axes.set_title(words(dataset, 40))
         for axes in panels[len(sets) :]:
             axes.set_axis_off()
         panels[0].set_ylabel(f"{score} on val")

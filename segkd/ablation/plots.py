@@ -211,7 +211,8 @@ def _title(comparison: Comparison, text: str) -> list[str]:
 
 
 def _gain_label(comparison: Comparison, better: str) -> str:
-    named = comparison.baseline if len(comparison.baseline) <= 24 else "baseline"  # the title has the whole name
+    # the title has the whole name
+    named = comparison.baseline.replace("$", r"\$") if len(comparison.baseline) <= 24 else "baseline"
     order = f"arm - {named}" if comparison.sign > 0 else f"{named} - arm"
     return f"gain in {comparison.score}, {order} ({better} is better)"
 

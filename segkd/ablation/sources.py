@@ -11,7 +11,7 @@ from segkd.ablation.rows import SCORES, Row, read_rows, refuse_wild
 from segkd.ablation.runs import arm_names, method_of, other_images, other_students, row_of, rules_of, what_differs
 from segkd.disk import read_json
 from segkd.metrics.protocol import differences, rules_apart
-from segkd.types import InputError
+from segkd.types import InputError, printable
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def gather(sources: Sequence[str], split: str | None, trust: bool = False) -> tu
     if not rows:
         raise InputError(f"{', '.join(sources)}: expected cells with scores, found none. Has a training ended yet?")
     odd = [*other_students(runs), *(other_images(scored) if split == "val" else [])]
-    return _with_splits(rows, asked), [
+    return _finished(rows, asked), [
         *other_maps,
         *_uneven(judged),
         *odd,
@@ -152,9 +152,10 @@ def _row_of_scores(path: Path, content: dict[str, Any], others: Sequence[Row]) -
     return Row(name, content["dataset"], 0, split, scores, steps=0, images=0, seconds=0.0, commit="", by_image=by_image)
 
 
-def _with_splits(rows: Sequence[Row], asked: str | None) -> list[Row]:
-    """Scores of a folder of labels are of no split: they stand beside those that were asked for, or that all others
-    are of; beside several splits they count as of test."""
+def _finished(rows: Sequence[Row], asked: str | None) -> list[Row]:
+    """Rows whose names any table, picture and CSV file can hold. Scores of a folder of labels are of no split: they
+    stand beside those that were asked for, or that all others are of; beside several splits they count as of test."""
     named = sorted({row.split for row in rows} - {""})
     taken = asked or (named[0] if len(named) == 1 else "test" if named else "")
-    return [replace(row, split=row.split or taken) for row in rows]
+    shown = (replace(row, arm=printable(row.arm), dataset=printable(row.dataset)) for row in rows)
+    return [replace(row, split=row.split or taken) for row in shown]

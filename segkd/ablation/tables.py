@@ -16,7 +16,6 @@ from rich.text import Text
 from segkd.ablation.latex import escape_latex
 from segkd.ablation.rows import Row
 from segkd.ablation.statistics import ALPHA, Arm, Comparison, Gain, Unit, cells_of, time_ratio
-from segkd.types import printable
 
 
 @dataclass(frozen=True)
@@ -99,20 +98,21 @@ def arm_table(rows: Sequence[Row], comparisons: Sequence[Comparison]) -> TextTab
 
 
 def dataset_table(rows: Sequence[Row], comparison: Comparison) -> TextTable:
-    """For each arm and data set the mean and standard deviation over the seeds, the best mean of a set marked, and at
-    the end the wall-clock time of its trainings over the baseline's, where both are known."""
+    """For each arm and data set the mean and standard deviation over the seeds, the best mean of a set marked among the
+    arms that have all of its seeds, and at the end the wall-clock time of its trainings over the baseline's, where both
+    are known."""
     cells = cells_of(rows, comparison.split, comparison.baseline)
     datasets = sorted({dataset for units in cells.values() for dataset, _ in units})
     values = {(name, dataset): _over_seeds(units, dataset, comparison.score)
               for name, units in cells.items() for dataset in datasets}  # fmt: skip
-    most = {dataset: max(len(values[name, dataset]) for name in cells) for dataset in datasets}
-    full = {key: statistics.fmean(found) for key, found in values.items() if found and len(found) == most[key[1]]}
+    most = {dataset: len({seed for name in cells for seed in values[name, dataset]}) for dataset in datasets}
+    full = {key: statistics.fmean(found.values()) for key, found in values.items() if 0 < len(found) == most[key[1]]}
     body = []
     for name in cells:
         line = [Cell(name)]
         for dataset in datasets:
             names = _best({arm: full[arm, dataset] for arm in cells if (arm, dataset) in full}, comparison.sign)
-            line.append(Cell(_seeds_text(values[name, dataset], most[dataset]), name in names))
+            line.append(Cell(_seeds_text([*values[name, dataset].values()], most[dataset]), name in names))
         body.append((*line, Cell(_time(cells[name], cells[comparison.baseline]))))
     groups = ((f"{comparison.score} {_arrow(comparison)}", len(datasets)), ("time", 1))
     sentence = summary(rows, comparison.split, comparison.baseline)
@@ -125,9 +125,9 @@ def to_rich(table: TextTable) -> Group:
     named = [title if i == 0 else "" for title, n in table.groups for i in range(n)]
     titles = [table.columns[0], *(f"{group}\n{title}" for group, title in zip(named, table.columns[1:], strict=True))]
     for i, title in enumerate(titles):
-        printed.add_column(Text(printable(title)), justify="right" if i else "left", overflow="fold")
+        printed.add_column(Text(title), justify="right" if i else "left", overflow="fold")
     for line in table.body:
-        printed.add_row(*(Text(printable(cell.text), style="bold" if cell.best else "") for cell in line))
+        printed.add_row(*(Text(cell.text, style="bold" if cell.best else "") for cell in line))
     return Group(Text(table.sentence), "", printed, "", *map(Text, table.notes))
 
 
@@ -239,9 +239,9 @@ def _spread(mean: float, sd: float) -> str:
     return f"{mean:.4f} (n = 1)" if math.isnan(sd) else f"{mean:.4f} ± {sd:.4f}"
 
 
-def _over_seeds(units: dict[Unit, Row], dataset: str, score: str) -> list[float]:
-    found = [row.scores[score] for row in units.values() if row.dataset == dataset]
-    return [value for value in found if not math.isnan(value)]
+def _over_seeds(units: dict[Unit, Row], dataset: str, score: str) -> dict[int, float]:
+    found = {row.seed: row.scores[score] for row in units.values() if row.dataset == dataset}
+    return {seed: value for seed, value in found.items() if not math.isnan(value)}
 
 
 def _seeds_text(values: list[float], most: int) -> str:
@@ -288,7 +288,7 @@ def _arrow(comparison: Comparison) -> str:
 
 def _markdown(text: str) -> str:
     """Text that Markdown prints as it is; an underscore within a word is no markup."""
-    return re.sub(r"[\\`*|<>\[\]]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\\g<0>", " ".join(text.split()))
+    return re.sub(r"[\\`*|<>\[\]~&]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\\g<0>", " ".join(text.split()))
 
 
 def _latex_figure(text: str) -> str:

@@ -1,6 +1,7 @@
 import itertools
 import json
 import math
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,9 +10,10 @@ from jsonargparse import Namespace
 from rich.console import Console
 
 from segkd.ablation.comparison import report
+from segkd.ablation.curves import Record, records_of, write_curves
 from segkd.ablation.rows import SCORES, Row, read_rows, write_rows
 from segkd.ablation.runs import _seconds, arm_names, what_differs
-from segkd.ablation.sources import gather
+from segkd.ablation.sources import gather, rows_of_grid
 from segkd.metrics.protocol import PLAIN, fingerprint
 from segkd.types import InputError
 from tests.ablation.conftest import SMALL
@@ -71,6 +73,44 @@ def test_tables_and_plots_are_printed_and_written(tmp_path):
     assert names == plots | {"cells.csv", "table.md", "table.tex"}
     assert read_rows(tmp_path / "out" / "cells.csv") == ROWS
     assert "+0.2000" in (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
+
+
+def test_curves_of_an_earlier_comparison_do_not_stay_beside_the_rows_of_another(tmp_path):
+    write_curves(tmp_path / "out" / "curves.csv", [Record("a", "data", 0, {10: {"f_mean": 0.1}})])
+    said(ROWS, tmp_path, tmp_path / "out")
+    assert records_of(rows_of_grid(tmp_path / "out")) == []
+    (tmp_path / "out" / "curves.csv").write_text("epoch,loss\n1,2\n")  # of another tool
+    said(ROWS, tmp_path, tmp_path / "out")
+    assert (tmp_path / "out" / "curves.csv").is_file()
+
+
+@pytest.mark.parametrize("kind", ["grid", "run"])
+def test_tables_do_not_replace_the_files_of_a_grid_or_a_run(tmp_path, run_cli, kind):
+    place = tmp_path / kind
+    (place / "cells").mkdir(parents=True) if kind == "grid" else place.mkdir()
+    write_rows(place / "cells.csv", [*ROWS, *(replace(r, split="val") for r in ROWS)])
+    if kind == "run":
+        (place / "config.yaml").write_text("seed: 0\n")
+    before = (place / "cells.csv").read_bytes()
+    status, _, err = run_cli("compare", place, "--out", place)
+    assert status == 2 and f"Write --out {place / 'tables'}." in err and (place / "cells.csv").read_bytes() == before
+    assert run_cli("compare", place, "--out", place / "tables")[0] == 0
+
+
+def test_names_that_no_terminal_and_no_file_can_hold_are_written_as_escapes(tmp_path, run_cli):
+    write_rows(
+        tmp_path / "cells.csv", [replace(r, arm="b\x1b[31m", dataset="d\x07") if r.arm == "b" else r for r in ROWS]
+    )
+    status, out, err = run_cli("compare", tmp_path, "--scores", "[f_mean]", "--out", tmp_path / "out")
+    assert status == 0, err
+    for text in (out, (tmp_path / "out" / "table.md").read_text(), (tmp_path / "out" / "cells.csv").read_text()):
+        assert "\x1b" not in text and "\x07" not in text and "x1b" in text and "x07" in text
+    folder = tmp_path / os.fsdecode(b"\xff")
+    judged(folder / "scores.json")
+    rows, _ = gather([str(folder)], None)
+    assert [row.arm for row in rows] == [r"\xff"]
+    said([*rows, row("other", 0, 0.5, "", "ecssd")], tmp_path, tmp_path / "pictures")
+    assert len(read_rows(tmp_path / "pictures" / "cells.csv")) == 2
 
 
 def test_split_baseline_and_scores_can_be_chosen(tmp_path):

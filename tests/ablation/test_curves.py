@@ -97,10 +97,11 @@ def test_a_look_repeated_after_a_resume_counts_once_and_other_lines_do_not(tmp_p
 @pytest.mark.parametrize("sets", [1, 5])
 def test_the_picture_is_there_in_both_forms_and_names_sets_and_arms(tmp_path, sets):
     arms = ("plain", "virtual_teacher+dct, $T_2$")
-    records = [record(arm, f"set{i}", seed) for arm in arms for i in range(sets) for seed in (0, 1)]
+    names = ["$x^$", *(f"set{i}" for i in range(1, sets))]
+    records = [record(arm, name, seed) for arm in arms for name in names for seed in (0, 1)]
     comparison = compare([row(one.arm, one.dataset, one.seed) for one in records], "val", "f_mean", "plain")
     png, svg = plot_curves(records, comparison, tmp_path)
-    for name in (*arms, *(f"set{i}" for i in range(sets)), "optimiser steps"):
+    for name in (*arms, *names, "optimiser steps"):
         assert re.sub(r"\s", "", name) in svg_text(svg)
     with Image.open(png) as image:
         pixels = np.asarray(image.convert("RGB"))

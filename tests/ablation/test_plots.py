@@ -254,6 +254,12 @@ def test_a_name_is_broken_into_lines_that_fit_and_loses_nothing(name, inches):
         assert len(lines) == 1
 
 
+def test_a_baseline_that_would_be_a_formula_is_drawn_as_it_is_called(tmp_path):
+    values = dict(zip(["$x^$", "b"], random_values(2).values()))
+    files = plots.write_plots(compare(make_rows(values), "test", "f_mean", "$x^$"), tmp_path)
+    assert "arm-$x^$" in svg_text(files[1])
+
+
 def test_a_gain_without_an_interval_is_still_drawn(drawn):
     comparison = comparison_of(2, 1, 2)
     gain = comparison.arms[1].gain

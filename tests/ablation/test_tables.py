@@ -237,6 +237,13 @@ def test_the_table_per_data_set_has_mean_and_sd_over_seeds():
     assert "| arm | 0.8000 ± 0.1414 (2 of 3) |" in text
 
 
+def test_the_best_mean_of_a_data_set_is_among_the_arms_that_have_all_its_seeds():
+    values = {"base": {("d", 0): 0.5, ("d", 1): 0.5}, "arm": {("d", 1): 0.6, ("d", 2): 0.9}}
+    rows = make_rows(values)
+    _, *body = markdown_rows(to_markdown(dataset_table(rows, compare(rows, "test", "f_mean", "base"))))
+    assert [line[1] for line in body] == ["0.5000 ± 0.0000 (2 of 3)", "0.7500 ± 0.2121 (2 of 3)"]
+
+
 # what a printer could misread
 
 
@@ -279,6 +286,7 @@ def test_latex_has_a_minus_before_a_figure_and_a_hyphen_within_a_name():
 def test_markdown_underscores_within_words_stay_bare():
     text = to_markdown(table_of(steady({"virtual_teacher": 0.02, "a|b": 0.01})))
     assert "| virtual_teacher |" in text and r"| a\|b |" in text
+    assert r"a\&lt;\~b\~" in to_markdown(table_of(steady({"a&lt;~b~": 0.02})))
 
 
 def test_the_console_prints_names_as_they_are_and_every_sentence():
