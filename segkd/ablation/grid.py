@@ -18,6 +18,7 @@ from segkd.ablation.resolve import Cell
 from segkd.ablation.rows import SCORES, Row, write_rows
 from segkd.ablation.runner import Run, Task, run_tasks, take_stock
 from segkd.ablation.statistics import ALPHA, holm, smallest_p
+from segkd.ablation.tables import counted
 from segkd.disk import dump_csv, write_whole
 from segkd.experiment.console import warn
 from segkd.experiment.planning import FEW, STEPS
@@ -77,18 +78,18 @@ def start_engine(run: Run) -> Engine:
 
 def describe(grid: Grid, cells: Sequence[Cell], run: Run) -> list[str]:
     """What will be compared at which budget, in sentences."""
-    trials = len(grid.tune)
+    arms, sets, seeds = len(grid.arms), len(grid.datasets), len(grid.seeds)
     lines = [
-        f"{len(grid.arms)} arms x {len(grid.datasets)} data sets x {len(grid.seeds)} seeds = "
-        f"{len(grid.arms) * len(grid.datasets) * len(grid.seeds)} cells; {run.processes} processes x {run.threads} "
-        f"threads ({run.engine}); tuning trials on val for each arm and data set: {trials}"
+        f"{counted(arms, 'arm')} x {counted(sets, 'data set')} x {counted(seeds, 'seed')} = "
+        f"{counted(arms * sets * seeds, 'cell')}; {run.processes} processes x {run.threads} threads ({run.engine}); "
+        f"tuning trials on val for each arm and data set: {len(grid.tune)}"
     ]
-    if len(grid.seeds) < 2:
+    if seeds < 2:
         lines.append("one seed: readings, no result")
-    pairs, rivals = len(grid.datasets) * len(grid.seeds), len(grid.arms) - 1
+    pairs, rivals = sets * seeds, arms - 1
     lowest = max(holm([smallest_p(pairs)] * rivals), default=0.0)
     if lowest > ALPHA:
-        units = f"{pairs} pairs and {rivals} arm{'s' * (rivals > 1)} beside the baseline"
+        units = f"{counted(pairs, 'pair')} and {counted(rivals, 'arm')} beside the baseline"
         lines.append(f"{units}: p cannot fall below {lowest:.4f} after Holm, so no test can reach {ALPHA}")
     for dataset in grid.datasets:
         each = {(cell.seed, cell.steps, cell.images) for cell in cells if cell.dataset == dataset}

@@ -13,7 +13,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from segkd.ablation.latex import escape_latex
+from segkd.ablation.escaping import escape_latex, escape_markdown
 from segkd.ablation.rows import Row
 from segkd.ablation.statistics import ALPHA, Arm, Comparison, Gain, Unit, cells_of, time_ratio
 
@@ -64,7 +64,7 @@ def summary(rows: Sequence[Row], split: str, baseline: str) -> str:
     datasets, seeds = sorted({dataset for dataset, _ in units}), sorted({seed for _, seed in units})
     of = f"Split {split}, " if split else ""
     return (
-        f"{of}{_count(len(datasets), 'data set')} ({', '.join(datasets)}), {_count(len(seeds), 'seed')} "
+        f"{of}{counted(len(datasets), 'data set')} ({', '.join(datasets)}), {counted(len(seeds), 'seed')} "
         f"({', '.join(map(str, seeds))}); baseline {baseline}; {_budget(rows, split, baseline)}."
     )
 
@@ -135,12 +135,12 @@ def to_markdown(table: TextTable) -> str:
     """The sentence, the table with its best means in bold, and the notes as a list."""
     groups = [title for title, n in table.groups for _ in range(n)]
     titles = [table.columns[0], *(f"{group} {title}" for group, title in zip(groups, table.columns[1:], strict=True))]
-    head = [f" {_markdown(title)} " for title in titles]
-    lines = [_markdown(table.sentence), "", f"|{'|'.join(head)}|", f"|---|{'---:|' * (len(head) - 1)}"]
+    head = [f" {escape_markdown(title)} " for title in titles]
+    lines = [escape_markdown(table.sentence), "", f"|{'|'.join(head)}|", f"|---|{'---:|' * (len(head) - 1)}"]
     for line in table.body:
-        cells = [f"**{_markdown(cell.text)}**" if cell.best else _markdown(cell.text) for cell in line]
+        cells = [f"**{escape_markdown(cell.text)}**" if cell.best else escape_markdown(cell.text) for cell in line]
         lines.append(f"| {' | '.join(cells)} |")
-    notes = [f"- {_markdown(note)}" for note in table.notes]
+    notes = [f"- {escape_markdown(note)}" for note in table.notes]
     return "\n".join([*lines, *([""] if notes else []), *notes]) + "\n"
 
 
@@ -166,7 +166,7 @@ def to_latex(table: TextTable, label: str) -> str:
 
 def _judged(gain: Gain) -> str:
     """The gain in words, never more than the numbers carry."""
-    pairs = _count(len(gain.units), "pair")
+    pairs = counted(len(gain.units), "pair")
     if gain.seeds == 1:
         return f"one seed: a reading, no result (gain {gain.mean:+.4f} over {pairs})"
     pairs = f"{pairs} ({sum(one > 0 for one in gain.gains)} above 0)"
@@ -273,7 +273,8 @@ def _seeds(found: list[int]) -> str:
     return f"seeds {', '.join(map(str, found[:-1]))} and {last}"
 
 
-def _count(n: int, noun: str) -> str:
+def counted(n: int, noun: str) -> str:
+    """A number and what it counts: 1 pair, 2 pairs."""
     return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
@@ -284,11 +285,6 @@ def _range(values: Iterable[int]) -> str:
 
 def _arrow(comparison: Comparison) -> str:
     return "↑" if comparison.sign > 0 else "↓"
-
-
-def _markdown(text: str) -> str:
-    """Text that Markdown prints as it is; an underscore within a word is no markup."""
-    return re.sub(r"[\\`*|<>\[\]~&]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\\g<0>", " ".join(text.split()))
 
 
 def _latex_figure(text: str) -> str:

@@ -69,7 +69,7 @@ class Scale:
         # nearer to each other, the steps between would be lost to rounding
         if not high - low > 1e-12 * max(abs(low), abs(high), 1e-280):
             half = 0.5 * abs(low) or 0.5
-            low, high = low - half, low + half
+            low, high = low - half if axis.low is None else low, low + half
         rough = (high - low) / 4
         unit = 10.0 ** math.floor(math.log10(rough))
         step = next(unit * times for times in (1, 2, 2.5, 5, 10) if unit * times >= rough * (1 - 1e-9))
@@ -121,5 +121,5 @@ def _grid(box: Box, x: Axis, y: Axis) -> list[str]:
 
 
 def _short(value: float) -> str:
-    """A round number as it is written: 0.00125, not .00125000001; powers of ten from 1e5 on and below .0001."""
+    """A round number as it is written: 0.00125, not .00125000001; powers of ten from 1e6 on and below .0001."""
     return f"{value:.6g}"

@@ -1,5 +1,6 @@
 """`segkd evaluate`: what a judgement is, and that of a run or an ONNX file (`judging_maps.py`: of maps in a folder)."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -269,10 +270,11 @@ def _inverted(confusion: np.ndarray) -> list[str]:
 
 def renamed(judged: list[Judged]) -> list[Judged]:
     """Data sets whose names differ: what is written lies in a folder of that name."""
-    seen: dict[str, int] = {}
+    taken: set[str] = set()
     out = []
     for one in judged:
-        seen[one.name] = seen.get(one.name, 0) + 1
-        name = f"{one.name}-{seen[one.name]}" if seen[one.name] > 1 else one.name
+        names = (f"{one.name}-{number}" if number > 1 else one.name for number in itertools.count(1))
+        name = next(name for name in names if name not in taken)
+        taken.add(name)
         out.append(replace(one, name=name, result={**one.result, "dataset": name}))
     return out

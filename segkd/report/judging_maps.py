@@ -166,8 +166,8 @@ def _notes(tallies: Mapping[str, Tally], what: str) -> list[str]:
 def _said_of_orientations(labels: Mapping[str, Tally], maps: Mapping[str, Tally]) -> list[str]:
     odd = [one.path.name for id, one in maps.items() if one.seen.tag != labels[id].seen.tag]
     return odd and [
-        f"{len(odd)} predictions and their labels have different EXIF orientations ({some(odd)}): each is turned by "
-        "its own. If they fit as they are stored, write --data.exif false."
+        f"{len(odd)} of {len(maps)} predictions: another EXIF orientation than that of the label ({some(odd)}): each "
+        "is turned by its own. If they fit as they are stored, write --data.exif false."
     ]
 
 

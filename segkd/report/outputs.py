@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from segkd.ablation.latex import escape_latex
+from segkd.ablation.escaping import escape_latex, escape_markdown
 from segkd.disk import dump_csv, dump_json, write_whole
 from segkd.metrics.meter import LOWER_IS_BETTER, score_names
 from segkd.report.judging import Judged
@@ -68,10 +68,10 @@ def markdown(judged: Sequence[Judged]) -> str:
     for names, group in _groups(judged):
         lines += [f"| data | images | {' | '.join(names)} |", f"|---|---|{'---|' * len(names)}"]
         for name, number, values in _lines(group, names):
-            lines.append(f"| {_plain(name)} | {number} | {' | '.join(values)} |")
+            lines.append(f"| {escape_markdown(name)} | {number} | {' | '.join(values)} |")
         lines.append("")
     prints = {", ".join(f"{key} {value}" for key, value in one.result["fingerprint"].items()) for one in judged}
-    return "\n".join([*lines, *(f"Scored with: {text}." for text in sorted(prints))]) + "\n"
+    return "\n".join([*lines, *(f"Scored with: {escape_markdown(text)}." for text in sorted(prints))]) + "\n"
 
 
 def latex(judged: Sequence[Judged]) -> str:
@@ -113,7 +113,3 @@ def _values(result: Mapping[str, Any], names: Sequence[str]) -> list[str]:
         text = "--" if value is None else f"{value:.4f}" if name != "hd95" else f"{value:.2f}"
         out.append(text.removeprefix("0") if name != "hd95" else text)
     return out
-
-
-def _plain(text: str) -> str:
-    return " ".join(printable(text).split()).replace("|", "\\|")

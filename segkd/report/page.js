@@ -62,8 +62,8 @@
     };
     slider.addEventListener("input", show);
     document.querySelectorAll(".all button").forEach(button => button.addEventListener("click", () => {
-      slider.value = Number(button.dataset.layer);
-      show();
+      const at = stops.findIndex(stop => stop.textContent === button.textContent);  // a piece may lack the image
+      if (at >= 0) { slider.value = at; show(); }
     }));
     stops.forEach((stop, i) => stop.addEventListener("click", () => { slider.value = i; show(); }));
     show();

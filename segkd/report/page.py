@@ -2,6 +2,7 @@
 
 import json
 import math
+import shlex
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -115,17 +116,19 @@ def _gallery(judged: Judged, number: int) -> str:
     rows, classes = judged.meter.rows, len(judged.meter.classes)
     name = "iou_fg_image" if classes == 2 else "miou_image"
     by_image = {id: row[name] for id, row in rows.items()}
-    text, layers = [], []
+    text: list[str] = []
+    layers: list[str] = []
     for group, ids in chosen(rows, name, number, judged.meter.without_foreground).items():
         cut = judged.result.get("threshold", 0.5)
         shown = pieces(ids, by_image, judged.show, classes, cut, judged.meter.protocol)
         if shown:
             cards = "".join(_card(piece) for piece in shown)
             text.append(f'<h3>{GROUPS[group]}</h3><div class="gallery">{cards}</div>')
-            layers = [caption for caption, _ in shown[0].layers]
+            # an image may be missing for some: the buttons are those of the piece with the most layers
+            layers = max([layers, *([caption for caption, _ in piece.layers] for piece in shown)], key=len)
     if not text:
         return ""
-    switch = "".join(f'<button type="button" data-layer="{n}">{caption}</button>' for n, caption in enumerate(layers))
+    switch = "".join(f'<button type="button">{caption}</button>' for caption in layers)
     if classes == 2:
         rule = escape(judged.result["fingerprint"]["threshold"])
         colours = (
@@ -212,7 +215,7 @@ def _float(value: Any) -> float:
 
 
 def _settings(judged: Judged, command: Sequence[str]) -> str:
-    texts = {"Command": " ".join(command)}
+    texts = {"Command": shlex.join(command)}
     for name in ("config.yaml", "environment.json"):
         path = judged.run / name if judged.run is not None else None
         # a link may lead to what is nobody's business

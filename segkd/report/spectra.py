@@ -3,6 +3,7 @@
 import base64
 import json
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -214,7 +215,7 @@ def _costs(groups: Sequence[Group]) -> str:
 
 def _command(about: Mapping[str, Any]) -> str:
     command = about.get("command", "")
-    text = command if isinstance(command, str) else " ".join(str(word) for word in command)
+    text = command if isinstance(command, str) else shlex.join(map(str, command))
     rest = json.dumps(jsonable(dict(about)), indent=1, default=str)
     blocks = {"Command": text, "About": rest} if text else {"About": rest}
     return "".join(

@@ -54,6 +54,8 @@ def test_other_images_have_no_mean(tmp_path):
     rows = [kept(tmp_path / "a", {"x": 0.3}), kept(tmp_path / "b", {"y": 0.1})]
     assert over_images(rows, ["miou_dataset"], "a")[0].endswith("no image in common; left out: 2 that only one has")
     assert over_images(rows[:1], ["miou_image"], "a") == []
+    one = over_images([rows[0], kept(tmp_path / "c", {"x": 0.4})], ["miou_image"], "a")
+    assert one[0].endswith("gain +0.1000 over 1 image")
 
 
 @pytest.mark.parametrize("text", ["id,miou_image,fault\nx,good,\n", "name,miou_image\nx,0.5\n"])

@@ -244,6 +244,13 @@ def test_a_plan_says_where_no_test_can_reach_significance(resolved, tmp_path):
         assert (said in found[0]) if said else not found
 
 
+def test_one_of_a_thing_is_no_plural(resolved, tmp_path):
+    grid, cells = resolved(seeds=[0])
+    said = describe(grid, cells, Run(tmp_path, 1, 1, "local"))
+    assert said[0].startswith("2 arms x 1 data set x 1 seed = 2 cells;")
+    assert any(line.startswith("1 pair and 1 arm beside the baseline: ") for line in said)
+
+
 def test_a_budget_of_few_steps_is_said_to_say_little(resolved, tmp_path):
     for epochs, few in ((2, True), (300, False)):
         grid, cells = resolved(datasets={"embedded": {"set": {"engine.epochs": epochs}}})

@@ -32,6 +32,7 @@ def test_a_constant_learning_rate_can_be_read():
         scale = Scale.of([value, value], Axis("lr"))
         assert scale.low < value < scale.high and scale.high - scale.low <= 2 * abs(value)
     assert Scale.of([0.0], Axis("lr")).ticks == pytest.approx((-0.5, -0.25, 0, 0.25, 0.5))
+    assert Scale.of([0.0, 0.0], Axis("IoU", 0.0)).low == 0
 
 
 @pytest.mark.parametrize("values", [[-1e308, 1e308], [0.0, 5e-324], [1e-320, 2e-320], [1.0, 1.0 + 2e-16]])

@@ -3,7 +3,7 @@ import pytest
 
 from segkd.metrics.counts import count_binary, count_classes
 from segkd.metrics.meter import Meter
-from segkd.report.judging import emptiness
+from segkd.report.judging import Judged, emptiness, renamed
 
 NONE, ALL = np.zeros((8, 8), np.uint8), np.ones((8, 8), np.uint8)
 HALF = np.repeat(np.array([0, 1], np.uint8), 32).reshape(8, 8)
@@ -45,3 +45,10 @@ def test_most_classes_of_the_labels_are_never_predicted():
     assert said.startswith("in the labels, but never predicted: tree, road, sign (3 of 5)")
     meter.add("b", count_classes(HALF * 2, label, 5))
     assert emptiness(meter) == []
+
+
+def test_no_two_data_sets_are_written_into_one_folder():
+    judged = [Judged(name, "", Meter(["a", "b"]), {}, lambda id: None) for name in ("x", "x", "x-2", "x")]
+    found = renamed(judged)
+    assert [one.name for one in found] == ["x", "x-2", "x-2-2", "x-3"]
+    assert [one.result["dataset"] for one in found] == [one.name for one in found]

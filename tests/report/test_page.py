@@ -103,6 +103,24 @@ def test_the_page_works_in_a_browser(judged, browser, tmp_path):
     assert [url for url in browser.fetched() if not url.startswith("data:")] == [path.as_uri()]
 
 
+def test_all_pieces_show_the_layer_that_is_asked_for_though_some_lack_the_image(judged, browser, tmp_path):
+    def show(id):
+        exhibit = judged.show(id)
+        return replace(exhibit, image=None) if id < "10" else exhibit
+
+    path = tmp_path / "report.html"
+    path.write_text(page(replace(judged, show=show), ["segkd", "evaluate", "a b"]), encoding="utf-8")
+    assert "segkd evaluate &#x27;a b&#x27;</pre>" in path.read_text()
+    browser.open(path)
+    names = "[...document.querySelectorAll('.all button')].map(b => b.textContent)"
+    assert browser.js(names) == ["answer", "image", "label", "prediction", "error"]
+    asked = "[...document.querySelectorAll('.stops [aria-pressed=true]')].map(b => b.textContent)"
+    browser.click(".all button:nth-child(4)")
+    assert set(browser.js(asked)) == {"prediction"}
+    browser.click(".all button:nth-child(2)")
+    assert set(browser.js(asked)) == {"image", "prediction"}  # where there is none, all stays as it is
+
+
 def test_a_small_loss_under_corruptions_looks_small(judged):
     readings = {one: 0.80004 if one.name == "blur" else 0.8 - 0.01 * one.severity for one in CORRUPTIONS}
     text = page(replace(judged, robustness=Robustness(0.8, readings, 7)), ["segkd", "evaluate"])

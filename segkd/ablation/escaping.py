@@ -1,4 +1,4 @@
-"""Text as LaTeX prints it, for every table that segkd writes."""
+"""Text that LaTeX and Markdown print as it is, for every table that segkd writes."""
 
 import re
 
@@ -16,3 +16,9 @@ LATEX = {
 def escape_latex(text: str) -> str:
     """Text that LaTeX prints as it is; "--" stays two hyphens, not a dash."""
     return re.sub("-(?=-)", "-{}", "".join(LATEX.get(letter, letter) for letter in " ".join(printable(text).split())))
+
+
+def escape_markdown(text: str) -> str:
+    """Text that Markdown prints as it is, in one line; an underscore within a word is no markup."""
+    marks = r"[\\`*|<>\[\]~&]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])"
+    return re.sub(marks, r"\\\g<0>", " ".join(printable(text).split()))
