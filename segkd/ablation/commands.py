@@ -49,6 +49,8 @@ def ablate(arguments: list[str]) -> int:
         run = replace(run, rest=tuple(_rest(whole, cells, place, run, console)))
     for line in describe(grid, cells, run):
         console.print(line)
+    if grid.tune and config.only:
+        console.print("cells.csv and the report are of this part alone, as options are chosen for all arms at once")
     if config.dry_run:
         for line in stock_lines(take_stock(cells, run, list(grid.splits))):
             console.print(line)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from segkd.ablation.curves import kept_curves
+from segkd.ablation.resolve import without_place
 from segkd.ablation.rows import SCORES, Row, read_rows, refuse_wild
 from segkd.ablation.runs import arm_names, method_of, other_images, other_students, row_of, rules_of, what_differs
 from segkd.disk import read_json
@@ -48,6 +49,7 @@ def gather(sources: Sequence[str], split: str | None, trust: bool = False) -> tu
     """
     rows: list[Row] = []
     runs: list[Path] = []
+    grids: dict[Path, list[Row]] = {}
     judged: dict[Path, dict[str, Any]] = {}
     for source in map(_source, sources):
         if source.suffix == ".json" and source.is_file():
@@ -55,7 +57,8 @@ def gather(sources: Sequence[str], split: str | None, trust: bool = False) -> tu
         elif source.is_file():
             rows += read_rows(source)
         elif (source / "cells.csv").is_file():
-            rows += rows_of_grid(source)
+            grids[source] = rows_of_grid(source)
+            rows += grids[source]
         elif (source / "config.yaml").is_file():
             runs.append(source)
         else:
@@ -78,6 +81,7 @@ def gather(sources: Sequence[str], split: str | None, trust: bool = False) -> tu
     return _finished(rows, asked), [
         *other_maps,
         *_uneven(judged),
+        *_other_settings(grids),
         *odd,
         *what_differs({names[run]: methods[run] for run in runs}),
     ]
@@ -116,6 +120,25 @@ def _uneven(judged: dict[Path, dict[str, Any]]) -> list[str]:
         if len(set(counts.values())) > 1:
             texts = ", ".join(f"{path} {count}" for path, count in counts.items())
             sentences.append(f"warning: unequal numbers of images were scored of {dataset}: {texts}")
+    return sentences
+
+
+def _other_settings(grids: Mapping[Path, Sequence[Row]]) -> list[str]:
+    """A warning for each arm and data set that two grids train by different settings under one name."""
+    first: dict[tuple[str, str], tuple[Path, dict[str, Any]]] = {}
+    sentences = []
+    for grid, rows in grids.items():
+        runs = {(row.arm, row.dataset): row.record.parent for row in rows if row.record is not None}
+        for key, run in runs.items() if len(grids) > 1 else ():
+            if not (run / "config.yaml").is_file():  # of a table, or removed
+                continue
+            ours = {name: without_place(value, grid) for name, value in method_of(run).items()}
+            other, theirs = first.setdefault(key, (grid, ours))
+            if ours != theirs:
+                apart = "; ".join(what_differs({str(other): theirs, str(grid): ours}))
+                sentences.append(
+                    f"warning: {key[0]} is one arm, but was trained on {key[1]} by other settings: {apart}"
+                )
     return sentences
 
 

@@ -36,8 +36,7 @@ class Gain:
 
     Attributes:
         units: (data set, seed) where both have a score.
-        differences: arm - baseline for each unit, as the score is defined.
-        gains: the differences turned so that positive is better (baseline - arm for a score that should fall).
+        gains: arm - baseline for each unit, or baseline - arm for a score that should fall: positive is better.
         mean: of the gains.
         interval: low and high end of Student's 95 % interval of the mean gain; None below three pairs.
         p: of the sign-flip test, two-sided.
@@ -47,7 +46,6 @@ class Gain:
     """
 
     units: tuple[Unit, ...]
-    differences: tuple[float, ...]
     gains: tuple[float, ...]
     mean: float
     interval: tuple[float, float] | None
@@ -131,12 +129,8 @@ class Comparison:
         return -1 if self.score in LOWER_IS_BETTER else 1
 
 
-def compare(rows: Sequence[Row], split: str, score: str, baseline: str, seed: int = 0) -> Comparison:
-    """Every arm against the baseline.
-
-    Args:
-        rows: of any split; those of `split` are taken.
-        seed: of the random signs.
+def compare(rows: Sequence[Row], split: str, score: str, baseline: str) -> Comparison:
+    """Every arm against the baseline, by the rows of `split`.
 
     Raises:
         InputError: there is no such score, split or baseline, or two rows for the same cell.
@@ -150,8 +144,8 @@ def compare(rows: Sequence[Row], split: str, score: str, baseline: str, seed: in
     for name in list(cells)[1:]:
         units = tuple(unit for unit in scored[baseline] if unit in scored[name])
         if units:
-            differences = [scored[name][unit] - scored[baseline][unit] for unit in units]
-            gains[name] = _gain(units, differences, sign, time_ratio(cells[name], cells[baseline]), seed)
+            better = [sign * (scored[name][unit] - scored[baseline][unit]) for unit in units]
+            gains[name] = _gain(units, better, time_ratio(cells[name], cells[baseline]))
     gains = dict(zip(gains, _corrected(list(gains.values()))))
     everything = sorted({unit for rows_of_arm in cells.values() for unit in rows_of_arm})
     arms = tuple(_arm(name, cells[name], scored[name], everything, gains.get(name)) for name in cells)
@@ -271,11 +265,9 @@ def time_ratio(units: dict[Unit, Row], base: dict[Unit, Row]) -> float:
     return math.exp(math.fsum(logs) / len(logs)) if logs else math.nan
 
 
-def _gain(units: tuple[Unit, ...], differences: list[float], sign: int, cost: float, seed: int) -> Gain:
-    gains = [sign * difference for difference in differences]
-    p, interval = sign_flip_p(gains, seed), student_interval(gains)
-    mean = float(np.mean(gains))
-    return Gain(units, tuple(differences), tuple(gains), mean, interval, p, p, smallest_p(len(units)), cost)
+def _gain(units: tuple[Unit, ...], gains: list[float], cost: float) -> Gain:
+    p, interval = sign_flip_p(gains, seed=0), student_interval(gains)
+    return Gain(units, tuple(gains), float(np.mean(gains)), interval, p, p, smallest_p(len(units)), cost)
 
 
 def _corrected(gains: list[Gain]) -> list[Gain]:

@@ -52,6 +52,23 @@ def test_means_by_data_set_are_printed_where_there_are_several(tmp_path):
     assert len(line) == 4 and "0.7150" in line[1] and "0.7150" in line[2]  # twice the time on one of two sets
 
 
+def test_an_arm_of_one_name_in_two_grids_is_said_where_its_settings_differ(tmp_path):
+    for grid, seed, rate in (("a", 0, 0.1), ("b", 1, 0.2), ("c", 2, 0.1)):
+        folder = tmp_path / grid / "cells" / "data" / "plain" / f"seed-{seed}" / "run"
+        folder.mkdir(parents=True)
+        (folder / "metrics.jsonl").touch()
+        init = (folder.parents[1] / "teacher").resolve()
+        (folder / "config.yaml").write_text(
+            f"seed: {seed}\ninit: {init}\ndata: {{root: {grid}}}\noptim: {{lr: {rate}}}\n"
+        )
+        write_rows(tmp_path / grid / "cells.csv", [row("plain", seed, 0.5)])
+    sources = [str(tmp_path / grid) for grid in "abc"]
+    assert gather(sources[::2], None)[1] == [] == gather(sources[:1], None)[1]
+    [said_] = gather(sources, None)[1]
+    apart = f"optim.lr: {sources[0]} 0.1, {sources[1]} 0.2"
+    assert said_ == f"warning: plain is one arm, but was trained on data by other settings: {apart}"
+
+
 def test_the_same_cell_twice_is_refused(tmp_path):
     write_rows(tmp_path / "cells.csv", ROWS)
     rows, _ = gather([str(tmp_path), str(tmp_path)], "val")

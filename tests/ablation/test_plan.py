@@ -84,3 +84,10 @@ def test_a_key_twice_in_a_plan_is_refused_with_its_lines(tmp_path):
 def test_no_processes_and_no_threads_are_refused(grid_file, tmp_path, run_cli, option, number):
     status, _, err = run_cli("ablate", "--config", grid_file(), "--out", tmp_path / "grid", option, number)
     assert status == 2 and "must be at least 1" in err
+
+
+@pytest.mark.parametrize("only", [True, False])
+def test_a_part_of_a_grid_that_tunes_says_that_the_rest_is_left_out(grid_file, tmp_path, run_cli, only):
+    words = ["--config", grid_file(tune=[{"optim.lr": 0.1}]), "--out", tmp_path / "grid", "--dry-run"]
+    status, out, _ = run_cli("ablate", *words, *(["--only", "plain"] if only else []))
+    assert status == 0 and ("are of this part alone" in out) is only
