@@ -24,17 +24,7 @@ from segkd.types import InputError
 
 def ablate(arguments: list[str]) -> int:
     """`segkd ablate`: runs a grid, or goes on with it; 1 when a cell failed."""
-    parser = grid_parser()
-    parser.add_argument("--out", type=str, required=True, metavar="GRID", help="the grid's folder; again to go on")
-    parser.add_argument("--processes", type=int, default=None, help="cells side by side (GPUs, or cores by threads)")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads of each cell")
-    parser.add_argument("--engine", choices=["local", "ray"], default="local", help="ray: a cluster, or a local ray")
-    parser.add_argument("--data-root", type=str, default=None, metavar="DIR", help="folder of the data sets by name")
-    parser.add_argument("--only", type=str, nargs="+", default=[], metavar="NAME", help="these arms or data sets "
-        "only, and the arms whose runs they read")  # fmt: skip
-    parser.add_argument("--keep-code", action="store_true", help="keep finished cells when the code alone changed")
-    parser.add_argument("--dry-run", action="store_true", help="say what would run and why, and stop")
-    config, whole = read_grid(parser, arguments)
+    config, whole = read_grid(_parser(), arguments)
     grid = narrowed(whole, config.only)
     processes = default_processes(max(config.threads, 1)) if config.processes is None else config.processes
     if min(config.threads, processes) < 1:
@@ -65,6 +55,21 @@ def ablate(arguments: list[str]) -> int:
     if status > 1:
         console.print(f"stopped; go on with the same command. Cells so far: {run.out / 'cells.csv'}")
     return status
+
+
+def _parser() -> ArgumentParser:
+    parser = grid_parser()
+    add = parser.add_argument
+    add("--out", type=str, required=True, metavar="GRID", help="the grid's folder; again to go on")
+    add("--processes", type=int, default=None, help="cells side by side (GPUs, or cores by threads)")
+    add("--threads", type=int, default=1, help="CPU threads of each cell")
+    add("--engine", choices=["local", "ray"], default="local", help="ray: a cluster, or a local ray")
+    add("--data-root", type=str, default=None, metavar="DIR", help="folder of the data sets by name")
+    add("--only", type=str, nargs="+", default=[], metavar="NAME", help="these arms or data sets only, and the arms "
+        "whose runs they read")  # fmt: skip
+    add("--keep-code", action="store_true", help="keep finished cells when the code alone changed")
+    add("--dry-run", action="store_true", help="say what would run and why, and stop")
+    return parser
 
 
 def _rest(whole: Grid, cells: Sequence[Cell], place: Place, run: Run, console: Console) -> list[Task]:
