@@ -16,6 +16,7 @@ from segkd.ablation.progress import Watcher
 from segkd.ablation.resolve import Cell, content_digest, without_place
 from segkd.disk import write_whole
 from segkd.engine.signals import interruption
+from segkd.experiment.folder import checkpoint_of
 from segkd.types import InputError
 
 POLL = 0.5
@@ -124,6 +125,8 @@ def prepare(task: Task, out: Path, splits: list[str]) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         os.replace(task.folder, place)
     state = read_state(task.folder) or State(task.cell.identity, splits)
+    if not checkpoint_of(task.folder / "run").is_file():  # nothing of it was trained by other code, which may be kept
+        state.identity = task.cell.identity
     state.splits, state.status = splits, "waiting"
     state.why = "" if task.why == "new" else task.why
     write_state(task.folder, state)

@@ -122,7 +122,8 @@ def class_key(meter: Meter) -> str:
     for name, value, colour, share in zip(
         meter.classes, meter.per_class().values(), class_colours(len(meter.classes)), pixels / max(1, pixels.sum())
     ):
-        text = f"{escape(name)} <b>{number_of('iou', value)}</b> <span class='faint'>{100 * share:.2g} %</span>"
+        part = f"{100 * share:.2g}" if share < 0.1 else f"{100 * share:.0f}"
+        text = f"{escape(name)} <b>{number_of('iou', value)}</b> <span class='faint'>{part} %</span>"
         items.append(f'<li><i style="background:rgb({",".join(map(str, colour.tolist()))})"></i>{text}</li>')
     return (
         '<h3>Classes: colour, IoU, share of the pixels</h3><ul class="classes">'

@@ -17,7 +17,7 @@ from segkd.ablation.plan import Grid, Part
 from segkd.ablation.progress import Watcher
 from segkd.ablation.resolve import Cell, content_digest, without_place
 from segkd.ablation.rows import read_rows
-from segkd.ablation.runner import Run, run_tasks, take_stock
+from segkd.ablation.runner import Run, prepare, run_tasks, take_stock
 from segkd.ablation.sources import gather
 from segkd.experiment.folder import resolved_text
 from segkd.experiment.settings import parse, training_parser
@@ -139,6 +139,19 @@ def test_changed_code_runs_again_unless_it_is_to_be_kept(tmp_path):
     both = [cell("a", code={"segkd/a.py": "y"}, config={"optim.lr": 9})]
     (task,) = take_stock(both, Run(tmp_path, 1, 1, "local", keep_code=True), ["val"])
     assert task.run and task.why == "changed: optim.lr: 1 then, 9 now"
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_what_failed_before_it_was_trained_is_of_the_code_that_trains_it(tmp_path, begun):
+    run(tmp_path, [cell("failing")])
+    folder = tmp_path / "cells" / cell("failing").name
+    if begun:
+        (folder / "run" / "checkpoints").mkdir(parents=True)
+        (folder / "run" / "checkpoints" / "last.pt").touch()
+    kept = Run(tmp_path, 1, 1, "local", keep_code=True)
+    [task] = take_stock([cell("failing", code={"segkd/a.py": "y"})], kept, ["val"])
+    prepare(task, tmp_path, ["val"])
+    assert read_state(folder).identity["code"] == {"segkd/a.py": "x" if begun else "y"}
 
 
 def test_a_setting_that_came_with_later_code_is_kept_with_the_code_where_it_stands_at_its_default(tmp_path):

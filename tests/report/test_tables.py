@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 
 from segkd.metrics.counts import count_binary, count_classes
@@ -64,3 +66,7 @@ def test_classes_have_their_colours_and_what_they_are_taken_for():
     assert "100.0 % of <b>&lt;c1&gt;</b> is taken for <b>&lt;c2&gt;</b>" in text and text.count("<tr>") == 4
     assert "<table" not in confusions(many(MOST_CLASSES + 1)) and confusions(many(MOST_CLASSES + 1)).count("<li>") == 1
     assert class_key(binary(1)) == confusions(binary(1)) == ""
+    meter, label = Meter(["most", "least", "none"]), np.zeros((100, 100), np.uint8)
+    label[0, 0] = 1
+    meter.add("a", count_classes(label, label, 3))
+    assert re.findall(r"[^>]* %(?=<)", class_key(meter)) == ["100 %", "0.01 %", "0 %"]
