@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from segkd.ablation.curves import Points, Record
 from segkd.ablation.statistics import Comparison
-from segkd.analysis.canvas import COLOURS, INK, MARKERS, Look, canvas, legend, save, style, words
+from segkd.analysis.canvas import INK, Look, canvas, legend, look_of, save, style, words
 
 MOST = 8
 """Arms in one picture: as many as there are colours; of more, those with the best gains beside the baseline."""
@@ -31,8 +31,7 @@ def plot_curves(records: Sequence[Record], comparison: Comparison, folder: Path)
     if not shown:
         return None
     sets = list(dict.fromkeys(one.dataset for one in shown))
-    known = {arm: Look(COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i, arm in enumerate(arms)
-             if any(one.arm == arm for one in shown)}  # fmt: skip
+    known = {arm: look_of(i) for i, arm in enumerate(arms) if any(one.arm == arm for one in shown)}
     columns = min(len(sets), 3)
     with style():
         figure = canvas(0.7 + (4.2 if len(sets) == 1 else 3.2 * ceil(len(sets) / columns)))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from segkd.ablation.rows import Row
 from segkd.ablation.statistics import student_interval
-from segkd.ablation.tables import counted
+from segkd.ablation.tables import counted, with_ends
 from segkd.disk import read_text
 from segkd.metrics.meter import LOWER_IS_BETTER
 from segkd.types import InputError
@@ -76,6 +76,5 @@ def _gain(values: Values, base: Values, score: str) -> str:
     rest = f"; left out: {', '.join(left)}" if left else ""
     if not gains:
         return f"no image in common{rest}"
-    interval = student_interval(gains)
-    ends = "" if interval is None else f" [{interval[0]:+.4f}, {interval[1]:+.4f}]"
-    return f"gain {sum(gains) / len(gains):+.4f}{ends} over {counted(len(gains), 'image')}{rest}"
+    gain = with_ends(sum(gains) / len(gains), student_interval(gains))
+    return f"gain {gain} over {counted(len(gains), 'image')}{rest}"

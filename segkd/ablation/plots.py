@@ -20,7 +20,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextToPath
 
 from segkd.ablation.statistics import Comparison, Gain, Ranks
-from segkd.analysis.canvas import COLOURS, INK, MARKERS, save
+from segkd.analysis.canvas import COLOURS, INK, Look, look_of, save
 
 WIDTH = 8.0
 """Inches; the PNG has 200 pixels to an inch and is still read at half of that, 800 pixels."""
@@ -31,21 +31,13 @@ SIZE = 11
 
 @dataclass(frozen=True)
 class _Mark:
-    """An arm in the plane of cost and gain: its place in the comparison, which gives its look, name and numbers."""
+    """An arm in the plane of cost and gain: its look, name and numbers."""
 
-    index: int
+    look: Look
     lines: list[str]
     x: float
     y: float
     interval: tuple[float, float] | None
-
-    @property
-    def colour(self) -> str:
-        return COLOURS[self.index % len(COLOURS)]
-
-    @property
-    def marker(self) -> str:
-        return MARKERS[self.index % len(MARKERS)]
 
     @property
     def height(self) -> float:
@@ -98,10 +90,10 @@ def plot_cost_gain(comparison: Comparison, folder: Path) -> tuple[Path, Path] | 
     Returns:
         The PNG and the SVG; None when no arm has a pair with the baseline for which times were taken.
     """
-    marks = [_Mark(0, _lines(f"{comparison.baseline} (baseline)", 2.75), 1.0, 0.0, None)]
+    marks = [_Mark(look_of(0), _lines(f"{comparison.baseline} (baseline)", 2.75), 1.0, 0.0, None)]
     for i, arm in enumerate(comparison.arms):
         if arm.gain is not None and not math.isnan(arm.gain.cost):
-            marks.append(_Mark(i, _lines(arm.name, 2.75), arm.gain.cost, arm.gain.mean, arm.gain.interval))
+            marks.append(_Mark(look_of(i), _lines(arm.name, 2.75), arm.gain.cost, arm.gain.mean, arm.gain.interval))
     if len(marks) == 1:
         return None
     title = _title(comparison, "mean gain with 95 % interval, and its cost")
@@ -110,9 +102,9 @@ def plot_cost_gain(comparison: Comparison, folder: Path) -> tuple[Path, Path] | 
     axes.axhline(0, color="#999999", lw=1, zorder=1)
     axes.axvline(1, color="#999999", lw=1, zorder=1)
     for mark in marks:
-        axes.plot(mark.x, mark.y, marker=mark.marker, color=mark.colour, ms=9, mec="white", mew=0.8, zorder=3)
+        axes.plot(mark.x, mark.y, marker=mark.look.marker, color=mark.look.colour, ms=9, mec="white", mew=0.8, zorder=3)
         if mark.interval is not None:
-            axes.plot([mark.x, mark.x], mark.interval, color=mark.colour, lw=1, alpha=0.6, zorder=2)
+            axes.plot([mark.x, mark.x], mark.interval, color=mark.look.colour, lw=1, alpha=0.6, zorder=2)
     axes.margins(0.1)
     axes.set_xlabel("training time, baseline = 1 (left is cheaper)", size=SIZE, color=INK)
     axes.set_ylabel(_gain_label(comparison, "up"), size=SIZE, color=INK)
@@ -194,8 +186,8 @@ def _draw_labels(figure: Figure, axes: Axes, marks: Sequence[_Mark]) -> None:
     for mark, top, height in zip(marks, tops, heights):
         middle = 1 - top - height / 2
         axes.annotate("", (mark.x, mark.y), (1.05, middle), "data", "axes fraction", annotation_clip=False,
-                      arrowprops={"arrowstyle": "-", "color": mark.colour, "lw": 0.8, "alpha": 0.7})  # fmt: skip
-        axes.plot(1.07, middle, marker=mark.marker, color=mark.colour, ms=7, mec="white", mew=0.6,
+                      arrowprops={"arrowstyle": "-", "color": mark.look.colour, "lw": 0.8, "alpha": 0.7})  # fmt: skip
+        axes.plot(1.07, middle, marker=mark.look.marker, color=mark.look.colour, ms=7, mec="white", mew=0.6,
                   transform=axes.transAxes, clip_on=False)  # fmt: skip
         axes.text(1.1, middle, "\n".join(mark.lines), transform=axes.transAxes, va="center", size=SIZE, color=INK)
 

@@ -171,7 +171,7 @@ def _judged(gain: Gain) -> str:
         return f"one seed: a reading, no result (gain {gain.mean:+.4f} over {pairs})"
     pairs = f"{pairs} ({sum(one > 0 for one in gain.gains)} above 0)"
     p = _p(gain.p_holm)
-    numbers = f"gain {_interval(gain)} over {pairs}, p {'' if p[0] == '<' else '= '}{p} after Holm"
+    numbers = f"gain {with_ends(gain.mean, gain.interval)} over {pairs}, p {'' if p[0] == '<' else '= '}{p} after Holm"
     low, high = gain.interval or (-math.inf, math.inf)
     shown = low > 0 or high < 0
     holds = f"the interval lies {'above' if low > 0 else 'below'} 0" if shown else "the interval holds 0"
@@ -211,7 +211,7 @@ def _gain_cells(arm: Arm, baseline: str) -> list[Cell]:
     if arm.gain is None:
         return [Cell("none"), Cell(""), Cell("0")]
     pairs = f"{len(arm.gain.units)}{' (one seed)' if arm.gain.seeds == 1 else ''}"
-    return [Cell(_interval(arm.gain)), Cell(_p(arm.gain.p_holm)), Cell(pairs)]
+    return [Cell(with_ends(arm.gain.mean, arm.gain.interval)), Cell(_p(arm.gain.p_holm)), Cell(pairs)]
 
 
 def _incomplete(arm: Arm, comparison: Comparison) -> bool:
@@ -228,9 +228,9 @@ def _p(p: float) -> str:
     return f"{p:.4f}" if p >= 0.0001 else "< 0.0001"
 
 
-def _interval(gain: Gain) -> str:
-    ends = "" if gain.interval is None else f" [{gain.interval[0]:+.4f}, {gain.interval[1]:+.4f}]"
-    return f"{gain.mean:+.4f}{ends}"
+def with_ends(mean: float, interval: tuple[float, float] | None) -> str:
+    """A gain with its sign, and the ends of its interval where there is one."""
+    return f"{mean:+.4f}" + ("" if interval is None else f" [{interval[0]:+.4f}, {interval[1]:+.4f}]")
 
 
 def _spread(mean: float, sd: float) -> str:

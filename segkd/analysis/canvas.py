@@ -76,9 +76,14 @@ class Look:
         return replace(self, style=style, faint=True)
 
 
+def look_of(place: int) -> Look:
+    """The look of what stands at a place among others."""
+    return Look(COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)])
+
+
 def looks(groups: Sequence[Group]) -> dict[str, Look]:
     """The look of each group by its name."""
-    return {one.name: Look(COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i, one in enumerate(groups)}
+    return {one.name: look_of(i) for i, one in enumerate(groups)}
 
 
 def canvas(height: float, width: float = WIDTH) -> Figure:
