@@ -123,11 +123,7 @@ def _open_folder(
         f"{name} {100 * total[code.known & (code.table == c)].sum() / total.sum():.1f} %"
         for c, name in enumerate(data.classes)
     )
-    memory = (
-        f"cached in memory ({cache.bytes / 1e9:.2f} GB)"
-        if kept
-        else "read from disk each time, as it is more than data.cache_gb"
-    )
+    memory = f"cached in memory ({cache.bytes / 1e9:.2f} GB)" if kept else "read from disk each time (data.cache_gb)"
     parts = [f"{found} images", code.rule, f"pixels: {shares}", values_in_use(audit), memory]
     about = "; ".join(part for part in parts if part)
     notes = notes_on(audit, code, data.classes, splits, data.shape)
