@@ -292,6 +292,8 @@ TABLES: dict[str, Callable[[], list[list[str]]]] = {
     "recipes": partial(readings, "recipes", "baseline"),
     "cross_fit": partial(splits, "cross_fit", "cross_fit", ["baseline", "frskd"]),
     "start_val": partial(pairs, "start", "start", "baseline", "val"),
+    "crops_val": partial(pairs, "crops", "image", "output", "val"),
+    "crops_test": partial(pairs, "crops", "image", "output", "test"),
     "start_test": partial(pairs, "start", "start", "baseline", "test"),
     "ten_val": partial(pairs, "ten_percent", "frequency_random", "baseline", "val"),
     "ten_test": partial(pairs, "ten_percent", "frequency_random", "baseline", "test"),

@@ -83,7 +83,7 @@ def _write(
     if records:
         write_curves(out / "curves.csv", records)
     elif other := kept_curves(out):  # of an earlier comparison: read again, they would be taken for these rows'
-        other.unlink()
+        other.replace(out / "curves.before.csv")
     for comparison in comparisons:
         write_plots(comparison, out)
         plot_curves(records, comparison, out)

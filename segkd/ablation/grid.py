@@ -190,6 +190,8 @@ def _run(tasks: list[Task], splits: list[str], engine: Engine, run: Run, console
     waiting = [task for task in tasks if task.run]
     select = selected_score(tasks[0].cell.identity["config"])
     cells = [task.cell for task in waiting]
+    if trials and not waiting:
+        return ""
     # before the first cell, too: a grid that is killed must leave no row of a result that is stale by now
     write_cells(run, tasks, trials)
     with Watcher(console, splits, select, cells, run.processes, lambda: write_cells(run, tasks, trials)) as w:

@@ -15,7 +15,7 @@ from segkd.datasets.packed import name_of
 from segkd.disk import read_json, read_text
 from segkd.engine.record import read_lines
 from segkd.experiment.classes import refuse_foreign
-from segkd.experiment.folder import checkpoint_of, flat, read_environment
+from segkd.experiment.folder import as_it_began, checkpoint_of, flat, read_environment
 from segkd.experiment.layers import read_layer
 from segkd.experiment.processes import make_accelerator
 from segkd.experiment.same_data import FILE
@@ -67,7 +67,7 @@ def _beginning(names: Sequence[str]) -> str:
 def method_of(run: Path) -> dict[str, Any]:
     """The configuration of a run without its seed and its data, but with what shapes the data's batches."""
     read_layer(run / "config.yaml")  # names the file when it is none
-    config = plain_config(read_text(run / "config.yaml", "a configuration"))
+    config = plain_config(read_text(run / "config.yaml", "a configuration")) | as_it_began(run / "config.yaml")
     shaping = ("data.size", "data.batch_size", "data.augment")
     return {k: v for k, v in config.items() if k != "seed" and (not k.startswith("data.") or k.startswith(shaping))}
 
@@ -158,7 +158,8 @@ def other_students(runs: Sequence[Path]) -> list[str]:
             continue
         card = read_card(run)
         known = [line for line in looks if line["step"] == card.step]
-        if not any(all(line.get(name) == score for name, score in card.scores.items()) for line in known):
+        told = {name: score for name, score in card.scores.items() if score is not None and math.isfinite(score)}
+        if not any(all(line.get(name) == score for name, score in told.items()) for line in known):
             sentences.append(
                 f"warning: {run}: the record of the training has no validation of step {card.step} with the scores of "
                 "student.safetensors; another run's may lie in its place"

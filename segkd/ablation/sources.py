@@ -1,6 +1,7 @@
 """Runs, grids, CSV files and scores.json as rows of a comparison; what was scored differently is refused."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -132,14 +133,20 @@ def _other_settings(grids: Mapping[Path, Sequence[Row]]) -> list[str]:
         for key, run in runs.items() if len(grids) > 1 else ():
             if not (run / "config.yaml").is_file():  # of a table, or removed
                 continue
-            ours = {name: without_place(value, grid) for name, value in method_of(run).items()}
+            ours = {name: _of_any_seed(without_place(value, grid)) for name, value in method_of(run).items()}
             other, theirs = first.setdefault(key, (grid, ours))
             if ours != theirs:
                 apart = "; ".join(what_differs({str(other): theirs, str(grid): ours}))
                 sentences.append(
-                    f"warning: {key[0]} is one arm, but was trained on {key[1]} by other settings: {apart}"
+                    f"warning: {key[0]} is one arm, but was trained on {key[1]} by other settings: {apart}. Where that "
+                    "is not meant, give one of them another name in its grid"
                 )
     return sentences
+
+
+def _of_any_seed(value: Any) -> Any:
+    """A setting without the seed in the paths of runs that it reads, which are those of its own seed."""
+    return re.sub(r"/seed-\d+\b", "/seed-*", value) if isinstance(value, str) else value
 
 
 def _refuse_other_rules(rules: Mapping[str, tuple[str, dict[str, Any]]]) -> list[str]:
@@ -170,7 +177,8 @@ def _row_of_scores(path: Path, content: dict[str, Any], others: Sequence[Row]) -
     scores = {key: math.nan if content.get(key) is None else float(content[key]) for key in SCORES}
     images, split = path.with_name("per_image.csv"), content.get("split") or ""
     by_image = images if path.name == "scores.json" and images.is_file() else None
-    if (name, content["dataset"], 0, split) in {(row.arm, *row.unit, row.split) for row in others}:
+    taken = {(row.arm, *row.unit) for row in others if row.split == split or "" in (row.split, split)}
+    if (name, content["dataset"], 0) in taken:
         name = str(path)
     return Row(name, content["dataset"], 0, split, scores, steps=0, images=0, seconds=0.0, commit="", by_image=by_image)
 

@@ -32,14 +32,15 @@ class Fit:
         zoom: pixels that are left of the whole image, in those of `size`; at the least as many that the smallest crop
             still has all pixels of `size`. None where the whole image is looked at: then it gets `size`, and the label
             keeps its own.
-        own: whether crops have the image's shape: then the side that is shrunk least must have that many.
+        side: pixels that are left of each side at the least, in those of `size`: what the smallest crop of the image's
+            own shape needs.
         shares: whether a label's class shares are looked at: then it keeps its own size, as a smaller one has lost
             what lies within its pixels.
     """
 
     size: tuple[int, int]
     zoom: float | None = None
-    own: bool = False
+    side: float = 1.0
     shares: bool = False
 
     def __call__(self, image: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -50,8 +51,7 @@ class Fit:
             if max(whole) > 1:
                 return image, label
             return cv2.resize(image, self.size[::-1], interpolation=cv2.INTER_AREA), label
-        least = max(whole) if self.own else sqrt(whole[0] * whole[1])
-        factor = max(sqrt(self.zoom) * least, *whole)
+        factor = max(sqrt(self.zoom * whole[0] * whole[1]), self.side * max(whole))
         if ROOM * factor**2 > 1:
             return image, label
         smaller = round(factor * height), round(factor * width)
@@ -66,8 +66,8 @@ def fit_of(size: tuple[int, int], augment: Augment | None, shares: bool = False,
     # of A pixels, a crop of share s and aspect a r (`size` or the image has a) gets sqrt(s A / (a r)) x sqrt(s A a r)
     zoom = max(1 / augment.ratio[0], augment.ratio[1], 1.0) / augment.scale[0]
     least = 4 * zoom * size[0] * size[1]  # bytes of an image and its label
-    own = augment.ratio_of == "image"
-    return Fit(size, zoom * min(DETAIL, max(1.0, BYTES / (max(images, 1) * ROOM * least))), own, shares)
+    detail = min(DETAIL, max(1.0, BYTES / (max(images, 1) * ROOM * least)))
+    return Fit(size, zoom * detail, sqrt(zoom) if augment.ratio_of == "image" else 1.0, shares)
 
 
 class Cache:

@@ -116,7 +116,8 @@ def shares_under(
     rows = (down + warp[1, 2] + 1) / 2 * label.shape[0]
     areas = np.outer(np.diff(rows), np.diff(columns))
     shares = np.zeros((*size, classes), np.float32)
-    for number in np.flatnonzero(np.bincount(label.ravel(), minlength=classes)[:classes]):
+    there = cv2.calcHist([label], [0], None, [256], [0, 256]).ravel()[:classes]
+    for number in np.flatnonzero(there).tolist():
         sums = cv2.integral((label == number).view(np.uint8))
         bands = np.diff(_between(sums, rows, 0), axis=0)
         means = np.diff(_between(bands, columns, 1), axis=1) / areas

@@ -133,7 +133,7 @@ def _elongated(sizes: Mapping[str, tuple[int, int]], size: tuple[int, int], trai
     long = max(1, round(short * longer / STEP)) * STEP
     better = (long, short) if middle > 1 else (short, long)
     cure = f"write data.size: {list(better)}" if len(far(better)) < len(names) else "cut these into parts of its shape"
-    what = f"they are squeezed by that much: {cure}."
+    what = f"whole they are squeezed by that much: {cure}."
     return (
         f"{len(names)} of {len(sizes)} images are more than {ELONGATED} times as long or as high as the shape of "
         f"data.size {list(size)} ({some(names)}): "
@@ -209,7 +209,7 @@ def _vanishing(readings: Sequence[Reading], code: LabelCode, classes: Sequence[s
             lost[np.setdiff1d(before, code.table[one.small])] += 1
     least = 0 if len(classes) == 2 else OFTEN
     bad = [c for c in range(1, len(classes)) if lost[c] > least * there[c]]
-    cure = "raise data.size, or crop (data.augment.scale) and judge with --slide"
+    cure = "raise data.size, or crop (data.augment.scale, data.augment.ratio_of: output) and judge with --slide"
     shown = size[0] if size[0] == size[1] else list(size)
     if not bad:
         return ""

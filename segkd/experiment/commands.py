@@ -33,7 +33,7 @@ def train(arguments: list[str]) -> int:
         from segkd.experiment.folder import as_it_began
 
         own = _own_config(Path(resumed), trust="--trust" in rest)
-        rest = ["--config", own, *as_it_began(Path(own)), *rest]
+        rest = ["--config", own, *(f"--{key}={value}" for key, value in as_it_began(Path(own)).items()), *rest]
     config = parse(parser, rest)
     if resumed is None and config.out is None:
         raise InputError("say where the run goes: --out RUN (a new folder), or --resume RUN to go on with one.")

@@ -91,7 +91,7 @@ def changes(folder: Path, parser: ArgumentParser, config: Namespace, *, known: b
     said = yaml.safe_load(resolved_text(parser, config))
     if not known:
         refuse_unsaid(read_layer(path), said, str(path))  # parsing imports what it names
-    own = parse(parser, ["--config", str(path), *as_it_began(path)])
+    own = parse(parser, ["--config", str(path), *(f"--{key}={value}" for key, value in as_it_began(path).items())])
     then, now = flat(yaml.safe_load(resolved_text(parser, own))), flat(said)
     changed = {key: [then.get(key), now.get(key)] for key in sorted(then.keys() | now.keys())
                if then.get(key) != now.get(key)}  # fmt: skip
@@ -107,11 +107,11 @@ def changes(folder: Path, parser: ArgumentParser, config: Namespace, *, known: b
     return changed
 
 
-def as_it_began(path: Path) -> list[str]:
-    """Options for settings that a run's configuration, of an older version, does not name, and whose default has
+def as_it_began(path: Path) -> dict[str, str]:
+    """Settings by dotted key that a run's configuration, of an older version, does not name, and whose default has
     changed since: crops had the shape of the output."""
     named = [key for key in flat(read_layer(path)) if key.startswith("data.augment.")]
-    return ["--data.augment.ratio_of", "output"] if named and "data.augment.ratio_of" not in named else []
+    return {"data.augment.ratio_of": "output"} if named and "data.augment.ratio_of" not in named else {}
 
 
 def restore_config(folder: Path) -> str:

@@ -21,6 +21,7 @@ from segkd.metrics.scores import (
     overlap,
     pixel_accuracy,
 )
+from segkd.types import InputError
 
 LOWER_IS_BETTER = frozenset({"mae", "ber", "hd95", "ece"})
 """All other scores are better the higher they are."""
@@ -68,7 +69,7 @@ class Meter:
     def add(self, id: str, counts: ImageCounts, part: str | None = None) -> None:
         """Takes in one image, of a part where there are several; no id comes twice."""
         if id in self.images or id in self.many:
-            raise ValueError(f"the meter holds {id!r} already: give every image an id of its own, and add it once")
+            raise InputError(f"the meter holds {id!r} already: give every image an id of its own, and add it once.")
         self._forget()
         if part is not None:
             self._part(part).add(id, counts)

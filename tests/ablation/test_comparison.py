@@ -57,7 +57,7 @@ def test_an_arm_of_one_name_in_two_grids_is_said_where_its_settings_differ(tmp_p
         folder = tmp_path / grid / "cells" / "data" / "plain" / f"seed-{seed}" / "run"
         folder.mkdir(parents=True)
         (folder / "metrics.jsonl").touch()
-        init = (folder.parents[1] / "teacher").resolve()
+        init = (folder.parents[2] / "base" / f"seed-{seed}" / "run").resolve()  # as $base in a grid
         (folder / "config.yaml").write_text(
             f"seed: {seed}\ninit: {init}\ndata: {{root: {grid}}}\noptim: {{lr: {rate}}}\n"
         )
@@ -66,7 +66,7 @@ def test_an_arm_of_one_name_in_two_grids_is_said_where_its_settings_differ(tmp_p
     assert gather(sources[::2], None)[1] == [] == gather(sources[:1], None)[1]
     [said_] = gather(sources, None)[1]
     apart = f"optim.lr: {sources[0]} 0.1, {sources[1]} 0.2"
-    assert said_ == f"warning: plain is one arm, but was trained on data by other settings: {apart}"
+    assert said_.startswith(f"warning: plain is one arm, but was trained on data by other settings: {apart}. Where")
 
 
 def test_the_same_cell_twice_is_refused(tmp_path):
@@ -96,6 +96,7 @@ def test_curves_of_an_earlier_comparison_do_not_stay_beside_the_rows_of_another(
     write_curves(tmp_path / "out" / "curves.csv", [Record("a", "data", 0, {10: {"f_mean": 0.1}})])
     said(ROWS, tmp_path, tmp_path / "out")
     assert records_of(rows_of_grid(tmp_path / "out")) == []
+    assert (tmp_path / "out" / "curves.before.csv").is_file()
     (tmp_path / "out" / "curves.csv").write_text("epoch,loss\n1,2\n")  # of another tool
     said(ROWS, tmp_path, tmp_path / "out")
     assert (tmp_path / "out" / "curves.csv").is_file()

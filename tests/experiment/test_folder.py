@@ -1,6 +1,9 @@
 import pytest
 
-from segkd.experiment.folder import as_it_began, checkpoint_of, claim_folder
+from segkd.ablation.identity import config_today
+from segkd.ablation.runs import method_of
+from segkd.experiment.commands import train
+from segkd.experiment.folder import as_it_began, checkpoint_of, claim_folder, resolved_text
 from segkd.experiment.lock import LOCK
 from segkd.experiment.settings import parse, training_parser
 from segkd.types import InputError
@@ -56,16 +59,21 @@ def test_going_on_with_another_configuration_names_what_differs(tmp_path, parsed
         claim_folder(tmp_path, parser, config, resume=True)
 
 
-def test_a_run_of_before_crops_had_the_image_s_shape_goes_on_as_it_began(tmp_path, parsed):
+def test_a_run_of_before_crops_had_the_image_s_shape_goes_on_as_it_began(tmp_path, parsed, monkeypatch):
     parser, config = parsed
     claim_folder(tmp_path, parser, config, resume=False)
     path = tmp_path / "config.yaml"
-    assert as_it_began(path) == []
+    assert as_it_began(path) == {}
     path.write_text(path.read_text().replace("    ratio_of: image\n", ""))
-    own = parse(parser, ["--config", str(path), *as_it_began(path)])
-    assert own.data.augment.ratio_of == "output"
-    claim_folder(tmp_path, parser, own, resume=True)
+    assert config_today(path, resolved_text(parser, config))["data.augment.ratio_of"] == "output"
+    assert method_of(tmp_path)["data.augment.ratio_of"] == "output"
+    own = []
+    monkeypatch.setattr("segkd.experiment.training.run_training", lambda parser, config, *_, **__: own.append(config))
+    with pytest.raises(AttributeError):  # nothing was trained
+        train(["--resume", str(tmp_path)])
+    assert own[0].data.augment.ratio_of == "output"
+    claim_folder(tmp_path, parser, own[0], resume=True)
     with pytest.raises(InputError, match=r"data\.augment\.ratio_of: output then, image now"):
         claim_folder(tmp_path, parser, config, resume=True)
     path.write_text("data: {augment: null}\n")
-    assert as_it_began(path) == []
+    assert as_it_began(path) == {}

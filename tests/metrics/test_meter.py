@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from segkd.metrics.counts import count_binary, count_classes
 from segkd.metrics.meter import LOWER_IS_BETTER, Meter, score_names
 from segkd.metrics.rows import BOUNDARY
-from segkd.types import IGNORE
+from segkd.types import IGNORE, InputError
 
 TWO, ABC = ["background", "foreground"], ["a", "b", "c"]
 
@@ -46,7 +46,7 @@ def test_an_image_that_comes_twice_is_refused(classes):
     meter = Meter(["a", "b", "c"][:classes])
     meter.add("one", counts)
     before = meter.confusion.copy()
-    with pytest.raises(ValueError, match=r"holds 'one' already.*an id of its own"):
+    with pytest.raises(InputError, match=r"holds 'one' already.*an id of its own"):
         meter.add("one", counts)
     assert (meter.confusion == before).all()
 
