@@ -33,7 +33,7 @@ def test_what_is_flushed_can_be_looked_at_while_the_run_goes_on(board):
 
 
 def test_closing_waits_for_what_is_written_but_not_for_ever(board, monkeypatch):
-    done = []
+    done, writer, close = [], board.writer, board.writer.close
 
     def slowly():
         time.sleep(0.3)
@@ -50,18 +50,22 @@ def test_closing_waits_for_what_is_written_but_not_for_ever(board, monkeypatch):
     assert time.perf_counter() - start < 10
     assert [one.daemon for one in set(threading.enumerate()) - before] == [True]  # else Python waits for it at its end
     held.set()
+    monkeypatch.setattr(writer, "close", close)
+    writer.close()  # else its thread writes where the folder was
 
 
 def test_a_fault_is_said_once_in_the_systems_words_and_ends_the_view(board, monkeypatch):
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "events")
 
-    monkeypatch.setattr(board.writer, "add_scalar", full)
+    writer = board.writer
+    monkeypatch.setattr(writer, "add_scalar", full)
     board.scalar("loss", 1.0, 1)
     (said,) = board.faults()
     assert f"{board.folder}: TensorBoard's events cannot be written any more (No space left on device)." in said
     board.scalar("loss", 1.0, 2), board.flush()
     assert board.faults() == []
+    writer.close()  # else its thread writes where the folder was
 
 
 def test_the_error_of_tensorboards_thread_alone_is_silent_and_the_hook_comes_back(tmp_path, monkeypatch):

@@ -24,7 +24,7 @@ def launch(processes: int, run, *arguments: object) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_two_processes_take_the_steps_of_one(tmp_path):
+def test_two_processes_take_the_steps_of_one(tmp_path, monkeypatch):
     """Without BatchNorm's batch statistics (frozen encoder and a linear head) the two differ by rounding alone."""
     (tmp_path / "plain.py").write_text(
         "from torch import nn\n"
@@ -41,7 +41,7 @@ def test_two_processes_take_the_steps_of_one(tmp_path):
               "--data.embedded.train", 16, "--data.embedded.val", 3, "--data.embedded.side", 48, "--data.size", 32,
               "--engine.epochs", 2, "--engine.log_every", 1, "--data.workers", 0, "--optim.lr", 0.05,
               "--data.augment", "null", "--engine.device", "cpu"]  # fmt: skip
-    os.chdir(tmp_path)
+    monkeypatch.chdir(tmp_path)
     launch(1, tmp_path / "one", *shared, "--data.batch_size", 8)
     launch(2, tmp_path / "two", *shared, "--data.batch_size", 4)
     one, two = (torch.load(tmp_path / r / "checkpoints/last.pt", weights_only=True) for r in ("one", "two"))
