@@ -1,4 +1,4 @@
-"""Writes the tables of results/league.md, and of the README, from the files of cells: `python -m docs.draw_league`.
+"""Writes the tables of results/league.md, results/league_search.md and the README from the files of cells: `python -m docs.draw_league`.
 
 A table stands between `<!-- NAME -->` and `<!-- end -->`, its NAME a key of `TABLES`; what stands there is replaced. A
 test holds the page to it.
@@ -18,7 +18,7 @@ from segkd.ablation.statistics import Gain, compare, student_interval
 from segkd.ablation.tables import dataset_table
 
 RESULTS = Path(__file__).parent / "results"
-PAGES = (RESULTS / "league.md", Path(__file__).parents[1] / "README.md")
+PAGES = (RESULTS / "league.md", RESULTS / "league_search.md", Path(__file__).parents[1] / "README.md")
 SETS = ("ecssd", "camo", "cvc_clinicdb", "sd_saliency_900", "horses", "camvid")
 SCORES = ("miou_image", "f_mean")
 MAIN = ("segkd", "baseline", "frskd", "fading", "deep_supervision", "label_smoothing", "cutmix", "mean_teacher")
