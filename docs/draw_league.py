@@ -1,4 +1,4 @@
-"""Writes the tables of results/league.md, results/league_search.md and the README from the files of cells: `python -m docs.draw_league`.
+"""Writes the tables of the league's pages and of the README from the files of cells: `python -m docs.draw_league`.
 
 A table stands between `<!-- NAME -->` and `<!-- end -->`, its NAME a key of `TABLES`; what stands there is replaced. A
 test holds the page to it.

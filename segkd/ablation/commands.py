@@ -9,7 +9,7 @@ from rich.console import Console
 
 from segkd.ablation.comparison import report, split_of
 from segkd.ablation.engines import default_processes
-from segkd.ablation.grid import describe, run_grid, stock_lines
+from segkd.ablation.grid import describe, plan_lines, run_grid
 from segkd.ablation.plan import Grid, grid_parser, narrowed, read_grid
 from segkd.ablation.resolve import Cell, Place, resolve
 from segkd.ablation.runner import Run, Task, take_stock
@@ -42,7 +42,7 @@ def ablate(arguments: list[str]) -> int:
     if grid.tune and config.only:
         console.print("cells.csv and the report are of this part alone, as options are chosen for all arms at once")
     if config.dry_run:
-        for line in stock_lines(take_stock(cells, run, list(grid.splits))):
+        for line in plan_lines(take_stock(cells, run, list(grid.splits))):
             console.print(line)
         return 0
     status = run_grid(grid, cells, run, console)

@@ -114,6 +114,20 @@ def stock_lines(tasks: Sequence[Task]) -> list[str]:
     return lines
 
 
+def plan_lines(tasks: Sequence[Task]) -> list[str]:
+    """What would run and why: a line for each arm on each data set, with its seeds; then what is done."""
+    seeds: dict[tuple[str, str], list[int]] = {}
+    for task in tasks:
+        if task.run:
+            seeds.setdefault((task.cell.name.rpartition("/")[0], task.why), []).append(task.cell.seed)
+    width = max((len(name) for name, _ in seeds), default=0)
+    lines = [
+        f"would run: {name:<{width}}  seed {', '.join(map(str, own))} ({why})" for (name, why), own in seeds.items()
+    ]
+    done = sum(not task.run for task in tasks)
+    return [*lines, f"{counted(len(tasks) - done, 'cell')} would run, {done} of {len(tasks)} are done"]
+
+
 def chosen(grid: Grid, cells: list[Cell], out: Path, console: Console) -> list[Cell]:
     """The cells of the final comparison: of each arm and data set, the option of `tune` with the best score on val."""
     if not grid.tune:

@@ -91,3 +91,10 @@ def test_a_part_of_a_grid_that_tunes_says_that_the_rest_is_left_out(grid_file, t
     words = ["--config", grid_file(tune=[{"optim.lr": 0.1}]), "--out", tmp_path / "grid", "--dry-run"]
     status, out, _ = run_cli("ablate", *words, *(["--only", "plain"] if only else []))
     assert status == 0 and ("are of this part alone" in out) is only
+
+
+def test_a_dry_run_names_what_would_run_and_trains_nothing(grid_file, tmp_path, run_cli):
+    out = tmp_path / "grid"
+    status, said, _ = run_cli("ablate", "--config", grid_file(), "--out", out, "--only", "narrow", "--dry-run")
+    assert status == 0 and "would run: embedded/narrow  seed 0, 1 (new)" in said and "plain" not in said
+    assert "2 cells would run, 0 of 2 are done" in said and not out.exists()
