@@ -5,7 +5,7 @@ import glob
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,11 +42,13 @@ def gather(given: Sequence[str], out: Path, console: Console) -> Gathered:
     found = Gathered()
     folders: dict[Path, Path] = {}
     known: set[str] = set()
+    whole: set[Path] = set()
     for text in _places(given, found.faults):
         place = Path(text)
         try:
             folder = place if place.is_dir() else place.parent
-            _refuse_among(folder, place.is_dir(), out)
+            if place.is_dir():
+                whole.add(place.resolve())
             walked = walk(place) if place.exists() else None
         except OSError as error:
             found.faults.append(f"{text}: {error.strerror}.")
@@ -66,6 +68,7 @@ def gather(given: Sequence[str], out: Path, console: Console) -> Gathered:
         raise InputError("\n".join(found.faults) or "expected images to predict, found none: name files or folders.")
     deeper = _shared(folders)
     found.targets = _targets(folders, out, deeper)
+    _refuse_among(folders.values(), whole, found.targets.values(), out)
     if deeper:
         console.print("two folders hold the same names: results lie in a folder for each")
     return found
@@ -86,9 +89,15 @@ def _places(given: Sequence[str], faults: list[str]) -> Iterator[str]:
             yield text
 
 
-def _refuse_among(folder: Path, whole: bool, out: Path) -> None:
-    if out.resolve() == folder.resolve() or (whole and folder.resolve() in out.resolve().parents):
-        raise InputError(f"--out {out}: expected a folder outside {folder}, or predictions would mix with images.")
+def _refuse_among(folders: Iterable[Path], whole: Set[Path], targets: Iterable[Path], out: Path) -> None:
+    """Raises InputError where a result would lie beside images, or below a folder that was given `whole`."""
+    own = {folder.resolve() for folder in set(folders)}
+    for place in {target.parent for target in targets}:
+        lies = place.resolve()
+        if hit := own & {lies} or whole & {lies, *lies.parents}:
+            raise InputError(
+                f"--out {out}: expected a folder outside {min(hit)}, or predictions would mix with images."
+            )
 
 
 def _targets(folders: dict[Path, Path], out: Path, deeper: bool) -> dict[Path, Path]:

@@ -219,7 +219,12 @@ def _opened(config: Namespace, console: Console) -> Model:
 
 
 def _refuse_decided(model: Model, config: Namespace) -> None:
-    """Raises InputError where probabilities are asked for and the network gives class numbers."""
+    """Raises InputError where a threshold has no effect, or probabilities are asked of a network of class numbers."""
+    if len(model.card.classes) > 2 and config.threshold != "val":
+        raise InputError(
+            f"--threshold {config.threshold} decides between two classes; of {len(model.card.classes)} the most "
+            "probable one is taken: leave it out."
+        )
     if getattr(model.network, "meaning", "") != "classes":
         return
     asked = f"--threshold {config.threshold}" if config.threshold != "val" else f"--kind {config.kind}"

@@ -342,6 +342,13 @@ def test_two_folders_with_the_same_names_are_kept_apart(run_of, folder, run_cli)
     assert status == 2 and "same result file" in err and "a/1.jpg" in err and not (folder / "double").exists()
 
 
+def test_no_result_lies_among_images_though_out_does_not(run_of, folder, run_cli):
+    before = {path: path.read_bytes() for path in folder.rglob("*.png")}
+    status, _, err = run_cli("predict", run_of(4), "a", "b", "--out", ".", "--existing", "replace")
+    assert status == 2 and "mix with images" in err, err
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
 def test_results_that_are_there_are_never_lost_unasked(run_of, folder, run_cli):
     (folder / "out").mkdir()
     (folder / "out" / "1.png").write_bytes(b"mine")
@@ -407,6 +414,7 @@ def test_a_window_sees_details_that_shrinking_loses(run_of, folder, run_cli):
         (["run", "a", "--batch-size", "0"], "--batch-size"),
         (["run", "a", "--max-megapixels", "nan"], "--max-megapixels"),
         (["run", "a", "--kind", "x"], "--kind"),
+        (["run", "a", "--threshold", "0.3"], "--threshold 0.3 decides between two classes; of 4"),
         (["run", "a", "--outt", "x"], "--outt"),
         (["run", "a", "--out", "p", "--overlays", "p"], "another folder"),
     ],
