@@ -16,7 +16,7 @@ from segkd.datasets.packed import size_on_disk
 from segkd.datasets.splits import SPLITS
 from segkd.disk import load_yaml
 from segkd.experiment.classes import refuse_unsaid
-from segkd.experiment.folder import as_it_began, flat, resolved_text
+from segkd.experiment.folder import flat, own_arguments, resolved_text
 from segkd.experiment.layers import read_layer
 from segkd.experiment.settings import parse, training_parser
 
@@ -50,8 +50,7 @@ def config_today(file: Path, planned: str) -> dict[str, Any]:
     """
     refuse_unsaid(read_layer(file), load_yaml(planned, ""), str(file))
     parser = training_parser()
-    began = [f"--{key}={value}" for key, value in as_it_began(file).items()]
-    return plain_config(resolved_text(parser, parse(parser, ["--config", str(file), *began])))
+    return plain_config(resolved_text(parser, parse(parser, own_arguments(file))))
 
 
 def data_digests(data: Data) -> dict[str, dict[str, Any]]:

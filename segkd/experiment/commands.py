@@ -30,10 +30,8 @@ def train(arguments: list[str]) -> int:
     runs, rest = apart(arguments, "--resume")
     resumed = runs[-1] if runs else None
     if resumed is not None:
-        from segkd.experiment.folder import as_it_began
-
         own = _own_config(Path(resumed), trust="--trust" in rest)
-        rest = ["--config", own, *(f"--{key}={value}" for key, value in as_it_began(Path(own)).items()), *rest]
+        rest = [*own, *rest]
     config = parse(parser, rest)
     if resumed is None and config.out is None:
         raise InputError("say where the run goes: --out RUN (a new folder), or --resume RUN to go on with one.")
@@ -51,9 +49,6 @@ def train(arguments: list[str]) -> int:
         data_changed=config.data_changed,
         known=True,  # `_own_config` looked
     )
-    if outcome.learned is not None:
-        print(outcome.learned.said)
-        return 0 if outcome.learned.enough else 1
     return _ended(outcome, folder)
 
 
@@ -64,18 +59,20 @@ def _ended(outcome: "Outcome", folder: Path) -> int:
         f"{outcome.how} in {outcome.seconds:.0f} s, {score}; run folder: {folder}",
         f"look: tensorboard --logdir {folder}    score: segkd evaluate --run {folder} --split val",
     ]  # fmt: skip
-    stopped = outcome.how.startswith("SIG")
+    status, stopped = 0, outcome.how.startswith("SIG")
+    if outcome.learned is not None:
+        lines, status = [outcome.learned.said], 0 if outcome.learned.enough else 1
     if stopped:
         where = sys.stderr if outcome.how == "SIGPIPE" else sys.stdout
         lines = [f"{outcome.how}: saved ({score}). Go on with: segkd train --resume {folder}"]
     if os.environ.get("RANK", "0") == "0":
         print("\n".join(lines), file=where)
-    return 128 + signal.Signals[outcome.how].value if stopped else 0
+    return 128 + signal.Signals[outcome.how].value if stopped else status
 
 
-def _own_config(run: Path, trust: bool) -> str:
-    """The file of a run's own configuration, restored if need be; it names no foreign class unless trusted."""
-    from segkd.experiment.folder import restore_config
+def _own_config(run: Path, trust: bool) -> list[str]:
+    """The arguments for a run's own configuration, restored if need be; it names no foreign class unless trusted."""
+    from segkd.experiment.folder import own_arguments, restore_config
 
     restored, path = restore_config(run), run / "config.yaml"
     if restored:
@@ -88,7 +85,7 @@ def _own_config(run: Path, trust: bool) -> str:
                     f"{place}: expected a folder, found a link, through which the training would write elsewhere. If "
                     "you made it, add --trust."
                 )
-    return str(path)
+    return own_arguments(path)
 
 
 def sheet(arguments: list[str]) -> int:

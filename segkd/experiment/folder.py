@@ -91,7 +91,7 @@ def changes(folder: Path, parser: ArgumentParser, config: Namespace, *, known: b
     said = yaml.safe_load(resolved_text(parser, config))
     if not known:
         refuse_unsaid(read_layer(path), said, str(path))  # parsing imports what it names
-    own = parse(parser, ["--config", str(path), *(f"--{key}={value}" for key, value in as_it_began(path).items())])
+    own = parse(parser, own_arguments(path))
     then, now = flat(yaml.safe_load(resolved_text(parser, own))), flat(said)
     changed = {key: [then.get(key), now.get(key)] for key in sorted(then.keys() | now.keys())
                if then.get(key) != now.get(key)}  # fmt: skip
@@ -114,6 +114,11 @@ def as_it_began(path: Path) -> dict[str, str]:
     return {"data.augment.ratio_of": "output"} if named and "data.augment.ratio_of" not in named else {}
 
 
+def own_arguments(path: Path) -> list[str]:
+    """The arguments that say a run's configuration again, as it began."""
+    return ["--config", str(path), *(f"--{key}={value}" for key, value in as_it_began(path).items())]
+
+
 def restore_config(folder: Path) -> str:
     """Puts the configuration back that a power cut took, from the checkpoint, which keeps a copy; says so.
 
@@ -121,10 +126,11 @@ def restore_config(folder: Path) -> str:
         the sentence to say; "" when nothing was missing.
 
     Raises:
-        InputError: there is neither a configuration nor a checkpoint: nothing was trained there.
+        InputError: there is neither a configuration nor a checkpoint, or a student alone: nothing was trained there.
     """
     path = folder / "config.yaml"
     if path.is_file() and path.read_bytes().strip(b"\0 \r\n\t"):
+        _refuse_pulled(folder)
         return ""
     found = "an empty one" if path.is_file() else "none"
     if not checkpoint_of(folder).is_file():
@@ -137,6 +143,17 @@ def restore_config(folder: Path) -> str:
         raise InputError(f"{path}: expected the run's configuration, found {found}. Restore it from a copy.")
     write_whole(path, text)
     return f"{path}: found {found} (a power cut?); restored from the checkpoint."
+
+
+def _refuse_pulled(folder: Path) -> None:
+    """Raises InputError where a student lies without a trace of its training: the first validation would replace it."""
+    trained = checkpoint_of(folder).is_file() or (folder / "metrics.jsonl").is_file()
+    if (folder / "student.safetensors").is_file() and not trained:
+        raise InputError(
+            f"--resume {folder}: expected a run that was trained there, found a student without its training, as segkd "
+            "pull fetches it, which a training from the beginning would replace. To start from it: segkd train ... "
+            f"--init {folder} --out ANOTHER"
+        )
 
 
 def save_environment(folder: Path, engine: Engine, about: dict[str, Any]) -> None:

@@ -48,6 +48,8 @@ def test_what_is_pushed_comes_back_and_predicts_the_same(run, pushed, run_cli, t
     assert np.array_equal(ours, theirs)
     assert read_card(tmp_path / "back").scores == CARD.scores
     assert run_cli("info", tmp_path / "back", "--runs", 1, "--depth", 0)[0] == 0
+    status, _, err = run_cli("train", "--resume", tmp_path / "back")
+    assert status == 2 and f"--init {tmp_path / 'back'}" in err, err
     for folder in (pushed, tmp_path / "back"):
         status, _, err = run_cli("pull", pushed, "--out", folder)
         assert status == 2 and "new or empty" in err

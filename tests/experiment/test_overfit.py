@@ -8,9 +8,12 @@ from segkd.datasets.data import Data, Records
 from segkd.datasets.draws.domains import DomainSampler
 from segkd.datasets.sampler import Overlap
 from segkd.experiment import overfit
+from segkd.experiment.commands import train
 from segkd.experiment.overfit import Learned, one_batch
 from segkd.experiment.settings import EngineSettings, Evaluation
+from segkd.experiment.training import Outcome
 from segkd.metrics.meter import Meter
+from segkd.models.store import ModelCard
 
 
 def learned(confusion):
@@ -61,3 +64,12 @@ def test_a_draw_that_a_recipe_needs_stays_and_domains_are_not_weighed(draw, stay
     assert len(one_batch(objects, {"train": whole})["val"]) == 4
     assert objects.draw is (draw if stays else None)
     assert objects.data.augment is None and objects.data.batch_size == 4
+
+
+@pytest.mark.parametrize(("rank", "verdicts"), [("0", 1), ("1", 0)])
+def test_the_verdict_is_said_by_the_first_process_alone(monkeypatch, capsys, tmp_path, rank, verdicts):
+    outcome = Outcome("done", "miou_image", 0.5, ModelCard("a.B", {}, ["a", "b"], (32, 32)), 1.0, Learned(0.5))
+    monkeypatch.setattr("segkd.experiment.training.run_training", lambda *_, **__: outcome)
+    monkeypatch.setenv("RANK", rank)
+    assert train(["--config", "quickstart.yaml", "--out", str(tmp_path / "run")]) == 1
+    assert capsys.readouterr().out.count("could not be overfitted") == verdicts
