@@ -34,6 +34,7 @@ from segkd.models.exported import compared, macs_of, opened_file, raw_of
 from segkd.models.network import Network
 from segkd.models.signature import Statement
 from segkd.models.store import Model, read_card
+from segkd.models.weights import student_of
 from segkd.types import InputError
 
 ABOUT = """Write the student of a run as one file that takes images of any number and size, normalises inside, and says
@@ -177,6 +178,12 @@ def _refused(config: Namespace) -> Path:
     folder = out.parent
     if out.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
         raise InputError(f"--out {out}: expected a file in a folder that exists and may be written to.")
+    other = [name for name, ending in ENDINGS.items() if out.name.lower().endswith(ending) and name != config.format]
+    if other:
+        raise InputError(
+            f"--out {out}: expected another ending for --format {config.format}, as {other[0]} has this one. Say "
+            f"--format {other[0]}, or end it in {ENDINGS[config.format]}."
+        )
     return out
 
 
@@ -194,7 +201,7 @@ def _bench(config: Namespace, data: Data, console: Console) -> tuple[Bench, Reco
 
 def _checked(config: Namespace, bench: Bench, calibration: Records | None, folder: Path, console: Console) -> Path:
     """The file to keep, written and held against the student; its table is printed whatever comes out."""
-    rows = [bench.row("torch", bench.model.network, Path(config.run) / "student.safetensors")]
+    rows = [bench.row("torch", bench.model.network, student_of(config.run))]
     before = rows[0].score
     try:
         path, fault = _plain(config, bench, folder, console, rows)

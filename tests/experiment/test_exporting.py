@@ -100,6 +100,12 @@ def test_no_file_is_left_when_parity_fails(run, run_cli, monkeypatch):
     assert not list(run.glob("student.t*"))
 
 
+def test_the_student_s_own_file_stands_for_its_run(run, run_cli, tmp_path):
+    data = ["--data", run / "config.yaml", "--format", "torchscript", "--out", tmp_path / "a.torchscript.pt"]
+    status, out, err = run_cli("export", run / "student.safetensors", *data)
+    assert status == 0 and (tmp_path / "a.torchscript.pt").is_file(), out + err
+
+
 def test_what_cannot_end_well_is_refused_before_any_work(run, run_cli, tmp_path, monkeypatch):
     monkeypatch.setattr(exporting, "open_split", lambda *_: pytest.fail("data was opened"))
     for given, said in [
@@ -111,6 +117,7 @@ def test_what_cannot_end_well_is_refused_before_any_work(run, run_cli, tmp_path,
         ([run, "--out", tmp_path / "none" / "a.onnx"], "a.onnx: expected a file in a folder that exists"),
         ([run, "--out", tmp_path], "expected a file in a folder"),
         ([run, "--format", "tflite"], "tflite"),
+        ([run, "--out", tmp_path / "a.pt2"], "Say --format pt2, or end it in .onnx"),
     ]:
         status, _, err = run_cli("export", *given)
         assert status == 2 and said in err and "Traceback" not in err, err
