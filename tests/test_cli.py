@@ -33,6 +33,8 @@ def test_every_command_explains_its_options(run_cli, command):
         (["--model", "Foo"], ["model", "FusionNet", "'Foo'"]),
         (["--model.widht", "3"], ["model.widht", "model.width"]),
         (["--data.size", "x"], ["data.size", "int", "'x'"]),
+        (["--data.size", "0"], ["data.size is [0, 0]", "32 pixels"]),
+        (["--model", "WrappedNet"], ["model: WrappedNet needs network,", "init_args"]),
         (["--config", "nope.yaml"], ["nope.yaml"]),
         (["--config", "~nobody-of-that-name/nope.yaml"], ["~nobody-of-that-name/nope.yaml"]),
         (["--distiller.teachers", '{"a": {"class_path": "LabelTecher"}}'], ["distiller.teachers", "LabelTeacher"]),

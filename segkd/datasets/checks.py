@@ -20,8 +20,7 @@ def refuse_settings(data: Data) -> None:
         )
     if len(data.classes) < 2 or len(data.classes) > 255:
         faults.append(f"data.classes names {len(data.classes)} classes; 2 to 255 are possible (background counts)")
-    if not 32 <= min(data.shape) <= max(data.shape) <= 16384:
-        faults.append(f"data.size is {list(data.shape)}; at least 32 pixels are needed on each side, 16384 at most")
+    faults += faults_of_size(data.shape)
     if not 1 <= data.batch <= 65536 or not 0 <= data.workers <= 1024:
         faults.append(f"data.batch_size {data.batch_size} must be 1 to 65536 and data.workers {data.workers} 0 to 1024")
     if len(set(data.classes)) != len(data.classes):
@@ -40,6 +39,13 @@ def refuse_settings(data: Data) -> None:
     for name, part in parts_of(data).items():
         with speaking_of(name):
             refuse_settings(part)
+
+
+def faults_of_size(shape: tuple[int, int]) -> list[str]:
+    """What is wrong with a height and width in pixels."""
+    if 32 <= min(shape) <= max(shape) <= 16384:
+        return []
+    return [f"data.size is {list(shape)}; at least 32 pixels are needed on each side, 16384 at most"]
 
 
 def _fold_faults(data: Data) -> list[str]:

@@ -14,7 +14,15 @@ from segkd.frequency.rounding import Rounding
 from segkd.frequency.tables import Table
 from segkd.losses import TaskLoss
 from segkd.models.network import Network
-from segkd.models.trust import WRAPPED, foreign, importable, is_plain_encoder, refuse_foreign_network, seek_beside
+from segkd.models.trust import (
+    NETWORKS,
+    WRAPPED,
+    foreign,
+    importable,
+    is_plain_encoder,
+    refuse_foreign_network,
+    seek_beside,
+)
 from segkd.types import Disturbance, InputError
 
 BASES: dict[str, type] = {
@@ -77,10 +85,10 @@ def subclasses(base: type) -> list[type]:
 
 
 def choices(base: type) -> list[str]:
-    """The names of segkd's own subclasses of a base; of networks, those that a configuration can build."""
+    """The names of segkd's own subclasses of a base; of networks, those that can be trained."""
     own = [c for c in subclasses(base) if c.__module__.startswith("segkd.")]
     if base is Network:
-        own = [c for c in own if "classes" in inspect.signature(c).parameters]
+        own = [c for c in own if f"{c.__module__}.{c.__qualname__}" in NETWORKS]
     return sorted(c.__name__ for c in own) or ["none yet"]
 
 

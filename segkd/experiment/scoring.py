@@ -19,6 +19,7 @@ from segkd.engine.evaluate import evaluate
 from segkd.engine.record import jsonable
 from segkd.engine.views import Looking, Looks, untouched
 from segkd.experiment.console import checked_data, make_console, ticking, warn
+from segkd.experiment.painting import LONGEST
 from segkd.metrics.counts import Depth
 from segkd.metrics.meter import Meter
 from segkd.metrics.protocol import BETA2, PLAIN, Protocol
@@ -150,6 +151,12 @@ def draw_sheet(config: Namespace, data: Data) -> int:
     console = make_console(True)
     records, _ = checked_data(console, data, [config.split])
     picture = contact_sheet(records[config.split], config.number, data.classes)
+    most = {"JPEG": LONGEST, "WEBP": 16383}.get(kind, picture.shape[0])
+    if picture.shape[0] > most:
+        raise InputError(
+            f"--out {config.out}: {kind} holds {most} pixels of a side, and the sheet has {picture.shape[0]}. Lower "
+            "--number, or write a .png."
+        )
     write_whole(Path(config.out), partial(Image.fromarray(picture).save, format=kind))
     console.print(f"contact sheet: {config.out}")
     return 0

@@ -10,6 +10,7 @@ from segkd.disk import load_yaml
 from segkd.experiment.classes import BASES, choices, refuse_foreign, refuse_unsaid
 from segkd.experiment.folder import changes, resolved_text
 from segkd.experiment.settings import parse, training_parser
+from segkd.models.network import Network
 from segkd.types import InputError
 
 PLANTED = "planted_here.Net"
@@ -123,6 +124,7 @@ def test_all_that_segkd_writes_itself_is_let_through():
     refuse_foreign({"data": {"parquet": "hf://datasets/me/set@v1"}}, "data.yaml")
     refuse_foreign({"data": {"images": "{}_x.png", "test": "test.txt", "classes": ["os.path", "b"]}}, "data.yaml")
     assert all(choices(base) for base in BASES.values())
+    assert "FusionNet" in choices(Network) and not {"TorchFile", "OnnxNetwork", "Ensemble"} & {*choices(Network)}
 
 
 @pytest.mark.parametrize("arguments", [["--resume", "run"], ["--resume", "run", "--engine.epochs", "9"]])

@@ -1,7 +1,10 @@
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
-from segkd.experiment.doctor import LITTLE_SHARED, of_files, of_module, of_opencv, of_shared
+import segkd
+from segkd.experiment.doctor import LITTLE_SHARED, NEEDED, OPTIONAL, of_files, of_module, of_opencv, of_shared
 
 
 def test_a_sound_installation_is_said_to_be_well_and_every_cure_has_its_arrow(run_cli):
@@ -10,6 +13,16 @@ def test_a_sound_installation_is_said_to_be_well_and_every_cure_has_its_arrow(ru
     assert (status == 0) == (lines[-1] == "all is well") == (not any("->" in line[:33] for line in lines))
     for said in ("torch ", "cv2 ", "threads ", "shared memory ", "open files "):
         assert any(line.startswith(said) for line in lines), said
+
+
+def test_every_library_that_is_imported_anywhere_is_looked_at():
+    lines = [
+        line for path in Path(segkd.__file__).parent.rglob("*.py") for line in ast.walk(ast.parse(path.read_bytes()))
+    ]
+    names = [one.name for line in lines if isinstance(line, ast.Import) for one in line.names]
+    names += [str(line.module) for line in lines if isinstance(line, ast.ImportFrom)]
+    roots = {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"segkd"}
+    assert roots <= NEEDED.keys() | OPTIONAL.keys()
 
 
 def test_help_is_no_examination(run_cli):

@@ -87,6 +87,11 @@ def test_a_network_by_name_and_a_layer_are_built_without_weights(run_cli):
     assert "no such run folder or layer" in run_cli("info", "nosuch")[2]
 
 
+def test_a_size_that_no_training_takes_is_refused(run_cli):
+    status, _, err = run_cli("info", "FusionNet", "--model.encoder", TINY, "--model.weights", "null", "--data.size", 0)
+    assert status == 2 and "data.size is [0, 0]" in err and "32 pixels" in err
+
+
 def test_an_onnx_file_of_segkd_says_what_it_states_and_costs(tmp_path, run_cli):
     pytest.importorskip("onnxruntime")
     from segkd.models.signature import Statement

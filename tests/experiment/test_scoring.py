@@ -1,5 +1,6 @@
 import io
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -48,3 +49,19 @@ def test_a_threshold_is_a_probability_or_the_run_s_own():
     for wrong in ("0", "1", "-0.5", "nan", "inf", "half", "val"):
         with pytest.raises(InputError, match="--threshold"):
             threshold_of(wrong)
+
+
+@pytest.mark.parametrize(("name", "most"), [("sheet.jpg", 65500), ("sheet.webp", 16383)])
+def test_a_sheet_that_its_format_cannot_hold_is_refused(run_cli, monkeypatch, tmp_path, name, most):
+    for height, status in ((most, 0), (most + 1, 2)):
+        monkeypatch.setattr(
+            "segkd.experiment.scoring.contact_sheet", lambda *_, height=height: np.zeros((height, 6, 3), np.uint8)
+        )
+        few = ("--data.embedded", '{"train": 2, "val": 1, "test": 1, "side": 32}')
+        found, _, err = run_cli("sheet", *few, "--out", tmp_path / name)
+        assert found == status and (not status or "Lower --number" in err), err
+
+
+def test_the_layer_of_a_training_is_refused_with_the_way_to_its_data(run_cli):
+    status, _, err = run_cli("sheet", "--config", "quickstart.yaml")
+    assert status == 2 and "unknown key engine: this command reads data alone, and --data FILE" in err, err

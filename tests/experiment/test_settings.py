@@ -54,6 +54,11 @@ def test_layers_of_the_package_are_found_by_name():
         parse(training_parser(), [f"--config={name}"])
 
 
+def test_yaml_as_text_may_be_longer_than_the_name_of_a_file():
+    names = [f"class_number_{i}" for i in range(40)]
+    assert parse(training_parser(), ["--config", f"data: {{classes: [{', '.join(names)}]}}"]).data.classes == names
+
+
 def test_the_tree_becomes_typed_objects():
     parser = training_parser()
     objects = instantiate(parser, parse(parser, ["--config", "methods/virtual_teacher.yaml", *QUICK]))
