@@ -34,12 +34,20 @@ def channel_wise(
 def correlation(
     a: Float[Tensor, "*n m"], b: Float[Tensor, "*n m"], where: Bool[Tensor, "*n m"] | None = None
 ) -> Float[Tensor, "*n"]:
-    """Pearson's correlation along the last dimension, over `where`; 0 where one side is constant."""
+    """Pearson's correlation along the last dimension, over `where`; 0, with a gradient of 0, where one side is constant up
+    to rounding."""
     count = torch.ones_like(a) if where is None else where.to(a.dtype)
     total = count.sum(dim=-1, keepdim=True).clamp_min(1.0)
-    a = (a - (a * count).sum(dim=-1, keepdim=True) / total) * count
-    b = (b - (b * count).sum(dim=-1, keepdim=True) / total) * count
-    return (a * b).sum(dim=-1) / (a.square().sum(dim=-1) * b.square().sum(dim=-1) + 1e-16).sqrt()
+    apart, spreads, varies = [], [], []
+    for side in (a, b):
+        gap = (side - (side * count).sum(dim=-1, keepdim=True) / total) * count
+        spread, size = gap.square().sum(dim=-1), (side.square() * count).sum(dim=-1)
+        apart.append(gap)
+        spreads.append(spread)
+        # the slope is 1 / the spread: of what rounding leaves of a constant, millions in the direction of noise
+        varies.append(spread > (8 * torch.finfo(side.dtype).eps) ** 2 * size)
+    rho = (apart[0] * apart[1]).sum(dim=-1) / (spreads[0] * spreads[1] + 1e-16).sqrt()
+    return torch.where(varies[0] & varies[1], rho, 0.0)
 
 
 def relations(

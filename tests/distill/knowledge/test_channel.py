@@ -79,6 +79,19 @@ def test_a_class_that_is_almost_nowhere_has_nothing_to_learn_from_itself_either(
     assert float(relations(logits, logits, valid, 0.0, 1.0, 1.0)) < 0.02
 
 
+@pytest.mark.parametrize("logit", [0.0, 0.3, 1.7])
+@pytest.mark.parametrize("part", [(1.0, 0.0), (0.0, 1.0)])
+def test_what_is_the_same_everywhere_has_no_order_to_pull_at(logit, part):
+    """Of a constant student rounding alone is left, by whose spread the slope would be divided: a gradient of millions."""
+    teacher = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    flat = torch.tensor([0.0, logit, 0.0] if part[1] else [logit] * 3).view(1, 3, 1, 1)
+    student = flat.repeat(2, 1, 32, 32).requires_grad_()
+    loss = relations(student, teacher, torch.ones(2, 32, 32, dtype=torch.bool), *part, temperature=1.0)
+    loss.backward()
+    assert loss.item() == pytest.approx(1.0)
+    assert student.grad.norm() < 1.0
+
+
 def test_between_two_classes_there_is_no_correlation_to_learn():
     two = Prediction(torch.randn(1, 2, 4, 4))
     with pytest.raises(InputError, match="Write between: 0"):
