@@ -50,6 +50,13 @@ def schedule_values(owner: str, schedule: Schedule, least: float = -np.inf) -> l
     return list(points.values())
 
 
+def refuse_number(owner: str, value: float, least: float = 0.0, above: bool = False) -> None:
+    """Raises InputError unless `value` is finite and `least` or more, where `above` is set more; `owner` names it."""
+    if not (least < value if above else least <= value) or not np.isfinite(value):
+        wanted = f"above {least:g}" if above else f"of {least:g} or more"
+        raise InputError(f"{owner} must be a finite number {wanted}, found {value}.")
+
+
 class LayerPath(str):
     """A path in a configuration: absolute, and in a layer relative to the layer's file (its folder is the working
     directory while a layer is read). An address (`hf://...`) stays as it is."""

@@ -7,7 +7,7 @@ from torch import Tensor
 from segkd.distill.knowledge.response import response
 from segkd.distill.teachers.label import Kind, LabelTeacher
 from segkd.losses import cross_entropy
-from segkd.types import IGNORE, Batch, InputError, Prediction
+from segkd.types import IGNORE, Batch, InputError, Prediction, refuse_number
 
 
 def virtual_teacher_loss(
@@ -50,8 +50,7 @@ def virtual_teacher_loss(
             f"0..1, found {label.dtype} {list(label.shape)} and {weight}. Enlarge logits with F.interpolate; "
             "label.long() makes numbers of other types."
         )
-    if temperature <= 0:
-        raise InputError(f"virtual_teacher_loss: temperature must be above 0, found {temperature}.")
+    refuse_number("virtual_teacher_loss: temperature", temperature, above=True)
     label = label.long()
     _refuse_no_classes(label, logits.shape[1], ignore)
     label = label.masked_fill(label == ignore, IGNORE)

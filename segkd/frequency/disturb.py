@@ -253,7 +253,7 @@ class DctQuantization(Disturbance):
             (0 <= self.spread < math.inf, f"spread is a number of octaves, 0 or more, found {self.spread}"),
             (0 <= self.jitter < math.inf, f"jitter is a number of octaves, 0 or more, found {self.jitter}"),
             (self.inner_steps >= 1, f"inner_steps must be at least 1, found {self.inner_steps}"),
-            (self.inner_step > 0, f"inner_step is a number of octaves above 0, found {self.inner_step}"),
+            (0 < self.inner_step < math.inf, f"inner_step is a number of octaves above 0, found {self.inner_step}"),
             (min(self.size or (1, 1)) >= 1, f"size is [h, w] in pixels, found {list(self.size or ())}"),
             (not drawn or self.spread + self.jitter > 0, "objective random with spread 0 and jitter 0 draws nothing"),
             (not idle, f"{why}{' and jitter 0' if drawn else ''}; leave it at coefficient"),

@@ -10,7 +10,7 @@ from torch import Tensor
 from segkd.device import sent
 from segkd.frequency.amplitude import partners
 from segkd.frequency.image import refuse_image, refuse_share
-from segkd.types import Batch, Disturbance, InputError
+from segkd.types import Batch, Disturbance, refuse_number
 
 
 def boxes(b: int, h: int, w: int, alpha: float) -> Bool[Tensor, "b h w"]:
@@ -50,8 +50,7 @@ class CutMix(Disturbance):
 
     def __init__(self, alpha: float = 1.0, probability: float = 0.5) -> None:
         super().__init__()
-        if not alpha > 0:
-            raise InputError(f"CutMix: alpha must be above 0, found {alpha}.")
+        refuse_number("CutMix: alpha", alpha, above=True)
         refuse_share("CutMix", "probability", probability)
         self.alpha, self.probability = alpha, probability
 

@@ -71,7 +71,7 @@ def test_numbers_that_are_no_class_and_a_temperature_of_0_are_refused():
         label[1, 2, 3] = wrong
         with pytest.raises(InputError, match=rf"0\.\.2 or {ignore} \(ignore\), found {wrong}"):
             virtual_teacher_loss(logits, label, ignore=ignore)
-    with pytest.raises(InputError, match="temperature must be above 0, found 0"):
+    with pytest.raises(InputError, match="temperature must be a finite number above 0, found 0"):
         virtual_teacher_loss(logits, label, temperature=0.0)
 
 

@@ -281,6 +281,7 @@ def test_sharpness_follows_the_training(make_batch):
         ({"objective": "random", "spread": -1.0}, "spread"),
         ({"objective": "fixed", "granularity": "pixel"}, "granularity pixel changes nothing with objective fixed"),
         ({"inner_steps": 0}, "inner_steps"),
+        ({"inner_step": float("inf")}, "inner_step is"),
     ],
 )
 def test_impossible_settings_are_named(settings, words):

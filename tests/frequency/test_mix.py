@@ -39,5 +39,6 @@ def test_the_probability_is_the_share_of_the_images_that_get_a_box(make_batch):
 
 
 def test_impossible_settings_are_named():
-    with pytest.raises(InputError, match="alpha must be above 0"):
-        CutMix(0.0)
+    for wrong in (0.0, float("nan"), float("inf")):
+        with pytest.raises(InputError, match="alpha must be a finite number above 0"):
+            CutMix(wrong)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from segkd.distill.base import Knowledge
 from segkd.distill.knowledge.feature import cell_means, label_at, mean_over_levels
-from segkd.losses import global_mean
+from segkd.losses import global_mean, refuse_weights
 from segkd.models.decoder import resize
 from segkd.types import IGNORE, Batch, InputError, Prediction
 
@@ -121,8 +121,7 @@ class TeacherFree(Knowledge):
 
     def __init__(self, within: float = 1.0, between: float = 1.0) -> None:
         super().__init__()
-        if min(within, between) < 0 or within + between == 0:
-            raise InputError(f"TeacherFree: within and between are weights, not both 0, found {within}, {between}.")
+        refuse_weights("TeacherFree: within and between", (within, between))
         self.within, self.between = within, between
 
     def meet(self, student: Prediction, target: Prediction) -> None:

@@ -7,8 +7,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from segkd.distill.base import Knowledge
-from segkd.losses import global_mean, hushed, wide
-from segkd.types import Batch, InputError, Prediction
+from segkd.losses import global_mean, hushed, refuse_weights, wide
+from segkd.types import Batch, InputError, Prediction, refuse_number
 
 
 def channel_wise(
@@ -34,8 +34,8 @@ def channel_wise(
 def correlation(
     a: Float[Tensor, "*n m"], b: Float[Tensor, "*n m"], where: Bool[Tensor, "*n m"] | None = None
 ) -> Float[Tensor, "*n"]:
-    """Pearson's correlation along the last dimension, over `where`; 0, with a gradient of 0, where one side is constant up
-    to rounding."""
+    """Pearson's correlation along the last dimension, over `where`; 0, with a gradient of 0, where one side is constant
+    up to rounding."""
     count = torch.ones_like(a) if where is None else where.to(a.dtype)
     total = count.sum(dim=-1, keepdim=True).clamp_min(1.0)
     apart, spreads, varies = [], [], []
@@ -87,8 +87,7 @@ class ChannelWise(Knowledge):
 
     def __init__(self, temperature: float = 4.0) -> None:
         super().__init__()
-        if temperature <= 0:
-            raise InputError(f"ChannelWise: temperature must be above 0, found {temperature}.")
+        refuse_number("ChannelWise: temperature", temperature, above=True)
         self.temperature = temperature
 
     def forward(self, student: Prediction, target: Prediction, batch: Batch) -> Float[Tensor, ""]:
@@ -111,11 +110,8 @@ class Correlation(Knowledge):
 
     def __init__(self, between: float = 1.0, within: float = 1.0, temperature: float = 1.0) -> None:
         super().__init__()
-        if temperature <= 0 or min(between, within) < 0 or between + within == 0:
-            raise InputError(
-                "Correlation: temperature must be above 0, between and within 0 or more and not both 0, found "
-                f"{temperature}, {between}, {within}."
-            )
+        refuse_number("Correlation: temperature", temperature, above=True)
+        refuse_weights("Correlation: between and within", (between, within))
         self.between, self.within, self.temperature = between, within, temperature
 
     def meet(self, student: Prediction, target: Prediction) -> None:

@@ -8,8 +8,8 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from segkd.distill.base import Knowledge
-from segkd.losses import global_mean, hushed, one_hot, wide
-from segkd.types import Batch, InputError, Prediction
+from segkd.losses import global_mean, hushed, one_hot, refuse_weights, wide
+from segkd.types import Batch, InputError, Prediction, refuse_number
 
 Variant = Literal["paper", "code"]
 """Of the target-enhanced loss: the formula of the paper, or that of its official code."""
@@ -96,11 +96,8 @@ class Decoupled(Knowledge):
 
     def __init__(self, alpha: float = 1.0, beta: float = 8.0, temperature: float = 4.0) -> None:
         super().__init__()
-        if temperature <= 0 or min(alpha, beta) < 0:
-            raise InputError(
-                f"Decoupled: temperature must be above 0, alpha and beta 0 or more, found {temperature}, {alpha}, "
-                f"{beta}."
-            )
+        refuse_number("Decoupled: temperature", temperature, above=True)
+        refuse_weights("Decoupled: alpha and beta", (alpha, beta))
         self.alpha, self.beta, self.temperature = alpha, beta, temperature
 
     def meet(self, student: Prediction, target: Prediction) -> None:
@@ -131,8 +128,7 @@ class TargetEnhanced(Knowledge):
 
     def __init__(self, epsilon: float = 1.5, variant: Variant = "code") -> None:
         super().__init__()
-        if epsilon < 1:
-            raise InputError(f"TargetEnhanced: epsilon must be 1 or more, found {epsilon}.")
+        refuse_number("TargetEnhanced: epsilon", epsilon, least=1.0)
         self.epsilon = epsilon
         self.variant: Variant = variant
 

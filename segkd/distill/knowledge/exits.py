@@ -11,7 +11,7 @@ from segkd.distill.exits import shrunk
 from segkd.distill.knowledge.feature import cell_means
 from segkd.distill.knowledge.response import response
 from segkd.models.decoder import resize
-from segkd.types import Batch, InputError, Prediction
+from segkd.types import Batch, InputError, Prediction, refuse_number
 
 
 def at_size(
@@ -85,8 +85,7 @@ class AllPairs(Knowledge):
 
     def __init__(self, temperature: float = 1.0) -> None:
         super().__init__()
-        if temperature <= 0:
-            raise InputError(f"AllPairs: temperature must be above 0, found {temperature}.")
+        refuse_number("AllPairs: temperature", temperature, above=True)
         self.temperature = temperature
 
     def forward(self, student: Prediction, target: Prediction, batch: Batch) -> Float[Tensor, ""]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from segkd.device import processes
 from segkd.distill.base import Knowledge
 from segkd.distill.knowledge.edges import Nodes, below, drawn, grid_edges, grid_ends, nearest, nodes_at
-from segkd.losses import global_mean
+from segkd.losses import global_mean, refuse_weights
 from segkd.types import IGNORE, Batch, InputError, Prediction
 
 Graph = Literal["grid8", "region", "knn", "random", "self"]
@@ -151,11 +151,9 @@ class GraphEdges(Knowledge):
                 "GraphEdges: expected edges and near of at least 1, for knn more positions (edges / near) "
                 f"than near, and a cell of at least 2 positions, found edges: {edges}, near: {near}, cell: {cell}."
             )
-        if not 0 <= ratio <= 1 or min(feature, label) < 0 or feature + label == 0:
-            raise InputError(
-                "GraphEdges: ratio is a share in 0..1, feature and label are weights, 0 or more and not both 0, found "
-                f"{ratio}, {feature}, {label}."
-            )
+        if not 0 <= ratio <= 1:
+            raise InputError(f"GraphEdges: ratio is a share in 0..1, found {ratio}.")
+        refuse_weights("GraphEdges: feature and label", (feature, label))
         self.graph, self.edges, self.negatives, self.mixer = graph, edges, negatives, mixer
         self.ratio, self.feature, self.label, self.near = ratio, feature, label, near
         self.side = cell if graph == "region" else 1

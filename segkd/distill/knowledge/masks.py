@@ -8,8 +8,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from segkd.distill.base import Knowledge
-from segkd.losses import global_mean, hushed, pixel_sums
-from segkd.types import Batch, InputError, Prediction
+from segkd.losses import global_mean, hushed, pixel_sums, refuse_weights
+from segkd.types import Batch, Prediction
 
 WINDOW, SIGMA = 11, 1.5
 """Side and standard deviation of the Gaussian window, in pixels (Wang et al., IEEE TIP 2004)."""
@@ -72,8 +72,7 @@ class SoftMasks(Knowledge):
 
     def __init__(self, ssim: float = 10.0, gram: float = 10.0) -> None:
         super().__init__()
-        if min(ssim, gram) < 0 or ssim + gram == 0:
-            raise InputError(f"SoftMasks: ssim and gram are weights, not both 0, found {ssim}, {gram}.")
+        refuse_weights("SoftMasks: ssim and gram", (ssim, gram))
         self.ssim, self.gram = ssim, gram
 
     def forward(self, student: Prediction, target: Prediction, batch: Batch) -> Float[Tensor, ""]:

@@ -11,7 +11,7 @@ from segkd.distill.base import Knowledge
 from segkd.distill.exits import shrunk
 from segkd.distill.knowledge.enhanced import Variant, towards
 from segkd.losses import hushed
-from segkd.types import Batch, InputError, Prediction
+from segkd.types import Batch, InputError, Prediction, refuse_number
 
 
 def one_for_all(
@@ -61,8 +61,10 @@ class OneForAll(Knowledge):
     def __init__(self, epsilon: float | list[float] = 1.5, variant: Variant = "code") -> None:
         super().__init__()
         given = epsilon if isinstance(epsilon, list) else [epsilon]
-        if not given or not all(1 <= one < float("inf") for one in given):
-            raise InputError(f"OneForAll: epsilon must be 1 or more, a number or a list of them, found {epsilon}.")
+        if not given:
+            raise InputError("OneForAll: epsilon is a number of 1 or more, or a list of them, found none.")
+        for one in given:
+            refuse_number("OneForAll: epsilon", one, least=1.0)
         self.epsilon, self.several = given, isinstance(epsilon, list)
         self.variant: Variant = variant
 

@@ -12,7 +12,7 @@ from segkd.device import at_once
 from segkd.distill.base import Knowledge
 from segkd.losses import global_mean
 from segkd.structure import structure_weights
-from segkd.types import Batch, InputError, Prediction
+from segkd.types import Batch, Prediction, refuse_number
 
 
 def response(
@@ -114,10 +114,8 @@ class Response(Knowledge):
 
     def __init__(self, temperature: float = 2.0, soften_student: bool = True, emphasis: float = 0.0) -> None:
         super().__init__()
-        if temperature <= 0:
-            raise InputError(f"Response: temperature must be above 0, found {temperature}.")
-        if emphasis < 0:
-            raise InputError(f"Response: emphasis must be 0 or more, found {emphasis}.")
+        refuse_number("Response: temperature", temperature, above=True)
+        refuse_number("Response: emphasis", emphasis)
         self.temperature, self.soften_student, self.emphasis = temperature, soften_student, emphasis
 
     def forward(self, student: Prediction, target: Prediction, batch: Batch) -> Float[Tensor, ""]:

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from segkd.distill.base import Knowledge
 from segkd.distill.knowledge.feature import attention_distance, label_at, mean_over_levels, refuse_uneven
-from segkd.losses import global_mean
+from segkd.losses import global_mean, refuse_weights
 from segkd.models.decoder import resize
-from segkd.types import IGNORE, Batch, InputError, Prediction
+from segkd.types import IGNORE, Batch, Prediction
 
 
 def channel_attention(level: Float[Tensor, "b c h w"], valid: Bool[Tensor, "b h w"]) -> Float[Tensor, "b c"]:
@@ -42,9 +42,7 @@ class StructuredAttention(Knowledge):
 
     def __init__(self, spatial: float = 1.0, channel: float = 1.0) -> None:
         super().__init__()
-        if min(spatial, channel) < 0 or spatial + channel == 0:
-            raise InputError(f"StructuredAttention: spatial and channel are weights, not both 0, found {spatial}, "
-                             f"{channel}.")  # fmt: skip
+        refuse_weights("StructuredAttention: spatial and channel", (spatial, channel))
         self.spatial, self.channel, self.projectors = spatial, channel, nn.ModuleList()
 
     def meet(self, student: Prediction, target: Prediction) -> None:

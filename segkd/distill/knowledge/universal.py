@@ -9,7 +9,7 @@ from torch import Tensor
 
 from segkd.distill.base import Knowledge
 from segkd.distill.knowledge.exits import at_size
-from segkd.losses import common_mean, global_mean, hushed, one_hot
+from segkd.losses import common_mean, global_mean, hushed, one_hot, refuse_weights
 from segkd.types import Batch, InputError, Prediction
 
 
@@ -70,8 +70,7 @@ class Universal(Knowledge):
 
     def __init__(self, target: float = 1.0, others: float = 0.1) -> None:
         super().__init__()
-        if min(target, others) < 0 or target + others == 0:
-            raise InputError(f"Universal: target and others are weights, not both 0, found {target}, {others}.")
+        refuse_weights("Universal: target and others", (target, others))
         self.target, self.others = target, others
 
     def meet(self, student: Prediction, target: Prediction) -> None:

@@ -18,7 +18,7 @@ from segkd.losses import one_hot
 from segkd.models.member import Member, about_classes, opened, refuse_unlike
 from segkd.models.network import Network
 from segkd.models.taps import evaluating
-from segkd.types import Batch, InputError, LayerPath, Lesson, Prediction
+from segkd.types import Batch, InputError, LayerPath, Lesson, Prediction, refuse_number
 
 EXACT = 1_000_000
 """Keys beyond which comparing all of them takes longer than anyone waits for a step: an index is asked instead."""
@@ -84,7 +84,7 @@ class Retrieval(Teacher):
             features when null.
         keys: most keys in the store, over `classes` of each class. Up to 1e6 all are compared; beyond, an index of
             faiss (`pip install 'segkd[retrieval]'`) is asked, which misses some of the nearest (`segkd.distill.index`).
-        values: what a key says: the "label" at its centre, or the class "shares" of its area.
+        values: what a key says: the "label" at its centre, or the class "shares" of its area (at `data.size`).
         k: neighbours.
         temperature: T of the squared distances, which lie in 0..4.
         share: of the neighbours in the target, lambda.
@@ -288,9 +288,9 @@ class Retrieval(Teacher):
             (self.then is None or 0 < self.then.at <= 1, "then.at is a progress of the training, above 0 and up to 1"),
         ]
         for one in stages:
+            refuse_number("Retrieval: temperature", one.temperature, above=True)
             faults += [
                 (1 <= one.k <= self.limit, f"k: expected 1 to {self.limit} neighbours (keys), found {one.k}"),
-                (one.temperature > 0, f"temperature must be above 0 (.03 to .15, say), found {one.temperature}"),
                 (0 <= one.share <= 1, f"share lies in 0..1, found {one.share}"),
                 (0 <= one.threshold <= 1, f"threshold lies in 0..1, found {one.threshold}"),
             ]

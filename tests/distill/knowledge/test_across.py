@@ -154,5 +154,5 @@ def test_levels_of_a_teacher_may_have_other_sizes_and_may_be_more_but_not_fewer(
 
 
 def test_weights_that_are_none_are_refused():
-    with pytest.raises(InputError, match="not both 0"):
+    with pytest.raises(InputError, match="one of them above 0"):
         TeacherFree(0.0, 0.0)

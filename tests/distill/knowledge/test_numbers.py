@@ -1,13 +1,17 @@
-"""What the numbers of a knowledge may be: a negative weight would be climbed, a temperature of 0 divides by nothing."""
+"""What the numbers of a knowledge may be: a negative weight would be climbed, a temperature of 0 divides by nothing,
+and one that is no number ends a training at its first step as diverged."""
+
+from math import inf, nan
 
 import pytest
 
 from segkd.distill.knowledge.across import TeacherFree
 from segkd.distill.knowledge.channel import ChannelWise, Correlation
-from segkd.distill.knowledge.enhanced import Decoupled
+from segkd.distill.knowledge.enhanced import Decoupled, TargetEnhanced
 from segkd.distill.knowledge.exits import AllPairs
 from segkd.distill.knowledge.graph import GraphEdges
 from segkd.distill.knowledge.masks import SoftMasks
+from segkd.distill.knowledge.one_for_all import OneForAll
 from segkd.distill.knowledge.response import Response
 from segkd.distill.knowledge.structured import StructuredAttention
 from segkd.distill.knowledge.universal import Universal
@@ -15,6 +19,7 @@ from segkd.types import InputError
 
 WEIGHTS = {
     Correlation: ("between", "within"),
+    Decoupled: ("alpha", "beta"),
     GraphEdges: ("feature", "label"),
     SoftMasks: ("ssim", "gram"),
     StructuredAttention: ("spatial", "channel"),
@@ -29,7 +34,7 @@ def test_of_two_weights_none_is_negative_and_one_is_above_zero(kind):
     first, second = WEIGHTS[kind]
     for fine in ((1.0, 0.0), (0.0, 1.0), (2.0, 2.0)):
         kind(**dict(zip((first, second), fine)))
-    for wrong in ((-1.0, 2.0), (2.0, -1.0), (0.0, 0.0)):
+    for wrong in ((-1.0, 2.0), (2.0, -1.0), (0.0, 0.0), (nan, 1.0), (1.0, nan), (inf, 1.0), (1.0, inf)):
         with pytest.raises(InputError, match=kind.__name__):
             kind(**dict(zip((first, second), wrong)))
 
@@ -37,12 +42,21 @@ def test_of_two_weights_none_is_negative_and_one_is_above_zero(kind):
 @pytest.mark.parametrize("kind", [AllPairs, ChannelWise, Correlation, Decoupled, Response])
 def test_a_temperature_is_above_zero(kind):
     kind(temperature=0.1)
-    for wrong in (0.0, -1.0):
-        with pytest.raises(InputError, match=f"{kind.__name__}.*above 0"):
+    for wrong in (0.0, -1.0, nan, inf):
+        with pytest.raises(InputError, match=f"{kind.__name__}: temperature must be a finite number above 0"):
             kind(temperature=wrong)
 
 
-@pytest.mark.parametrize("wrong", [{"alpha": -1.0}, {"beta": -1.0}])
-def test_decoupled_weights_are_not_negative(wrong):
-    with pytest.raises(InputError, match="alpha and beta 0 or more"):
-        Decoupled(**wrong)
+@pytest.mark.parametrize("kind", [TargetEnhanced, OneForAll])
+def test_an_epsilon_is_one_or_more(kind):
+    kind(epsilon=1.0)
+    for wrong in (0.9, nan, inf):
+        with pytest.raises(InputError, match=f"{kind.__name__}: epsilon must be a finite number of 1 or more"):
+            kind(epsilon=wrong)
+
+
+def test_an_emphasis_is_zero_or_more():
+    Response(emphasis=0.0)
+    for wrong in (-1.0, nan, inf):
+        with pytest.raises(InputError, match="Response: emphasis must be a finite number of 0 or more"):
+            Response(emphasis=wrong)

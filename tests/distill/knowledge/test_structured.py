@@ -57,5 +57,5 @@ def test_ignored_pixels_count_nothing_and_what_does_not_fit_is_named(make_batch)
     assert (grad.movedim(1, -1)[hidden] == 0).all() and (grad != 0).any()
     with pytest.raises(InputError, match="the student has 1 levels of features, the teacher 2"):
         StructuredAttention().meet(Prediction(torch.zeros(2, 3, 32, 32), student.features), levels(4, 4))
-    with pytest.raises(InputError, match="not both 0"):
+    with pytest.raises(InputError, match="one of them above 0"):
         StructuredAttention(0.0, 0.0)
