@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from segkd.datasets.transforms import View
+from segkd.models.member import seen_at
 from segkd.models.network import Network
 from segkd.models.windows import hill, starts
 from segkd.types import InputError, Prediction
@@ -19,7 +20,7 @@ class Looks:
 
     Attributes:
         flip: mirrored left and right too.
-        scales: at the data's size times each of these.
+        scales: at the data's size times each of these; a smaller image is the mean over each pixel's area.
         slide: the full image is seen through a window of the data's size, moved by `stride` of it and blended as in
             `models.windows.slide`; else the whole image is shrunk to that size.
         stride: share of the window by which it moves.
@@ -41,6 +42,7 @@ class Looks:
         """The words of a fingerprint: "none" for one look at the whole image."""
         parts = ["flip"] if self.flip else []
         parts += ["scales " + " ".join(f"{scale:g}" for scale in self.scales)] if self.scales != (1.0,) else []
+        parts += ["by area"] if min(self.scales) < 1 else []
         parts += [f"window stride {self.stride:g}, blended"] if self.slide else []
         return ", ".join(parts) or "none"
 
@@ -62,7 +64,7 @@ class Looking(Network):
         size = image.shape[-2:]
         total: Tensor | None = None
         for scale in self.looks.scales:
-            scaled = image if scale == 1 else _resized(image, [max(32, round(side * scale)) for side in size])
+            scaled = image if scale == 1 else _scaled(image, scale)
             for mirrored in (False, True)[: 1 + self.looks.flip]:
                 seen = self._look(scaled.flip(-1) if mirrored else scaled)
                 seen = _resized(seen.flip(-1) if mirrored else seen, size)
@@ -90,6 +92,12 @@ class Looking(Network):
                 times[part] += weight
         assert total is not None
         return (total / times)[..., :height, :width]
+
+
+def _scaled(image: Tensor, scale: float) -> Tensor:
+    height, width = (max(32, round(side * scale)) for side in image.shape[-2:])
+    # smaller by area, as in training: bilinearly, pixels between those that are read would not be seen at all
+    return seen_at(image, (height, width)) if scale < 1 else _resized(image, (height, width))
 
 
 def _resized(x: Tensor, size: Sequence[int]) -> Tensor:

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from segkd.engine.views import Looking, Looks, untouched
 from segkd.models.network import Network
@@ -70,11 +71,46 @@ def test_scales_look_at_other_sizes_and_answer_at_the_images():
     torch.testing.assert_close(found, network(image).logits)
 
 
+class Mean(Network):
+    """Predicts the mean of all that it is shown."""
+
+    def forward(self, image):
+        mean = image.mean(dim=(1, 2, 3), keepdim=True).expand(-1, 1, *image.shape[-2:])
+        return Prediction(torch.cat([-mean, mean], dim=1))
+
+
+def test_a_window_beyond_a_small_image_shows_more_of_its_border():
+    image = torch.full((1, 3, 30, 20), 0.3)
+    found = Looking(Mean(), Looks(slide=True), (64, 64))(image).logits
+    torch.testing.assert_close(found, Mean()(image).logits)
+
+
+def test_no_look_is_smaller_than_networks_can_be_shown():
+    network = Pixelwise()
+    Looking(network, Looks(scales=(0.1,)), (64, 96))(torch.rand(1, 3, 64, 400))
+    assert network.sizes == [(32, 40)]
+
+
+def test_a_smaller_look_sees_all_pixels():
+    """Stripes of one pixel are grey from afar; read every third pixel bilinearly they would be stripes still."""
+    seen = []
+
+    class Watching(Pixelwise):
+        def forward(self, image):
+            seen.append(image)
+            return super().forward(image)
+
+    image = torch.rand(1, 3, 96, 192)
+    Looking(Watching(), Looks(scales=(1 / 3,)), (96, 192))(image)
+    torch.testing.assert_close(seen[0], F.avg_pool2d(image, 3))
+
+
 def test_what_was_done_is_said_and_nonsense_refused():
     assert Looks().said == "none"
-    assert Looks(True, (0.75, 1.0), True).said == "flip, scales 0.75 1, window stride 0.5, blended"
+    assert Looks(True, (0.75, 1.0), True).said == "flip, scales 0.75 1, by area, window stride 0.5, blended"
     for wrong in (
         {"scales": (0.0,)},
+        {"scales": (8.5,)},
         {"scales": (1.0, float("nan"))},
         {"scales": ()},
         {"stride": 0.0},
