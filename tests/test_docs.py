@@ -1,5 +1,8 @@
 """The docs point at what is there, quote what is said, and their notebook runs."""
 
+import ast
+import importlib
+import importlib.util
 import json
 import re
 
@@ -9,6 +12,7 @@ from docs.draw_league import PAGES as LEAGUE
 from docs.draw_league import TABLES, drawn
 from tests.conftest import REPOSITORY
 
+LAYER = r"(?<![\w/.-])(?:configs/)?((?:methods|data|ablations)/[a-z0-9_]+\.yaml)"
 PAGES = sorted([*(REPOSITORY / "docs").rglob("*.md"), REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md"])
 
 
@@ -19,6 +23,29 @@ def test_links_lead_to_files(page):
         place, _, anchor = link.partition("#")
         if not re.match(r"[a-z]+:", link):
             assert not place or (page.parent / place).exists() or place == "cards.md", f"{page}: {link}"
+
+
+CODE = sorted(path for room in ("docs", "benchmarks", "examples") for path in (REPOSITORY / room).rglob("*.py"))
+
+
+def _sources(page):
+    """The Python of a file: its own, or the blocks of a page."""
+    text = page.read_text(encoding="utf-8")
+    return [text] if page.suffix == ".py" else re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", [*PAGES, *CODE], ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_what_is_imported_and_which_layers_are_named_is_there(page):
+    for node in (node for source in _sources(page) for node in ast.walk(ast.parse(source))):
+        if isinstance(node, ast.Import):
+            for name in node.names:
+                assert not name.name.startswith("segkd") or importlib.util.find_spec(name.name), name.name
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "segkd":
+            for name in node.names:
+                found = hasattr(importlib.import_module(node.module), name.name)
+                assert found or importlib.util.find_spec(f"{node.module}.{name.name}"), f"{node.module}.{name.name}"
+    for layer in re.findall(LAYER, page.read_text(encoding="utf-8")):
+        assert (REPOSITORY / "configs" / layer).is_file(), layer
 
 
 def test_messages_that_are_explained_are_said_somewhere():
