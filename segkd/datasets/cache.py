@@ -64,7 +64,7 @@ def fit_of(size: tuple[int, int], augment: Augment | None, shares: bool = False,
     if augment is None:
         return Fit(size)
     # of A pixels, a crop of share s and aspect a r (`size` or the image has a) gets sqrt(s A / (a r)) x sqrt(s A a r)
-    zoom = max(1 / augment.ratio[0], augment.ratio[1], 1.0) / augment.scale[0]
+    zoom = max(1 / augment.ratio[0], augment.ratio[1]) / augment.scale[0]
     least = 4 * zoom * size[0] * size[1]  # bytes of an image and its label
     detail = min(DETAIL, max(1.0, BYTES / (max(images, 1) * ROOM * least)))
     return Fit(size, zoom * detail, sqrt(zoom) if augment.ratio_of == "image" else 1.0, shares)

@@ -91,6 +91,8 @@ def test_small_images_and_the_labels_of_whole_ones_stay_as_they_are():
     image, label = smooth_pair(120, 100)
     kept = fit_of((64, 64), Augment())(image, label)
     assert kept[0] is image and kept[1] is label
+    for side, left in ((150, 150), (188, 113)):  # made smaller where that saves half of the pixels
+        assert fit_of((64, 64), Augment(), images=10**7)(*smooth_pair(side, side))[1].shape == (left, left)
     image, label = smooth_pair(50, 900)  # one side is enlarged: that is not done twice
     assert Fit((64, 64))(image, label)[0] is image
 

@@ -79,6 +79,7 @@ def test_an_epoch_holds_each_domain_s_share_to_the_image(settings, expected):
     order = EpochBatches(140, 4, 0, draw=draw).order(0)
     assert order.shape == (35, 1, 4) and shares_of(order) == expected
     assert not set(draw.held) & set(order.ravel().tolist())
+    assert set(draw.drawn(GROUPS)) == set(GROUPS) - {GROUPS[i] for i in draw.held}
     times = np.bincount(order.ravel(), minlength=140)
     for name in set(DOMAINS):  # each image of a domain once before any comes again
         of = np.setdiff1d(np.flatnonzero(np.array(DOMAINS) == name), draw.held)

@@ -68,6 +68,19 @@ def test_few_open_files_mean_pipes(monkeypatch):
     assert "ulimit -n" in stream.said and [int(one) for one in stream] == [0, 1, 2, 3, 4, 5]
 
 
+@pytest.mark.parametrize(("files", "local", "pipes"), [(79, 1, True), (80, 1, False), (95, 2, True), (96, 2, False)])
+def test_each_batch_ahead_of_each_process_needs_four_files(monkeypatch, files, local, pipes):
+    monkeypatch.setattr(feed.resource, "getrlimit", lambda which: (files, files))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(local))
+    assert bool(numbers(lambda: None).said) == pipes
+
+
+def test_loading_draws_nothing_from_the_stream_of_the_training():
+    before = torch.get_rng_state()
+    list(numbers(lambda: None, workers=0))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_the_bytes_of_a_batch_count_each_tensor_once():
     image, label = torch.zeros(2, 3, 4, 4), torch.zeros(2, 4, 4, dtype=torch.int64)
     assert bytes_of((Batch(image, image, label, None, ("a", "b")), [])) == image.nbytes + label.nbytes

@@ -65,6 +65,17 @@ def test_only_one_fold_is_what_the_others_leave(make_folder):
         open_data(Data(**given, only_fold=(0, 99)), ["train"], print)
 
 
+def test_groups_of_the_data_are_in_one_fold(make_folder):
+    root = make_folder(30)
+    rest = []
+    for i in range(2):
+        records, _ = open_data(
+            Data(root=str(root), size=32, group=r"photo(\d)", fold=(i, 2)), ["train"], lambda n: None
+        )
+        rest.append({name.removeprefix("photo")[0] for name in records["train"].ids})  # 1 and 10 to 19 are of one group
+    assert rest[0] and rest[1] and not rest[0] & rest[1]
+
+
 def test_where_nothing_is_trained_on_no_fold_is_left_out(make_folder):
     root = make_folder(3)
     (root / "train.txt").write_text("gone\n")
@@ -78,6 +89,7 @@ def test_generated_images_have_folds_too():
     found = [open_data(Data(embedded=embedded, size=32, fold=(i, 3)), ["train"], print)[0]["train"] for i in range(3)]
     assert [len(one) for one in found] == [6, 6, 6] and not set.intersection(*(set(one.ids) for one in found))
     whole = open_data(Data(embedded=embedded, size=32), ["train"], print)[0]["train"]
+    assert len(open_data(Data(embedded=embedded, size=32, fold=(0, 2)), ["val"], print)[0]["val"]) == 2
     name = found[0].ids[2]
     assert (found[0].load(2)[0] == whole.load(whole.ids.index(name))[0]).all()
     assert data_digests(Data(embedded=embedded, fold=(0, 3)))["train"]["pairs"] == 6

@@ -95,3 +95,5 @@ def test_with_overlap_every_batch_begins_with_the_second_half_of_the_one_before(
 def test_half_a_batch_cannot_be_carried_over_from_an_odd_one():
     with pytest.raises(InputError, match=r"data\.batch_size must be even, found 3"):
         EpochBatches(9, 3, 0, draw=Overlap()).order(0)
+    with pytest.raises(InputError, match=r"data\.batch_size must be even, found 3"):
+        Overlap().rehearse(None, 3)

@@ -130,6 +130,19 @@ def test_colour_scales_brightness_by_its_strength_both_ways_and_leaves_a_fifth_a
     assert 10 <= (values == 100).sum() <= 35
 
 
+def test_contrast_saturation_and_hue_change_by_their_strength():
+    row = [[60] * 3, [140] * 3, [130, 90, 90], [130, 90, 90]]  # two greys and a colour, whose hue is 0
+    image = np.array([row] * 4, np.uint8)
+    colour = Transform((4, 4), Augment(**{**STILL, "colour": 0.3}), 2, False)
+    views = np.array([colour(image, image[..., 0] * 0, draw(i)).image[0].astype(float) for i in range(200)])
+    contrast = (views[:, 1, 0] - views[:, 0, 0]) / 80  # times brightness, 0.7..1.3 by itself
+    assert contrast.min() < 0.68 and contrast.max() > 1.32
+    range_, tilt = np.ptp(views[:, 2], axis=1), views[:, 2, 1] - views[:, 2, 2]
+    saturation, hue = range_ / 40 / contrast, np.abs(60 * tilt / range_)
+    assert 0.65 < saturation.min() < 0.8 and 1.2 < saturation.max() < 1.38
+    assert 6 < hue.max() < 15  # degrees: a tenth of 0.3 is 10.8 of 360
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [({"scale": (0.0, 1.0)}, "scale"), ({"scale": (0.5, 0.4)}, "scale"), ({"scale": (0.5, 1.5)}, "scale"),

@@ -57,6 +57,7 @@ def test_half_precision_keys_change_distances_by_their_rounding_alone():
     true = (queries[0].unsqueeze(1) - exact).square().sum(dim=2)
     torch.testing.assert_close(distance[0], true.gather(1, at[0]), atol=2e-3, rtol=0)
     assert not torch.equal(exact.half().float(), exact)
+    assert kept.nearest(exact.unsqueeze(0), torch.zeros(1, 400, dtype=torch.bool), 1)[0].min() >= 0  # its own key
 
 
 def test_where_too_few_keys_are_left_the_rest_are_infinitely_far():
@@ -139,6 +140,8 @@ def test_the_store_is_balanced_and_holds_what_the_images_show():
         (cell,) = alike.all(dim=1).nonzero()[:, 0].tolist()
         row, column = divmod(cell, 4)
         assert int(batches[image // 2].label[image % 2, 4 * row + 2, 4 * column + 2]) == int(c)
+    few = gathered(batches, colours, origins, 3, 2)[0]
+    assert few.values.argmax(dim=1).tolist() == [0, 1, 2]  # fewer keys than classes: one of each all the same
     assert len(kept.origins[label == 0, 0].unique()) > 8  # drawn from all images, not the first or the last
 
 

@@ -1,3 +1,4 @@
+import multiprocessing
 import os
 import socket
 import subprocess
@@ -6,11 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 from jsonargparse import Namespace
 from torch import nn
 
 from segkd.distill.distiller import Distiller
-from segkd.engine.agreement import apart, checksum, checksums
+from segkd.engine.agreement import apart, averaged, checksum, checksums
 from segkd.engine.learner import Learner
 from segkd.engine.optim import Optim, build_optimizer, build_schedule
 from segkd.engine.step import Engine, train_step
@@ -108,6 +110,23 @@ def test_processes_hold_the_same_statistics_and_averages_after_every_step(tmp_pa
         differing, moved = torch.load(tmp_path / f"{rank}.pt")
         assert differing == []
         assert {"student.body.1.running_var", "average.network.body.1.running_mean"} <= set(moved)
+
+
+def meeting(rank: int, folder: Path) -> None:
+    """One of two processes: the mean of their ranks."""
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    (folder / str(rank)).write_text(str(averaged({"rank": torch.tensor(float(rank))})["rank"].item()))
+    dist.destroy_process_group()
+
+
+def test_numbers_are_told_as_their_mean_over_the_processes(tmp_path):
+    forked = multiprocessing.get_context("fork")
+    workers = [forked.Process(target=meeting, args=(rank, tmp_path)) for rank in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(timeout=120)
+    assert [(tmp_path / str(rank)).read_text() for rank in range(2)] == ["0.5", "0.5"]
 
 
 if __name__ == "__main__":

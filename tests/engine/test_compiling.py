@@ -65,8 +65,9 @@ def test_tapped_layers_are_refused(calls):
     assert calls == []
 
 
-def test_a_failure_to_compile_becomes_a_sentence():
-    kind = type("BackendCompilerFailed", (RuntimeError,), {"__module__": "torch._dynamo.exc"})  # slow to import
+@pytest.mark.parametrize("where", ["torch._dynamo.exc", "torch._inductor.exc"])
+def test_a_failure_to_compile_becomes_a_sentence(where):
+    kind = type("BackendCompilerFailed", (RuntimeError,), {"__module__": where})  # slow to import
     error = kind("no C++ compiler")
     assert failed_to_compile(error) and not failed_to_compile(RuntimeError("torch._dynamo"))
     with (

@@ -111,7 +111,7 @@ def test_nothing_left_to_learn_is_refused():
 def test_schedules_rise_from_near_zero_then_fall_to_zero(schedule):
     optim = Optim(schedule=schedule, warmup=0.1)
     rates = [rate_at(optim, t / 1000) for t in range(1001)]
-    assert rates[0] < 0.01 and rates[100] == pytest.approx(1) and rates[1000] == pytest.approx(0, abs=1e-9)
+    assert 0 < rates[0] < 0.01 and rates[100] == pytest.approx(1) and rates[1000] == pytest.approx(0, abs=1e-9)
     assert all(a <= b for a, b in zip(rates[:100], rates[1:101]))
     assert all(a >= b for a, b in zip(rates[100:], rates[101:]))
 
@@ -141,6 +141,10 @@ def test_the_schedule_scales_each_group(learner):
         {"clip": 0.0},
         {"encoder_lr": -1.0},
         {"power": -1.0},
+        {"cycles": 0},
+        {"momentum": 1.0},
+        {"weight_decay": -1e-3},
+        {"freeze": {1.5: []}},
         {"lr": 1e308},
         {"encoder_lr": 1e308},
     ],
@@ -150,8 +154,13 @@ def test_impossible_settings_are_refused_by_name(wrong):
         Optim(**wrong)
 
 
-def test_sgd_is_sgd(learner):
-    assert isinstance(build_optimizer(Optim(name="sgd"), learner), torch.optim.SGD)
+def test_sgd_goes_on_with_nesterov_s_momentum(learner):
+    optimizer = build_optimizer(Optim(name="sgd", lr=0.1, momentum=0.5), learner)
+    bias = learner.student.head.bias
+    start, bias.grad = bias.detach().clone(), torch.ones_like(bias)
+    for way in (1.5, 1.5 + 1.75):  # g + m v, v = m v + g
+        optimizer.step()
+        torch.testing.assert_close(start - bias.detach(), torch.full_like(start, 0.1 * way))
 
 
 def descended(fused: bool, start: dict | None = None) -> dict:

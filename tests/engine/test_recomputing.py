@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from segkd.distill.distiller import Distiller
+from segkd.engine.compiling import compile_student
 from segkd.engine.learner import Learner
 from segkd.engine.recomputing import blocks_of, recompute_encoder
 from segkd.engine.step import train_step
@@ -19,8 +20,7 @@ from tests.engine.test_step import Linear, engine_of
 def learner_of(encoder=TINY, recompute=False, disturbance=None) -> Learner:
     torch.manual_seed(2)
     learner = Learner(FusionNet(2, encoder, None, width=16), Distiller(), disturbance, average=0.9)
-    if recompute:
-        recompute_encoder(learner.student)
+    compile_student(learner, False, recompute)
     return learner
 
 
@@ -80,6 +80,12 @@ def test_copies_compute_with_their_own_weights_and_layers_within_can_be_read(mak
     level = tapped(twin, image, [path]).features[0]
     (gradient,) = torch.autograd.grad(level.sum(), [next(twin.encoder.parameters())])
     assert gradient.abs().sum() > 0
+
+
+def test_of_chains_of_chains_the_blocks_are_found():
+    parts = [nn.ModuleDict({"conv": nn.Conv2d(1, 1, 1)}) for _ in range(3)]
+    stages = nn.Sequential(nn.Sequential(*parts[:2]), nn.Sequential(parts[2]))
+    assert list(blocks_of(nn.ModuleDict({"stages": stages}))) == parts
 
 
 def test_a_network_without_chains_of_blocks_is_refused():

@@ -78,6 +78,7 @@ def test_losses_are_means_over_the_labelled_pixels_of_each_probe_of_which_the_te
 
     def some(batch, student):
         seen, lessons = lessons_of(batch, student)
+        assert not rounds.engine.bare.distiller.training
         return seen, {"slow": Lesson(lessons["slow"].target, heard.expand(batch.label.shape))}
 
     monkeypatch.setattr(rounds.engine.bare.distiller, "lessons", some)
@@ -125,6 +126,15 @@ def test_a_turn_updates_weights_state_and_stream_and_writes_a_line(tmp_path):
     assert line["kind"] == "domains" and line["step"] == 2
     assert {name: one["weight"] for name, one in line["domains"].items()} == progress.draw["weights"]
     assert {name: one["seen"] for name, one in line["domains"].items()} == {"one": 2.0, "two": 2.0}
+
+
+def test_a_turn_counts_what_all_processes_drew(tmp_path, monkeypatch):
+    rounds = rounds_of(None, 0, 2, kind="student_loss")
+    monkeypatch.setattr(rounds, "losses", lambda: {"one": (1.0, 0.0), "two": (0.5, 0.0)})
+    rounds.engine.micro = rounds.engine.step = 2
+    with Recorder(tmp_path, 0, writes=True) as recorder:
+        rounds.turn(Progress(), recorder)
+    assert sum(rounds.draw.seen.values()) == 2 * 2 * 2
 
 
 def test_a_probe_without_a_label_is_refused():
