@@ -14,6 +14,8 @@ from torch.utils.checkpoint import checkpoint
 from segkd.models.network import Network
 from segkd.types import InputError
 
+CHAINS = (nn.Sequential, nn.ModuleList)
+
 
 def recompute_encoder(network: Network) -> None:
     """Has every block of the encoder (of the whole network where none is known) computed again in the backward pass.
@@ -36,11 +38,11 @@ def recompute_encoder(network: Network) -> None:
 
 
 def blocks_of(module: nn.Module) -> Iterator[nn.Module]:
-    """The members of the outermost chains (`nn.Sequential`, `nn.ModuleList`) whose members all have parts of their own
+    """The members of the outermost chains (`CHAINS`) whose members all have parts of their own
     and are no chains again."""
     for child in module.children():
-        parts = list(child.children()) if isinstance(child, nn.Sequential | nn.ModuleList) else []
-        if parts and all(any(part.children()) and not isinstance(part, nn.Sequential) for part in parts):
+        parts = list(child.children()) if isinstance(child, CHAINS) else []
+        if parts and all(any(part.children()) and not isinstance(part, CHAINS) for part in parts):
             yield from parts
         else:
             yield from blocks_of(child)
@@ -56,7 +58,7 @@ def _kept_small(block: nn.Module, forward: Callable[..., Any], *args: Any, **nam
 @contextmanager
 def _statistics_kept(block: nn.Module) -> Iterator[None]:
     """BatchNorm does what it did, but its running statistics take nothing of the batch: they have seen it already."""
-    following = [part for part in block.modules() if isinstance(part, _BatchNorm) and part.training]
+    following = [part for part in block.modules() if isinstance(part, _BatchNorm)]
     before = [(part.momentum, part.num_batches_tracked) for part in following]
     try:
         for part in following:

@@ -82,9 +82,10 @@ def test_copies_compute_with_their_own_weights_and_layers_within_can_be_read(mak
     assert gradient.abs().sum() > 0
 
 
-def test_of_chains_of_chains_the_blocks_are_found():
+@pytest.mark.parametrize("chain", [nn.Sequential, lambda *parts: nn.ModuleList(parts)])
+def test_of_chains_of_chains_the_blocks_are_found(chain):
     parts = [nn.ModuleDict({"conv": nn.Conv2d(1, 1, 1)}) for _ in range(3)]
-    stages = nn.Sequential(nn.Sequential(*parts[:2]), nn.Sequential(parts[2]))
+    stages = chain(chain(*parts[:2]), chain(parts[2]))
     assert list(blocks_of(nn.ModuleDict({"stages": stages}))) == parts
 
 
