@@ -97,6 +97,7 @@ def test_a_draw_is_a_function_of_seed_round_and_weights():
         other = DomainSampler(every=5, probe=3)
         other.meet(DOMAINS, GROUPS, 4)
         other.recall(one.state())  # all that it depends on is in the checkpoint
+        assert (other.seen, other.round) == (one.seen, one.round)
         two = other
     assert (EpochBatches(140, 4, 7, draw=one).order(3) != EpochBatches(140, 4, 8, draw=one).order(3)).any()
     assert one.weights[0] > one.weights[1] > one.weights[2] and sum(one.seen.values()) == 60

@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -73,6 +74,14 @@ def test_each_batch_ahead_of_each_process_needs_four_files(monkeypatch, files, l
     monkeypatch.setattr(feed.resource, "getrlimit", lambda which: (files, files))
     monkeypatch.setenv("LOCAL_WORLD_SIZE", str(local))
     assert bool(numbers(lambda: None).said) == pipes
+
+
+@pytest.mark.parametrize(("free", "pipes"), [(119, True), (120, False)])
+def test_batches_ahead_have_to_fit_into_shared_memory_with_a_quarter_to_spare(monkeypatch, free, pipes):
+    monkeypatch.setattr(feed.shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
+    batches = [[(0, n)] * 3 for n in range(6)]
+    said = Feed(Numbers(), batches, torch.tensor, 2, prefetch=1, size=3).said  # 4 batches of 3 numbers of 8 bytes
+    assert ("shm-size" in said) == pipes
 
 
 def test_loading_draws_nothing_from_the_stream_of_the_training():

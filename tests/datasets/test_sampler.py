@@ -1,3 +1,4 @@
+from collections import Counter
 from itertools import islice
 
 import numpy as np
@@ -90,6 +91,13 @@ def test_with_overlap_every_batch_begins_with_the_second_half_of_the_one_before(
     visits = visits_of(order)
     times = dict(zip(*np.unique(order, return_counts=True)))
     assert all(sorted(visits[order == i]) == list(range(count)) for i, count in times.items())
+
+
+def test_a_visit_is_counted_in_the_order_of_the_epoch():
+    order, times = np.random.default_rng(0).integers(0, 7, (50, 2, 10)), Counter()
+    for index, visit in zip(order.ravel().tolist(), visits_of(order).ravel().tolist()):
+        assert visit == times[index]
+        times[index] += 1
 
 
 def test_half_a_batch_cannot_be_carried_over_from_an_odd_one():

@@ -13,6 +13,7 @@ from segkd.experiment.readiness import in_words
 from segkd.models.fusion import FusionNet
 from segkd.types import InputError
 from tests.conftest import TINY
+from tests.engine.test_recomputing import kept_bytes
 from tests.engine.test_step import engine_of
 
 
@@ -54,6 +55,12 @@ def test_more_kernels_are_tried_without_cuda_graphs_which_would_write_over_a_loo
     learner = learner_of("max-autotune")
     learner.student(torch.rand(2, 3, 32, 32))
     assert calls == ["max-autotune-no-cudagraphs"]
+
+
+def test_a_student_is_compiled_and_computed_again_at_once(make_batch, calls):
+    batch, both = make_batch(b=2, size=(32, 32)), learner_of()
+    compile_student(both, True, recompute=True)
+    assert kept_bytes(both, batch) < 0.9 * kept_bytes(learner_of(), batch) and calls == ["default"]
 
 
 def test_tapped_layers_are_refused(calls):

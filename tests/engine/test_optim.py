@@ -61,6 +61,11 @@ def test_a_disturbance_learns_at_a_rate_of_its_own_and_never_decays():
     (group,) = [g for g in optimizer.param_groups if g["params"][0] is learner.disturbance.theta]
     assert group["params"] == [learner.disturbance.theta]
     assert group["lr"] == pytest.approx(0.07) and group["weight_decay"] == 0
+    learner.disturbance.filter = nn.Conv2d(3, 3, 1)  # one of anyone's, with weights
+    groups = build_optimizer(Optim(lr=0.01, weight_decay=0.3), learner).param_groups
+    assert [g["weight_decay"] for g in groups if any(p is learner.disturbance.filter.weight for p in g["params"])] == [
+        0
+    ]
     with pytest.raises(InputError, match="disturbance_lr must be above 0"):
         Optim(disturbance_lr=0.0)
 
@@ -158,6 +163,7 @@ def test_sgd_goes_on_with_nesterov_s_momentum(learner):
     optimizer = build_optimizer(Optim(name="sgd", lr=0.1, momentum=0.5), learner)
     bias = learner.student.head.bias
     start, bias.grad = bias.detach().clone(), torch.ones_like(bias)
+    build_optimizer(Optim(name="sgd", momentum=0.0), learner)  # torch refuses Nesterov's without any
     for way in (1.5, 1.5 + 1.75):  # g + m v, v = m v + g
         optimizer.step()
         torch.testing.assert_close(start - bias.detach(), torch.full_like(start, 0.1 * way))

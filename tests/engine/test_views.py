@@ -103,6 +103,8 @@ def test_a_smaller_look_sees_all_pixels():
     image = torch.rand(1, 3, 96, 192)
     Looking(Watching(), Looks(scales=(1 / 3,)), (96, 192))(image)
     torch.testing.assert_close(seen[0], F.avg_pool2d(image, 3))
+    Looking(Watching(), Looks(scales=(0.75,)), (96, 192))(image)
+    torch.testing.assert_close(seen[1].mean(), image.mean())  # each pixel counts by its area
 
 
 def test_what_was_done_is_said_and_nonsense_refused():

@@ -43,7 +43,7 @@ def updated(
 def quotas(weights: Float64[np.ndarray, " n"], total: int) -> list[int]:
     """`total` in whole numbers in proportion to `weights`, which sum to 1: none is off by 1 or more."""
     exact = weights * total
-    counts = np.floor(exact + 1e-9).astype(np.int64)
+    counts = np.floor(exact).astype(np.int64)
     rest = np.argsort(counts - exact, kind="stable")[: total - counts.sum()]
     counts[rest] += 1
     return [int(count) for count in counts]
