@@ -1,12 +1,13 @@
 """What a network costs: parameters, MACs, FLOPs, time."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from segkd.models.network import Network, device_of
 from segkd.models.taps import evaluating
@@ -33,10 +34,25 @@ class Complexity:
         )
 
 
+@contextmanager
+def counting() -> Iterator[FlopCounterMode]:
+    """Counts FLOPs inside, those of attention too, of which torch counts none on the CPU."""
+    attention = {
+        torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: lambda q, k, v, *_, **__: sdpa_flop_count(q, k, v)
+    }
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # nn.MultiheadAttention would be one operation as a whole
+    try:
+        with FlopCounterMode(display=False, custom_mapping=attention) as counter:
+            yield counter
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
 @torch.no_grad()
 def complexity(network: Network, size: tuple[int, int]) -> Complexity:
     """Counts one forward pass of one image on the network's device; leaves the network as it was."""
-    with evaluating(network), FlopCounterMode(display=False) as counter:
+    with evaluating(network), counting() as counter:
         network(torch.zeros(1, 3, *size, device=device_of(network)))
     flops = counter.get_total_flops()
     parameters = [(p.numel(), p.requires_grad) for p in network.parameters()]

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
+from segkd.models.complexity import counting
 from segkd.models.export import Exported
 from segkd.models.network import Network
 from segkd.models.onnx import OnnxNetwork
 from segkd.models.readout import logits_of, planes_of
-from segkd.types import Prediction
+from segkd.types import InputError, Prediction
 
 CLOSE = 1e-4
 """Largest difference of an output that is rounding, as a share of the largest value (but of 1 at least)."""
@@ -42,8 +42,15 @@ class TorchFile(Network):
         return Prediction(logits_of(planes, self.output, self.classes, "export"))  # type: ignore[arg-type]
 
     def raw(self, image: Tensor) -> Tensor:
-        """What the file gives."""
-        return self.program[0](image.contiguous()).detach()
+        """What the file gives. Raises InputError where it cannot run: what was traced at one size may hold it."""
+        try:
+            return self.program[0](image.contiguous()).detach()
+        except Exception as error:  # programs and their guards raise anything
+            reason = str(error).strip().rpartition("\n")[2]  # TorchScript tells the way to it first
+            raise InputError(
+                f"export: the file does not run on images {list(image.shape)}, as the network does: "
+                f"{reason or type(error).__name__}. Try another --format."
+            ) from error
 
 
 def _loaded(path: Path) -> Any:
@@ -123,7 +130,7 @@ def macs_of(file: Network, path: Path, size: tuple[int, int]) -> int:
     """Multiply-accumulates of convolutions and matrix products that an exported file does for one image."""
     if isinstance(file, OnnxNetwork):
         return onnx_macs(path, {file.entry.port.name: np.zeros((1, 3, *size), np.float32)})
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), counting() as counter:
         raw_of(file, torch.zeros(1, 3, *size))
     return counter.get_total_flops() // 2
 

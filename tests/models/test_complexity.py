@@ -39,6 +39,27 @@ def test_macs_and_flops_are_those_counted_by_hand(classes, size):
     assert cost.size == size
 
 
+class Attentive(Network):
+    """Patches of 8 x 8 to 16 channels, which attend to each other in four heads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches, self.attention = nn.Conv2d(3, 16, 8, 8), nn.MultiheadAttention(16, 4, batch_first=True)
+
+    def forward(self, image: torch.Tensor) -> Prediction:
+        rows = self.patches(image).flatten(2).transpose(1, 2)
+        mixed, _ = self.attention(rows, rows, rows, need_weights=False)
+        return Prediction(mixed.transpose(1, 2).unflatten(2, (image.shape[2] // 8, -1)))
+
+
+def test_torch_s_own_attention_is_counted():
+    """Four projections, the products of queries and keys, and those with values."""
+    n = 4 * 3
+    projections, products = 4 * n * 16 * 16, 2 * n * n * 16
+    assert complexity(Attentive(), (32, 24)).macs == n * 16 * 3 * 64 + projections + products
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
 def test_parameters_are_counted_and_split_into_trainable_and_frozen():
     network = Counted(2)
     every = (9 * 3 * 8 + 8) + 2 * 8 + 9 * 8 + (8 * 2 + 2)

@@ -135,6 +135,24 @@ def test_a_file_with_other_weights_or_sizes_does_not_hold(tmp_path, batches):
     assert not compared(Exported(network), opened_file(path, "onnx", 3, "logits"), [batches[0] * float("nan")]).holds
 
 
+class Fixed(Network):
+    """Holds the size at which it is traced."""
+
+    def __init__(self):
+        super().__init__()
+        self.last = nn.Conv2d(3, 3, 1)
+
+    def forward(self, image):
+        return Prediction(self.last(image).view(-1, 3, int(image.shape[2]), int(image.shape[3])))
+
+
+def test_a_file_that_holds_its_size_is_a_paragraph(tmp_path, batches):
+    network = Fixed().eval()
+    _, file = written(tmp_path, network, "torchscript")
+    with pytest.raises(InputError, match=r"\[1, 3, 64, 64\], as the network does: .*is invalid.*another --format"):
+        compared(Exported(network), file, batches)
+
+
 @pytest.mark.parametrize("size", [3, 5])
 @pytest.mark.parametrize("sides", [(16, 16), (17, 16), (16, 17), (33, 7), (1, 2)])
 def test_the_flipped_convolution_is_the_same_one(size, sides):
