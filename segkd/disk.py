@@ -223,7 +223,7 @@ def load_yaml(text: str, expected: str) -> Any:
             return None
         _refuse_wild(node)
         return loader.construct_document(node)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+    except Exception as error:  # a tag that its value does not fit (`!!int x`) can raise anything
         raise InputError(f"{expected}, found: {_reason(error)}") from error
 
 

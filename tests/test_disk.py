@@ -140,6 +140,9 @@ LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("\n".join(" " * i + "a:" for i in range(3000)), "deep"),
         ("a: &a [*a]", "alias"),
         ("!!python/object/apply:os.system [id]", "could not determine a constructor"),
+        ("!!int ''", "found"),
+        ("!!bool x", "found"),
+        ("!!timestamp x", "found"),
         ("a: [1", "found"),
         ("x: \x00", "found"),
     ],
@@ -185,7 +188,7 @@ def test_two_writers_of_one_file_do_not_take_each_others_part(tmp_path):
     )
     writers = [subprocess.Popen([sys.executable, "-c", code, path, go, letter]) for letter in "ab"]
     go.touch()
-    assert [writer.wait(60) for writer in writers] == [0, 0]
+    assert [writer.wait(600) for writer in writers] == [0, 0]
     assert sorted(os.listdir(tmp_path)) == ["a.json", "go"]
 
 

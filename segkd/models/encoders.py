@@ -4,23 +4,19 @@ import difflib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from segkd.models.start import tensors_of
+from segkd.models.start import reason_of_weights, tensors_of
 from segkd.models.taps import evaluating
 from segkd.models.weights import student_of
 from segkd.types import InputError, reason_of
 
 PACKAGED = "tf_efficientnet_lite0"
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-UNUSABLE = (RuntimeError, OSError, EOFError, AttributeError, KeyError, UnpicklingError, SafetensorError)
-"""What torch, timm, smp and safetensors raise for weights that are missing, unreadable or of another network."""
 
 
 class Encoder(nn.Module):
@@ -128,8 +124,8 @@ def _timm_encoder(name: str, weights: str | None) -> Encoder:
         body: Any = timm.create_model(name, pretrained=weights is not None, features_only=True, **source)
         if "file" in source.get("pretrained_cfg_overlay", {}):
             _refuse_left_random(body, timm.create_model(name, pretrained=True, features_only=True, **source))
-    except UNUSABLE as error:
-        raise InputError(f"encoder {name} with weights {weights}: {_brief(error)}") from error
+    except Exception as error:  # damaged bytes can raise anything
+        raise InputError(f"encoder {name} with weights {weights}: {reason_of_weights(error)}") from error
     finally:
         log.setLevel(level)
     strides, channels = body.feature_info.reduction(), body.feature_info.channels()
@@ -147,12 +143,13 @@ def _smp_encoder(name: str, weights: str | None) -> Encoder:
 
     if weights == "packaged":
         raise InputError(f"weights: packaged holds {PACKAGED} only, found encoder {name!r}. Use hub, a file, or null.")
+    given = None if weights in (None, "hub") else tensors_of(Path(_existing(weights)), f"encoder {name} with weights")
     try:
         body = get_encoder(name, depth=5, weights="imagenet" if weights == "hub" else None)
-        if weights not in (None, "hub"):
-            body.load_state_dict(tensors_of(Path(_existing(weights)), f"encoder {name} with weights"))
-    except UNUSABLE as error:
-        raise InputError(f"encoder {name} with weights {weights}: {_brief(error)}") from error
+        if given is not None:
+            body.load_state_dict(given)
+    except Exception as error:  # tensors of another network can raise anything
+        raise InputError(f"encoder {name} with weights {weights}: {reason_of(error)}") from error
     channels = list(body.out_channels)
     strides = [2**i for i in range(len(channels))]
     # level 0 is the image itself, and transformers leave some levels empty (0 channels)
@@ -206,17 +203,11 @@ def _freeze_unread(encoder: Encoder) -> None:
             levels = encoder(torch.rand(1, 3, 64, 64))
         except (RuntimeError, AssertionError) as error:
             raise InputError(
-                f"encoder: expected one that takes images of any size, found one that at 64x64 says: {_brief(error)} "
-                "Transformers of a fixed size cannot be used; choose another."
+                "encoder: expected one that takes images of any size, found one that at 64x64 says: "
+                f"{reason_of(error)} Transformers of a fixed size cannot be used; choose another."
             ) from error
         total = torch.stack([level.float().sum() for level in levels]).sum()
         parameters = list(encoder.parameters())
         grads = torch.autograd.grad(total, parameters, allow_unused=True)
     for parameter, grad in zip(parameters, grads):
         parameter.requires_grad_(grad is not None)
-
-
-def _brief(error: Exception) -> str:
-    if isinstance(error, (KeyError, EOFError)):
-        return "the file is not one of weights"
-    return reason_of(error)

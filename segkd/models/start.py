@@ -1,5 +1,6 @@
 """A training that starts from trained weights: what fits by name and shape is taken, the rest is named."""
 
+import struct
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,9 @@ from segkd.types import InputError, reason_of, some
 
 INSIDE = ("state_dict", "model", "model_state_dict", "network", "net", "weights", "learner")
 """Where a checkpoint of someone's training keeps the tensors of its network."""
+
+NOT_ONE = (LookupError, EOFError, struct.error)
+"""What an unpickler raises for other bytes than of a file of weights."""
 
 SHOWN = 6
 """As many names of tensors are said."""
@@ -105,8 +109,8 @@ def tensors_of(path: Path, owner: str = "--init") -> dict[str, Tensor]:
         return unpacked(path)[0]
     try:
         state: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
-        reason = reason_of(error, 200)
+    except Exception as error:  # damaged bytes can raise anything
+        reason = reason_of_weights(error, 200)
         if isinstance(error, UnpicklingError) and "Weights only load failed" in reason:
             reason = "Python objects (a whole network, or settings), which are not opened since they can run code"
         raise InputError(
@@ -117,6 +121,11 @@ def tensors_of(path: Path, owner: str = "--init") -> dict[str, Tensor]:
     if not found:
         raise InputError(f"{owner} {path}: expected tensors by name, found {type(state).__name__} without any.")
     return found
+
+
+def reason_of_weights(error: Exception, most: int = 300) -> str:
+    """As `reason_of`, of reading weights: of other bytes an unpickler says but a number or a letter."""
+    return "the file is not one of weights" if isinstance(error, NOT_ONE) else reason_of(error, most)
 
 
 def _classes_of(path: Path) -> list[str]:

@@ -34,7 +34,7 @@ def _of_file(path: Path) -> str | None:
         with path.open("rb") as file:
             head = file.read(16)
             names = zipfile.ZipFile(file).namelist() if head.startswith(b"PK\x03\x04") else []
-    except (OSError, zipfile.BadZipFile):
+    except Exception:  # a damaged archive can raise anything
         return None
     inner = {name.partition("/")[2] for name in names}
     if "constants.pkl" in inner:

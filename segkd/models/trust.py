@@ -50,9 +50,9 @@ def refuse_foreign_network(class_path: Any, init_args: Mapping[str, Any], where:
         raise foreign(f"trust: {init_args['trust']}", where)
     name = class_path.rpartition(".")[2]
     if name == "WrappedNet":
-        network = init_args.get("network")
+        network = str(init_args.get("network"))  # a list has no hash
         if network not in WRAPPED:
-            raise foreign(str(network), where)
+            raise foreign(network, where)
         _refuse_arguments(network, init_args.get("arguments") or {}, where)
     if name == "ReusedHead":
         for part in (init_args, init_args.get("donor")):

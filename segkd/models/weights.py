@@ -26,7 +26,8 @@ def packed(tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> bytes:
     """The bytes of a safetensors file that holds `tensors`, `card` (plain JSON) and a digest of both."""
     from safetensors.torch import save
 
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # clones, for safetensors refuses tied weights, which share their memory
+    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     header, body = _parts(save(plain))
     about = {"card": card, "digest": _digest(card, header, body)}
     return save(plain, metadata={KEY: json.dumps(about, allow_nan=False)})

@@ -143,11 +143,12 @@ def test_a_file_that_lacks_one_tensor_is_refused_by_its_name(tmp_path):
         build_encoder("test_efficientnet", str(tmp_path / "partial.pth"))
 
 
+@pytest.mark.parametrize("content", [b"not a tensor in sight", b"\x80\x02M", b"\x80\x02uabc"])
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 @pytest.mark.parametrize("name", ["test_efficientnet", "mit_b0"])
-def test_a_file_that_holds_no_weights_is_refused(name, suffix, tmp_path):
+def test_a_file_that_holds_no_weights_is_refused(name, suffix, content, tmp_path):
     path = tmp_path / f"garbage{suffix}"
-    path.write_text("not a tensor in sight")
+    path.write_bytes(content)
     with pytest.raises(InputError, match="garbage"):
         build_encoder(name, str(path))
 
@@ -162,6 +163,11 @@ def test_a_missing_file_is_named(tmp_path):
     for name in ("test_efficientnet", "mit_b0"):
         with pytest.raises(InputError, match=r"nowhere\.pth.*no such file"):
             build_encoder(name, str(tmp_path / "nowhere.pth"))
+
+
+def test_an_encoder_whose_library_has_other_weights_alone_says_so():
+    with pytest.raises(InputError, match=r"resnext101_32x48d.*Available options are: \['instagram'\]"):
+        build_encoder("resnext101_32x48d", "hub")
 
 
 def test_an_unknown_name_gets_close_ones():

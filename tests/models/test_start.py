@@ -109,7 +109,10 @@ def test_files_of_no_tensors_are_named_and_run_nothing(tmp_path):
     (tmp_path / "cut.pth").write_bytes((tmp_path / "list.pth").read_bytes()[:50])
     (tmp_path / "text.pth").write_text("weights")
     (tmp_path / "text.safetensors").write_text("weights")
-    for name in ("evil.pth", "list.pth", "cut.pth", "text.pth", "text.safetensors", "none.pth", "."):
+    (tmp_path / "short.pth").write_bytes(b"\x80\x02M")
+    (tmp_path / "empty_stack.pth").write_bytes(b"\x80\x02uabc")
+    wrong = ("evil.pth", "list.pth", "cut.pth", "text.pth", "text.safetensors", "short.pth", "empty_stack.pth")
+    for name in (*wrong, "none.pth", "."):
         with pytest.raises(InputError):
             start_from(wrapped(), tmp_path / name)
     assert not (tmp_path / "marker").exists()

@@ -72,6 +72,10 @@ def test_weights_without_a_card_and_unknown_bytes(made):
     assert said_of_stranger(made / "bytes") is None
     (made / "torn.zip").write_bytes(b"PK\x03\x04" + bytes(9))
     assert said_of_stranger(made / "torn.zip") is None
+    with zipfile.ZipFile(made / "names.zip", "w") as archive:
+        archive.writestr("é", b"")
+    (made / "names.zip").write_bytes((made / "names.zip").read_bytes().replace("é".encode(), b"\xff\xff"))
+    assert said_of_stranger(made / "names.zip") is None
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, of its exporter by tracing

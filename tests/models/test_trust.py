@@ -92,6 +92,7 @@ HOSTILE = {
     "a list for a class": plain(["os", "system"]),
     "a map for a network": wrapped({"class_path": "planted.Net"}),
     "arguments that are a text": plain(WRAP, network=f"{SMP}.Unet", arguments="{marker}"),
+    "a list for a network": plain(WRAP, network=["os", "system"]),
     "a relative import": plain(".planted.Net"),
     "nothing": plain(""),
     "none": plain(None),

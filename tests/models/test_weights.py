@@ -18,6 +18,14 @@ def test_tensors_and_card_come_back(tmp_path):
     assert packed(TENSORS, CARD) == packed(TENSORS, CARD)
 
 
+def test_tied_weights_are_kept_under_both_names(tmp_path):
+    table = torch.nn.Linear(3, 3)
+    (tmp_path / "w").write_bytes(packed(torch.nn.ModuleDict({"first": table, "last": table}).state_dict(), CARD))
+    tensors, _, _ = unpacked(tmp_path / "w")
+    for name in ("first.weight", "first.bias", "last.weight", "last.bias"):
+        assert torch.equal(tensors[name], table.state_dict()[name.partition(".")[2]])
+
+
 def test_no_flipped_bit_is_read_as_other_weights_or_another_card(tmp_path):
     """Every bit of the header, and a draw of the others: refused, or nothing changed."""
     path, whole = tmp_path / "w", packed(TENSORS, CARD)
