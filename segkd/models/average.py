@@ -51,12 +51,13 @@ class Average(nn.Module):
 
 
 def _paired(slow: nn.Module, fast: nn.Module) -> tuple[list[Tensor], list[Tensor], list[tuple[Tensor, Tensor]]]:
-    """Tensors that are averaged, and those that are counted (whole numbers)."""
+    """Tensors that are averaged, and those that are taken as they are: whole numbers, and buffers with infinity."""
     old: Sequence[Tensor] = [*slow.parameters(), *slow.buffers()]
     new: Sequence[Tensor] = [*fast.parameters(), *fast.buffers()]
-    real = [(a, b) for a, b in zip(old, new) if a.is_floating_point()]
+    # a mask of attention holds -inf, whose average with itself is NaN
+    real = [a.is_floating_point() and (isinstance(a, nn.Parameter) or not a.isinf().any()) for a in old]
     return (
-        [a for a, _ in real],
-        [b.detach() for _, b in real],
-        [(a, b) for a, b in zip(old, new) if not a.is_floating_point()],
+        [a for a, one in zip(old, real) if one],
+        [b.detach() for b, one in zip(new, real) if one],
+        [(a, b) for a, b, one in zip(old, new, real) if not one],
     )

@@ -111,12 +111,13 @@ class Network(nn.Module, ABC):
         return found
 
     def _beside(self, path: str) -> list[nn.Module]:
-        """All layers that are not on the way to `path`, nor below it."""
+        """All that is not on the way to `path`, nor below it: layers, and parameters that those on the way hold."""
         module: nn.Module = self
         found: list[nn.Module] = []
         for name in path.split("."):
             down = dict(module.named_children())[name]
             found += [one for one in module.children() if one is not down]
+            found.append(nn.ParameterList(module.parameters(recurse=False)))  # such as a class token
             module = down
         return found
 

@@ -40,6 +40,15 @@ def test_it_is_the_exponential_average_of_weights_and_statistics():
         torch.testing.assert_close(kept[name], expected, rtol=1e-5, atol=1e-6, msg=name)
 
 
+def test_infinity_in_a_mask_stays():
+    student = network()
+    student.register_buffer("mask", torch.full((3, 3), -torch.inf).triu(1))
+    average = Average(student, 0.9)
+    for _ in range(3):
+        average.follow(student)
+    assert torch.equal(average.network.mask, student.mask)
+
+
 def test_it_equals_torch_s_to_the_last_bit():
     """The same formula in the same order as torch's AveragedModel, without a look-up of names in each step."""
     from torch.optim.swa_utils import AveragedModel
