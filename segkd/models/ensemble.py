@@ -1,5 +1,6 @@
 """Finished networks of any kind as one: the mean of the probabilities of their classes."""
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import final
 
@@ -117,7 +118,7 @@ def largest(members: Sequence[Member]) -> tuple[int, int]:
     return max(size[0] for size in sizes), max(size[1] for size in sizes)
 
 
-def load_ensemble(sources: Sequence[str], device: str = "cpu", trust: bool = False) -> Model:
+def load_ensemble(sources: Sequence[str | os.PathLike[str]], device: str = "cpu", trust: bool = False) -> Model:
     """Run folders and ONNX files as one model, which predicts as any other does: the mean of their probabilities.
 
     Args:
@@ -128,13 +129,14 @@ def load_ensemble(sources: Sequence[str], device: str = "cpu", trust: bool = Fal
     Raises:
         InputError: there are none, one cannot be read, or their classes differ.
     """
-    runs = [source for source in sources if not source.lower().endswith(".onnx")]
-    if not runs or len(sources) < 2:
-        raise InputError(f"load_ensemble: expected two or more, one of them a run folder, found {list(sources)}.")
+    names = [os.fspath(source) for source in sources]
+    runs = [name for name in names if not name.lower().endswith(".onnx")]
+    if not runs or len(names) < 2:
+        raise InputError(f"load_ensemble: expected two or more, one of them a run folder, found {names}.")
     models = [load_model(run, trust=trust) for run in runs]
     card, members = models[0].card, [of_run(model, run) for model, run in zip(models, runs)]
     size = largest(members)  # of files that take any
-    members += [opened(source, len(card.classes), size) for source in sources if source not in runs]
+    members += [opened(name, len(card.classes), size) for name in names if name not in runs]
     refuse_other_classes(members)
     size = largest(members)
     about = ModelCard("segkd.models.ensemble.Ensemble", {}, card.classes, size, range=card.range, exif=card.exif)

@@ -55,8 +55,8 @@ class FusionNet(Network):
     ) -> None:
         super().__init__()
         refuse_few_classes(classes)
-        if depth < 1:
-            raise InputError(f"FusionNet: depth must be at least 1, found {depth}.")
+        if width < 1 or depth < 1:
+            raise InputError(f"FusionNet: width and depth must be at least 1, found {width} and {depth}.")
         self.encoder = build_encoder(encoder, weights)
         fine = sum(stride < 4 for stride in self.encoder.strides[:-2])
         self.decoder = FusionDecoder(self.encoder.channels[fine:], width)

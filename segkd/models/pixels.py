@@ -27,16 +27,17 @@ def as_rgb(picture: Picture, span: tuple[float, float] | None = None, exif: bool
     """
     if isinstance(picture, np.ndarray):
         return _of_array(picture)
-    if isinstance(picture, Image.Image):
-        return _of_image(picture, "predict", span, exif)
+    name = "predict" if isinstance(picture, Image.Image) else os.fspath(picture)
     try:
+        if isinstance(picture, Image.Image):
+            return _of_image(picture, name, span, exif)
         with Image.open(picture) as image:
-            return _of_image(image, os.fspath(picture), span, exif)
+            return _of_image(image, name, span, exif)
     except InputError:
         raise
     except Exception as error:  # damaged bytes can raise anything
         reason = getattr(error, "strerror", None) or reason_of(error)
-        raise InputError(f"{os.fspath(picture)}: expected a picture, found: {reason}.") from error
+        raise InputError(f"{name}: expected a picture, found: {reason}.") from error
 
 
 def shrunk(image: UInt8[np.ndarray, "_h _w 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "h w 3"]:

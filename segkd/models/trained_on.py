@@ -19,6 +19,7 @@ def note_trained_on(folder: Path, ids: Sequence[str]) -> None:
 def read_trained_on(folder: Path) -> frozenset[str] | None:
     """The names of the images that a run was trained on; None where it does not say."""
     try:
-        return frozenset((folder / FILE).read_text("utf-8", "surrogateescape").splitlines())
+        # of bytes, and at newlines alone: names hold other signs that end a line of text
+        return frozenset((folder / FILE).read_bytes().decode("utf-8", "surrogateescape").split("\n")[:-1])
     except OSError:
         return None

@@ -11,7 +11,7 @@ from segkd.models.decoder import resize
 from segkd.models.encoders import IMAGENET_MEAN, IMAGENET_STD
 from segkd.models.network import Network, padding, refuse_few_classes
 from segkd.models.trust import SMP, TORCHVISION, imported
-from segkd.types import InputError, Prediction
+from segkd.types import InputError, Prediction, reason_of
 
 
 class WrappedNet(Network):
@@ -45,6 +45,10 @@ class WrappedNet(Network):
     ) -> None:
         super().__init__()
         refuse_few_classes(classes)
+        if divisor < 1 or min(std) <= 0:
+            raise InputError(
+                f"WrappedNet: divisor must be at least 1 and std above 0, found {divisor} and {list(std)}."
+            )
         self.network = _constructed(network, arguments or {}, classes)
         self.encoder_path = f"network.{encoder_layer}" if encoder_layer else None
         head_layer = head_layer or ("segmentation_head" if network.startswith(SMP) else None)
@@ -116,6 +120,12 @@ def _constructed(path: str, arguments: Mapping[str, Any], classes: int) -> nn.Mo
         network = factory(**{key: classes if value == "$classes" else value for key, value in arguments.items()})
     except (TypeError, KeyError, ValueError) as error:
         raise InputError(f"{path}: its arguments {dict(arguments)} do not fit: {error}") from error
+    except (OSError, RuntimeError) as error:
+        raise InputError(
+            f"{path}: cannot be built with {dict(arguments)}: {reason_of(error)}. If it cannot fetch weights, switch "
+            "them off in model.arguments: encoder_weights: null (smp); weights: null, weights_backbone: null "
+            "(torchvision)."
+        ) from error
     if not isinstance(network, nn.Module):
         raise InputError(f"model.network: expected {path} to give a torch.nn.Module, found {type(network).__name__}.")
     return network

@@ -72,7 +72,7 @@ def test_in_python_an_ensemble_is_a_model(tmp_path):
     file = save(tmp_path / "net.ONNX", [node("Conv", ["image", "w", "c"], "out")], constants=values,
                 metadata={"segkd.input": "rgb01"})  # fmt: skip
     runs = [str(tmp_path / "run0"), str(tmp_path / "run1")]
-    model = load_ensemble([*runs, str(file)])
+    model = load_ensemble([runs[0], tmp_path / "run1", str(file)])
     assert model.card.size == (48, 32) and model.card.classes == names
     picture = np.random.default_rng(0).integers(0, 255, (48, 32, 3), np.uint8)
     image = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255

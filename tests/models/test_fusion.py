@@ -68,3 +68,5 @@ def test_a_deeper_one_fuses_again_and_starts_with_the_same_encoder_and_first_fus
     assert all(p.grad is not None for p in deep.parameters() if p.requires_grad)
     with pytest.raises(InputError, match="depth must be at least 1"):
         FusionNet(2, ENCODER, None, 16, depth=0)
+    with pytest.raises(InputError, match="width and depth must be at least 1, found 0"):
+        FusionNet(2, ENCODER, None, 0)

@@ -54,6 +54,10 @@ def test_what_is_no_picture_is_refused_by_its_name(tmp_path):
             as_rgb(tmp_path / name)
         with Image.open(tmp_path / name) as opened, pytest.raises(InputError, match="colours of 16"):
             as_rgb(opened)
+    Image.fromarray(np.tile(RGB, (40, 40, 1))).save(tmp_path / "cut.jpg")
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "cut.jpg").read_bytes()[:-400])
+    with Image.open(tmp_path / "cut.jpg") as opened, pytest.raises(InputError, match=r"predict: .*picture.*truncated"):
+        as_rgb(opened)
     for array in (RGB.astype(np.float32), RGB[None], np.zeros((4, 4, 2), np.uint8)):
         with pytest.raises(InputError, match="uint8"):
             as_rgb(array)

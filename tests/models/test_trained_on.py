@@ -6,3 +6,10 @@ def test_a_run_says_what_it_was_trained_on_with_the_images_of_earlier_sessions(t
     note_trained_on(tmp_path, ["b", "a b/c", "caf\u00e9"])
     note_trained_on(tmp_path, ["a b/c", "new"])
     assert read_trained_on(tmp_path) == {"b", "a b/c", "caf\u00e9", "new"}
+
+
+def test_a_name_may_hold_what_ends_a_line_elsewhere(tmp_path):
+    names = ["a\x0cb", "a\u2028b", "a\x85b", "a\rb"]
+    note_trained_on(tmp_path, names)
+    note_trained_on(tmp_path, [])
+    assert read_trained_on(tmp_path) == set(names)

@@ -90,6 +90,9 @@ def test_a_wrapped_network_is_given_normalised_images_whose_padding_repeats_the_
         ({"network": "no_such_module.Net"}, "import path.*no_such_module"),
         ({"network": "Net"}, "import path.*'Net'"),
         ({"arguments": {"output": 2}}, "arguments.*do not fit.*output"),
+        ({"divisor": 0}, "divisor must be at least 1"),
+        ({"std": (0.2, 0.0, 0.2)}, "std above 0, found 32 and"),
+        ({"network": "os.listdir", "arguments": {"path": "/nowhere"}}, "cannot be built with.*No such file.*switch"),
     ],
 )
 def test_a_wrong_description_is_refused_when_the_network_is_built(changes, said, user_network):
