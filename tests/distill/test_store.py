@@ -160,6 +160,8 @@ def test_what_a_key_says_may_be_the_shares_of_its_area():
     order = np.argsort(kept.values[:, 0].tolist())
     expected = [[0.0, 1.0], [11 / 15, 4 / 15], [1.0, 0.0], [1.0, 0.0]]
     assert np.allclose(kept.values[order].float(), expected, atol=1e-3)
+    whole, _ = gathered([batch], colours, Origins(["one"], None, None, None), 2, 100)
+    assert set(whole.values.flatten().tolist()) == {0.0, 1.0}  # else that of its centre
 
 
 def test_images_that_may_look_at_no_key_are_named():

@@ -47,6 +47,11 @@ def test_one_bit_of_one_parameter_is_noticed_by_name():
     assert found(ours, ours, theirs) == ["0.weight"]
 
 
+def test_a_sign_is_noticed():
+    x = torch.arange(1.0, 4.0)
+    assert checksum(-x) != checksum(x)
+
+
 KINDS = [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.bool]
 
 
