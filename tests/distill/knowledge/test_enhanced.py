@@ -70,5 +70,5 @@ def test_epsilon_one_is_plain_distillation():
     entropy = over_pixels(lambda s, q, y: -(softmax(q) * np.log(softmax(q))).sum(), student, teacher, label, valid)
     found = target_enhanced(student, teacher, label, valid, 1.0, "code")
     assert float(found) == pytest.approx(float(response(student, teacher, valid, 1.0, True)) + entropy, rel=1e-5)
-    with pytest.raises(InputError, match="epsilon must be 1 or more"):
+    with pytest.raises(InputError, match="epsilon must be a finite number of 1 or more"):
         TargetEnhanced(0.5)
