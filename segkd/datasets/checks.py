@@ -20,7 +20,7 @@ def refuse_settings(data: Data) -> None:
         )
     if len(data.classes) < 2 or len(data.classes) > 255:
         faults.append(f"data.classes names {len(data.classes)} classes; 2 to 255 are possible (background counts)")
-    faults += faults_of_size(data.shape)
+    faults += _size_faults(data.shape)
     if not 1 <= data.batch <= 65536 or not 0 <= data.workers <= 1024:
         faults.append(f"data.batch_size {data.batch_size} must be 1 to 65536 and data.workers {data.workers} 0 to 1024")
     if len(set(data.classes)) != len(data.classes):
@@ -41,8 +41,13 @@ def refuse_settings(data: Data) -> None:
             refuse_settings(part)
 
 
-def faults_of_size(shape: tuple[int, int]) -> list[str]:
-    """What is wrong with a height and width in pixels."""
+def refuse_size(shape: tuple[int, int]) -> None:
+    """Raises InputError for a height and width in pixels that no network is shown."""
+    if faults := _size_faults(shape):
+        raise InputError(f"{faults[0]}.")
+
+
+def _size_faults(shape: tuple[int, int]) -> list[str]:
     if 32 <= min(shape) <= max(shape) <= 16384:
         return []
     return [f"data.size is {list(shape)}; at least 32 pixels are needed on each side, 16384 at most"]

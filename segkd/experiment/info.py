@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
-from segkd.datasets.checks import faults_of_size
+from segkd.datasets.checks import refuse_size
 from segkd.datasets.data import height_and_width
 from segkd.experiment.about import facts_of
 from segkd.experiment.arguments import ExampleHelp
@@ -151,8 +151,7 @@ def _built(target: str, settings: list[str]) -> tuple[Network, tuple[int, int]]:
             raise
         raise InputError(f"{target}: there is no such run folder or layer; taken for a network, {error}") from error
     size = height_and_width(config.data.size)
-    if faults := faults_of_size(size):
-        raise InputError(f"{faults[0]}.")
+    refuse_size(size)
     kind: type[Network] = imported(config.model.class_path)
     built = kind.without_weights(config.model.init_args.as_dict() | {"classes": len(config.data.classes)})
     return kind(**built), size

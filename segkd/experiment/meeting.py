@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from jsonargparse import Namespace
 
-from segkd.datasets.checks import refuse_settings
 from segkd.datasets.data import Data
 from segkd.datasets.loader import SegmentationDataset, collate
 from segkd.datasets.sampler import Shuffle
@@ -33,11 +32,10 @@ def rehearse(objects: Namespace) -> str:
         What looks wrong in the network's output, a sentence, or "".
 
     Raises:
-        InputError: the data settings are at fault, or network, loss, disturbance, draw, teachers or knowledge do not
-            fit each other or these, or there is no layer that `optim.freeze` names.
+        InputError: network, loss, disturbance, draw, teachers or knowledge do not fit each other or the data settings,
+            or there is no layer that `optim.freeze` names.
     """
     data = objects.data
-    refuse_settings(data)
     doubt = refuse_unready(objects.model, data)
     for paths in (objects.optim.frozen, *objects.optim.resting.values()):
         objects.model.layers(paths)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from jsonargparse import Namespace
 
+from segkd.datasets.checks import refuse_settings
 from segkd.datasets.data import Data
 from segkd.datasets.domains import parts_of
 from segkd.datasets.opening import splits_of
@@ -61,9 +62,10 @@ def settle_length(config: Namespace, objects: Namespace, world: int) -> str:
         the line on what was planned; "" where all was said, and then no name was read.
 
     Raises:
-        InputError: the data's names are at fault.
+        InputError: the data's names or settings are at fault.
     """
     told = objects.data.batch_size, objects.engine.epochs
+    refuse_settings(objects.data)
     n = _images_of(objects.data) if None in told else 1
     length = plan_length(n, *told, accumulate=objects.engine.accumulate, world=world)
     settle(config, length)

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import torch
 
+from segkd.datasets.checks import refuse_size
 from segkd.datasets.data import Data
 from segkd.engine.compiling import failed_to_compile
 from segkd.engine.memory import out_of_memory
@@ -20,8 +21,10 @@ def refuse_unready(network: Network, data: Data) -> str:
         What looks wrong in it, a sentence, or "".
 
     Raises:
-        InputError: its output is of another shape, or it cannot train on a batch of one at this size.
+        InputError: no network is shown such a size, or its output is of another shape, or it cannot train on a batch of
+            one at this size.
     """
+    refuse_size(data.shape)
     doubt = _refuse_wrong_output(network, data)
     if data.batch == 1:  # two images have two values per channel at any size
         _refuse_lone_values(network, data)
