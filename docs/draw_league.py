@@ -295,6 +295,8 @@ TABLES: dict[str, Callable[[], list[list[str]]]] = {
     "start_val": partial(pairs, "start", "start", "baseline", "val"),
     "crops_val": partial(pairs, "crops", "image", "output", "val"),
     "crops_test": partial(pairs, "crops", "image", "output", "test"),
+    "larger_val": partial(pairs, "larger", "larger", "baseline", "val"),
+    "larger_test": partial(pairs, "larger", "larger", "baseline", "test"),
     "start_test": partial(pairs, "start", "start", "baseline", "test"),
     "ten_val": partial(pairs, "ten_percent", "frequency_random", "baseline", "val"),
     "ten_test": partial(pairs, "ten_percent", "frequency_random", "baseline", "test"),
