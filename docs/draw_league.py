@@ -77,7 +77,7 @@ def headline() -> list[list[str]]:
         line = [what]
         for baseline, name in zip(("frskd", "baseline"), files):
             if not name:
-                line.append("not measured")
+                line.append("not repeated")
                 continue
             gain = _gain_of(_corrupted(name) if split == "mean" else cells(name), split, score, baseline, arm)
             assert gain is not None

@@ -3,6 +3,7 @@
 Letters fixed for the whole package: b batch, k classes, c channels, h w, l level, t step.
 """
 
+import math
 import os
 import unicodedata
 from abc import ABC, abstractmethod
@@ -52,7 +53,7 @@ def schedule_values(owner: str, schedule: Schedule, least: float = -np.inf) -> l
 
 def refuse_number(owner: str, value: float, least: float = 0.0, above: bool = False) -> None:
     """Raises InputError unless `value` is finite and `least` or more, where `above` is set more; `owner` names it."""
-    if not (least < value if above else least <= value) or not np.isfinite(value):
+    if not (least < value if above else least <= value) or not math.isfinite(value):
         wanted = f"above {least:g}" if above else f"of {least:g} or more"
         raise InputError(f"{owner} must be a finite number {wanted}, found {value}.")
 

@@ -42,7 +42,8 @@ def blocks_of(module: nn.Module) -> Iterator[nn.Module]:
     and are no chains again."""
     for child in module.children():
         parts = list(child.children()) if isinstance(child, CHAINS) else []
-        if parts and all(any(part.children()) and not isinstance(part, CHAINS) for part in parts):
+        chains = [isinstance(part, nn.Sequential) or type(part) is nn.ModuleList for part in parts]
+        if parts and not any(chains) and all(any(part.children()) for part in parts):
             yield from parts
         else:
             yield from blocks_of(child)

@@ -174,7 +174,7 @@ def _refused(config: Namespace) -> Path:
             f"{torch.__version__}. Update torch, or say --format torchscript or onnx."
         )
     named = f"student{'.int8' if config.int8 else ''}{ENDINGS[config.format]}"
-    out = Path(config.out) if config.out else Path(config.run) / named
+    out = Path(config.out) if config.out else student_of(config.run).parent / named
     folder = out.parent
     if out.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
         raise InputError(f"--out {out}: expected a file in a folder that exists and may be written to.")
@@ -190,7 +190,7 @@ def _refused(config: Namespace) -> Path:
 def _bench(config: Namespace, data: Data, console: Console) -> tuple[Bench, Records | None]:
     model = opened(config.run, "cpu", config.trust, console)
     classes = len(model.card.classes)
-    select = at(settings_of(Path(config.run)), "evaluation", "select")
+    select = at(settings_of(student_of(config.run).parent), "evaluation", "select")
     if str(select).removeprefix(WORST) not in model.card.scores:
         select = deciding_score(classes)
     records = open_split(data, "val", console, model.card.classes)

@@ -94,7 +94,7 @@ def _refuse_among(folders: Iterable[Path], whole: Set[Path], targets: Iterable[P
     own = {folder.resolve() for folder in set(folders)}
     for place in {target.parent for target in targets}:
         lies = place.resolve()
-        if hit := own & {lies} or whole & {lies, *lies.parents}:
+        if hit := own & {lies, out.resolve()} or whole & {lies, *lies.parents}:
             raise InputError(
                 f"--out {out}: expected a folder outside {min(hit)}, or predictions would mix with images."
             )

@@ -54,8 +54,9 @@ def _paired(slow: nn.Module, fast: nn.Module) -> tuple[list[Tensor], list[Tensor
     """Tensors that are averaged, and those that are taken as they are: whole numbers, and buffers with infinity."""
     old: Sequence[Tensor] = [*slow.parameters(), *slow.buffers()]
     new: Sequence[Tensor] = [*fast.parameters(), *fast.buffers()]
-    # a mask of attention holds -inf, whose average with itself is NaN
-    real = [a.is_floating_point() and (isinstance(a, nn.Parameter) or not a.isinf().any()) for a in old]
+    # a mask of attention holds -inf, perhaps since its first forward, whose average with itself is NaN
+    real = [a.is_floating_point() and (isinstance(a, nn.Parameter) or not (a.isinf() | b.isinf()).any())
+            for a, b in zip(old, new)]  # fmt: skip
     return (
         [a for a, one in zip(old, real) if one],
         [b.detach() for b, one in zip(new, real) if one],

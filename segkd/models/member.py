@@ -55,17 +55,23 @@ def seen_at(image: Float[Tensor, "b 3 _h _w"], size: tuple[int, int]) -> Float[T
     larger = [max(sides) for sides in zip(image.shape[2:], size)]
     with torch.autocast(image.device.type, enabled=False):
         grown = F.interpolate(image, larger, mode="bilinear", align_corners=False)
-        down, across = (_areas(old, new, grown) for old, new in zip(larger, size))
-        return down @ grown @ across.T
+        return _area_means(_area_means(grown, size[0], 2), size[1], 3)
 
 
-def _areas(old: int, new: int, like: Tensor) -> Float[Tensor, "new old"]:
-    """How much of each of `new` equal parts of a side lies in each of its `old` pixels; rows sum to 1."""
+def _area_means(image: Tensor, new: int, dim: int) -> Tensor:
+    """The means over `new` equal parts of a side, of pixels that lie partly in one their share."""
+    old = image.shape[dim]
+    if new == old:
+        return image
     # in units of 1 / new of a pixel, where all are whole numbers
-    ends = torch.arange(new + 1, device=like.device).unsqueeze(1) * old
-    pixels = torch.arange(old + 1, device=like.device) * new
-    inside = torch.minimum(ends[1:], pixels[1:]) - torch.maximum(ends[:-1], pixels[:-1])
-    return inside.clamp_min(0).to(like.dtype) / old
+    part = torch.arange(new, device=image.device)
+    begin, total = part * old, torch.zeros(())
+    for step in range(-(-old // new) + 1):  # as many pixels as one part may touch; of a large image a matrix is slow
+        pixel = begin // new + step
+        inside = torch.minimum(begin + old, (pixel + 1) * new) - torch.maximum(begin, pixel * new)
+        share = (inside.clamp_min(0).to(image.dtype) / old).view([-1] + [1] * (3 - dim))
+        total = total + share * image.index_select(dim, pixel.clamp_max(old - 1))
+    return total
 
 
 @dataclass

@@ -113,11 +113,13 @@ class Network(nn.Module, ABC):
     def _beside(self, path: str) -> list[nn.Module]:
         """All that is not on the way to `path`, nor below it: layers, and parameters that those on the way hold."""
         module: nn.Module = self
+        apart = list(self.get_submodule(path).parameters())
         found: list[nn.Module] = []
         for name in path.split("."):
             down = dict(module.named_children())[name]
             found += [one for one in module.children() if one is not down]
-            found.append(nn.ParameterList(module.parameters(recurse=False)))  # such as a class token
+            own = [p for p in module.parameters(recurse=False) if not any(p is one for one in apart)]
+            found.append(nn.ParameterList(own))  # such as a class token; not what is tied to one of `path`
             module = down
         return found
 

@@ -20,6 +20,6 @@ def read_trained_on(folder: Path) -> frozenset[str] | None:
     """The names of the images that a run was trained on; None where it does not say."""
     try:
         # of bytes, and at newlines alone: names hold other signs that end a line of text
-        return frozenset((folder / FILE).read_bytes().decode("utf-8", "surrogateescape").split("\n")[:-1])
+        return frozenset((folder / FILE).read_bytes().decode("utf-8", "surrogateescape").split("\n")) - {""}
     except OSError:
         return None

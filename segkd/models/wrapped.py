@@ -1,5 +1,6 @@
 """`WrappedNet`: any network of any package as a student."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -45,7 +46,7 @@ class WrappedNet(Network):
     ) -> None:
         super().__init__()
         refuse_few_classes(classes)
-        if divisor < 1 or min(std) <= 0:
+        if divisor < 1 or not all(0 < one < math.inf for one in std):
             raise InputError(
                 f"WrappedNet: divisor must be at least 1 and std above 0, found {divisor} and {list(std)}."
             )

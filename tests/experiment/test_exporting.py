@@ -1,6 +1,7 @@
 """`segkd export`: the file scores as the run does, and none is left where it does not."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -104,6 +105,12 @@ def test_the_student_s_own_file_stands_for_its_run(run, run_cli, tmp_path):
     data = ["--data", run / "config.yaml", "--format", "torchscript", "--out", tmp_path / "a.torchscript.pt"]
     status, out, err = run_cli("export", run / "student.safetensors", *data)
     assert status == 0 and (tmp_path / "a.torchscript.pt").is_file(), out + err
+    kept = tmp_path / "kept"
+    shutil.copytree(run, kept)
+    with (kept / "config.yaml").open("a") as file:
+        file.write("evaluation: {select: mae}\n")
+    status, out, err = run_cli("export", kept / "student.safetensors", *data[:4])
+    assert status == 0 and (kept / "student.torchscript.pt").is_file() and "val mae" in out, out + err
 
 
 def test_what_cannot_end_well_is_refused_before_any_work(run, run_cli, tmp_path, monkeypatch):

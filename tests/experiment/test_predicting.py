@@ -346,6 +346,8 @@ def test_no_result_lies_among_images_though_out_does_not(run_of, folder, run_cli
     before = {path: path.read_bytes() for path in folder.rglob("*.png")}
     status, _, err = run_cli("predict", run_of(4), "a", "b", "--out", ".", "--existing", "replace")
     assert status == 2 and "mix with images" in err, err
+    status, _, err = run_cli("predict", run_of(4), "a/1.png", "b/1.png", "--out", "a")  # in a/a and a/b
+    assert status == 2 and "mix with images" in err, err
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 

@@ -49,6 +49,16 @@ def test_infinity_in_a_mask_stays():
     assert torch.equal(average.network.mask, student.mask)
 
 
+def test_infinity_in_a_mask_that_the_first_forward_fills_stays():
+    student = network()
+    student.register_buffer("mask", torch.zeros(3, 3))
+    average = Average(student, 0.9)
+    student.mask.fill_(-torch.inf)
+    for _ in range(3):
+        average.follow(student)
+    assert torch.equal(average.network.mask, student.mask)
+
+
 def test_it_equals_torch_s_to_the_last_bit():
     """The same formula in the same order as torch's AveragedModel, without a look-up of names in each step."""
     from torch.optim.swa_utils import AveragedModel

@@ -55,3 +55,7 @@ def test_all_but_one_layer_means_vectors_of_the_layers_above_it_too():
     copied = copy.deepcopy(network)
     assert {name for name, p in copied.named_parameters() if p.requires_grad} == {"last.head.weight", "last.head.bias"}
     assert copied.state_dict().keys() == Token().state_dict().keys()
+    tied = Token()
+    tied.last.register_parameter("bias", tied.last["head"].bias)
+    tied.freeze(["~last.head"])
+    assert tied.last["head"].bias.requires_grad and not tied.last.gamma.requires_grad

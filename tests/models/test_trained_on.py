@@ -13,3 +13,6 @@ def test_a_name_may_hold_what_ends_a_line_elsewhere(tmp_path):
     note_trained_on(tmp_path, names)
     note_trained_on(tmp_path, [])
     assert read_trained_on(tmp_path) == set(names)
+    file = tmp_path / "trained_on.txt"
+    file.write_bytes(file.read_bytes().rstrip(b"\n"))  # as an editor may leave it
+    assert read_trained_on(tmp_path) == set(names)
