@@ -82,5 +82,5 @@ def test_the_gradient_is_right_and_nothing_on_ignored_pixels():
 def test_negative_factors_are_refused():
     with pytest.raises(InputError, match="0 or more, found -1"):
         Structure(emphasis=-1.0)
-    with pytest.raises(InputError, match="emphasis must be 0 or more"):
+    with pytest.raises(InputError, match="emphasis must be a finite number of 0 or more"):
         Response(emphasis=-1.0)

@@ -125,7 +125,8 @@ def plan_lines(tasks: Sequence[Task]) -> list[str]:
         f"would run: {name:<{width}}  seed {', '.join(map(str, own))} ({why})" for (name, why), own in seeds.items()
     ]
     done = sum(not task.run for task in tasks)
-    return [*lines, f"{counted(len(tasks) - done, 'cell')} would run, {done} of {len(tasks)} are done"]
+    kept = [f"{done} of {len(tasks)} cells are done already"] if done else []
+    return [*lines, *kept, f"{counted(len(tasks) - done, 'cell')} would run"]
 
 
 def chosen(grid: Grid, cells: list[Cell], out: Path, console: Console) -> list[Cell]:

@@ -97,4 +97,4 @@ def test_a_dry_run_names_what_would_run_and_trains_nothing(grid_file, tmp_path, 
     out = tmp_path / "grid"
     status, said, _ = run_cli("ablate", "--config", grid_file(), "--out", out, "--only", "narrow", "--dry-run")
     assert status == 0 and "would run: embedded/narrow  seed 0, 1 (new)" in said and "plain" not in said
-    assert "2 cells would run, 0 of 2 are done" in said and not out.exists()
+    assert "2 cells would run" in said and "done" not in said and not out.exists()
