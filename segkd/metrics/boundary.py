@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 from jaxtyping import Int64, UInt8
-from scipy.spatial import KDTree
 
 from segkd.types import IGNORE
 
@@ -72,6 +71,8 @@ def hd95(predicted: UInt8[np.ndarray, "h w"], truth: UInt8[np.ndarray, "h w"]) -
 def _directed95(start: np.ndarray, end: np.ndarray) -> float:
     """By a tree of the outline's pixels: OpenCV's distance transform is float32, whose last bits depend on where the
     array lies in memory, and scipy's visits every pixel."""
+    from scipy.spatial import KDTree  # slow to import; only `boundary` scores need it
+
     distances, _ = KDTree(np.argwhere(end)).query(np.argwhere(start))
     return float(np.percentile(distances, 95))
 

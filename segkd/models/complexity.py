@@ -4,13 +4,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from segkd.models.network import Network, device_of
 from segkd.models.taps import evaluating
+
+if TYPE_CHECKING:
+    from torch.utils.flop_counter import FlopCounterMode
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,10 @@ class Complexity:
 
 
 @contextmanager
-def counting() -> Iterator[FlopCounterMode]:
+def counting() -> Iterator["FlopCounterMode"]:
     """Counts FLOPs inside, those of attention too, of which torch counts none on the CPU."""
+    from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count  # slow to import
+
     attention = {
         torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: lambda q, k, v, *_, **__: sdpa_flop_count(q, k, v)
     }
