@@ -3,7 +3,7 @@
 import math
 import signal
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -96,7 +96,8 @@ class Outputs:
 
     `validate` calls what it is given after every batch, which may leave by an exception; `keep` saves the student of
     a validation and returns what the checkpoint shall promise of it. `probe` raises where there is nothing to validate:
-    before a checkpoint that owes it takes the place of a sound one. `rounds` are those of a draw that listens.
+    before a checkpoint that owes it takes the place of a sound one. `rounds` are those of a draw that listens. `watch`
+    looks at every validation.
     """
 
     folder: Path
@@ -106,6 +107,7 @@ class Outputs:
     keep: Callable[[Meter], dict[str, Any]]
     probe: Callable[[], None] = lambda: None
     rounds: Rounds | None = None
+    watch: Watch = field(default_factory=Watch)
 
 
 def train(engine: Engine, batches: Iterable[Batch], plan: Plan, progress: Progress, outputs: Outputs) -> str:
@@ -117,12 +119,11 @@ def train(engine: Engine, batches: Iterable[Batch], plan: Plan, progress: Progre
     Returns:
         "done", "stopped early", or the name of the signal. A checkpoint is saved in every case.
     """
-    watch = Watch()
     with interruption() as signals:
         try:
             if progress.owed:
                 outputs.probe()
-                _validate(engine, plan, progress, outputs, watch, signals)
+                _validate(engine, plan, progress, outputs, signals)
                 _save(engine, progress, outputs)
             ended = _ended(engine, plan, progress)
             stream = iter(batches) if not ended else iter(())
@@ -136,7 +137,7 @@ def train(engine: Engine, batches: Iterable[Batch], plan: Plan, progress: Progre
                     if engine.micro and _may_save(engine):
                         _save(engine, progress, outputs)
                     raise
-                ended = _advance(engine, batch, plan, progress, outputs, watch, signals)
+                ended = _advance(engine, batch, plan, progress, outputs, signals)
             return ended
         except Interrupted:
             if _may_save(engine):
@@ -162,7 +163,6 @@ def _advance(
     plan: Plan,
     progress: Progress,
     outputs: Outputs,
-    watch: Watch,
     signals: Signals,
 ) -> str:
     """One micro-step and what is due after it; how the training ended, or "" while it goes on."""
@@ -187,7 +187,7 @@ def _advance(
     if saves or progress.owed or signalled:
         _save(engine, progress, outputs)
     if progress.owed and not signalled:
-        _validate(engine, plan, progress, outputs, watch, signals)
+        _validate(engine, plan, progress, outputs, signals)
         _save(engine, progress, outputs)
         signalled = _anywhere(engine, signals, outputs.reporter)
     for sentence in outputs.recorder.faults():
@@ -203,7 +203,7 @@ def _ended(engine: Engine, plan: Plan, progress: Progress) -> str:
     return "stopped early" if plan.patience is not None and progress.since_best >= plan.patience else ""
 
 
-def _validate(engine: Engine, plan: Plan, progress: Progress, outputs: Outputs, watch: Watch, signals: Signals) -> None:
+def _validate(engine: Engine, plan: Plan, progress: Progress, outputs: Outputs, signals: Signals) -> None:
     meter = outputs.validate(signals.obey if engine.accelerator.num_processes == 1 else lambda: None)
     whole, rest = divmod(engine.micro, plan.per_epoch)
     epoch = engine.micro / plan.per_epoch if rest else whole
@@ -218,6 +218,7 @@ def _validate(engine: Engine, plan: Plan, progress: Progress, outputs: Outputs, 
         # where the score is not defined on val, the last weights are better than none
         progress.promises |= outputs.keep(meter)
     outputs.reporter.validated(epoch, scores, better)
+    watch = outputs.watch
     for sentence in watch.judge(plan.select, score) + watch.look(meter, last=engine.micro >= plan.total):
         outputs.reporter.warn(sentence)
 

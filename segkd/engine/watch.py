@@ -8,10 +8,13 @@ from segkd.metrics.meter import Meter
 
 @final
 class Watch:
-    """Looks at every validation and speaks once per trouble, when it has lasted `patience` validations."""
+    """Looks at every validation and speaks once per trouble, when it has lasted `patience` validations.
 
-    def __init__(self, patience: int = 3) -> None:
-        self.patience = patience
+    Of `classes` it is silent where a verdict at the end names those that were not learned.
+    """
+
+    def __init__(self, patience: int = 3, classes: bool = True) -> None:
+        self.patience, self.classes = patience, classes
         self.silent: dict[str, int] = {}
         self.undefined = False
 
@@ -24,6 +27,8 @@ class Watch:
 
     def look(self, meter: Meter, last: bool = False) -> list[str]:
         """The warnings that this validation gives rise to; the `last` one does not wait for more."""
+        if not self.classes:
+            return []
         predicted, real = meter.confusion.sum(axis=0), meter.confusion.sum(axis=1)
         warnings = []
         for number, name in enumerate(meter.classes):

@@ -22,6 +22,7 @@ from segkd.engine.learner import Learner
 from segkd.engine.loop import Outputs, train
 from segkd.engine.optim import build_optimizer, build_schedule
 from segkd.engine.step import Engine
+from segkd.engine.watch import Watch
 from segkd.experiment.console import checked_data, make_console, ticking, training_reporter, warn
 from segkd.experiment.domains import begin_rounds, meet_domains, rounds_of, say_passes
 from segkd.experiment.folder import (
@@ -142,7 +143,7 @@ def _train(session: Session, objects: Namespace, overfit: bool, select: str) -> 
     validation = Validation(
         engine, objects.data, records["val"], recorder, folder, card, objects.evaluation, plan.per_epoch, workers
     )
-    batches.start = engine.micro
+    batches.start, watch = engine.micro, Watch(classes=not overfit)
     loader = _loader(session, objects, dataset, batches)
     with recorder, training_reporter(console, select, plan.epochs, engine.micro, plan.total) as reporter:
         for sentence in recorder.faults():
@@ -150,7 +151,7 @@ def _train(session: Session, objects: Namespace, overfit: bool, select: str) -> 
         validation.begin()
         begin_rounds(rounds, recorder, console)
         score_teachers(validation, progress, select, console)
-        outputs = Outputs(folder, recorder, reporter, validation, validation.keep, validation.probe, rounds)
+        outputs = Outputs(folder, recorder, reporter, validation, validation.keep, validation.probe, rounds, watch)
         how = train(engine, loader, plan, progress, outputs)
     say_passes(session, batches, dataset, engine.micro)
     compare_with_teachers(progress, select, console)

@@ -39,6 +39,13 @@ def test_the_last_validation_does_not_wait():
     assert "in the last validation. Try" in sentence
 
 
+def test_where_a_verdict_names_the_classes_it_does_not():
+    """`--overfit-one-batch` ends in one; that its own advice was "Try --overfit-one-batch" led in a circle."""
+    watch = Watch(patience=1, classes=False)
+    assert watch.look(meter([[90, 0], [10, 0]])) == watch.look(meter([[90, 0], [10, 0]]), last=True) == []
+    assert "not defined" in watch.judge("f_mean", float("nan"))[0]
+
+
 def test_an_undefined_score_is_told_once():
     watch = Watch()
     assert watch.judge("f_mean", 0.5) == []
