@@ -121,6 +121,8 @@ def largest(members: Sequence[Member]) -> tuple[int, int]:
 def load_ensemble(sources: Sequence[str | os.PathLike[str]], device: str = "cpu", trust: bool = False) -> Model:
     """Run folders and ONNX files as one model, which predicts as any other does: the mean of their probabilities.
 
+    Files are read as those of the first run's training were; its `note` names the runs that learned from others.
+
     Args:
         sources: two or more; at least one is a run folder, which knows the names of the classes.
         device: where the runs' networks look; ONNX files are run on the CPU.
@@ -140,4 +142,11 @@ def load_ensemble(sources: Sequence[str | os.PathLike[str]], device: str = "cpu"
     refuse_other_classes(members)
     size = largest(members)
     about = ModelCard("segkd.models.ensemble.Ensemble", {}, card.classes, size, range=card.range, exif=card.exif)
-    return FusedModel(Ensemble(members).to(device), about)
+    notes = [model.note for model in models if model.note]
+    notes += [
+        f"{run} learned from images of range {one.range} and exif {one.exif}, and is shown those of the first run: "
+        f"range {card.range} and exif {card.exif}"
+        for run, one in zip(runs, [model.card for model in models])
+        if (one.range, one.exif) != (card.range, card.exif)
+    ]
+    return FusedModel(Ensemble(members).to(device), about, "; ".join(notes))

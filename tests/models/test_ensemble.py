@@ -102,6 +102,18 @@ def test_through_a_window_each_member_looks_as_it_does_alone(tmp_path):
     np.testing.assert_allclose(found, (alone[0] + alone[1]) / 2, atol=1e-5)
 
 
+def test_members_that_learned_from_images_read_otherwise_are_noted(tmp_path):
+    arguments = {"classes": 2, "encoder": TINY, "weights": None, "width": 8}
+    for name, range_, exif in (("a", (0.0, 4095.0), True), ("b", (0.0, 4095.0), True), ("c", None, False)):
+        (tmp_path / name).mkdir()
+        card = ModelCard("segkd.models.network.FusionNet", arguments, ["no", "yes"], (32, 32), range=range_, exif=exif)
+        save_student(tmp_path / name, FusionNet(**arguments), card)
+    assert load_ensemble([tmp_path / "a", tmp_path / "b"]).note == ""
+    note = load_ensemble([tmp_path / "a", tmp_path / "b", tmp_path / "c"]).note
+    assert note.startswith(f"{tmp_path / 'c'} learned from images of range None and exif False"), note
+    assert note.endswith("range (0.0, 4095.0) and exif True"), note
+
+
 def test_rows_of_several_streams_come_side_by_side():
     whole = torch.arange(20.0).view(1, 10, 2)
     one, two = iter(whole.split([3, 1, 6], dim=1)), iter(whole.split([2, 7, 1], dim=1))
