@@ -1,6 +1,7 @@
 """`WrappedNet`: any network of any package as a student."""
 
 import math
+import traceback
 from collections.abc import Mapping
 from typing import Any
 
@@ -110,6 +111,12 @@ def _shown(output: Any) -> str:
     return type(output).__name__
 
 
+def _place(error: BaseException) -> str:
+    """The file and the line that raised it."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{frame.filename}, line {frame.lineno}"
+
+
 def _constructed(path: str, arguments: Mapping[str, Any], classes: int) -> nn.Module:
     try:
         factory = imported(path)
@@ -122,11 +129,13 @@ def _constructed(path: str, arguments: Mapping[str, Any], classes: int) -> nn.Mo
     except (TypeError, KeyError, ValueError) as error:
         raise InputError(f"{path}: its arguments {dict(arguments)} do not fit: {error}") from error
     except (OSError, RuntimeError) as error:
-        raise InputError(
-            f"{path}: cannot be built with {dict(arguments)}: {reason_of(error)}. If it cannot fetch weights, switch "
-            "them off in model.arguments: encoder_weights: null (smp); weights: null, weights_backbone: null "
-            "(torchvision)."
-        ) from error
+        fetches = isinstance(error, OSError) or path.startswith((SMP, TORCHVISION))
+        cure = (
+            " If it cannot fetch weights, switch them off in model.arguments: encoder_weights: null (smp); "
+            "weights: null, weights_backbone: null (torchvision)."
+        )
+        said = f"{reason_of(error).rstrip('.')} ({_place(error)})"
+        raise InputError(f"{path} cannot be built: {said}.{cure if fetches else ''}") from error
     if not isinstance(network, nn.Module):
         raise InputError(f"model.network: expected {path} to give a torch.nn.Module, found {type(network).__name__}.")
     return network

@@ -92,13 +92,32 @@ def test_a_wrapped_network_is_given_normalised_images_whose_padding_repeats_the_
         ({"arguments": {"output": 2}}, "arguments.*do not fit.*output"),
         ({"divisor": 0}, "divisor must be at least 1"),
         ({"std": (0.2, 0.0, 0.2)}, "std above 0, found 32 and"),
-        ({"network": "os.listdir", "arguments": {"path": "/nowhere"}}, "cannot be built with.*No such file.*switch"),
+        (
+            {"network": "os.listdir", "arguments": {"path": "/nowhere"}},
+            "os.listdir cannot be built: .*No such file.*switch",
+        ),
     ],
 )
 def test_a_wrong_description_is_refused_when_the_network_is_built(changes, said, user_network):
     given = {"network": user_network, "arguments": {"outputs": "$classes"}, **changes}
     with pytest.raises(InputError, match=said):
         WrappedNet(2, **given)
+
+
+class Fragile(nn.Module):
+    """A network whose own constructor fails, and fetches nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        raise RuntimeError("the depth must be even.")
+
+
+def test_what_a_constructor_of_ones_own_says_is_not_hidden_behind_weights():
+    with pytest.raises(InputError, match=r"Fragile cannot be built: the depth must be even \(.*test_wrapped\.py, line"):
+        WrappedNet(2, f"{__name__}.Fragile")
+    with pytest.raises(InputError) as found:
+        WrappedNet(2, f"{__name__}.Fragile")
+    assert "weights" not in str(found.value)
 
 
 class Answers(nn.Module):
