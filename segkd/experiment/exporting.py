@@ -123,9 +123,11 @@ def export(arguments: list[str]) -> int:
     """`segkd export RUN --format NAME`: writes the student as one file that others' programs run."""
     parser = _parser()
     run = arguments[0] if arguments and not arguments[0].startswith("-") else None
-    if run is None and not {"-h", "--help"} & set(arguments):
+    if {"-h", "--help"} & set(arguments):
+        run = None  # help needs none that is there
+    elif run is None:
         raise InputError("expected the run folder first: segkd export RUN --format onnx.")
-    if run is not None:
+    else:
         read_card(run)
     sets, rest = apart(arguments, "--data")
     config = parse(parser, data_layer(rest, sets[-1] if sets else None, run))

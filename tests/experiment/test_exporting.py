@@ -36,6 +36,14 @@ def run(make_folder, tmp_path):
     return tmp_path / "run"
 
 
+def test_help_needs_no_run(run_cli, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        run_cli("export", tmp_path / "none", "--help")
+    assert "usage: segkd export" in capsys.readouterr().out
+    status, _, err = run_cli("export", tmp_path / "none")
+    assert status == 2 and "expected a run folder" in err
+
+
 def test_the_file_scores_as_the_run_and_says_what_it_expects(run, run_cli, tmp_path, make_folder):
     status, out, err = run_cli("export", run)
     assert status == 0, err
