@@ -85,7 +85,8 @@ def examine() -> Iterator[Sign]:
         yield from _guarded(look)
     yield of_shared(_free("/dev/shm"))
     yield of_files(*_open_files())
-    yield Sign("temporary files", f"{(_free(_temporary()) or 0) / 2**30:.1f} GB free in {_temporary()}")
+    place = os.environ.get("TMPDIR", "/tmp")
+    yield of_temporary(place, _free(place))
 
 
 def of_module(module: str, name: str, cure: str) -> Sign:
@@ -124,6 +125,13 @@ def of_files(used: int | None, limit: int | None) -> Sign:
         return Sign("open files", "the system does not say how many there may be")
     cure = "ulimit -n 4096, before segkd is started" if limit < FEW_FILES else ""
     return Sign("open files", f"{'' if used is None else f'{used} of '}at most {limit}", cure)
+
+
+def of_temporary(folder: str, free: int | None) -> Sign:
+    """Whether files for a moment have a folder (`free` in bytes; None: it is not there)."""
+    if free is None:
+        return Sign("temporary files", f"no folder {folder}, which TMPDIR names", f"mkdir -p {folder}, or unset TMPDIR")
+    return Sign("temporary files", f"{free / 2**30:.1f} GB free in {folder}")
 
 
 def _own() -> Sign:
@@ -182,10 +190,6 @@ def _version(name: str) -> str | None:
         return distribution(name).version
     except PackageNotFoundError:
         return None
-
-
-def _temporary() -> str:
-    return os.environ.get("TMPDIR", "/tmp")
 
 
 def _free(folder: str) -> int | None:

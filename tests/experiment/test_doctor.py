@@ -4,7 +4,17 @@ import sys
 from pathlib import Path
 
 import segkd
-from segkd.experiment.doctor import LITTLE_SHARED, NEEDED, OPTIONAL, of_files, of_module, of_opencv, of_shared
+from segkd.experiment.doctor import (
+    LITTLE_SHARED,
+    NEEDED,
+    OPTIONAL,
+    Sign,
+    of_files,
+    of_module,
+    of_opencv,
+    of_shared,
+    of_temporary,
+)
 
 
 def test_a_sound_installation_is_said_to_be_well_and_every_cure_has_its_arrow(run_cli):
@@ -49,6 +59,9 @@ def test_two_packages_of_opencv_are_one_too_many():
 
 def test_little_room_is_cured():
     assert of_shared(LITTLE_SHARED).cure == "" == of_shared(None).cure and "--shm-size" in of_shared(64 << 20).cure
+    assert of_temporary("/tmp", 1 << 30) == Sign("temporary files", "1.0 GB free in /tmp")
+    gone = of_temporary("/no/such", None)
+    assert gone.found == "no folder /no/such, which TMPDIR names" and gone.cure.startswith("mkdir -p /no/such, or")
     assert of_files(9, 1024).cure == "" == of_files(None, None).cure and "ulimit -n" in of_files(9, 256).cure
 
 
