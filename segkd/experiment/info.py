@@ -22,6 +22,7 @@ from segkd.experiment.scoring import opened
 from segkd.experiment.settings import parse, training_parser
 from segkd.models.complexity import complexity, latency
 from segkd.models.network import Network, device_of
+from segkd.models.taps import channels_last
 from segkd.models.trust import imported
 from segkd.types import InputError, printable
 
@@ -59,6 +60,8 @@ def info(arguments: list[str]) -> int:
     if finished:
         model = opened(target, device, config.trust, console)
         rows, network, size = facts_of(target, model.card), model.network, model.card.size
+        if (target / "README.md").is_file():  # as pulled: it tells what the run's own records do
+            rows["card"] = str(target / "README.md")
         rows["scores on val"] = ", ".join(f"{n} {v:.4f}" for n, v in model.card.scores.items() if v is not None)
     else:
         network, size = _built(config.target, settings)
@@ -105,7 +108,8 @@ def layers_of(network: Network, size: tuple[int, int], depth: int) -> list[tuple
         given = list(output) if isinstance(output, list | tuple) else [output]
         maps = [one for one in given if isinstance(one, Tensor) and one.ndim == 4]
         if len(maps) == len(given) > 0:
-            gave[path] = ", ".join(f"{one.shape[1]} x {one.shape[2]}x{one.shape[3]}" for one in maps)
+            shapes = [(one.movedim(-1, 1) if channels_last(network, path) else one).shape for one in maps]
+            gave[path] = ", ".join(f"{c} x {h}x{w}" for _, c, h, w in shapes)
 
     chosen = [(path, one) for path, one in network.named_modules() if path and path.count(".") < depth]
     hooks = [one.register_forward_hook(lambda _m, _i, out, path=path: keep(path, out)) for path, one in chosen]

@@ -107,7 +107,7 @@ class Network(nn.Module, ABC):
         found: list[nn.Module] = []
         for path in paths:
             apart = self.layer(path.removeprefix("~"))
-            found += self._beside(self._whole(path[1:])) if path.startswith("~") else [apart]
+            found += self._beside(self.whole(path[1:])) if path.startswith("~") else [apart]
         return found
 
     def _beside(self, path: str) -> list[nn.Module]:
@@ -123,7 +123,7 @@ class Network(nn.Module, ABC):
             module = down
         return found
 
-    def _whole(self, path: str) -> str:
+    def whole(self, path: str) -> str:
         """A layer path from the network's root, `encoder` and `head` taken for where they lie."""
         first, dot, rest = path.partition(".")
         known = {"encoder": self.encoder_path, "head": self.head_path}.get(first)
@@ -138,7 +138,7 @@ class Network(nn.Module, ABC):
             InputError: there is none; names the choices at the place where the path goes wrong.
         """
         module: nn.Module = self
-        path = self._whole(path)
+        path = self.whole(path)
         for depth, name in enumerate(path.split(".")):
             children = dict(module.named_children())
             if name not in children:

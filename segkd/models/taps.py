@@ -41,7 +41,7 @@ def tapped(network: Network, image: Float[Tensor, "b 3 h w"], paths: Sequence[st
         return network(image)
     with _watched(network, paths, None) as seen:
         prediction = network(image)
-    levels = [level for path in paths for level in _maps(path, seen.get(path), prediction.logits)]
+    levels = [level for path in paths for level in _maps(network, path, seen.get(path), prediction.logits)]
     return replace(prediction, features=tuple(levels))
 
 
@@ -52,7 +52,7 @@ def layers_alone(
     a layer that runs several times it is the first time, there the last."""
     with suppress(_Enough), _watched(network, paths, _Enough) as seen:
         network(image)
-    return tuple(level for path in paths for level in _maps(path, seen.get(path), image))
+    return tuple(level for path in paths for level in _maps(network, path, seen.get(path), image))
 
 
 class _Enough(Exception):
@@ -87,8 +87,19 @@ def _watched(network: Network, paths: Sequence[str], enough: type[Exception] | N
             hook.remove()
 
 
-def _maps(path: str, output: Any, like: Tensor) -> list[Tensor]:
+def channels_last(network: Network, path: str) -> bool:
+    """Whether the maps of a layer are [b h w c]: within parts of timm that say so (swin, mambaout), all but those of a
+    convolution."""
+    names = network.whole(path).split(".")
+    parts = [network.get_submodule(".".join(names[: i + 1])) for i in range(len(names))]
+    said = any(getattr(part, "output_fmt", None) == "NHWC" for part in parts)
+    return said and not isinstance(parts[-1], nn.Conv2d)
+
+
+def _maps(network: Network, path: str, output: Any, like: Tensor) -> list[Tensor]:
     maps = list(output) if isinstance(output, list | tuple) else [output]
+    if channels_last(network, path.removesuffix(READS)):
+        maps = [one.movedim(-1, 1) if isinstance(one, Tensor) and one.ndim == 4 else one for one in maps]
     if len(maps) > 1 and all(isinstance(one, Tensor) and one.ndim == 4 for one in maps):
         full = like.shape[-2:]
         maps = [one for one in maps if one.shape[1] and not (one.shape[1] == 3 and _covers(one, full))]

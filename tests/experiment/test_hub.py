@@ -47,7 +47,8 @@ def test_what_is_pushed_comes_back_and_predicts_the_same(run, pushed, run_cli, t
     ours, theirs = (segkd.load_model(folder).predict(image) for folder in (run, tmp_path / "back"))
     assert np.array_equal(ours, theirs)
     assert read_card(tmp_path / "back").scores == CARD.scores
-    assert run_cli("info", tmp_path / "back", "--runs", 1, "--depth", 0)[0] == 0
+    status, out, _ = run_cli("info", tmp_path / "back", "--runs", 1, "--depth", 0)
+    assert status == 0 and "back/README.md" in "".join(out.split()), "the card tells of the data"
     status, _, err = run_cli("train", "--resume", tmp_path / "back")
     assert status == 2 and f"--init {tmp_path / 'back'}" in err, err
     for folder in (pushed, tmp_path / "back"):

@@ -84,6 +84,18 @@ def test_what_a_layer_reads_and_the_names_that_any_network_knows():
     assert named.layer("head") is named.network.last
 
 
+def test_layers_that_give_their_channels_last_give_maps_like_all_others():
+    network, image = FusionNet(2, "mambaout_femto", None, 16).eval(), torch.rand(1, 3, 64, 64)
+    assert network.encoder.channels_last
+    for paths in (["encoder", "encoder.body"], ["encoder.body.stages_1", "encoder.body.stages_1.blocks"]):
+        one, other = (tapped(network, image, [path]).features for path in paths)
+        assert len(one) == len(other) and all(map(torch.equal, one, other))
+    (level,) = tapped(network, image, ["encoder.body.stages_1"]).features
+    assert level.shape[1] == network.encoder.channels[1]
+    (stem,) = tapped(network, image, ["encoder.body.stem.conv1"]).features
+    assert stem.shape[1] == network.layer("encoder.body.stem.conv1").out_channels
+
+
 class ByName(nn.Module):
     """Calls one layer with its image by name, and one with nothing at all."""
 
