@@ -63,7 +63,8 @@ def _write(draft: Draft, config: Namespace, console: Console) -> None:
     head = f"Written by `segkd prepare {config.source}`: change what is not as it was meant."
     draft.write(head)
     _draw(draft, seen, code, console)
-    console.print(f"written: {config.out}. Train: segkd train --config {config.out} --out RUN")
+    recipe = "--config methods/virtual_teacher.yaml"  # without one the labels alone teach
+    console.print(f"written: {config.out}. Train: segkd train {recipe} --config {config.out} --out RUN")
     if config.folds is not None:
         _fold(draft, seen, config.folds, head, console)
 

@@ -20,6 +20,9 @@ def test_the_corrected_command_follows_a_failed_one(tmp_path, run_cli):
         assert sorted(tmp_path.iterdir()) == before
     status, out, err = run_cli("prepare", root, "--out", tmp_path / "cats.yaml")
     assert status == 0, out + err
+    assert "Train: segkd train --config methods/virtual_teacher.yaml --config" in " ".join(out.split()), (
+        "with a teacher"
+    )
 
 
 def test_copies_of_an_image_are_in_one_fold(tmp_path, run_cli):
