@@ -97,11 +97,18 @@ def _masks_among(given: Sequence[str], data: Data) -> Iterator[str]:
             if _any(base, part.masks) and _any(base, part.images):
                 yield (
                     f"{place}: masks lie there, too ({base / part.masks}), and are predicted like images. Name the "
-                    f"images alone: '{base / part.images.replace('{}', '*')}'"
+                    f"images alone: '{base / _wild(part.images)[-1]}'"
                 )
 
 
 def _any(folder: Path, pattern: str) -> bool:
     """Whether there is anything at a folder or pattern of the data settings."""
-    wild = pattern.replace("{}", "*") if "*" in pattern or "{}" in pattern else escape(pattern)
-    return next(iglob(f"{escape(str(folder))}/{wild}", recursive=True), None) is not None
+    return any(next(iglob(f"{escape(str(folder))}/{wild}", recursive=True), None) for wild in _wild(pattern))
+
+
+def _wild(pattern: str) -> list[str]:
+    """A pattern of the data settings as the shell's; one without an extension takes any picture, or is a folder."""
+    if "*" not in pattern and "{}" not in pattern:
+        return [escape(pattern)]
+    wild = pattern.replace("{}", "*")
+    return [wild] if Path(wild).suffix else [wild, f"{wild}.*"]

@@ -92,6 +92,17 @@ def test_masks_among_the_images_are_told(run_of, read, make_folder):
     assert "images/*.jpg" in read(patterns, images=[root])[1]
 
 
+def test_masks_among_the_images_of_data_as_prepare_writes_them_are_told(run_of, read, make_folder):
+    root = make_folder()
+    (root / "masks").rename(root / "labels")
+    for mask in (root / "labels").iterdir():
+        mask.rename(mask.with_stem(f"{mask.stem}_mask"))
+    # as `segkd prepare` writes them: without an extension they take any picture
+    prepared = run_of("prepared", config=f"data: {{root: {root}, images: 'images/{{}}', masks: 'labels/{{}}_mask'}}")
+    said = read(prepared, images=[root])[1]
+    assert "masks lie there, too" in said and f"'{root / 'images' / '*.*'}'" in said
+
+
 def test_a_loaded_student_reads_files_so(run_of, tmp_path):
     image = np.random.default_rng(0).integers(0, 80, (32, 32, 3), np.uint8)
     exif = Image.Exif()
