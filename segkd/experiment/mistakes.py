@@ -166,12 +166,18 @@ def unknown_key(name: str, text: str, parser: ArgumentParser) -> str:
         return (
             f"unknown key {name}: this command reads data alone, and --data FILE finds them in the layer of a training."
         )
-    for key, base in BASES.items():
-        for choice in subclasses(base):
-            keys += [f"{key}.{p}" for p in inspect.signature(choice).parameters]
+    takes = {choice.__name__: (key, [*inspect.signature(choice).parameters])
+             for key, base in BASES.items() for choice in subclasses(base)}  # fmt: skip
+    keys += [f"{key}.{one}" for key, names in takes.values() for one in names]
     ours = ELSEWHERE.get(name.rpartition(".")[2])
     near = [key for key in keys if key.rpartition(".")[2] == ours] or difflib.get_close_matches(name, keys, 3, 0.5)
     where = re.search(r"class_path '([\w.]+)'", text)
-    owner = f" of {where[1].split('.')[-1]}" if where else ""
+    given = where[1].split(".")[-1] if where else ""
+    owner = f" of {given}" if where else ""
+    if name in near and given in takes:  # a setting of another class: nothing is misspelt
+        theirs = [other for other, (key, names) in takes.items() if name in [f"{key}.{one}" for one in names]]
+        return (
+            f"unknown key {name}{owner}, which takes {', '.join(takes[given][1])}; {', '.join(theirs)} would take it."
+        )
     hint = f"Did you mean {' or '.join(dict.fromkeys(near))}?" if near else "See --help for all keys."
     return f"unknown key {name}{owner}. {hint}"

@@ -87,6 +87,22 @@ def test_the_last_layer_that_has_the_key_is_named(parser, tmp_path):
         parse(parser, layers)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--model.network=x.Y"], "unknown key model.network of FusionNet, which takes classes, encoder, .*WrappedNet"),
+        (
+            ["--model=ReusedHead", "--model.run=x", "--model.encoder=y"],
+            "ReusedHead, which takes classes, run,.*FusionNet",
+        ),
+    ],
+)
+def test_a_setting_of_another_class_is_not_proposed_for_itself(arguments, said, parser):
+    with pytest.raises(InputError, match=said) as found:
+        parse(parser, arguments)
+    assert "Did you mean" not in str(found.value)
+
+
 def test_null_stays_a_value_where_it_is_one(parser):
     text = "{disturbance: null, engine: {threads: null}, data: {root: null, augment: null}}"
     config = parse(parser, ["--config", text])
