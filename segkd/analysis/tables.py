@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from segkd.analysis.learning import arrays_of
 from segkd.disk import write_whole
@@ -47,6 +48,16 @@ def table_notes(run: Path) -> list[dict[str, Any]]:
     return notes
 
 
+def span_of(values: Float[np.ndarray, " n"]) -> tuple[float, float] | None:
+    """The ends of an axis for values in dB: at least 1 dB apart, so that what nobody sees is no slope; None of none."""
+    known = values[np.isfinite(values)]
+    if not known.size:
+        return None
+    low, high = float(known.min()), float(known.max())
+    room = max(0.05 * (high - low), (1 - high + low) / 2)
+    return low - room, high + room
+
+
 def draw_tables(notes: Sequence[dict[str, Any]], path: Path) -> None:
     """Tables of up to six validations (a row per plane, dark keeps), bits per band and PSNR over all of them."""
     from matplotlib import colormaps, colors
@@ -77,8 +88,9 @@ def draw_tables(notes: Sequence[dict[str, Any]], path: Path) -> None:
         above.plot(at, bits[:, band], color=shade, marker=".", label=f"{band}")
     above.set(ylabel="bits per coefficient", ylim=(0, 1.4 * bits.max() + 0.1))
     above.legend(title="band, low to high", ncol=4, fontsize=7, title_fontsize=8)
-    below.plot(at, [note.get("psnr", np.nan) for note in notes], color="black", marker=".")
-    below.set(ylabel="PSNR, dB", xlabel="optimiser step")
+    psnr = np.array([note.get("psnr", np.nan) for note in notes], float)
+    below.plot(at, psnr, color="black", marker=".")
+    below.set(ylabel="PSNR, dB", xlabel="optimiser step", ylim=span_of(psnr))
     below.xaxis.set_major_locator(MaxNLocator(integer=True))
     try:
         write_whole(path, partial(figure.savefig, format=path.suffix[1:] or "png", dpi=90))

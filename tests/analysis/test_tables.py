@@ -1,9 +1,10 @@
 import json
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from segkd.analysis.tables import table_notes
+from segkd.analysis.tables import span_of, table_notes
 from segkd.types import InputError
 
 
@@ -23,6 +24,12 @@ def test_the_tables_of_a_run_become_one_picture(steps, run_cli, tmp_path):
     assert status == 0 and str(len(steps)) in out
     with Image.open(tmp_path / "run" / "tables.png") as picture:
         assert picture.size[0] > 300
+
+
+def test_thousandths_of_a_decibel_are_drawn_flat():
+    assert span_of(np.array([27.806, np.nan, 27.8])) == pytest.approx((27.303, 28.303))
+    assert span_of(np.array([20.0, 30.0])) == pytest.approx((19.5, 30.5))
+    assert span_of(np.array([np.nan])) is None
 
 
 def test_a_run_without_tables_is_named(run_cli, tmp_path):
