@@ -91,6 +91,7 @@ def transcript(command: str, most: int = 1000) -> str:
         status = main(shlex.split(command)[1:])
     assert status == 0, said.getvalue()
     text = re.sub(r"in \d+ s\b", "in N s", said.getvalue().rstrip())
+    text = re.sub(r"\b\d+ s  about \d+ min left", "N s  about N min left", text)
     text = re.sub(r" on Linux-\S+| \(commit \w+\+?\)", "", text)
     for place in {os.getcwd(), str(Path.cwd().resolve()), str(Path(__file__).parent.parent.resolve())}:
         text = text.replace(f"{place}/", "").replace(place, "...")
@@ -123,7 +124,7 @@ def commands(steps: Sequence[tuple[str, str, int]] = OTHERS) -> str:
         "# Every command once\n",
         "*Written by `python -m docs.draw_transcript`, which runs these after the four commands of "
         "[own data](own_data.md), on the same 24 generated images. The networks are small and hardly trained: their "
-        "scores say nothing about a method. `...` stands for lines left out.*\n",
+        "scores say nothing about a method, and times are of a busy machine. `...` stands for lines left out.*\n",
         *(block(*step) for step in steps),
         f"`grid.yaml`:\n\n```yaml\n{GRID}```\n",
         "`segkd COMMAND --help` lists every option.",
