@@ -175,9 +175,9 @@ def unknown_key(name: str, text: str, parser: ArgumentParser) -> str:
     given = where[1].split(".")[-1] if where else ""
     owner = f" of {given}" if where else ""
     if name in near and given in takes:  # a setting of another class: nothing is misspelt
-        theirs = [other for other, (key, names) in takes.items() if name in [f"{key}.{one}" for one in names]]
-        return (
-            f"unknown key {name}{owner}, which takes {', '.join(takes[given][1])}; {', '.join(theirs)} would take it."
-        )
+        theirs = [other for other, (key, names) in sorted(takes.items())
+                  if name in [f"{key}.{one}" for one in names] and other in choices(BASES[key])]  # fmt: skip
+        whose = f" It is a setting of {' and '.join(theirs)}." if theirs else ""
+        return f"unknown key {name}{owner}, which takes {', '.join(takes[given][1])}.{whose}"
     hint = f"Did you mean {' or '.join(dict.fromkeys(near))}?" if near else "See --help for all keys."
     return f"unknown key {name}{owner}. {hint}"

@@ -90,7 +90,10 @@ def test_the_last_layer_that_has_the_key_is_named(parser, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--model.network=x.Y"], "unknown key model.network of FusionNet, which takes classes, encoder, .*WrappedNet"),
+        (
+            ["--model.network=x.Y"],
+            "unknown key model.network of FusionNet, which takes classes, encoder, .*of ReusedHead and WrappedNet\\.$",
+        ),
         (
             ["--model=ReusedHead", "--model.run=x", "--model.encoder=y"],
             "ReusedHead, which takes classes, run,.*FusionNet",
