@@ -135,3 +135,16 @@ def test_masks_smaller_than_images_below_a_relative_folder(put, run_cli, tmp_pat
     assert yaml.safe_load((tmp_path / "layer.yaml").read_text())["data"]["train"]
     with Image.open(tmp_path / "layer.prepared" / "masks" / "1.png") as mask:
         assert mask.size == SIZE[::-1]
+
+
+@pytest.mark.parametrize("home", ["", "flood/"])
+@pytest.mark.parametrize("end", ["", "_lab"])
+def test_folders_that_name_their_split_once_more_are_one_set(put, prepare, home, end):
+    """FloodNet: train/train-org-img beside train/train-label-img, and so for val and test."""
+    for place, split in enumerate(("train", "val", "test")):
+        for n in range(10 * place, 10 * place + 4 - place):
+            put(f"{home}{split}/{split}-org-img/{n}.jpg")
+            put(f"{home}{split}/{split}-label-img/{n}{end}.png", patches(n, [1, 2]))
+    data, said = prepare()
+    assert "splits: 4 train, 3 val, 2 test" in said and "used for nothing" not in said
+    assert (data["images"], data["masks"]) == (f"{home}*/*-org-img/{{}}", f"{home}*/*-label-img/{{}}{end}")

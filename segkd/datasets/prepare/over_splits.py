@@ -7,10 +7,14 @@ from pathlib import PurePosixPath
 
 from segkd.datasets.split_folders import split_of
 
+TWICE = re.compile(r"(^|/)\*/[^/]*\*[^/]")
+"""A pattern in which the split's folder is followed by one that names it once more: */*-img/{} of train/train-img."""
+
 
 def over_splits(found: Mapping[tuple[str, str], tuple[str, str]]) -> Iterator[tuple[str, str]]:
     """train_img with train_lab and test_img with test_lab: *_img/{} with *_lab/{}; train/img, train/lab: img, lab;
-    img/train with lab/train/nerve/{}_n: img/*/{} with lab/*/nerve/{}_n.
+    img/train with lab/train/nerve/{}_n: img/*/{} with lab/*/nerve/{}_n; train/train-img with train/train-lab, and so
+    for test: */*-img/{} with */*-lab/{}.
 
     Args:
         found: folders -> (images, masks), folders or patterns that belong together.
@@ -22,7 +26,8 @@ def over_splits(found: Mapping[tuple[str, str], tuple[str, str]]) -> Iterator[tu
         behind = {_behind_star(text) for text in (images, masks)}
         # img with lab says it better than img/*/{} with lab/*/{}; where one has such a star, the other split is found
         # beside the first
-        if behind == {None} or (None not in behind and len(behind) == 2):
+        twice = TWICE.search(images) and TWICE.search(masks)
+        if twice or behind == {None} or (None not in behind and len(behind) == 2):
             yield images, masks
 
 
@@ -33,7 +38,8 @@ def _joined(a: str, b: str) -> str:
     parts = [_starred(x, y) for x, y in zip(one, two)]
     if a == b or len(one) != len(two) or not all(parts):
         return ""
-    text = f"{'/'.join(parts)}/".removeprefix("*/")
+    text = f"{'/'.join(parts)}/"
+    text = text if TWICE.match(text) else text.removeprefix("*/")
     return text.removesuffix("/") if "{}" in text or "*" not in text else f"{text}{{}}"
 
 
