@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 SAMPLE = 200
 """Names that candidates are drawn from."""
@@ -19,6 +19,12 @@ SEPARATORS = "_-. ()[]"
 
 MASK_WORDS = ("mask", "label", "seg", "annot", "manual", "truth", "gt")
 """What the affix of a mask's name holds, where image and mask each have one of their own."""
+
+LAST_WORD = re.compile(r"(?<=.)[_. ()\[\]-][^_. ()\[\]-]*$", re.DOTALL)
+"""How a name of several words ends: "_mask"."""
+
+FIRST_WORD = re.compile(r"^[^\W\d_]+[_. -]*(?=.)", re.DOTALL)
+"""How a name begins, with what separates that from the rest: "mask_", "mask"."""
 
 OF_IMAGE = re.compile(rf"(?P<image>.+?)[-_. ]({'|'.join(MASK_WORDS)})(?P<number>[-_ ]\d+)?", re.IGNORECASE | re.DOTALL)
 """The name of a mask that stands beside its image: a_mask, and a_mask_1 where there are several."""
@@ -146,20 +152,22 @@ def find_rule_within(names: Collection[str]) -> Rule | None:
 
 
 def _halves(names: Collection[str]) -> Rule | None:
-    """The rule of a folder whose images and masks end in a word each: "a_sat" and "a_mask"."""
-    bases = [_base(name) for name in names]
-    cuts = [max((base.rfind(sign) for sign in SEPARATORS), default=-1) for base in bases]
-    ends = Counter(base[at:] for base, at in zip(bases, cuts) if at > 0).most_common(2)
-    masks = [end for end, _ in ends if any(word in end.lower() for word in MASK_WORDS)]
-    if len(ends) < 2 or len(masks) != 1:
-        return None
-    image = next(end for end, _ in ends if end != masks[0])
-    rule = _tried(Rule(("", image), ("", masks[0]), True), names, names)
-    if rule is None:
-        return None
-    lone = sum(base.endswith(masks[0]) for base in bases) - rule.matched  # images of a test split have no masks
-    alike = rule.matched + sum(base.endswith(image) for base in bases) >= 0.9 * len(names)
-    return rule if alike and lone <= 0.1 * rule.matched else None
+    """The rule of a folder whose images and masks end in a word each: "a_sat" and "a_mask"; or begin with one."""
+    for word in (LAST_WORD, FIRST_WORD):
+        bases = [_base(name) for name in names]
+        two = Counter(found[0] for base in bases if (found := word.search(base))).most_common(2)
+        said = [any(called in part.lower() for called in MASK_WORDS) for part, _ in two]
+        if len(two) < 2 or sum(said) != 1:
+            continue
+        (image, images), (mask, masks) = two if said[1] else two[::-1]
+        affixes = [("", part) if word is LAST_WORD else (part, "") for part in (image, mask)]
+        rule = Rule(affixes[0], affixes[1], True)
+        matched = len(matches(rule, names, names))
+        lone = masks - matched  # images of a test split have no masks
+        if matched and matched + images >= 0.9 * len(names) and lone <= 0.1 * matched:
+            # a pattern has no place for what stands between a folder and a word in front, but for `**/`
+            return replace(rule, matched=matched, folders=word is LAST_WORD or not any("/" in name for name in names))
+    return None
 
 
 def _tried(rule: Rule, left: Collection[str], right: Collection[str]) -> Rule | None:

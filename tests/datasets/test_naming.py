@@ -65,6 +65,9 @@ def test_a_folder_of_images_and_masks_has_its_rule():
     assert rule is not None and rule.matched == 3
     rule = find_rule_within([*(f"{n}_sat" for n in NUMBERS), *(f"{n}_mask" for n in NUMBERS)])
     assert rule is not None and (rule.left, rule.right) == (("", "_sat"), ("", "_mask"))
+    rule = find_rule_within([*(f"img{n}" for n in NUMBERS), *(f"mask{n}" for n in NUMBERS)])
+    assert rule is not None and (rule.left, rule.right) == (("img", ""), ("mask", "")) and rule.folders
+    assert find_rule_within([*(f"a_{n}" for n in NUMBERS), *(f"b_{n}" for n in NUMBERS)]) is None
     assert find_rule_within([*(f"{n}_a" for n in NUMBERS), *(f"{n}_b" for n in NUMBERS)]) is None
     assert find_rule_within([*NUMBERS, "008_mask", "009_mask", "010_mask"]) is None  # most are alone
     assert find_rule_within(NUMBERS) is None and find_rule_within([]) is None

@@ -148,3 +148,14 @@ def test_folders_that_name_their_split_once_more_are_one_set(put, prepare, home,
     data, said = prepare()
     assert "splits: 4 train, 3 val, 2 test" in said and "used for nothing" not in said
     assert (data["images"], data["masks"]) == (f"{home}*/*-org-img/{{}}", f"{home}*/*-label-img/{{}}{end}")
+
+
+def test_words_in_front_tell_images_from_masks_in_one_folder(put, prepare):
+    """image_0.png beside mask_0.png, numbered anew in each split."""
+    for split, number in (("train", 4), ("test", 2)):
+        for n in range(number):
+            put(f"{split}/image_{n}.png")
+            put(f"{split}/mask_{n}.png", patches(n, [1]))
+    data, said = prepare()
+    assert "splits: 3 train, 1 val, 2 test" in said
+    assert (data["images"], data["masks"]) == ("**/image_{}.png", "**/mask_{}.png")
