@@ -1,6 +1,7 @@
 """List files: the names of a split, as people, tools and systems write them."""
 
 import csv
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -12,10 +13,8 @@ from segkd.types import InputError, listed
 LARGEST = 64_000_000
 """Bytes beyond which a file is no list of names."""
 
-HEADINGS = frozenset(
-    {"image", "images", "img", "file", "filename", "file_name", "name", "path", "id", "image_id", "stem"}
-)
-"""Words (lower case) that head the first column of a table."""
+HEADINGS = re.compile(r"((image|img|picture|photo|rgb|sat|file|name|path|id|stem)s?[ _-]?)+", re.IGNORECASE)
+"""What heads the first column of a table: image, file_name, ImageId, sat_image_path."""
 
 SPLITS = {
     "train": "train",
@@ -83,6 +82,11 @@ class Names:
                         return found
         return None
 
+    def are_several(self, text: str) -> bool:
+        """Whether `text`, which means no stem, is what several files are called, each in a folder of its own."""
+        tails = (tail for spelt in _spellings(text) for tail in _tails(spelt))
+        return any(self.ends.get(name, "") is None for tail in tails for name in (tail, _plain(tail)))
+
 
 def choose(path: Path, owner: str, entries: Sequence[Entry], what: str = "image") -> Chosen:
     """What the list at `path` names among `entries`; `owner` is the option that gave it, for errors.
@@ -102,7 +106,7 @@ def choose(path: Path, owner: str, entries: Sequence[Entry], what: str = "image"
         heading = columns(lines[0])
         del read[lines[0]]
     _refuse_splits(path, owner, read.values())
-    missing = [f"{path}: {line}" for line, one in read.items() if one.stem is None]
+    missing = [line for line, one in read.items() if one.stem is None]
     several = [f"{path}: {line}" for line, one in read.items() if _names_several(names, one)]
     if several:
         raise InputError(
@@ -111,9 +115,11 @@ def choose(path: Path, owner: str, entries: Sequence[Entry], what: str = "image"
             f"stands beside another image's mask, rename the masks like their images:\n{listed(several)}"
         )
     if missing:
+        doubled = any(names.are_several(text) for line in missing for text in (line, columns(line)[0]))
+        cure = "write the folders too, as several files are called so (train/NAME)" if doubled else "add the files"
         raise InputError(
-            f"{len(missing)} of {len(read)} lines of {path} name no {what}: correct the list or add the files:\n"
-            + listed(missing)
+            f"{len(missing)} of {len(read)} lines of {path} name no {what}: correct the list or {cure}:\n"
+            + listed([f"{path}: {line}" for line in missing])
         )
     unread = _unread(names, read.values(), heading)
     notes = [f"{path}: only the names are read, not {', '.join(unread)}"] if unread else []
@@ -240,8 +246,9 @@ def _plain(name: str) -> str:
 
 
 def _is_heading(line: str) -> bool:
-    words = (cell.strip("\"'").lower() for cell in columns(line))
-    return next((word for word in words if word), "") in HEADINGS  # pandas leaves the head of its count empty
+    words = (cell.strip("\"'") for cell in columns(line))
+    first = next((word for word in words if word), "")  # pandas leaves the head of its count empty
+    return HEADINGS.fullmatch(first) is not None
 
 
 def entries_of(files: Mapping[str, Sequence[Path]], root: Path) -> list[Entry]:

@@ -67,6 +67,10 @@ def test_names_differ_from_lists_in_unicode_form_or_bytes(tmp_path):
 def test_a_heading_is_passed_over_and_numbers_after_names_are_told(tmp_path):
     found = chosen(tmp_path, "image,mask\nimages/1.jpg,masks/1.png\n")
     assert found.stems == ["1"] and found.notes == []
+    for heading in ("image_path,mask_path", "ImageId,MaskId", "Image Name;x", '"sat_image_path","mask"', ",img_files"):
+        assert chosen(tmp_path, f"{heading}\n1.jpg\n").stems == ["1"], heading
+    with pytest.raises(InputError, match="1 of 2 lines"):  # an image that is not there
+        chosen(tmp_path, "image_7\n1.jpg\n")
     assert chosen(tmp_path, "1  1\n2 -1\n").notes == [f"{tmp_path}/list.txt: only the names are read, not column 2 (1)"]
 
 
@@ -80,6 +84,13 @@ def test_lines_that_name_nothing_are_listed(tmp_path):
     with pytest.raises(InputError) as error:
         chosen(tmp_path, "0\nnowhere\n1\nimages/gone.jpg\n/\n")
     assert str(error.value).startswith("3 of 5 lines") and "list.txt: nowhere" in str(error.value)
+
+
+@pytest.mark.parametrize("line", ["same", "same.jpg", "same.jpg,same.png"])
+def test_a_name_of_several_files_asks_for_the_folder(tmp_path, line):
+    entries = [Entry(f"{split}/same", (f"images/{split}/same.jpg",)) for split in ("train", "val")]
+    with pytest.raises(InputError, match=r"1 of 1 lines .* several files are called so \(train/NAME\)"):
+        chosen(tmp_path, line, entries)
 
 
 def test_a_line_that_crosses_images_and_masks_is_refused(tmp_path):
