@@ -94,7 +94,15 @@ def whole_numbers(path: File, raw: np.ndarray) -> np.ndarray:
     if raw.dtype in (np.uint8, np.uint16):
         return raw
     low, high = raw.min(), raw.max()
-    if raw.dtype.kind == "f" and (raw != np.rint(raw)).any():  # as NaN is; infinity lies beyond the range
+    holes = int(np.isnan(raw).sum()) if raw.dtype.kind == "f" else 0
+    if holes:
+        raise Unfit(
+            path,
+            "expected a number per pixel, found pixels without one (NaN), as nodata is",
+            "Save these as 255, and all as whole numbers of 8 bits, and write data.ignore: [255]",
+            f"{holes} of {raw.size} pixels",
+        )
+    if raw.dtype.kind == "f" and (raw != np.rint(raw)).any():  # infinity lies beyond the range
         raise Unfit(
             path,
             "expected class numbers, found real numbers",
