@@ -12,6 +12,12 @@ SWAPPED = (5, 6, 7, 8)
 NUMBERS = {1: "whole numbers", 2: "signed whole numbers", 3: "real numbers"}
 """The sample formats of a TIFF."""
 
+UNREAD = (
+    "a TIFF of a kind that is not read",
+    "Export one band as grey or three as RGB, with 8 or 16 bits (gdal_translate -b 1 -b 2 -b 3 IN OUT)",
+)
+"""What is said of a TIFF that Pillow cannot read, and what to do."""
+
 # What is damaged is told by name. The level is the process's, so that threads which set it and set it back got in each
 # other's way; nothing that `segkd` offers to others' programs imports this module.
 LOG = getattr(cv2.utils, "logging", cv2)  # early releases of OpenCV 4 keep these functions in cv2 itself, 5 does not

@@ -12,7 +12,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from segkd.datasets.arrays import read_array
 from segkd.datasets.colours import Colour, Colours
-from segkd.datasets.deep import describe_tiff, read_deep
+from segkd.datasets.deep import UNREAD, describe_tiff, read_deep
 from segkd.datasets.dicom import CURE, WHAT, is_dicom
 from segkd.datasets.masks import array_values, mask_values, whole_numbers
 from segkd.datasets.packed import File
@@ -257,15 +257,13 @@ def _unreadable(path: File, error: Exception) -> Unfit:
     if isinstance(error, UnidentifiedImageError):
         tiff = describe_tiff(path)
         if tiff is not None:
-            return Unfit(
-                path,
-                "a TIFF of a kind that is not read",
-                "Export one band as grey or three as RGB, with 8 or 16 bits (gdal_translate -b 1 -b 2 -b 3 IN OUT)",
-                tiff,
-            )
+            return Unfit(path, *UNREAD, tiff)
         if is_dicom(path):
             return Unfit(path, WHAT, CURE)
-        error = OSError("nothing that is known as a picture")
+        head = path.read_bytes()[:64]
+        if head.startswith(b"version https://git-lfs"):
+            return Unfit(path, "a pointer of Git LFS, whose picture was not fetched", "Fetch it with `git lfs pull`")
+        error = OSError("nothing that is known as a picture" if head else "an empty file")
     return Unfit(path, "expected a readable image, found", "Replace or remove the file", str(error))
 
 

@@ -49,6 +49,12 @@ def test_a_text_file_named_jpg_is_refused_by_name(tmp_path, read):
         read(path)
     with pytest.raises(InputError, match=r"gone\.jpg: expected a readable image"):
         read(tmp_path / "gone.jpg")
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with pytest.raises(InputError, match=r"text\.jpg: a pointer of Git LFS.*git lfs pull"):
+        read(path)
+    path.write_bytes(b"")
+    with pytest.raises(InputError, match=r"text\.jpg: expected a readable image, found: an empty file"):
+        read(path)
 
 
 def test_an_exif_rotated_photo_is_read_as_displayed(tmp_path):
