@@ -57,6 +57,12 @@ def drawn(root):
     return mask_of(root / "a.png", drawings[0], {name: i for i, name in enumerate(names, 1)})
 
 
+def test_one_outline_without_a_list_around_it_is_drawn(tmp_path):
+    picture(tmp_path / "a.png")
+    coco(tmp_path / "a.json", [annotation(segmentation=OUTLINE)])
+    near(drawn(tmp_path)[0], [LEFT, TOP, RIGHT, BOTTOM])
+
+
 @pytest.mark.parametrize("kind", ["polygon", "runs"])
 def test_outlines_are_scaled_to_pictures_that_were_resized(tmp_path, kind):
     picture(tmp_path / "a.png", (48, 64))

@@ -120,7 +120,8 @@ def _class_of(path: Path, one: _Object, names: dict[int | str, str]) -> str:
 def _parts(segmentation: Any, drawing: Drawing) -> Iterator[Part | str]:
     """The parts of an object; run lengths are of the whole image, and tell its size where nothing else does."""
     if isinstance(segmentation, list):
-        yield from map(polygon, segmentation)
+        alone = all(isinstance(part, int | float) for part in segmentation)  # one outline, without a list around it
+        yield from map(polygon, [segmentation] if alone else segmentation)
         return
     height, width = map(int, segmentation["size"])
     drawing.size = drawing.size or (height, width)
