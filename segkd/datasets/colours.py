@@ -144,13 +144,17 @@ def listed_colours(counts: Mapping[int, int], most: int = MOST_LISTED) -> str:
 
 
 def darkest_first(codes: Collection[int]) -> list[int]:
-    """Colours 0xRRGGBB, the darkest before all others, which keep their order."""
+    """Colours 0xRRGGBB, the darkest before all others, which keep their order; class numbers in one channel, as CARLA
+    and Unity write them, in theirs."""
+    if any(all(code & channel == code for code in codes) for channel in (0xFF0000, 0xFF00, 0xFF)):
+        return sorted(codes)
     darkest = min(codes, key=lambda code: sum(code.to_bytes(3, "big")))
     return sorted(codes, key=lambda code: code != darkest)
 
 
 def map_to_start_from(counts: Mapping[int, int], classes: Sequence[str]) -> str:
-    """A `data.colours` for the colours found: the darkest is the first class, the others follow by their pixels."""
+    """A `data.colours` for the colours found: the darkest is the first class, the others follow by their pixels, or by
+    their numbers in one channel."""
     ordered = darkest_first([code for code, _ in Counter(counts).most_common(MOST_LISTED)])
     # the names are the user's own where their number fits
     names = list(classes) if len(classes) == len(ordered) else ["background", *(f"class{i}" for i in range(1, 99))]

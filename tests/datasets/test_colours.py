@@ -90,4 +90,6 @@ def test_a_list_of_colours_is_cut_and_counted():
 def test_the_map_to_start_from_begins_with_the_darkest_and_can_be_read_back(tmp_path):
     counts = {0xFF0000: 50, 0x00FF00: 20, 0x000000: 30}
     assert map_to_start_from(counts, CLASSES) == "ground: '#000000', cat: '#ff0000', dog: '#00ff00'"
+    numbers = {0x000000: 50, 0x020000: 30, 0x010000: 20}  # in the red channel, as CARLA writes them
+    assert map_to_start_from(numbers, CLASSES) == "ground: '#000000', cat: '#010000', dog: '#020000'"
     assert map_to_start_from(counts, ["a", "b"]).startswith("background: '#000000', class1: '#ff0000', class2:")
