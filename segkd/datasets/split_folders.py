@@ -67,12 +67,14 @@ def pair_all(where: Where) -> Paired:
     return whole
 
 
-def split_named(where: Where, path: Path) -> str | None:
-    """The name of the folder on the way to the image at `path` that says its split, None if there is none.
+def base_of(where: Where) -> Path:
+    """The folder below which folders may name splits: those that the settings themselves name do not count, as who asks
+    for train/images means all that lies there."""
+    return where.root if _above(where) else where.root / Pattern.of(where.images).base
 
-    Folders that the settings themselves name do not count: who asks for train/images means all that lies there.
-    """
-    base = where.root if _above(where) else where.root / Pattern.of(where.images).base
+
+def split_named(base: Path, path: Path) -> str | None:
+    """The name of the folder on the way from `base` to the image at `path` that says its split, None without one."""
     if not path.is_relative_to(base):
         return None
     return next((part for part in path.relative_to(base).parts[:-1] if split_of(part)), None)

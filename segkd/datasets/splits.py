@@ -10,7 +10,15 @@ from segkd.datasets.lists import choose, entries_of
 from segkd.datasets.naming import image_of
 from segkd.datasets.pairing import Pair, Paired
 from segkd.datasets.patterns import Pattern
-from segkd.datasets.split_folders import Where, pair_all, pairs_of_folder, split_named, split_of, unnamed_sibling
+from segkd.datasets.split_folders import (
+    Where,
+    base_of,
+    pair_all,
+    pairs_of_folder,
+    split_named,
+    split_of,
+    unnamed_sibling,
+)
 from segkd.types import InputError, expanded, listed, some
 
 SPLITS = ("train", "val", "test")
@@ -158,8 +166,9 @@ def _add_folders(where: Where, paired: Paired, members: dict[str, list[Pair]]) -
     folders: dict[str, list[Pair]] = {}
     outside, names = [], set()
     listed_already = {pair.stem for some in members.values() for pair in some}
+    base = base_of(where)
     for pair in paired.pairs:
-        name = split_named(where, pair.paths[0])
+        name = split_named(base, pair.paths[0])
         if name is None:
             outside.append(pair)
         else:
@@ -183,7 +192,8 @@ def _refuse_alone(where: Where, paired: Paired, splits: Splits, wanted: Sequence
     carved = "val" not in splits.members and "val" in wanted
     needed = {*wanted, *(["train"] if carved else [])} - _sources(where).keys()
     alone = paired.lone_images | paired.lone_masks
-    in_split = {stem: split_of(split_named(where, path) or "") or "train" for stem, path in alone.items()}
+    base = base_of(where)
+    in_split = {stem: split_of(split_named(base, path) or "") or "train" for stem, path in alone.items()}
     missed = {stem for stem, name in in_split.items() if name in needed or not paired.pairs}
     if missed:
         raise paired.refusal(missed)
