@@ -7,7 +7,7 @@ from PIL import Image
 
 from segkd.datasets.prepare.annotated import READERS, find_annotations, not_drawn
 from segkd.datasets.prepare.coco import read_coco
-from segkd.datasets.prepare.drawing import Drawing, Runs, Shape, counts_of, draw, filled, polygon
+from segkd.datasets.prepare.drawing import Drawing, Runs, Shape, counts_of, draw, filled, inside_of, polygon
 from segkd.datasets.prepare.kaggle import read_kaggle, settle_order
 from segkd.datasets.prepare.via import read_via
 from segkd.types import InputError
@@ -143,10 +143,7 @@ def test_each_kind_draws_the_same_square(tmp_path, kind, write):
     drawings, names = READERS[kind](found[kind], tmp_path)
     assert len(drawings) == 3 and names[0] == "cat"
     for drawing in drawings:
-        mask = draw(drawing, (20, 16), {"cat": 1})
-        wrong = np.argwhere(mask != the_square())
-        # OpenCV fills the pixels that an outline runs through: half a pixel too many at most
-        assert all(2 <= y <= 12 and 1 <= x <= 10 for y, x in wrong) and (mask >= the_square()).all(), mask
+        np.testing.assert_array_equal(draw(drawing, (20, 16), {"cat": 1}), the_square())
     if kind in ("LabelMe", "CVAT", "VIA"):
         assert any("a point" in one and "no area" in one for one in not_drawn(drawings, ["background"]))
 
@@ -165,6 +162,27 @@ def test_a_string_of_cocos_own_tool_is_read():
     mask[1:4, 1:3] = 1
     assert counts_of("73305") == (7, 3, 3, 3, 8)
     np.testing.assert_array_equal(filled(Runs((7, 3, 3, 3, 8), (0, 0, 6, 4), by_columns=True)), mask)
+
+
+def crosses(corners, x, y):
+    """How many edges a line from (x, y) to the left crosses."""
+    edges = zip(corners, np.roll(corners, -1, axis=0))
+    return sum((y1 <= y) != (y2 <= y) and x1 + (y - y1) * (x2 - x1) / (y2 - y1) <= x for (x1, y1), (x2, y2) in edges)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_an_outline_holds_the_pixels_whose_middles_lie_within_it(seed):
+    draws = np.random.default_rng(seed)
+    corners = draws.uniform(-6, 22, (draws.integers(3, 9), 2))
+    corners = corners if seed % 3 else np.rint(2 * corners) / 2  # through the middles of pixels, too
+    inside = [[crosses(corners, x + 0.5, y + 0.5) % 2 == 1 for x in range(16)] for y in range(20)]
+    np.testing.assert_array_equal(inside_of(Shape("a", (corners,)), (20, 16)), inside)
+
+
+def test_outlines_that_share_an_edge_share_no_pixel():
+    left, right = (Shape("a", (polygon([x, 2, x + 5, 2, x + 5, 9, x, 9]),)) for x in (3, 8))
+    masks = [inside_of(shape, (20, 16)) for shape in (left, right)]
+    assert [int(mask.sum()) for mask in masks] == [35, 35] and not (masks[0] & masks[1]).any()
 
 
 def test_small_objects_are_drawn_over_large_ones():
