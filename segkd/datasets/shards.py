@@ -30,9 +30,10 @@ def find_shards(
 ) -> Splits:
     """The splits of a data set in Parquet; of the rows, only the names are read.
 
-    A shard belongs to the split that begins its name (`train-00000.parquet`, `validation.parquet`) or names its folder
-    (`test/0.parquet`), else to train. Without any for val, `val_share` of train is carved out as for files. A row is
-    called as its image is, without extension; where names are missing or doubled, rows are numbered.
+    A shard belongs to the split that a word of its name tells (`train-00000.parquet`, `cars_validation.parquet`), or of
+    a folder's (`test/0.parquet`, Hugging Face's `partial-test/0.parquet`), else to train. Without any for val,
+    `val_share` of train is carved out as for files. A row is called as its image is, without extension; where names are
+    missing or doubled, rows are numbered.
 
     Args:
         place: folder, file, or address (`hf://datasets/OWNER/NAME`, `s3://BUCKET/FOLDER`) of the shards.
@@ -80,8 +81,10 @@ def _shards(place: str) -> list[tuple[str, str]]:
 
 
 def _split(path: str) -> str:
-    folders, name = PurePosixPath(path).parts[:-1], PurePosixPath(path).name
-    return next((split for word in (re.split(r"[-_.]", name)[0], *folders[::-1]) if (split := split_of(word))), "train")
+    """The split that a word of its name tells, else one of the folders above it, the nearest first."""
+    parts = PurePosixPath(path).parts[::-1]
+    words = (word for part in parts for word in (part, *re.split(r"[-_. ]", part)))
+    return next((split for word in words if (split := split_of(word))), "train")
 
 
 def _stem(file: Packed) -> str:

@@ -102,7 +102,16 @@ def test_a_resumed_epoch_is_the_same_with_any_workers(make_folder, tmp_path):
 
 @pytest.mark.parametrize(
     "name, split",
-    [("train-00000-of-00002", "train"), ("validation", "val"), ("test/0000", "test"), ("data/0001", "train")],
+    [
+        ("train-00000-of-00002", "train"),
+        ("validation", "val"),
+        ("test/0000", "test"),
+        ("data/0001", "train"),
+        ("cars_val", "val"),
+        ("cars-test-00001", "test"),
+        ("default/partial-validation/0000", "val"),
+        ("test/train-00000", "train"),
+    ],
 )
 def test_names_say_the_split(name, split, tmp_path):
     write(tmp_path / f"{name}.parquet", [{"bytes": b"", "path": f"{i}.png"} for i in range(1)])
