@@ -316,6 +316,13 @@ def test_a_torn_table_is_named_with_its_line(tmp_path, rows, words):
             draw(read_kaggle([tmp_path / "train.csv"], tmp_path)[0][0], (20, 20), {"foreground": 1})
 
 
+@pytest.mark.parametrize("head", ["", "Unnamed: 0"])
+def test_a_column_that_counts_the_rows_names_no_images(tmp_path, head):
+    (tmp_path / "train.csv").write_text(f"{head},ImageId,EncodedPixels\n0,a.jpg,1 2\n1,b.jpg,\n")
+    assert find_annotations(tmp_path) == {"Kaggle run-length": [tmp_path / "train.csv"]}
+    assert [one.file for one in read_kaggle([tmp_path / "train.csv"], tmp_path)[0]] == ["a.jpg", "b.jpg"]
+
+
 def test_blank_lines_of_a_table_are_no_rows(tmp_path):
     (tmp_path / "train.csv").write_text("ImageId,EncodedPixels\n\na,1 2\n,\nb,\n\n")
     assert [one.file for one in read_kaggle([tmp_path / "train.csv"], tmp_path)[0]] == ["a", "b"]

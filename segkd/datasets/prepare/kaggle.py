@@ -32,8 +32,9 @@ CLEAR = 1.2
 
 
 def read_kaggle(paths: Sequence[Path], root: Path) -> Read:
-    """A row per object: the image in the first column, its runs (pairs of start and length, pixels counted from 1),
-    its class in a column of its own, or after the image's name (`ImageId_ClassId`); none: all are "foreground".
+    """A row per object: the image in the first column that has a heading, its runs (pairs of start and length, pixels
+    counted from 1), its class in a column of its own, or after the image's name (`ImageId_ClassId`); none: all are
+    "foreground".
 
     An image without runs has an empty mask. Tables for submission are passed over. Pixels are counted down the columns
     until `settle_order` knows better.
@@ -79,13 +80,14 @@ def _rows(path: Path) -> Iterator[tuple[int, str, str, str]]:
     heads = heading(next(rows, []))
     runs = next(at for at, head in enumerate(heads) if head in RUNS)
     own = next((at for at, head in enumerate(heads) if head in CLASSES), None)
-    joined = own is None and heads[0] in ("imageid_classid", "image_label")
+    first = next(at for at, head in enumerate(heads) if head and not head.startswith("unnamed"))  # pandas counts rows
+    joined = own is None and heads[first] in ("imageid_classid", "image_label")
     for number, row in enumerate(rows, 2):
         if not any(row):  # a blank line, mostly the last
             continue
-        if len(row) <= max(runs, own or 0):
+        if len(row) <= max(first, runs, own or 0):
             raise InputError(f"{path}: line {number}: expected {len(heads)} columns, found {len(row)}.")
-        image, _, after = row[0].rpartition("_") if joined else (row[0], "", "foreground")
+        image, _, after = row[first].rpartition("_") if joined else (row[first], "", "foreground")
         yield number, image, after if own is None else row[own], row[runs]
 
 
