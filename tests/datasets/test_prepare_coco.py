@@ -189,6 +189,15 @@ def test_objects_of_a_category_without_a_name_have_a_class_of_their_own(tmp_path
     assert read_coco([coco(tmp_path / "a.json", annotations, categories=[])], tmp_path)[1] == ["foreground"]
 
 
+def test_numbers_may_be_written_as_text(tmp_path):
+    picture(tmp_path / "a.png")
+    coco(tmp_path / "a.json", [annotation(image="1", category="1")])
+    near(drawn(tmp_path)[0], [LEFT, TOP, RIGHT, BOTTOM])
+    assert read_coco([tmp_path / "a.json"], tmp_path)[1] == ["cat"]
+    with pytest.raises(InputError, match="found image_id 2, which none has"):
+        read_coco([coco(tmp_path / "a.json", [annotation(image=2)])], tmp_path)
+
+
 def test_two_images_of_one_id_are_refused(tmp_path):
     images = [{"id": 1, "file_name": "a.png"}, {"id": 1, "file_name": "b.png"}]
     with pytest.raises(InputError, match=r"an id of its own for each image, found id 1 for a\.png and for b\.png"):

@@ -66,16 +66,17 @@ def read_coco(paths: Sequence[Path], root: Path) -> Read:
         if not any(one.segmentation for one in content.annotations):
             continue
         ordered = sorted(content.categories, key=lambda category: (not isinstance(category.id, int), category.id))
-        names = {category.id: category.name for category in ordered}
+        names = {str(category.id): category.name for category in ordered}
         classes += names.values()
         heads |= {one.supercategory for one in ordered if one.supercategory in names.values()} - {
             one.name for one in ordered if one.name == one.supercategory
         }
         by_id = _drawings(path, content.images, drawings, root)
         for one in content.annotations:
-            if one.image_id not in by_id:
-                raise InputError(f"{path}: expected annotations of images in the file, found image_id {one.image_id}.")
-            drawing = by_id[one.image_id]
+            drawing = by_id.get(str(one.image_id))
+            if drawing is None:
+                raise InputError(f"{path}: expected annotations of images in the file, found image_id {one.image_id}, "
+                                 "which none has. Export the annotations once more.")  # fmt: skip
             if not one.segmentation:
                 drawing.left_out.append(BOX)
                 continue
@@ -86,19 +87,18 @@ def read_coco(paths: Sequence[Path], root: Path) -> Read:
     return list(drawings.values()), [name for name in dict.fromkeys(classes) if name in used or name not in heads]
 
 
-def _drawings(
-    path: Path, images: Sequence[_Image], drawings: dict[str, Drawing], root: Path
-) -> dict[int | str, Drawing]:
-    """The drawing of each image's number in one file; new ones are added to `drawings`, which are by name."""
-    by_id: dict[int | str, Drawing] = {}
+def _drawings(path: Path, images: Sequence[_Image], drawings: dict[str, Drawing], root: Path) -> dict[str, Drawing]:
+    """The drawing of each image's number in one file, as text: some tools write 7 here and "7" there. New ones are
+    added to `drawings`, which are by name."""
+    by_id: dict[str, Drawing] = {}
     for image in images:
         file = beside(path, image.file_name, root)
         drawing = drawings.setdefault(file, Drawing(file))
-        if by_id.setdefault(image.id, drawing) is not drawing:
+        if by_id.setdefault(str(image.id), drawing) is not drawing:
             raise InputError(
-                f"{path}: expected an id of its own for each image, found id {image.id} for {by_id[image.id].file} and "
-                f"for {file}, so that it is not known whose the objects are. Number the images anew, or export them "
-                "once more."
+                f"{path}: expected an id of its own for each image, found id {image.id} for "
+                f"{by_id[str(image.id)].file} and for {file}, so that it is not known whose the objects are. Number "
+                "the images anew, or export them once more."
             )
         size = stated(image.height, image.width)
         if size is not None and drawing.size not in (None, size):
@@ -108,13 +108,13 @@ def _drawings(
     return by_id
 
 
-def _class_of(path: Path, one: _Object, names: dict[int | str, str]) -> str:
+def _class_of(path: Path, one: _Object, names: dict[str, str]) -> str:
     if one.category_id is None:
         if names:
             raise InputError(f"{path}: expected a category_id of each object, as the file names categories, found none "
                              f"for an object of image_id {one.image_id}. Add it, or export once more.")  # fmt: skip
         return "foreground"
-    return names.get(one.category_id, f"class{one.category_id}")
+    return names.get(str(one.category_id), f"class{one.category_id}")
 
 
 def _parts(segmentation: Any, drawing: Drawing) -> Iterator[Part | str]:
