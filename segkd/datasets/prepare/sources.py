@@ -38,16 +38,26 @@ OF_TASKS = re.compile(r"task-\d+-annotation-\d+-by-")
 
 VOLUMES = "volumes (NIfTI): save their slices as PNG of 8 or 16 bits, those of image and mask under one name"
 
+PACKED = "packed files: unpack them"
+
+OUTLINES = (
+    "outlines on a map: burn them into a grid of each image's size and place, class numbers as values "
+    "(gdal_rasterize), and save these as PNG or TIFF named like the images"
+)
+
 ARRAYS = "NumPy arrays: save images and masks in them as PNG under one name (Image.fromarray(array).save(name))"
 
 OTHERS = {
     ".nii": VOLUMES,
     ".nii.gz": VOLUMES,
-    ".gz": "packed files: unpack them",
+    **dict.fromkeys((".gz", ".zip", ".tar", ".7z", ".rar"), PACKED),
+    **dict.fromkeys((".shp", ".geojson", ".gpkg"), OUTLINES),
     ".mat": "MATLAB files: save the masks in them as PNG named like their images (scipy.io.loadmat reads them)",
     ".h5": "HDF5 files: save images and masks in them as PNG under one name (h5py reads them)",
     ".npy": ARRAYS,
     ".npz": ARRAYS,
+    ".arrow": "Arrow files of Hugging Face: save them as Parquet (datasets.load_from_disk, to_parquet), and train on "
+    "these with --data.parquet FOLDER",
     ".parquet": "Parquet shards: train on them as they are, with --data.parquet FOLDER (docs/data.md)",
     ".ndjson": "annotations of Labelbox: export the project as COCO, which is drawn",
 }
