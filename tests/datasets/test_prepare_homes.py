@@ -159,3 +159,19 @@ def test_words_in_front_tell_images_from_masks_in_one_folder(put, prepare):
     data, said = prepare()
     assert "splits: 3 train, 1 val, 2 test" in said
     assert (data["images"], data["masks"]) == ("**/image_{}.png", "**/mask_{}.png")
+
+
+def test_images_that_all_end_with_a_word_have_masks_of_several_kinds(put, prepare, tmp_path):
+    """CVAT's export in the form of Cityscapes, whose numbers are the user's own classes."""
+    colours = np.array([(0, 0, 0), (250, 50, 83), (36, 179, 83)], np.uint8)
+    for n in range(6):
+        put(f"imgsFine/leftImg8bit/default/{n}_leftImg8bit.png")
+        numbers = patches(n, [1, 2])
+        put(f"gtFine/default/{n}_gtFine_color.png", colours[numbers])
+        put(f"gtFine/default/{n}_gtFine_labelIds.png", numbers)
+        put(f"gtFine/default/{n}_gtFine_instanceIds.png", numbers * 40)
+    (tmp_path / "set/label_colors.txt").write_text("0 0 0 background\n250 50 83 car\n36 179 83 tree\n")
+    data, said = prepare()
+    assert data["images"] == "imgsFine/leftImg8bit/{}_leftImg8bit"
+    assert data["masks"] == "gtFine/{}_gtFine_labelIds" and data["classes"] == ["background", "car", "tree"]
+    assert "label_map" not in data and "_gtFine_color would fit as well" in said

@@ -1,12 +1,12 @@
 """Which patterns bring the images and the masks of a folder together: candidates from the names, tried on all files."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path, PurePosixPath
 
-from segkd.datasets.naming import find_rule_within, find_rules, same_names
+from segkd.datasets.naming import LAST_WORD, find_rule_within, find_rules, same_names
 from segkd.datasets.packed import File
 from segkd.datasets.pairing import Paired
 from segkd.datasets.patterns import start_of
@@ -156,8 +156,15 @@ def _by_folders(files: Sequence[PurePosixPath]) -> Iterator[tuple[str, str]]:
     yield from over_splits(found)
     yield from (found[pair] for pair in sorted(found, key=lambda pair: (-shared[pair], len("".join(found[pair])))))
     for a, b in (pair for one in unlike for pair in (one, one[::-1])):
-        for end in kinds_between(names[a], names[b]):
-            yield f"{a}/{{}}", f"{b}/{{}}{end}"
+        own = _own_word(names[a])
+        for end in kinds_between({name.removesuffix(own) for name in names[a]}, names[b]):
+            yield f"{a}/{{}}{own}", f"{b}/{{}}{end}"
+
+
+def _own_word(names: Collection[str]) -> str:
+    """The word that all names end with and masks of several kinds do not ("_leftImg8bit"), or ""."""
+    words = {found[0] if (found := LAST_WORD.search(name)) else "" for name in names}
+    return min(words) if len(words) == 1 else ""
 
 
 def _below(files: Sequence[PurePosixPath], folder: str) -> set[str]:
