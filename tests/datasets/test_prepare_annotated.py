@@ -179,6 +179,14 @@ def test_an_outline_holds_the_pixels_whose_middles_lie_within_it(seed):
     np.testing.assert_array_equal(inside_of(Shape("a", (corners,)), (20, 16)), inside)
 
 
+def test_what_holds_no_pixel_is_told():
+    thin = Drawing("x", [Shape("a", (polygon([3.6, 2, 4.4, 2, 4.4, 9, 3.6, 9]),)), Shape("a", (polygon(FLAT),))])
+    assert draw(thin, (20, 16), {"a": 1}).sum() == the_square().sum()
+    assert list(not_drawn([thin], ["background", "a"])) == [
+        "not drawn: 1 times an object that holds the middle of no pixel"
+    ]
+
+
 def test_outlines_that_share_an_edge_share_no_pixel():
     left, right = (Shape("a", (polygon([x, 2, x + 5, 2, x + 5, 9, x, 9]),)) for x in (3, 8))
     masks = [inside_of(shape, (20, 16)) for shape in (left, right)]

@@ -81,6 +81,7 @@ Read = tuple[list[Drawing], list[str]]
 
 BOX = "a box, which has no outline"
 SHORT = "a polygon of fewer than three corners"
+TINY = "an object that holds the middle of no pixel"
 """What is left out of annotations, in words."""
 
 
@@ -117,7 +118,8 @@ def draw(drawing: Drawing, size: tuple[int, int], numbers: Mapping[str, int]) ->
     """The mask of a drawing at an image's (height, width), 0 where nothing is drawn.
 
     Large objects are drawn first, so that a small one before a large one is seen. A drawing that states another size,
-    or that has coordinates in shares of the image's sides, is scaled. Names that `numbers` lacks are left out.
+    or that has coordinates in shares of the image's sides, is scaled. Names that `numbers` lacks are left out; so is
+    what is too small or too thin, which `drawing.left_out` then tells.
 
     Raises:
         InputError: run lengths do not fill their window, or it lies beyond the image.
@@ -127,6 +129,7 @@ def draw(drawing: Drawing, size: tuple[int, int], numbers: Mapping[str, int]) ->
     drawn = [
         (inside_of(shape, size, of_size), numbers[shape.name]) for shape in drawing.shapes if shape.name in numbers
     ]
+    drawing.left_out += [TINY for inside, _ in drawn if not inside.any()]
     for inside, number in sorted(drawn, key=lambda one: -int(one[0].sum())):
         mask[inside] = number
     return mask
