@@ -175,3 +175,13 @@ def test_images_that_all_end_with_a_word_have_masks_of_several_kinds(put, prepar
     assert data["images"] == "imgsFine/leftImg8bit/{}_leftImg8bit"
     assert data["masks"] == "gtFine/{}_gtFine_labelIds" and data["classes"] == ["background", "car", "tree"]
     assert "label_map" not in data and "_gtFine_color would fit as well" in said
+
+
+def test_many_folders_of_an_image_each_are_one_set(put, prepare):
+    """More of them than candidates are tried; as labelme_json_to_dataset writes them, with a picture of both."""
+    for n in range(12):
+        put(f"{n:03d}_json/img.png")
+        put(f"{n:03d}_json/label.png", patches(n, [1, 2]))
+        put(f"{n:03d}_json/label_viz.png")
+    data, said = prepare()
+    assert (data["images"], data["masks"]) == ("{}/img.png", "{}/label.png") and "splits: 10 train, 2 val" in said

@@ -112,6 +112,8 @@ def _pairs(layout: Layout) -> set[tuple[File, File]]:
 def _candidates(files: Sequence[PurePosixPath]) -> Iterator[tuple[str, str]]:
     """(images, masks), the likeliest first; which of both are the masks is found out later."""
     yield "images", "masks"
+    if len({path.name for path in files}) < len({path.parent for path in files}):  # a folder per image
+        yield from _by_file(files)
     if (known := cityscapes.patterns(files)) is not None:
         yield known
     yield from in_homes(files)
