@@ -185,3 +185,12 @@ def test_many_folders_of_an_image_each_are_one_set(put, prepare):
         put(f"{n:03d}_json/label_viz.png")
     data, said = prepare()
     assert (data["images"], data["masks"]) == ("{}/img.png", "{}/label.png") and "splits: 10 train, 2 val" in said
+
+
+def test_many_folders_of_images_beside_their_masks_are_one_set(put, prepare):
+    """Slices that are numbered anew for each patient: folders of the same names are no images and masks."""
+    for n in range(80):
+        put(f"p{n // 10}/{n % 10}.png")
+        put(f"p{n // 10}/{n % 10}_mask.png", patches(n, [1]))
+    data, said = prepare()
+    assert (data["images"], data["masks"]) == ("{}.png", "{}_mask.png") and "found: 80 images" in said

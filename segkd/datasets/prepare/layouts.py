@@ -118,8 +118,8 @@ def _candidates(files: Sequence[PurePosixPath]) -> Iterator[tuple[str, str]]:
         yield known
     yield from in_homes(files)
     yield from _by_ending(files)
-    yield from _by_folders(files)
     yield from _within(files)
+    yield from _by_folders(files)  # late: of many folders with the same names, each is compared with each
     yield from kinds_within(files)
     yield from _by_file(files)
 
