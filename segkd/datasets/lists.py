@@ -60,7 +60,8 @@ class Names:
     """Finds the stem that a line of a list means.
 
     A line may be a stem, a file's name, or a path (absolute, from another machine, with backslashes): the longest
-    ending that is a stem or the end of a file's path counts. When no letter-by-letter comparison fits, names are
+    ending that is a stem or the end of a file's path counts, unless what stands before it is another folder of the
+    files: with seq1/0001 and seq2/0002, seq1/0002 means neither. When no letter-by-letter comparison fits, names are
     compared in Unicode's composed form, since macOS stores "é" as two signs.
     """
 
@@ -71,16 +72,22 @@ class Names:
             for file in {tail for name in entry.files for end in _tails(name) for tail in (end, _plain(end))}:
                 self.ends[file] = entry.stem if self.ends.get(file, entry.stem) == entry.stem else None
         self.composed = {composed(stem): stem for stem in self.exact}
+        self.folders = {entry.stem: {PurePosixPath(file).parent.name for file in entry.files} for entry in entries}
+        self.all_folders = {folder for some in self.folders.values() for folder in some}
 
     def find(self, text: str, most: int | None = None) -> str | None:
         """The stem that `text` means, None if it means none or several; `most` ends of the path are looked at."""
         for spelt in _spellings(text):
-            for tail in _tails(spelt)[:most]:
+            tails = _tails(spelt)[:most]
+            for tail, longer in zip(tails, ["", *tails]):
                 for name in (tail, _plain(tail)):
                     found = self.exact.get(name) or self.ends.get(name) or self.composed.get(composed(name))
                     if found is not None:
-                        return found
+                        return None if self._lies_elsewhere(found, longer.partition("/")[0]) else found
         return None
+
+    def _lies_elsewhere(self, stem: str, folder: str) -> bool:
+        return folder in self.all_folders and folder not in self.folders[stem]
 
     def are_several(self, text: str) -> bool:
         """Whether `text`, which means no stem, is what several files are called, each in a folder of its own."""

@@ -57,6 +57,14 @@ def test_the_longest_end_that_is_a_name_counts_and_what_is_ambiguous_does_not():
     assert names.find("/") is None and names.find("") is None
 
 
+def test_a_name_in_another_folder_of_the_files_is_not_meant(tmp_path):
+    """Frames of two sequences are numbered alike: seq1/0002, which is not there, must not become seq2/0002."""
+    frames = [Entry(name, (f"{name}.png",)) for name in ("seq1/0001", "seq2/0002")]
+    assert Names(frames).find("old/frames/0002.png") == Names(frames).find("seq2/0002") == "seq2/0002"
+    with pytest.raises(InputError, match=r"1 of 2 lines of .*list.txt name no image(.|\n)*seq1/0002"):
+        chosen(tmp_path, "seq1/0001\nseq1/0002.png\n", frames)
+
+
 def test_names_differ_from_lists_in_unicode_form_or_bytes(tmp_path):
     raw = os.fsdecode(b"caf\xe9")
     assert chosen(tmp_path, "cafe\u0301\n", [Entry("café")]).stems == ["café"]
