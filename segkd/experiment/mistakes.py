@@ -6,7 +6,7 @@ import inspect
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any, get_args, get_origin
 
@@ -57,12 +57,22 @@ def explain(error: BaseException, parser: ArgumentParser) -> str:
     return _plain(key, text)
 
 
+def glued(arguments: Iterable[str]) -> str:
+    """What to write in place of a map without a blank after its colons, which YAML reads as other things ({7:0} as
+    seven times sixty); "" if there is none. (Maps of JSON, whose keys stand in quotes, need none.)"""
+    maps = (text[text.index("{") :] for text in arguments if re.match(r"(--[\w.]+=)?\{", text))
+    apart = ((given, re.sub(r"([{,]\s*[\w.+-]+):(?=\S)", r"\1: ", given)) for given in maps)
+    return next((f" YAML wants a blank after a colon: '{better}'." for given, better in apart if better != given), "")
+
+
 def _plain(key: str, text: str) -> str:
     """jsonargparse's tree of what does not fit, as one sentence."""
     loaded = re.search(r"Unable to load config ['\"](.+?)['\"]", text)
     if loaded:
         folder = f" A folder of images is --data.root {loaded[1]}." if key == "data" or "data:" in text else ""
         return f"{key or 'configuration'}: expected keys and values, found {loaded[1]!r}.{folder} Or --config FILE."
+    if "unsupported operand" in text:  # jsonargparse's own mistake with maps whose keys are numbers
+        return f"{key}: found a map whose values do not fit."
     choice = re.search(r"Literal\[(.+?)\]\. Got value: (\S+)", text)
     if choice:
         card = " To choose a card, write CUDA_VISIBLE_DEVICES=1 before the command." if key == "engine.device" else ""

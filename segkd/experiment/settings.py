@@ -15,7 +15,7 @@ from segkd.engine.loop import Pace
 from segkd.engine.optim import Optim
 from segkd.experiment.classes import BRANCHES, named_in, seek_classes
 from segkd.experiment.layers import check_keys, layers_of, place_of
-from segkd.experiment.mistakes import explain, refuse_null
+from segkd.experiment.mistakes import explain, glued, refuse_null
 from segkd.models.network import Network
 from segkd.types import Disturbance, InputError, LayerPath
 
@@ -175,7 +175,7 @@ def parse(parser: ArgumentParser, arguments: list[str]) -> Namespace:
         refuse_null(parser, config)
         return config
     except (ArgumentError, TypeError, ValueError, OSError, AttributeError, RecursionError) as error:
-        raise InputError(place_of(explain(error, parser), layers)) from error
+        raise InputError(place_of(explain(error, parser), layers) + glued(arguments)) from error
 
 
 def instantiate(parser: ArgumentParser, config: Namespace) -> Namespace:

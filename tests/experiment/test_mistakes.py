@@ -106,6 +106,23 @@ def test_a_setting_of_another_class_is_not_proposed_for_itself(arguments, said, 
     assert "Did you mean" not in str(found.value)
 
 
+@pytest.mark.parametrize(
+    ("said", "cure"),
+    [
+        (["--evaluation.every", "{0:0.5,4:2}"], "'{0: 0.5,4: 2}'"),
+        (["--data.label_map={7:0, 26: 1}"], "'{7: 0, 26: 1}'"),
+        (["--data.label_map", "{7: 0, 26: x}"], None),
+        (["--data.label_map", '{"7":0, "26":"x"}'], None),
+    ],
+)
+def test_a_map_without_blanks_is_answered_with_them(said, cure, parser):
+    with pytest.raises(InputError) as error:
+        parse(parser, said)
+    assert (f"YAML wants a blank after a colon: {cure}." in str(error.value)) == (cure is not None)
+    assert cure is not None or "blank" not in str(error.value)
+    assert "operand" not in str(error.value)
+
+
 def test_null_stays_a_value_where_it_is_one(parser):
     text = "{disturbance: null, engine: {threads: null}, data: {root: null, augment: null}}"
     config = parse(parser, ["--config", text])
