@@ -127,7 +127,9 @@ def _constructed(path: str, arguments: Mapping[str, Any], classes: int) -> nn.Mo
     try:
         network = factory(**{key: classes if value == "$classes" else value for key, value in arguments.items()})
     except (TypeError, KeyError, ValueError) as error:
-        raise InputError(f"{path}: its arguments {dict(arguments)} do not fit: {error}") from error
+        deep = error.__traceback__ is not None and error.__traceback__.tb_next is not None
+        said = f"{reason_of(error).rstrip('.')} ({_place(error)})" if deep else error  # from within, or of the call
+        raise InputError(f"{path}: its arguments {dict(arguments)} do not fit: {said}") from error
     except (OSError, RuntimeError) as error:
         fetches = isinstance(error, OSError) or path.startswith((SMP, TORCHVISION))
         cure = (

@@ -107,9 +107,9 @@ def test_a_wrong_description_is_refused_when_the_network_is_built(changes, said,
 class Fragile(nn.Module):
     """A network whose own constructor fails, and fetches nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self, depth: int = 3) -> None:
         super().__init__()
-        raise RuntimeError("the depth must be even.")
+        raise (RuntimeError if depth % 2 else TypeError)("the depth must be even.")
 
 
 def test_what_a_constructor_of_ones_own_says_is_not_hidden_behind_weights():
@@ -118,6 +118,10 @@ def test_what_a_constructor_of_ones_own_says_is_not_hidden_behind_weights():
     with pytest.raises(InputError) as found:
         WrappedNet(2, f"{__name__}.Fragile")
     assert "weights" not in str(found.value)
+    with pytest.raises(InputError, match=r"do not fit: the depth must be even \(.*test_wrapped\.py, line"):
+        WrappedNet(2, f"{__name__}.Fragile", {"depth": 2})
+    with pytest.raises(InputError, match=r"do not fit: .*deep[^(]*$"):
+        WrappedNet(2, f"{__name__}.Fragile", {"deep": 2})
 
 
 class Answers(nn.Module):
