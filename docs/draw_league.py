@@ -271,6 +271,19 @@ def _written(mean: float, ends: tuple[float, float] | None, number: Callable[[fl
     return number(mean) + (f" [{number(ends[0])}, {number(ends[1])}]" if ends else "")
 
 
+BY_PAIR = {
+    "start": ("start", "start", "baseline"),
+    "crops": ("crops", "image", "output"),
+    "image_baseline": ("image", "segkd", "baseline"),
+    "image_frskd": ("image", "segkd", "frskd"),
+    "scratch": ("scratch", "segkd", "baseline"),
+    "larger": ("larger", "larger", "baseline"),
+    "ten": ("ten_percent", "frequency_random", "baseline"),
+}
+"""File, arm and baseline whose pairs are told one by one, on val and on test: tables NAME_val and NAME_test."""
+OF_CAMVID = {"new_seeds": "camvid_new_seeds", "again": "camvid_again", "long": "camvid_long"}
+"""The same of ours on CamVid, on test, by its sum of all pixels and by image."""
+
 TABLES: dict[str, Callable[[], list[list[str]]]] = {
     "headline": headline,
     "search": partial(pairs, "search", "ce_0.3", "baseline", "val"),
@@ -281,29 +294,19 @@ TABLES: dict[str, Callable[[], list[list[str]]]] = {
     "gains": partial(gains, "cells", (*MAIN, "frskd_cross_entropy"), ["frskd", "baseline"]),
     "gains_ours": partial(gains, "cells", ("baseline", *MAIN[2:]), ["segkd"]),
     "camvid": partial(classes, "camvid_arms", "miou_dataset", MAIN, ["baseline", "frskd"]),
-    "new_seeds": partial(pairs, "camvid_new_seeds", "segkd", "baseline", "test", ("miou_dataset", "miou_image")),
-    "again": partial(pairs, "camvid_again", "segkd", "baseline", "test", ("miou_dataset", "miou_image")),
     "camvid_classes": partial(by_class, "camvid_classes", "segkd", "baseline"),
     "means_224": partial(means, "league_224", MAIN[:3], (*SETS[:3], "horses")),
     "gains_224": partial(gains, "league_224", MAIN[:3], ["frskd", "baseline"]),
-    "long": partial(pairs, "camvid_long", "segkd", "baseline", "test", ("miou_dataset", "miou_image")),
     "means_64": partial(means, "league_64", MAIN[:2], SETS[:5]),
     "gains_64": partial(gains, "league_64", MAIN[:1], ["baseline"]),
     "whole": partial(corrupted, "corruptions_league", "segkd_frequency", ["frskd", "baseline"]),
     "recipes": partial(readings, "recipes", "baseline"),
     "cross_fit": partial(splits, "cross_fit", "cross_fit", ["baseline", "frskd"]),
-    "start_val": partial(pairs, "start", "start", "baseline", "val"),
-    "crops_val": partial(pairs, "crops", "image", "output", "val"),
-    "crops_test": partial(pairs, "crops", "image", "output", "test"),
-    "image_baseline": partial(pairs, "image", "segkd", "baseline", "test"),
-    "image_frskd": partial(pairs, "image", "segkd", "frskd", "test"),
+    **{f"{name}_{part}": partial(pairs, *which, part) for name, which in BY_PAIR.items() for part in ("val", "test")},
+    **{name: partial(pairs, file, "segkd", "baseline", "test", ("miou_dataset", "miou_image"))
+       for name, file in OF_CAMVID.items()},
     "image": partial(splits, "image", "segkd", ["baseline", "frskd"]),
-    "larger_val": partial(pairs, "larger", "larger", "baseline", "val"),
-    "larger_test": partial(pairs, "larger", "larger", "baseline", "test"),
-    "start_test": partial(pairs, "start", "start", "baseline", "test"),
-    "ten_val": partial(pairs, "ten_percent", "frequency_random", "baseline", "val"),
-    "ten_test": partial(pairs, "ten_percent", "frequency_random", "baseline", "test"),
-}
+}  # fmt: skip
 """Name -> lines of cells, the titles first."""
 
 
