@@ -85,8 +85,8 @@ def examine() -> Iterator[Sign]:
         yield from _guarded(look)
     yield of_shared(_free("/dev/shm"))
     yield of_files(*_open_files())
-    place = os.environ.get("TMPDIR", "/tmp")
-    yield of_temporary(place, _free(place))
+    place = os.environ.get("TMPDIR") or "/tmp"  # as Python takes it, empty is not set
+    yield of_temporary(place, _free(place) if os.path.isdir(place) else None)
 
 
 def of_module(module: str, name: str, cure: str) -> Sign:
@@ -130,7 +130,9 @@ def of_files(used: int | None, limit: int | None) -> Sign:
 def of_temporary(folder: str, free: int | None) -> Sign:
     """Whether files for a moment have a folder (`free` in bytes; None: it is not there)."""
     if free is None:
-        return Sign("temporary files", f"no folder {folder}, which TMPDIR names", f"mkdir -p {folder}, or unset TMPDIR")
+        return Sign(
+            "temporary files", f"no folder {folder}", f"mkdir -p {folder}, or let TMPDIR name one that is there"
+        )
     return Sign("temporary files", f"{free / 2**30:.1f} GB free in {folder}")
 
 

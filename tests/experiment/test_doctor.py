@@ -9,6 +9,7 @@ from segkd.experiment.doctor import (
     NEEDED,
     OPTIONAL,
     Sign,
+    examine,
     of_files,
     of_module,
     of_opencv,
@@ -51,6 +52,17 @@ def test_a_module_that_cannot_be_imported_is_named_with_its_cure(tmp_path, monke
     assert of_module("numpy", "numpy", "never").cure == ""
 
 
+def test_an_empty_tmpdir_is_none_and_a_file_is_no_folder(monkeypatch, tmp_path):
+    place = tmp_path / "file"
+    place.touch()
+    said = []
+    for value in ("", str(place)):
+        monkeypatch.setenv("TMPDIR", value)
+        said += [sign for sign in examine() if sign.name == "temporary files"]
+    assert said[0].cure == "" and said[0].found.endswith("GB free in /tmp")
+    assert said[1].found == f"no folder {place}"
+
+
 def test_two_packages_of_opencv_are_one_too_many():
     assert of_opencv({"opencv-python-headless": "4.9", "numpy": "2"}).cure == ""
     sign = of_opencv({"opencv-python": "4.9", "opencv-python-headless": "5.0"})
@@ -61,7 +73,7 @@ def test_little_room_is_cured():
     assert of_shared(LITTLE_SHARED).cure == "" == of_shared(None).cure and "--shm-size" in of_shared(64 << 20).cure
     assert of_temporary("/tmp", 1 << 30) == Sign("temporary files", "1.0 GB free in /tmp")
     gone = of_temporary("/no/such", None)
-    assert gone.found == "no folder /no/such, which TMPDIR names" and gone.cure.startswith("mkdir -p /no/such, or")
+    assert gone.found == "no folder /no/such" and gone.cure.startswith("mkdir -p /no/such, or")
     assert of_files(9, 1024).cure == "" == of_files(None, None).cure and "ulimit -n" in of_files(9, 256).cure
 
 
