@@ -253,7 +253,9 @@ def _plain(name: str) -> str:
 
 
 def _is_heading(line: str) -> bool:
-    words = (cell.strip("\"'") for cell in columns(line))
+    words = [cell.strip("\"'") for cell in columns(line)]
+    if any(_is_file(word) or (word.isdigit() and words == line.split()) for word in words):
+        return False  # "photo 7", "Image 7.jpg": the name of a picture that is not there
     first = next((word for word in words if word), "")  # pandas leaves the head of its count empty
     return HEADINGS.fullmatch(first) is not None
 

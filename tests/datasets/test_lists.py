@@ -77,8 +77,9 @@ def test_a_heading_is_passed_over_and_numbers_after_names_are_told(tmp_path):
     assert found.stems == ["1"] and found.notes == []
     for heading in ("image_path,mask_path", "ImageId,MaskId", "Image Name;x", '"sat_image_path","mask"', ",img_files"):
         assert chosen(tmp_path, f"{heading}\n1.jpg\n").stems == ["1"], heading
-    with pytest.raises(InputError, match="1 of 2 lines"):  # an image that is not there
-        chosen(tmp_path, "image_7\n1.jpg\n")
+    for gone in ("image_7", "Photo 7.jpg", "photo 7", "Image of a cat.png"):  # an image that is not there
+        with pytest.raises(InputError, match="1 of 2 lines"):
+            chosen(tmp_path, f"{gone}\n1.jpg\n")
     assert chosen(tmp_path, "1  1\n2 -1\n").notes == [f"{tmp_path}/list.txt: only the names are read, not column 2 (1)"]
 
 
