@@ -50,7 +50,7 @@ ARRAYS = "NumPy arrays: save images and masks in them as PNG under one name (Ima
 OTHERS = {
     ".nii": VOLUMES,
     ".nii.gz": VOLUMES,
-    **dict.fromkeys((".gz", ".zip", ".tar", ".7z", ".rar"), PACKED),
+    **dict.fromkeys((".gz", ".tgz", ".bz2", ".xz", ".zip", ".tar", ".7z", ".rar"), PACKED),
     **dict.fromkeys((".shp", ".geojson", ".gpkg"), OUTLINES),
     ".mat": "MATLAB files: save the masks in them as PNG named like their images (scipy.io.loadmat reads them)",
     ".h5": "HDF5 files: save images and masks in them as PNG under one name (h5py reads them)",
