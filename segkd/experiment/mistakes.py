@@ -187,7 +187,7 @@ def unknown_key(name: str, text: str, parser: ArgumentParser) -> str:
     if name in near and given in takes:  # a setting of another class: nothing is misspelt
         theirs = [other for other, (key, names) in sorted(takes.items())
                   if name in [f"{key}.{one}" for one in names] and other in choices(BASES[key])]  # fmt: skip
-        whose = f" It is a setting of {' and '.join(theirs)}." if theirs else ""
+        whose = f" It is a setting of {', '.join(theirs)}." if theirs else ""
         return f"unknown key {name}{owner}, which takes {', '.join(takes[given][1])}.{whose}"
     hint = f"Did you mean {' or '.join(dict.fromkeys(near))}?" if near else "See --help for all keys."
     return f"unknown key {name}{owner}. {hint}"

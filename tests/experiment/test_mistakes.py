@@ -92,11 +92,11 @@ def test_the_last_layer_that_has_the_key_is_named(parser, tmp_path):
     [
         (
             ["--model.network=x.Y"],
-            "unknown key model.network of FusionNet, which takes classes, encoder, .*of ReusedHead and WrappedNet\\.$",
+            "unknown key model.network of FusionNet, which takes classes, encoder, .*of ReusedHead, WrappedNet\\.$",
         ),
         (
             ["--model=ReusedHead", "--model.run=x", "--model.encoder=y"],
-            "ReusedHead, which takes classes, run,.*FusionNet",
+            "ReusedHead, which takes classes, run,.*AdaptedNet, FusionNet, SmpNet",
         ),
     ],
 )
