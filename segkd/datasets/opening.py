@@ -53,12 +53,7 @@ def open_data(
     if data.embedded is not None:
         return _open_embedded(data.embedded, len(data.classes), wanted, data.part)
     splits = splits_of(data, wanted)
-    absent = [name for name in wanted if name not in splits.members]
-    if absent:
-        wish = f"a shard {absent[0]}-*.parquet" if data.parquet else f"data.{absent[0]}, a list file below {data.root}"
-        raise InputError(f"no {absent[0]} split: expected {wish}, found none. "
-                         f"There are: {', '.join(splits.members)}.")  # fmt: skip
-    chosen = {name: splits.members[name] for name in wanted}
+    chosen = {name: members_of(data, splits, name) for name in wanted}
     fits = _fits(data, chosen, shares, together) if training else {}
     records, findings = _open_folder(data, chosen, advance, splits.said, skipped, fits)
     return records, replace(findings, warnings=(*splits.warnings, *findings.warnings))
@@ -76,6 +71,18 @@ def splits_of(data: Data, wanted: Sequence[str] = ("train", "val")) -> Splits:
     lists = {"train": data.train, "val": data.val, "test": data.test}
     where = Where(root, data.images, data.masks, lists, data.val_share, data.group)
     return folded(data.part, data.group, find_splits(where, wanted))
+
+
+def members_of(data: Data, splits: Splits, name: str) -> list[Pair]:
+    """The pairs of the split `name`.
+
+    Raises:
+        InputError: there is no such split.
+    """
+    if name not in splits.members:
+        wish = f"a shard {name}-*.parquet" if data.parquet else f"data.{name}, a list file below {data.root}"
+        raise InputError(f"no {name} split: expected {wish}, found none. There are: {', '.join(splits.members)}.")
+    return splits.members[name]
 
 
 def label_code(data: Data, values: Sequence[int]) -> LabelCode:

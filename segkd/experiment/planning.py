@@ -7,7 +7,7 @@ from jsonargparse import Namespace
 from segkd.datasets.checks import refuse_settings
 from segkd.datasets.data import Data
 from segkd.datasets.domains import parts_of
-from segkd.datasets.opening import splits_of
+from segkd.datasets.opening import members_of, splits_of
 from segkd.datasets.sampler import EpochBatches
 from segkd.engine.loop import Plan
 
@@ -105,7 +105,9 @@ def _images_of(data: Data) -> int:
     """How many images the training split has, by their names alone."""
     if data.domains:
         return sum(_images_of(part) for part in parts_of(data).values())
-    return data.embedded.train if data.embedded is not None else len(splits_of(data).members["train"])
+    if data.embedded is not None:
+        return data.embedded.train
+    return len(members_of(data, splits_of(data), "train"))
 
 
 def _steps(n: int, batch: int, epochs: int, accumulate: int, world: int) -> int:

@@ -3,6 +3,9 @@ import json
 import pytest
 import yaml
 
+from segkd.datasets.data import Data
+from segkd.datasets.opening import splits_of
+from segkd.datasets.packing import write_shards
 from segkd.experiment.planning import STEPS, plan_length, too_short
 from tests.conftest import TINY
 
@@ -33,6 +36,14 @@ def test_a_short_training_is_said_to_be_short():
     assert "60 steps in all are few" in too_short(60, 16, 12) and "(to 200)" in too_short(60, 16, 12)
     assert "1 step in all is few" in too_short(1, 1, 1) and "batch_size" not in too_short(1, 1, 1)
     assert too_short(1000, 16, 12) == "" == too_short(240, 16, 12, generated=True)
+
+
+def test_shards_without_one_to_train_on_are_refused(make_folder, run_cli, tmp_path):
+    write_shards({"test": splits_of(Data(root=str(make_folder()))).members["train"]}, tmp_path / "shards")
+    status, _, err = run_cli("train", "--data.parquet", tmp_path / "shards", "--out", tmp_path / "run")
+    assert status == 2 and "no train split: expected a shard train-*.parquet, found none. There are: test." in " ".join(
+        err.split()
+    )
 
 
 def test_what_was_planned_stands_in_the_run_and_a_resumed_one_keeps_it(make_folder, run_cli, tmp_path):
