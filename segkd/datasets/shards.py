@@ -31,7 +31,7 @@ def find_shards(
     """The splits of a data set in Parquet; of the rows, only the names are read.
 
     A shard belongs to the split that a word of its name tells (`train-00000.parquet`, `cars_validation.parquet`), or of
-    a folder's (`test/0.parquet`, Hugging Face's `partial-test/0.parquet`), else to train. Without any for val,
+    a folder (`test/0.parquet`, Hugging Face's `partial-test/0.parquet`), else to train. Without any for val,
     `val_share` of train is carved out as for files. A row is called as its image is, without extension; where names are
     missing or doubled, rows are numbered.
 
@@ -81,9 +81,10 @@ def _shards(place: str) -> list[tuple[str, str]]:
 
 
 def _split(path: str) -> str:
-    """The split that a word of its name tells, else one of the folders above it, the nearest first."""
-    parts = PurePosixPath(path).parts[::-1]
-    words = (word for part in parts for word in (part, *re.split(r"[-_. ]", part)))
+    """The split that a word of its name tells, else one of the folders above it, the nearest first; of a folder all of
+    the name counts, as crash-test names no split."""
+    name, *folders = PurePosixPath(path).parts[::-1]
+    words = [name, *re.split(r"[-_. ]", name), *(folder.removeprefix("partial-") for folder in folders)]
     return next((split for word in words if (split := split_of(word))), "train")
 
 

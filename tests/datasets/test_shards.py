@@ -111,6 +111,7 @@ def test_a_resumed_epoch_is_the_same_with_any_workers(make_folder, tmp_path):
         ("cars-test-00001", "test"),
         ("default/partial-validation/0000", "val"),
         ("test/train-00000", "train"),
+        ("crash-test/0000", "train"),
     ],
 )
 def test_names_say_the_split(name, split, tmp_path):
