@@ -274,8 +274,6 @@ def _written(mean: float, ends: tuple[float, float] | None, number: Callable[[fl
 BY_PAIR = {
     "start": ("start", "start", "baseline"),
     "crops": ("crops", "image", "output"),
-    "image_baseline": ("image", "segkd", "baseline"),
-    "image_frskd": ("image", "segkd", "frskd"),
     "scratch": ("scratch", "segkd", "baseline"),
     "larger": ("larger", "larger", "baseline"),
     "ten": ("ten_percent", "frequency_random", "baseline"),
@@ -305,6 +303,8 @@ TABLES: dict[str, Callable[[], list[list[str]]]] = {
     **{f"{name}_{part}": partial(pairs, *which, part) for name, which in BY_PAIR.items() for part in ("val", "test")},
     **{name: partial(pairs, file, "segkd", "baseline", "test", ("miou_dataset", "miou_image"))
        for name, file in OF_CAMVID.items()},
+    "image_baseline": partial(pairs, "image", "segkd", "baseline", "test"),
+    "image_frskd": partial(pairs, "image", "segkd", "frskd", "test"),
     "image": partial(splits, "image", "segkd", ["baseline", "frskd"]),
 }  # fmt: skip
 """Name -> lines of cells, the titles first."""
