@@ -124,7 +124,7 @@ def commands(steps: Sequence[tuple[str, str, int]] = OTHERS) -> str:
         "# Every command once\n",
         "*Written by `python -m docs.draw_transcript`, which runs these after the four commands of "
         "[own data](own_data.md), on the same 24 generated images. The networks are small and hardly trained: their "
-        "scores say nothing about a method, and times are of a busy machine. `...` stands for lines left out.*\n",
+        "scores say nothing about a method, nor do their times about your machine. `...` stands for lines left out.*\n",
         *(block(*step) for step in steps),
         f"`grid.yaml`:\n\n```yaml\n{GRID}```\n",
         "`segkd COMMAND --help` lists every option.",
