@@ -72,8 +72,8 @@ class Names:
             for file in {tail for name in entry.files for end in _tails(name) for tail in (end, _plain(end))}:
                 self.ends[file] = entry.stem if self.ends.get(file, entry.stem) == entry.stem else None
         self.composed = {composed(stem): stem for stem in self.exact}
-        self.folders = {entry.stem: {PurePosixPath(file).parent.name for file in entry.files} for entry in entries}
-        self.all_folders = {folder for some in self.folders.values() for folder in some}
+        self.files = {entry.stem: entry.files for entry in entries}
+        self.folders = {folder for entry in entries for file in entry.files for folder in file.split("/")[:-1]}
 
     def find(self, text: str, most: int | None = None) -> str | None:
         """The stem that `text` means, None if it means none or several; `most` ends of the path are looked at."""
@@ -87,7 +87,7 @@ class Names:
         return None
 
     def _lies_elsewhere(self, stem: str, folder: str) -> bool:
-        return folder in self.all_folders and folder not in self.folders[stem]
+        return folder in self.folders and not any(folder in file.split("/")[:-1] for file in self.files[stem])
 
     def are_several(self, text: str) -> bool:
         """Whether `text`, which means no stem, is what several files are called, each in a folder of its own."""

@@ -61,6 +61,9 @@ def test_a_name_in_another_folder_of_the_files_is_not_meant(tmp_path):
     """Frames of two sequences are numbered alike: seq1/0002, which is not there, must not become seq2/0002."""
     frames = [Entry(name, (f"{name}.png",)) for name in ("seq1/0001", "seq2/0002")]
     assert Names(frames).find("old/frames/0002.png") == Names(frames).find("seq2/0002") == "seq2/0002"
+    below = [Entry("1", ("train/images/1.jpg", "train/masks/1.png")), Entry("9", ("val/images/9.jpg",))]
+    assert Names(below).find("train/images/1.jpg") == Names(below).find("train/1") == "1"
+    assert Names(below).find("old/images/1.jpg") == "1" and Names(below).find("val/images/1.jpg") is None
     with pytest.raises(InputError, match=r"1 of 2 lines of .*list.txt name no image(.|\n)*seq1/0002"):
         chosen(tmp_path, "seq1/0001\nseq1/0002.png\n", frames)
 
