@@ -22,6 +22,7 @@ from PIL import Image
 
 from segkd.types import IGNORE, Batch
 from tests.skips import pytest_sessionfinish, pytest_terminal_summary  # noqa: F401  (hooks)
+from tests.warm import warm  # noqa: F401  (a fixture)
 
 settings.register_profile("same every time", derandomize=True, deadline=None)
 settings.load_profile("same every time")

@@ -4,7 +4,6 @@ two processes: `python -m tests.contract.pairs RANK FOLDER` is such a process.""
 import atexit
 import functools
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -182,15 +181,12 @@ def trained(learner: Learner, rank: int | None) -> tuple[dict[str, torch.Tensor]
     return {name: tensor.clone() for name, tensor in learner.state_dict().items()}, differing
 
 
-def main(rank: int, folder: str) -> None:
+def main(rank: int, folder: Path) -> None:
+    """One of two processes."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     found = {}
     for name, pair in pairs().items():
         found[name] = trained(learner_of(*pair, part(union(), [0, 1])), rank)
-    torch.save(found, Path(folder) / f"{rank}.pt")
+    torch.save(found, folder / f"{rank}.pt")
     dist.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2])

@@ -1,42 +1,18 @@
-import subprocess
-import sys
+from pathlib import Path
 
 import torch
+import torch.distributed as dist
 
 from segkd.distill.knowledge.response import response
 from segkd.distill.knowledge.universal import universal
 from segkd.losses import cross_entropy, focal, one_hot, soft_iou
 from segkd.types import IGNORE
-from tests.conftest import REPOSITORY
-from tests.contract.pairs import learner_of, pairs, trained
+from tests.contract.pairs import learner_of, main, pairs, trained
 from tests.contract.pairs import union as union_of_pairs
+from tests.warm import end_well
 
 WITHIN_A_BATCH = ("SameClass",)
 """Teachers that look for a partner among the images of their own process: two processes have other pairs than one."""
-
-TWO_PROCESSES = """
-import sys
-import torch, torch.distributed as dist
-from segkd.distill.knowledge.response import response
-from segkd.distill.knowledge.universal import universal
-from segkd.losses import cross_entropy, focal, one_hot, soft_iou
-rank, folder = int(sys.argv[1]), sys.argv[2]
-torch.set_num_threads(1)
-dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
-logits, label, teacher = (part[rank].unsqueeze(0) for part in torch.load(f"{folder}/union.pt"))
-logits.requires_grad_()
-valid, hard = label != 255, one_hot(label, 3)
-losses = {
-    "ce": cross_entropy(logits, label, valid),
-    "ce_weighted": cross_entropy(logits, label, valid, torch.tensor([0.5, 2.0, 1.0], dtype=logits.dtype)),
-    "focal": focal(logits, hard, valid, 2.0),
-    "iou": soft_iou(logits, hard, valid, "l1"),
-    "response": response(logits, teacher, valid, 3.0, True),
-    "universal": universal(logits, teacher, label, valid, 1.0, 0.1),
-}
-torch.save({name: torch.autograd.grad(loss, logits)[0] for name, loss in losses.items()}, f"{folder}/{rank}.pt")
-dist.destroy_process_group()
-"""
 
 
 def union() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -63,21 +39,22 @@ def gradients(logits: torch.Tensor, label: torch.Tensor, teacher: torch.Tensor) 
     return {name: torch.autograd.grad(loss, logits)[0] for name, loss in losses.items()}
 
 
+def one_of_two(rank: int, folder: Path) -> None:
+    """A process with one of the two images."""
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    own = (part[rank : rank + 1] for part in union())
+    torch.save(gradients(*own), folder / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
 def relative(a: torch.Tensor, b: torch.Tensor) -> float:
     return float((a - b).norm() / b.norm())
 
 
-def test_two_processes_with_unequal_ignored_pixels_descend_as_one(tmp_path):
+def test_two_processes_with_unequal_ignored_pixels_descend_as_one(warm, tmp_path):
     """The network is the same on both, so averaging gradients over processes means averaging these over images."""
-    parts = union()
-    torch.save(parts, tmp_path / "union.pt")
-    command = [sys.executable, "-c", TWO_PROCESSES]
-    workers = [
-        subprocess.Popen([*command, str(rank), str(tmp_path)], stderr=subprocess.PIPE, text=True) for rank in range(2)
-    ]
-    errors = [worker.communicate(timeout=120)[1] for worker in workers]
-    assert [worker.returncode for worker in workers] == [0, 0], errors
-    alone = gradients(*parts)
+    end_well(*(warm.start(one_of_two, rank, tmp_path) for rank in range(2)))
+    alone = gradients(*union())
     ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
     for name, expected in alone.items():
         averaged = torch.cat([ranks[0][name], ranks[1][name]]) / 2
@@ -92,17 +69,12 @@ def test_a_mean_of_the_processes_own_means_would_descend_elsewhere():
         assert relative(torch.cat([own[0][name], own[1][name]]) / 2, expected) > 0.01, name
 
 
-def test_whatever_holds_parameters_or_state_ends_as_in_one_process(tmp_path):
+def test_whatever_holds_parameters_or_state_ends_as_in_one_process(warm, tmp_path):
     """Teacher by teacher and knowledge by knowledge: what is held is equal on both processes after every step, and at
     the end what one process with all images holds. A parameter without a gradient would stop DDP."""
-    command = [sys.executable, "-m", "tests.contract.pairs"]
-    workers = [
-        subprocess.Popen([*command, str(rank), str(tmp_path)], stderr=subprocess.PIPE, text=True, cwd=REPOSITORY)
-        for rank in range(2)
-    ]
+    workers = [warm.start(main, rank, tmp_path) for rank in range(2)]
     alone = {name: trained(learner_of(*pair, union_of_pairs()), None)[0] for name, pair in pairs().items()}
-    errors = [worker.communicate(timeout=240)[1] for worker in workers]
-    assert [worker.returncode for worker in workers] == [0, 0], errors
+    end_well(*workers)
     one, two = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     taught = {name.split()[0] for name in alone}
     assert (

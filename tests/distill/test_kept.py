@@ -1,12 +1,13 @@
-import subprocess
-import sys
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 
+import segkd.distill.kept
 from segkd.datasets.data import Data, Records
 from segkd.datasets.loader import SegmentationDataset, collate
 from segkd.datasets.transforms import Augment, Transform
@@ -17,6 +18,7 @@ from segkd.types import InputError
 from tests.conftest import REPOSITORY
 from tests.contract import test_methods as contract
 from tests.distill.teachers.stage import Pointwise, met
+from tests.warm import end_well
 
 SIZE = (32, 32)
 
@@ -149,18 +151,12 @@ def test_what_makes_no_sense_is_refused():
         Frozen(network=Pointwise, features=["mix"], cache_gb=1.0)
 
 
-TWO = """
-import sys
-import torch, torch.distributed as dist
-import segkd.distill.kept
-from tests.distill.test_kept import *
-rank, folder = int(sys.argv[1]), sys.argv[2]
-torch.set_num_threads(1)
-segkd.distill.kept.BLOCK = 2  # a map of each process at a time
-dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
-torch.save(gathered(), f"{folder}/{rank}.pt")
-dist.destroy_process_group()
-"""
+def one_of_two(rank: int, folder: Path) -> None:
+    """A process that keeps a map at a time."""
+    segkd.distill.kept.BLOCK = 2
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    torch.save(gathered(), folder / f"{rank}.pt")
+    dist.destroy_process_group()
 
 
 def gathered() -> tuple[torch.Tensor, list[int]]:
@@ -179,14 +175,8 @@ def gathered() -> tuple[torch.Tensor, list[int]]:
     return teacher.kept.maps, asked
 
 
-def test_two_processes_share_the_looks_and_keep_the_same(tmp_path):
-    command = [sys.executable, "-c", TWO]
-    workers = [
-        subprocess.Popen([*command, str(rank), str(tmp_path)], stderr=subprocess.PIPE, text=True, cwd=REPOSITORY)
-        for rank in range(2)
-    ]
-    errors = [worker.communicate(timeout=240)[1] for worker in workers]
-    assert [worker.returncode for worker in workers] == [0, 0], errors
+def test_two_processes_share_the_looks_and_keep_the_same(warm, tmp_path):
+    end_well(*(warm.start(one_of_two, rank, tmp_path) for rank in range(2)))
     (one, first), (two, second) = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     alone, asked = gathered()
     assert torch.equal(one, two) and (first, second, asked) == ([2], [1], [2, 1])

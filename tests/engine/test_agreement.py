@@ -1,8 +1,4 @@
 import multiprocessing
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,7 +15,7 @@ from segkd.engine.step import Engine, train_step
 from segkd.experiment.processes import make_accelerator
 from segkd.models.network import Network
 from segkd.types import Batch, Prediction
-from tests.conftest import REPOSITORY
+from tests.warm import end_well
 
 
 def twins() -> tuple[nn.Module, nn.Module]:
@@ -93,24 +89,9 @@ def process(folder: Path) -> None:
     torch.save((sorted(differing), moved), folder / f"{rank}.pt")
 
 
-def test_processes_hold_the_same_statistics_and_averages_after_every_step(tmp_path):
+def test_processes_hold_the_same_statistics_and_averages_after_every_step(warm, tmp_path):
     """Each process sees images of its own, half of them in a micro-step that exchanges nothing."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = str(free.getsockname()[1])
-    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": port}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.engine.test_agreement", str(tmp_path)],
-            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=REPOSITORY,
-        )
-        for rank in range(2)
-    ]
-    errors = [one.communicate(timeout=240)[1] for one in processes]
-    assert [one.returncode for one in processes] == [0, 0], errors
+    end_well(*warm.ranks(process, tmp_path))
     for rank in range(2):
         differing, moved = torch.load(tmp_path / f"{rank}.pt")
         assert differing == []
@@ -132,7 +113,3 @@ def test_numbers_are_told_as_their_mean_over_the_processes(tmp_path):
     for worker in workers:
         worker.join(timeout=120)
     assert [(tmp_path / str(rank)).read_text() for rank in range(2)] == ["0.5", "0.5"]
-
-
-if __name__ == "__main__":
-    process(Path(sys.argv[1]))

@@ -1,11 +1,8 @@
 """A run killed at any moment and resumed ends in the weights of a run that never was: real processes, real kills."""
 
 import json
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,6 +10,7 @@ import pytest
 import torch
 
 from tests.conftest import TINY
+from tests.warm import Running
 
 SETTINGS = {
     "data.embedded.train": 24,
@@ -36,14 +34,6 @@ SETTINGS = {
 LAYERS = ["--config", "quickstart.yaml", "--config", "methods/virtual_teacher_frequency.yaml"]
 
 
-def start(*arguments: object) -> subprocess.Popen:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "segkd.cli", "train", *map(str, arguments)]
-    return subprocess.Popen(
-        command, env=environment, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-
-
 def fresh(run: Path, workers: int) -> list[object]:
     overrides = [part for key, value in SETTINGS.items() for part in (f"--{key}", value)]
     return [*LAYERS, *overrides, "--data.workers", workers, "--out", run]
@@ -55,24 +45,23 @@ def last_step(run: Path) -> int:
     return json.loads(whole[-1])["step"] if whole else 0
 
 
-def wait_for_step(process: subprocess.Popen, run: Path, step: int) -> None:
+def wait_for_step(process: Running, run: Path, step: int) -> None:
     deadline = time.monotonic() + 120
     while last_step(run) < step:
-        assert process.poll() is None, f"ended before it could be stopped: {process.stdout.read()}"
+        assert process.poll() is None, f"ended before it could be stopped: {process.text()}"
         assert time.monotonic() < deadline
         time.sleep(0.002)
 
 
-def finish(process: subprocess.Popen) -> str:
-    out, _ = process.communicate(timeout=180)
-    assert process.returncode == 0, out
-    return out
+def finish(process: Running) -> None:
+    status, out = process.end(180)
+    assert status == 0, out
 
 
 @pytest.fixture(scope="module")
-def unbroken(tmp_path_factory) -> Path:
+def unbroken(tmp_path_factory, warm) -> Path:
     run = tmp_path_factory.mktemp("runs") / "unbroken"
-    finish(start(*fresh(run, workers=0)))
+    finish(warm.segkd("train", *fresh(run, workers=0)))
     return run
 
 
@@ -106,32 +95,33 @@ def equal(one: object, two: object) -> bool:
 
 
 @pytest.mark.parametrize(("workers", "gentle"), [(0, signal.SIGTERM), (2, signal.SIGINT)])
-def test_killed_and_resumed_equals_never_killed(unbroken, tmp_path, workers, gentle):
+def test_killed_and_resumed_equals_never_killed(unbroken, warm, tmp_path, workers, gentle):
     run, draw = tmp_path / "run", random.Random(workers)
-    process = start(*fresh(run, workers))
+    process = warm.segkd("train", *fresh(run, workers))
     wait_for_step(process, run, draw.randint(2, 12))
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
-    process = start("--resume", run)
+    process.send(signal.SIGKILL)
+    assert process.end()[0] == -signal.SIGKILL
+    process = warm.segkd("train", "--resume", run)
     wait_for_step(process, run, draw.randint(14, 18))
-    os.killpg(process.pid, gentle)  # as a terminal's Ctrl-C does, workers included
-    out, _ = process.communicate(timeout=120)
-    assert process.returncode == 128 + gentle, out
+    process.send(gentle)  # as a terminal's Ctrl-C does, workers included
+    status, out = process.end(120)
+    assert status == 128 + gentle, out
     assert f"segkd train --resume {run}" in out and "Traceback" not in out
     stopped_at = torch.load(run / "checkpoints" / "last.pt", weights_only=True)["step"]
     assert stopped_at >= last_step(run) > 0
-    finish(start("--resume", run))
+    finish(warm.segkd("train", "--resume", run))
     assert_same(run, unbroken)
 
 
-def test_killed_before_the_first_checkpoint_starts_over(unbroken, tmp_path):
+def test_killed_before_the_first_checkpoint_starts_over(unbroken, warm, tmp_path):
     run = tmp_path / "run"
-    process = start(*fresh(run, workers=0))
+    process = warm.segkd("train", *fresh(run, workers=0))
     while not (run / "config.yaml").exists():
         time.sleep(0.002)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
-    finish(start("--resume", run))
+    process.send(signal.SIGKILL)
+    assert process.end()[0] == -signal.SIGKILL
+    assert not (run / "checkpoints" / "last.pt").exists()
+    finish(warm.segkd("train", "--resume", run))
     assert_same(run, unbroken)
 
 

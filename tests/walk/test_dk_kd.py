@@ -9,7 +9,7 @@ import torch
 from segkd import load_model
 from segkd.engine import loop
 from tests.conftest import TINY
-from tests.walk.test_launch import launch
+from tests.warm import end_well, segkd
 
 SMALL = ["--model.encoder", TINY, "--model.weights", "null", "--model.width", "8", "--data.size", "32",
          "--data.embedded", '{"train": 8, "val": 2, "test": 2, "side": 40}', "--data.batch_size", "4",
@@ -62,10 +62,11 @@ def test_both_stages_in_one_command_and_cut_off_in_either_it_goes_on_bit_for_bit
     assert [line["step"] for line in lines if line["kind"] == "train"] == list(range(1, 9))
 
 
-def test_two_processes_keep_one_store_and_one_network_in_both_stages(finished, run_cli, tmp_path):
+def test_two_processes_keep_one_store_and_one_network_in_both_stages(finished, warm, tmp_path):
     """At every checkpoint it is looked whether they hold the same; gradients of what rests are waited for."""
     halves = ["--data.batch_size", "2", "--engine.epochs", "2"]  # four steps
-    launch(2, tmp_path / "two", *recipe(finished, *halves))
+    arguments = [*recipe(finished, *halves), "--out", tmp_path / "two"]
+    end_well(*warm.ranks(segkd, "train", *map(str, arguments)))
     two = torch.load(tmp_path / "two/checkpoints/last.pt", weights_only=True)
     assert two["step"] == 4 and two["circumstances"]["processes"] == 2
     up = two["learner"]["student.adapters.0.up.weight"]

@@ -2,10 +2,7 @@
 
 import csv
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -53,47 +50,36 @@ def place(tmp_path):
     return tmp_path
 
 
-def command(*arguments):
-    return [sys.executable, "-m", "segkd.cli", *map(str, arguments)]
-
-
-def environment():
-    return {**os.environ, "OMP_NUM_THREADS": "1"}
-
-
-def segkd(place, *arguments):
-    return subprocess.run(
-        command(*arguments), cwd=place, env=environment(), capture_output=True, text=True, timeout=300
-    )
-
-
 def table(path):
     with path.open(newline="") as file:
         return {(r["arm"], r["seed"], r["split"]): r for r in csv.DictReader(file)}
 
 
-def ablate(place, *more):
-    return segkd(place, "ablate", "--config", "grid.yaml", "--out", "GRID", *more)
+@pytest.fixture
+def ablate(place, warm):
+    """A function that runs `segkd ablate` on the grid in a process of its own: arguments -> (status, text)."""
+
+    def run(*more, out="GRID"):
+        return warm.run("ablate", "--config", "grid.yaml", "--out", out, *more, cwd=place, limit=300)
+
+    return run
 
 
-def test_killed_and_started_again_it_finishes_and_runs_nothing_twice(place, run_cli, monkeypatch):
-    process = subprocess.Popen(
-        command("ablate", "--config", "grid.yaml", "--out", "GRID", "--processes", "1"),
-        cwd=place, env=environment(), stdout=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
+def test_killed_and_started_again_it_finishes_and_runs_nothing_twice(place, ablate, warm, run_cli, monkeypatch):
+    process = warm.segkd("ablate", "--config", "grid.yaml", "--out", "GRID", "--processes", "1", cwd=place)
     deadline = time.monotonic() + 200
     first, second = (place / "GRID" / "cells" / "embedded" / arm / "seed-1" / "cell.json" for arm in ("plain", "wide"))
     while not (second.is_file() and json.loads(second.read_text())["status"] == "running"):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    process.send(signal.SIGKILL)
+    assert process.end()[0] == -signal.SIGKILL
     kept = first.read_text()
     assert json.loads(kept)["status"] == "done"
 
-    done = ablate(place)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "1 of 2 cells are done already" in done.stdout and "unfinished" in done.stdout
+    status, out = ablate()
+    assert status == 0, out
+    assert "1 of 2 cells are done already" in out and "unfinished" in out
     assert first.read_text() == kept
     rows = table(place / "GRID" / "cells.csv")
     assert len(rows) == 4 and all(float(r["miou_image"]) > 0 for r in rows.values())
@@ -123,15 +109,15 @@ def test_killed_and_started_again_it_finishes_and_runs_nothing_twice(place, run_
     assert "1 of 2" in changed and "model.init_args.width: 8 then, 6 now" in changed
 
 
-def test_an_arm_that_fails_says_why_in_its_cell_and_the_others_go_on(place):
+def test_an_arm_that_fails_says_why_in_its_cell_and_the_others_go_on(place, ablate):
     grid = yaml.safe_load((place / "grid.yaml").read_text())
     grid |= {
         "splits": ["val"],
         "arms": {"wild": {"set": {"optim.lr": 1e30}}, "plain": {}},
     }
     (place / "grid.yaml").write_text(yaml.safe_dump(grid, sort_keys=False))
-    done = ablate(place, "--processes", "1")
-    assert done.returncode == 1 and "diverged" in done.stdout
+    status, out = ablate("--processes", "1")
+    assert status == 1 and "diverged" in out
     with (place / "GRID" / "costs.csv").open(newline="") as file:
         costs = {row["arm"]: row for row in csv.DictReader(file)}
     assert costs["wild"]["status"] == "failed" and "diverged" in costs["wild"]["why"]
@@ -139,46 +125,46 @@ def test_an_arm_that_fails_says_why_in_its_cell_and_the_others_go_on(place):
     assert list(table(place / "GRID" / "cells.csv")) == [("plain", "1", "val")]
 
 
-def test_options_are_tried_on_val_and_the_best_is_trained_with_every_seed(place):
+def test_options_are_tried_on_val_and_the_best_is_trained_with_every_seed(place, ablate):
     grid = yaml.safe_load((place / "grid.yaml").read_text())
     grid |= {"seeds": [0, 1], "arms": {"plain": {}}, "tune": [{"optim.lr": 1e-9}, {"optim.lr": 0.05}]}
     (place / "grid.yaml").write_text(yaml.safe_dump(grid, sort_keys=False))
-    done = ablate(place)
-    assert done.returncode == 0, done.stdout + done.stderr
+    status, out = ablate()
+    assert status == 0, out
     cells = place / "GRID" / "cells" / "embedded" / "plain"
     vals = [json.loads((cells / f"option-{i}" / "seed-0" / "cell.json").read_text())["scores"] for i in (0, 1)]
     best = max((0, 1), key=lambda i: vals[i]["val"]["miou_image"])
-    assert f"tuned plain on embedded: option {best}" in done.stdout
+    assert f"tuned plain on embedded: option {best}" in out
     assert "test" in vals[best] and "test" not in vals[1 - best], "the test set is not for choosing"
     assert (cells / f"option-{best}" / "seed-1").is_dir() and not (cells / f"option-{1 - best}" / "seed-1").exists()
     assert {seed for _, seed, _ in table(place / "GRID" / "cells.csv")} == {"0", "1"}
 
 
-def test_ray_gives_the_same_cells(place, run_cli, monkeypatch):
+def test_ray_gives_the_same_cells(place, ablate, run_cli, monkeypatch):
     """A cell of the local engine is what `train` gives, as above."""
     pytest.importorskip("ray", reason="the extra segkd[ray] is not installed")
     few = ["--seeds", "[0]", "--arms", "{plain: {}}", "--splits", "[val]"]
     monkeypatch.chdir(place)
     status, out, err = run_cli("train", *OWN, "--out", "RUN")
     assert status == 0, out + err
-    through = segkd(place, "ablate", "--config", "grid.yaml", "--out", "RAY", "--engine", "ray", *few)
-    assert through.returncode == 0, through.stdout + through.stderr
+    status, out = ablate("--engine", "ray", *few, out="RAY")
+    assert status == 0, out
     alone = json.loads((place / "RUN" / "model.json").read_text())["scores"]
     [row] = table(place / "RAY" / "cells.csv").values()
     assert all(float(row[name]) == alone[name] for name in ("f_mean", "miou_image", "miou_dataset", "mae"))
 
 
-def test_another_grid_at_work_in_the_folder_is_refused(place):
+def test_another_grid_at_work_in_the_folder_is_refused(place, ablate):
     from filelock import FileLock
 
     (place / "GRID" / "cells").mkdir(parents=True)
     with FileLock(place / "GRID" / "lock"):
-        done = ablate(place)
-    assert done.returncode == 2 and "another `segkd ablate` is at work there" in done.stderr
+        status, said = ablate()
+    assert status == 2 and "another `segkd ablate` is at work there" in said
 
 
-def test_a_folder_that_holds_something_else_is_refused(place):
+def test_a_folder_that_holds_something_else_is_refused(place, ablate):
     (place / "GRID").mkdir()
     (place / "GRID" / "thesis.txt").write_text("")
-    done = ablate(place)
-    assert done.returncode == 2 and "found something else there" in done.stderr and "Traceback" not in done.stderr
+    status, said = ablate()
+    assert status == 2 and "found something else there" in said and "Traceback" not in said

@@ -2,29 +2,19 @@
 
 import json
 import os
-import socket
+import signal
 import subprocess
 import sys
 import time
-from subprocess import DEVNULL
 
 import pytest
 import torch
 
 from tests.conftest import TINY
+from tests.warm import end_well, segkd
 
 
-def launch(processes: int, run, *arguments: object) -> None:
-    door = ["-m", "segkd.cli", "train"]
-    if processes > 1:
-        door = ["-m", "torch.distributed.run", "--nproc_per_node", str(processes), "--standalone", *door]
-    command = [sys.executable, *door, *map(str, arguments), "--out", str(run)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def test_two_processes_take_the_steps_of_one(tmp_path, monkeypatch):
+def test_two_processes_take_the_steps_of_one(tmp_path, warm):
     """Without BatchNorm's batch statistics (frozen encoder and a linear head) the two differ by rounding alone."""
     (tmp_path / "plain.py").write_text(
         "from torch import nn\n"
@@ -41,9 +31,14 @@ def test_two_processes_take_the_steps_of_one(tmp_path, monkeypatch):
               "--data.embedded.train", 16, "--data.embedded.val", 3, "--data.embedded.side", 48, "--data.size", 32,
               "--engine.epochs", 2, "--engine.log_every", 1, "--data.workers", 0, "--optim.lr", 0.05,
               "--data.augment", "null", "--engine.device", "cpu"]  # fmt: skip
-    monkeypatch.chdir(tmp_path)
-    launch(1, tmp_path / "one", *shared, "--data.batch_size", 8)
-    launch(2, tmp_path / "two", *shared, "--data.batch_size", 4)
+    end_well(warm.segkd("train", *shared, "--data.batch_size", 8, "--out", tmp_path / "one", cwd=tmp_path))
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
+    two = ["-m", "segkd.cli", "train", *shared, "--data.batch_size", 4, "--out", tmp_path / "two"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*launcher, *map(str, two)], env=environment, capture_output=True, text=True, timeout=240, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
     one, two = (torch.load(tmp_path / r / "checkpoints/last.pt", weights_only=True) for r in ("one", "two"))
     assert one["step"] == two["step"] == 4 and two["circumstances"]["processes"] == 2
     for name, tensor in one["learner"].items():
@@ -85,7 +80,7 @@ draw: {class_path: Overlap}
 """
 
 
-def test_every_teacher_that_learns_or_remembers_trains_on_two_processes(tmp_path):
+def test_every_teacher_that_learns_or_remembers_trains_on_two_processes(tmp_path, warm):
     """Every learning parameter gets a gradient, or DDP would complain; nobody waits at a validation; what is remembered
     is equal on both, which every checkpoint checks."""
     (tmp_path / "everybody.yaml").write_text(EVERYBODY)
@@ -93,36 +88,23 @@ def test_every_teacher_that_learns_or_remembers_trains_on_two_processes(tmp_path
                  "--data.embedded.train", 8, "--data.embedded.val", 2, "--data.embedded.side", 48, "--data.size", 32,
                  "--data.batch_size", 2, "--model.encoder", TINY, "--model.weights", "null", "--model.width", 16,
                  "--engine.epochs", 2, "--data.workers", 0, "--engine.device", "cpu"]  # fmt: skip
-    launch(2, tmp_path / "run", *arguments)
+    end_well(*warm.ranks(segkd, "train", *map(str, arguments), "--out", str(tmp_path / "run")))
     assert (tmp_path / "run" / "student.safetensors").is_file()
     state = torch.load(tmp_path / "run" / "checkpoints" / "last.pt", weights_only=True)
     assert state["step"] == 4 and len(state["learner"]["distiller.teachers.last.logits"]) == 4
 
 
-def test_one_process_killed_ends_the_other_with_a_sentence(tmp_path):
+def test_one_process_killed_ends_the_other_with_a_sentence(tmp_path, warm):
     """No launcher that would end it: the connection that the system closes is enough."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
     arguments = ["--config", "quickstart.yaml", "--data.embedded.train", 8, "--data.embedded.val", 2,
                  "--data.embedded.side", 48, "--data.size", 32, "--data.batch_size", 2, "--model.encoder", TINY,
                  "--model.weights", "null", "--model.width", 16, "--engine.epochs", 100000, "--engine.log_every", 1,
                  "--data.workers", 0, "--engine.device", "cpu", "--out", tmp_path / "run"]  # fmt: skip
-    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
-    ranks = []
-    for rank in range(2):
-        environment = {**os.environ, **shared, "OMP_NUM_THREADS": "1", "RANK": str(rank), "LOCAL_RANK": str(rank)}
-        command = [sys.executable, "-m", "segkd.cli", "train", *map(str, arguments)]
-        ranks.append(subprocess.Popen(command, env=environment, stdout=DEVNULL, stderr=subprocess.PIPE, text=True))
-    try:
-        while not (tmp_path / "run" / "checkpoints" / "last.pt").is_file():
-            assert ranks[0].poll() is None and ranks[1].poll() is None, [one.communicate() for one in ranks]
-            time.sleep(0.1)
-        ranks[1].kill()
-        _, said = ranks[0].communicate(timeout=240)  # a minute, on a machine that does nothing else
-    finally:
-        for one in ranks:
-            one.kill()
-            one.communicate()
-    assert ranks[0].returncode == 2 and "Traceback" not in said, said
+    ranks = warm.ranks(segkd, "train", *map(str, arguments))
+    while not (tmp_path / "run" / "checkpoints" / "last.pt").is_file():
+        assert ranks[0].poll() is None and ranks[1].poll() is None, [one.text() for one in ranks]
+        time.sleep(0.1)
+    ranks[1].send(signal.SIGKILL)
+    status, said = ranks[0].end(240)  # a minute, on a machine that does nothing else
+    assert status == 2 and "Traceback" not in said, said
     assert "segkd train: process 0 waited for another one" in said and "--resume" in said
