@@ -143,6 +143,13 @@ def _smp_encoder(name: str, weights: str | None) -> Encoder:
 
     if weights == "packaged":
         raise InputError(f"weights: packaged holds {PACKAGED} only, found encoder {name!r}. Use hub, a file, or null.")
+    settings = smp_encoders[name]["pretrained_settings"]
+    if weights == "hub" and "imagenet" not in settings:  # smp says so after it has built the network
+        others = ", ".join(sorted(settings)) or "none"
+        raise InputError(
+            f"encoder {name} with weights hub: expected ImageNet weights, found in smp: {others}. Use a file, null, or "
+            "another encoder."
+        )
     given = None if weights in (None, "hub") else tensors_of(Path(_existing(weights)), f"encoder {name} with weights")
     try:
         body = get_encoder(name, depth=5, weights="imagenet" if weights == "hub" else None)
@@ -154,8 +161,8 @@ def _smp_encoder(name: str, weights: str | None) -> Encoder:
     strides = [2**i for i in range(len(channels))]
     # level 0 is the image itself, and transformers leave some levels empty (0 channels)
     keep = [i for i in _distinct(strides, channels, name) if i > 0]
-    settings = smp_encoders[name]["pretrained_settings"].get("imagenet", {})
-    mean, std = settings.get("mean", IMAGENET_MEAN), settings.get("std", IMAGENET_STD)
+    normal = settings.get("imagenet", {})
+    mean, std = normal.get("mean", IMAGENET_MEAN), normal.get("std", IMAGENET_STD)
     return Encoder(body, keep, [channels[i] for i in keep], [strides[i] for i in keep], mean, std)
 
 
