@@ -33,7 +33,8 @@ def refuse_settings(data: Data) -> None:
         faults.append("data.threshold is for two classes without a data.label_map")
     if data.augment is not None and data.augment.quarter_turns and data.shape[0] != data.shape[1]:
         faults.append(f"data.augment.quarter_turns needs a square data.size, found {list(data.shape)}")
-    faults += _fold_faults(data) + _how_faults(data) + _embedded_faults(data) + _parquet_faults(data)
+    faults += _fold_faults(data) + _unlabelled_faults(data)
+    faults += _how_faults(data) + _embedded_faults(data) + _parquet_faults(data)
     if faults:
         raise InputError("in the data settings:\n" + listed(faults))
     for name, part in parts_of(data).items():
@@ -60,6 +61,19 @@ def _fold_faults(data: Data) -> list[str]:
             faults.append(f"data.{name} is {list(fold)}; give [i, k]: fold i, 0..k-1, of k folds, 2 or more")
     if data.fold is not None and data.only_fold is not None:
         faults.append("data.fold leaves a fold out and data.only_fold keeps one alone: give one of them")
+    return faults
+
+
+def _unlabelled_faults(data: Data) -> list[str]:
+    """Images without a label lie in one folder of files, and in every batch."""
+    if data.unlabelled is None:
+        idle = data.unlabelled_batch is not None
+        return ["data.unlabelled_batch is without effect where data.unlabelled names no images"] if idle else []
+    faults = []
+    if data.domains or data.domain_group is not None or data.parquet is not None:
+        faults.append("data.unlabelled is about one folder of files (data.root), not domains or shards; take one away")
+    if not 1 <= data.beside <= 65536:
+        faults.append(f"data.unlabelled_batch is {data.beside}; 1 to 65536 are possible")
     return faults
 
 

@@ -88,6 +88,9 @@ class Data:
         fold: [i, k], i = 0..k-1, leaves fold i of k of the training split out of it, by the hash of the names (of whole
             groups, where `group` is given): of k such runs, one never saw an image (`Frozen(unseen: true)`).
         only_fold: [i, k], i = 0..k-1, trains on fold i of k alone: a k-th of the training split, each i another one.
+        unlabelled: folder of images below `root`, or a pattern, to train on without a label: those of them that are in
+            no split. Teachers that need no label teach them (`distiller.sure`); `data.images` itself may be named.
+        unlabelled_batch: of them in each micro-batch, beside its `batch_size` images with a label; as many when null.
         label_map: raw mask value -> class number; without one, 0/255 and 0/1 are understood for two classes,
             and a raw value is its class for more.
         ignore: raw mask values whose pixels count in no loss and no score.
@@ -120,6 +123,8 @@ class Data:
     group: str | None = None
     fold: tuple[int, int] | None = None
     only_fold: tuple[int, int] | None = None
+    unlabelled: str | None = None
+    unlabelled_batch: int | None = None
     label_map: dict[int, int] | None = None
     ignore: list[int] = field(default_factory=list)
     threshold: int | None = None
@@ -142,6 +147,13 @@ class Data:
     def batch(self) -> int:
         """Images that go through a network at a time: `batch_size`, 16 where nobody says or plans it."""
         return 16 if self.batch_size is None else self.batch_size
+
+    @property
+    def beside(self) -> int:
+        """Images without a label in each micro-batch."""
+        if self.unlabelled is None:
+            return 0
+        return self.batch if self.unlabelled_batch is None else self.unlabelled_batch
 
     @property
     def part(self) -> Fold | None:

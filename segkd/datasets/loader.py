@@ -21,24 +21,34 @@ class Item:
     id: str
     view: View
     original: np.ndarray
+    unlabelled: bool = False
 
 
 class SegmentationDataset(Dataset[Item]):
     """Item `(epoch, index)` or `(epoch, index, visit)`: record `index` under the draws of `(seed, epoch, index)`, and
-    of the visit where it is not the first of the epoch, on whichever worker."""
+    of the visit where it is not the first of the epoch, on whichever worker. Those `beside` have no label and are
+    numbered after the records; they do not count in its length."""
 
-    def __init__(self, records: Records, transform: Viewing, seed: int) -> None:
-        self.records, self.transform, self.seed = records, transform, seed
+    def __init__(self, records: Records, transform: Viewing, seed: int, beside: Records | None = None) -> None:
+        self.records, self.transform, self.seed, self.beside = records, transform, seed, beside
 
     def __len__(self) -> int:
         return len(self.records)
 
+    @property
+    def others(self) -> tuple[str, ...]:
+        """The names of those beside."""
+        return () if self.beside is None else self.beside.ids
+
     def __getitem__(self, key: tuple[int, ...]) -> Item:
         epoch, index, *visit = key
-        image, label = self.records.load(index)
+        records, at = self.records, index
+        if self.beside is not None and index >= len(self.records):
+            records, at = self.beside, index - len(self.records)
+        image, label = records.load(at)
         again = [number for number in visit if number]
         view = self.transform(image, label, np.random.default_rng([self.seed, epoch, index, *again]))
-        return Item(self.records.ids[index], view, label)
+        return Item(records.ids[at], view, label, unlabelled=records is self.beside)
 
 
 def collate(items: Sequence[Item]) -> Batch:
@@ -49,7 +59,9 @@ def collate(items: Sequence[Item]) -> Batch:
     soft = torch.from_numpy(np.stack(shares)).permute(0, 3, 1, 2) if shares else None
     warp = torch.from_numpy(np.stack([item.view.warp for item in items])).float()
     ids = tuple(item.id for item in items)
-    return Batch(image=image, clean=image, label=label, soft=soft, ids=ids, warp=warp)
+    without = [item.unlabelled for item in items]
+    unlabelled = torch.tensor(without) if any(without) else None
+    return Batch(image=image, clean=image, label=label, soft=soft, ids=ids, warp=warp, unlabelled=unlabelled)
 
 
 def collate_originals(items: Sequence[Item]) -> tuple[Batch, list[np.ndarray]]:
@@ -64,7 +76,8 @@ def without_originals(items: Sequence[Item]) -> list[Item]:
 
 def train_loader(dataset: SegmentationDataset, batches: EpochBatches, workers: int) -> "Feed[Batch]":
     """An endless stream of `Batch`; its order and content do not depend on `workers`."""
-    return Feed(dataset, batches, collate, workers, prefetch=4, size=batches.batch_size, pack=without_originals)
+    size = batches.batch_size + batches.beside[1]
+    return Feed(dataset, batches, collate, workers, prefetch=4, size=size, pack=without_originals)
 
 
 def evaluation_loader(

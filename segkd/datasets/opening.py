@@ -23,6 +23,7 @@ from segkd.datasets.pictures import How
 from segkd.datasets.shards import find_shards
 from segkd.datasets.split_folders import Where
 from segkd.datasets.splits import SPLITS, Splits, find_splits
+from segkd.datasets.unlabelled import NAME, covered, find_unlabelled, generated_unlabelled, open_unlabelled
 from segkd.types import InputError, expanded
 
 
@@ -51,12 +52,21 @@ def open_data(
     if data.domains:
         return _open_domains(data, wanted, advance, skipped, training, shares)
     if data.embedded is not None:
-        return _open_embedded(data.embedded, len(data.classes), wanted, data.part)
+        records, findings = _open_embedded(data.embedded, len(data.classes), wanted, data.part)
+        if training and data.unlabelled is not None:
+            records[NAME] = generated_unlabelled(data.embedded, len(data.classes), data.part)
+        return records, findings
     splits = splits_of(data, wanted)
     chosen = {name: members_of(data, splits, name) for name in wanted}
     fits = _fits(data, chosen, shares, together) if training else {}
     records, findings = _open_folder(data, chosen, advance, splits.said, skipped, fits)
-    return records, replace(findings, warnings=(*splits.warnings, *findings.warnings))
+    findings = replace(findings, warnings=(*splits.warnings, *findings.warnings))
+    if training and data.unlabelled is not None:
+        files, labelled = find_unlabelled(data, splits.members), len(chosen["train"])
+        records[NAME], more = open_unlabelled(data, files, advance, findings.memory, labelled)
+        memory = findings.memory + more.memory if more.memory else 0
+        findings = replace(findings, about=f"{findings.about}; {more.about}", memory=memory)
+    return records, findings
 
 
 def splits_of(data: Data, wanted: Sequence[str] = ("train", "val")) -> Splits:
@@ -69,7 +79,7 @@ def splits_of(data: Data, wanted: Sequence[str] = ("train", "val")) -> Splits:
     if not root.is_dir():
         raise InputError(f"data.root: expected a folder, found none at {root}. Put the data there or set --data.root.")
     lists = {"train": data.train, "val": data.val, "test": data.test}
-    where = Where(root, data.images, data.masks, lists, data.val_share, data.group)
+    where = Where(root, data.images, data.masks, lists, data.val_share, data.group, covered(root, data.unlabelled))
     return folded(data.part, data.group, find_splits(where, wanted))
 
 

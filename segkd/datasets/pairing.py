@@ -52,6 +52,8 @@ class Paired:
         alone = [f"{self.lone_images[s]} has no mask in {self.masks}" for s in sorted(stems & self.lone_images.keys())]
         alone += [f"{self.lone_masks[s]} has no image in {self.images}" for s in sorted(stems & self.lone_masks.keys())]
         cure = self._proposal() or "Rename them, add the missing files, or move the others away"
+        if self.pairs and stems <= self.lone_images.keys():
+            cure += f". To train on them without a label, write data.unlabelled: {self.images}"
         return InputError(
             f"{len(stems)} of {len(self.pairs) + len(self.lone_images.keys() | self.lone_masks.keys())} stems are "
             f"unmatched; an image and its mask must have the same name up to the extension. {cure}:\n{listed(alone)}"

@@ -109,6 +109,8 @@ class EpochBatches(Sampler[list[Key]]):
         accumulate: micro-batches per optimiser step.
         start: position (in micro-batches since the beginning of training) of the first batch.
         draw: which samples an epoch holds; all, shuffled, when None.
+        beside: how many samples without a label there are, numbered from `n` on, and how many of them come at the end
+            of each micro-batch, beside `batch_size` with one.
     """
 
     def __init__(
@@ -122,17 +124,23 @@ class EpochBatches(Sampler[list[Key]]):
         accumulate: int = 1,
         start: int = 0,
         draw: Draw | None = None,
+        beside: tuple[int, int] = (0, 0),
     ) -> None:
         self.n, self.batch_size, self.seed = n, batch_size, seed
         self.rank, self.world, self.start = rank, world, start
         self.per_epoch = max(1, n // (batch_size * world * accumulate)) * accumulate
-        self.draw = draw or Shuffle()
+        self.draw, self.beside = draw or Shuffle(), beside
         self.per_round = self.per_epoch if self.draw.every is None else self.draw.every * accumulate
 
     def order(self, epoch: int) -> np.ndarray:
-        """The sample indices of one epoch (or round), [per_round, world, batch_size]."""
+        """The sample indices of one epoch (or round), [per_round, world, batch_size and those beside]."""
         shape = (self.per_round, self.world, self.batch_size)
-        return self.draw.epoch(self.n, shape, np.random.default_rng([self.seed, epoch]))
+        order = self.draw.epoch(self.n, shape, np.random.default_rng([self.seed, epoch]))
+        (others, each), draw = self.beside, np.random.default_rng([self.seed, epoch, 1])  # that of `order` stays
+        if not each:
+            return order
+        more = permuted(others, self.per_round * self.world * each, draw).reshape(*shape[:2], each)
+        return np.concatenate([order, self.n + more], axis=2)
 
     def __iter__(self) -> Iterator[list[Key]]:
         epoch, skip = divmod(self.start, self.per_round)

@@ -1,7 +1,7 @@
 """Folders named train, val and test, above or below the folders of images and masks."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath, PurePosixPath
 
@@ -23,7 +23,8 @@ CODED = re.compile(r"(?:.+[-_])?(TR|TE)")
 
 @dataclass(frozen=True)
 class Where:
-    """Where a data set lies, and how it is split: the settings of `Data` of the same names; `lists` by split."""
+    """Where a data set lies, and how it is split: the settings of `Data` of the same names; `lists` by split, and the
+    images that need no mask."""
 
     root: Path
     images: str = "images"
@@ -31,6 +32,7 @@ class Where:
     lists: Mapping[str, str | None] = field(default_factory=dict)
     val_share: float = 0.15
     group: str | None = None
+    unlabelled: Collection[Path] = frozenset()
 
 
 def split_of(folder: str) -> str | None:

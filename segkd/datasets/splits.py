@@ -191,15 +191,16 @@ def _refuse_alone(where: Where, paired: Paired, splits: Splits, wanted: Sequence
     """Refuses files without a counterpart that a wanted split would hold, and counts the others."""
     carved = "val" not in splits.members and "val" in wanted
     needed = {*wanted, *(["train"] if carved else [])} - _sources(where).keys()
-    alone = paired.lone_images | paired.lone_masks
     base = base_of(where)
+    of_none = {stem for stem, path in paired.lone_images.items() if path in where.unlabelled}
+    alone = {stem: path for stem, path in (paired.lone_images | paired.lone_masks).items() if stem not in of_none}
     in_split = {stem: split_of(split_named(base, path) or "") or "train" for stem, path in alone.items()}
     missed = {stem for stem, name in in_split.items() if name in needed or not paired.pairs}
     if missed:
         raise paired.refusal(missed)
     stems = {pair.stem for pair in paired.pairs}
     masks = {stem: path for stem, path in paired.lone_images.items() if (image_of(stem) or ("",))[0] in stems}
-    images = {stem: path for stem, path in paired.lone_images.items() if stem not in masks}
+    images = {stem: path for stem, path in paired.lone_images.items() if stem not in {*masks, *of_none}}
     for what, files in (
         ("images without mask, which no split needs", images),
         ("masks among the images, which no split needs", masks),
@@ -207,7 +208,8 @@ def _refuse_alone(where: Where, paired: Paired, splits: Splits, wanted: Sequence
     ):
         if files:
             names = ", ".join(path.name for path in list(files.values())[:3]) + (", ..." if len(files) > 3 else "")
-            splits.warnings.append(f"{what}: {len(files)} ({names})")
+            cure = f"; data.unlabelled: {where.images} trains on them without a label" if files is images else ""
+            splits.warnings.append(f"{what}: {len(files)} ({names}){cure}")
 
 
 def _refuse_bad_splits(splits: dict[str, list[Pair]], sources: Mapping[str, Path], wanted: Sequence[str]) -> None:

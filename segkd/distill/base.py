@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import final
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -95,6 +96,7 @@ class Teacher(nn.Module, ABC):
         said: what the user should be told of it once it has met the student, a sentence each.
         doubts: what looks wrong in what it is to teach, likewise.
         key: where it stands in the configuration; the distiller says so.
+        everywhere: whether it teaches images without a label, too.
     """
 
     gives: frozenset[str]
@@ -104,6 +106,7 @@ class Teacher(nn.Module, ABC):
     said: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
     key: str = ""
+    everywhere: bool = False
 
     @property
     def owner(self) -> str:
@@ -188,6 +191,17 @@ def moved(seen: Prediction, batch: Batch) -> Prediction:
 def only(batch: Batch, mask: Tensor) -> Batch:
     """The batch with every pixel outside `mask`, bool [b h w], ignored."""
     return replace(batch, label=batch.label.masked_fill(~mask, IGNORE))
+
+
+def counted(batch: Batch, lesson: Lesson, sure: float | None) -> Batch:
+    """The batch as a term counts its pixels: those that have a label and lie in the lesson's mask, and with `sure`, of
+    images without a label, those whose likeliest class has at least this probability in the target. That class is
+    their label there, as in FixMatch (Sohn et al., NeurIPS 2020, eq. 4)."""
+    unknown = batch.unknown
+    if unknown is not None and sure is not None:
+        highest, guess = lesson.target.logits.detach().float().softmax(dim=1).max(dim=1)
+        batch = replace(batch, label=torch.where(unknown & (highest >= sure), guess, batch.label))
+    return batch if lesson.mask is None else only(batch, lesson.mask)
 
 
 def learning(module: nn.Module | None) -> bool:

@@ -8,12 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from segkd.distill.base import Knowledge, Scene, Teacher, Term, learning, named, only
+from segkd.distill.base import Knowledge, Scene, Teacher, Term, counted, learning, named
 from segkd.distill.exits import Exits, exit_loss, refuse_untaught
 from segkd.losses import CrossEntropy, TaskLoss
 from segkd.models.network import Network
 from segkd.models.taps import evaluating, tapped
-from segkd.types import Batch, InputError, Lesson, Prediction, Schedule, schedule_values, scheduled
+from segkd.types import Batch, InputError, Lesson, Prediction, Schedule, refuse_share, schedule_values, scheduled
 
 STUDENT = "student"
 """The teacher of a term that compares levels of the student, where there are other teachers."""
@@ -32,6 +32,7 @@ class Distiller(nn.Module):
         exits: heads on the student's features while it trains, supervised by the task loss.
         features: layer paths of the student whose outputs are its features, finest first; its own when None.
         task_weight: of the task loss: a number, or {progress 0..1: weight} interpolated linearly.
+        sure: least probability at which a teacher's likeliest class counts as the label where an image has none.
 
     Raises:
         InputError: a term names no teacher, or needs what its teacher does not give.
@@ -45,6 +46,7 @@ class Distiller(nn.Module):
         exits: Exits | None = None,
         features: list[str] | None = None,
         task_weight: Schedule = 1.0,
+        sure: float = 0.9,
     ) -> None:
         super().__init__()
         for owner, names in (("teachers", teachers), ("terms", terms)):
@@ -55,10 +57,11 @@ class Distiller(nn.Module):
         self.weights = {name: term.weight for name, term in (terms or {}).items()}
         self.teacher_of = {name: self._teacher_of(name, term) for name, term in (terms or {}).items()}
         self.exits, self.features, self.task_weight = exits, features, task_weight
-        self.progress = 0.0
+        self.progress, self.sure = 0.0, sure
         for name, teacher in self.asked.items():
             teacher.key = f"distiller.teachers.{name}"
         schedule_values("distiller.task_weight", task_weight, least=0.0)
+        refuse_share("distiller.sure", sure)
         self._refuse_misfits()
 
     @property
@@ -197,7 +200,7 @@ class Distiller(nn.Module):
         if teacher is None:
             return {name: weight * compare(student, student.detached(), batch)}
         lesson = lessons[teacher]
-        taught = batch if lesson.mask is None else only(batch, lesson.mask)
+        taught = counted(batch, lesson, self.sure if self.asked[teacher].everywhere else None)
         terms = {name: weight * compare(student, lesson.target.detached(), taught)}
         if "student" in self.asked[teacher].learns:
             terms[f"{name}.{teacher}"] = weight * compare(lesson.target, student.detached(), taught)
@@ -287,14 +290,11 @@ class Distiller(nn.Module):
 
 def _refuse_names(owner: str, names: list[str]) -> None:
     """Names become parts of names of tensors, and of keys on the command line."""
-    taken = dir(nn.ModuleDict)
-    wrong = [name for name in names if not name.replace("-", "_").isidentifier() or name in taken]
+    wrong = [name for name in names if not name.replace("-", "_").isidentifier() or name in dir(nn.ModuleDict)]
     if wrong:
         raise InputError(
             f"{owner}: expected names of letters, digits and _ that Python's dictionaries and torch's modules do not "
             f"use themselves, found {wrong[0]!r}. Choose another name."
         )
     if wrong := [name for name in names if name in RESERVED]:
-        raise InputError(
-            f"{owner} may not be named {', '.join(wrong)}: such a name has a meaning of its own. Choose another one."
-        )
+        raise InputError(f"{owner} may not be named {', '.join(wrong)}: it has a meaning of its own. Choose another.")

@@ -10,7 +10,7 @@ from segkd.datasets.data import Data, Records
 from segkd.datasets.domains import parts_of
 from segkd.datasets.groups import group_of
 from segkd.datasets.loader import SegmentationDataset
-from segkd.datasets.sampler import Draw, EpochBatches
+from segkd.datasets.sampler import Draw, EpochBatches, Shuffle
 from segkd.datasets.transforms import Transform
 from segkd.distill.distiller import Distiller
 from segkd.distill.teachers.frozen import Frozen
@@ -30,6 +30,11 @@ def rehearse_draw(objects: Namespace) -> None:
     data: Data = objects.data
     if objects.draw is None:
         return
+    if data.unlabelled is not None and not isinstance(objects.draw, Shuffle):
+        raise InputError(
+            f"draw: {type(objects.draw).__name__} makes batches of labelled images alone, and data.unlabelled adds "
+            "others to them: take one of the two away."
+        )
     names = None if data.domain_group is not None else list(data.domains or {})
     objects.draw.rehearse(names, data.batch)
     asked_by(objects.draw, objects.distiller)

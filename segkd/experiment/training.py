@@ -1,7 +1,7 @@
 """`segkd train`: rooms joined into one run."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from segkd.datasets.digest import Digests
 from segkd.datasets.loader import SegmentationDataset, train_loader
 from segkd.datasets.sampler import EpochBatches
 from segkd.datasets.transforms import Transform
+from segkd.datasets.unlabelled import NAME
 from segkd.disk import write_whole
 from segkd.engine.compiling import compile_student
 from segkd.engine.learner import Learner
@@ -123,15 +124,15 @@ def _seed(seed: int) -> None:
 def _train(session: Session, objects: Namespace, overfit: bool, select: str) -> Outcome:
     accelerator, console, folder, seed = session.accelerator, session.console, session.folder, session.config.seed
     records, digests, findings = _opened(objects, overfit, console)
-    dataset = _train_set(objects, records["train"], seed)
-    batches = _batches(accelerator, objects, len(dataset), seed)
+    dataset = _train_set(objects, records, seed)
+    batches = _batches(accelerator, objects, dataset, seed)
     _start(session, objects.model)
     _introduce(session, objects, dataset, batches.per_epoch // objects.engine.accumulate)
     engine = _engine(accelerator, objects, objects.engine.epochs * batches.per_epoch, seed)
     progress = resumed(engine, session, objects.engine.epochs * batches.per_epoch)
     same_data(session, digests, progress)
     if accelerator.is_main_process:
-        note_trained_on(folder, batches.draw.drawn(dataset.records.ids))
+        note_trained_on(folder, [*batches.draw.drawn(dataset.records.ids), *dataset.others])
     _describe(engine, objects.data, findings.about, session)
     compile_student(engine.bare, objects.engine.compile, objects.engine.recompute)
     rounds = rounds_of(objects, engine, batches, dataset, progress)
@@ -174,6 +175,8 @@ def _opened(objects: Namespace, overfit: bool, console: Console) -> tuple[dict[s
 
 def _introduce(session: Session, objects: Namespace, dataset: SegmentationDataset, steps: int) -> None:
     """Lets the teachers meet the student, and says what there is to say of them."""
+    if dataset.beside is not None and not any(one.everywhere for one in objects.distiller.asked.values()):
+        warn(session.console, "no teacher teaches the images without a label (data.unlabelled): MeanTeacher would.")
     with ticking(session.console, "teachers look at the images") as ticker:
         lines = introduce(objects, dataset, steps, lambda: _another(session), ticker, session.accelerator.device)
     for line in lines:
@@ -196,16 +199,18 @@ def _start(session: Session, network: Network) -> None:
     session.console.print(start_from(network, session.config.init, session.config.data.classes))
 
 
-def _train_set(objects: Namespace, records: Records, seed: int) -> SegmentationDataset:
+def _train_set(objects: Namespace, records: Mapping[str, Records], seed: int) -> SegmentationDataset:
     data: Data = objects.data
     transform = Transform(data.shape, data.augment, len(data.classes), soft=objects.distiller.needs_soft)
-    return SegmentationDataset(records, transform, seed)
+    return SegmentationDataset(records["train"], transform, seed, records.get(NAME))
 
 
-def _batches(accelerator: Accelerator, objects: Namespace, n: int, seed: int) -> EpochBatches:
-    said = objects.data.batch_size, seed
-    world = {"rank": accelerator.process_index, "world": accelerator.num_processes}
-    return EpochBatches(n, *said, **world, accumulate=objects.engine.accumulate, draw=objects.draw)
+def _batches(accelerator: Accelerator, objects: Namespace, dataset: SegmentationDataset, seed: int) -> EpochBatches:
+    said, beside = (objects.data.batch_size, seed), (0, 0)
+    if dataset.beside is not None:
+        beside = len(dataset.beside), objects.data.beside
+    world = {"rank": accelerator.process_index, "world": accelerator.num_processes, "beside": beside}
+    return EpochBatches(len(dataset), *said, **world, accumulate=objects.engine.accumulate, draw=objects.draw)
 
 
 def _loader(

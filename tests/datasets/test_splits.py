@@ -79,7 +79,8 @@ def test_with_lists_only_listed_names_need_both_files(root):
     touch(root, "images/extra1.jpg", "images/extra2.jpg")
     splits = split(root, train="s00\ns01\n", val="s02\n")
     assert splits.said == "2 train, 1 val"
-    assert splits.warnings == ["images without mask, which no split needs: 2 (extra1.jpg, extra2.jpg)"]
+    said = "images without mask, which no split needs: 2 (extra1.jpg, extra2.jpg)"
+    assert splits.warnings == [f"{said}; data.unlabelled: images trains on them without a label"]
     with pytest.raises(InputError, match="2 of 22 stems are unmatched"):
         split(root, val="s02\n")  # the rest would be trained on
     with pytest.raises(InputError, match=r"1 of 22 stems are unmatched.*\n.*extra1\.jpg has no mask"):

@@ -23,6 +23,7 @@ class MeanTeacher(Teacher):
     """
 
     gives = frozenset({"logits", "features"})
+    everywhere = True
 
     def __init__(self, decay: float = 0.99) -> None:
         super().__init__()
@@ -57,6 +58,7 @@ class Snapshot(Teacher):
     """
 
     gives = frozenset({"logits", "features"})
+    everywhere = True
     taken: Tensor
 
     def __init__(self, epochs: int | None = None, cycles: int | None = None) -> None:

@@ -42,6 +42,8 @@ class Frozen(Teacher):
         onnx: how ONNX files of others are read, all alike; those of segkd say it themselves.
     """
 
+    everywhere = True
+
     def __init__(
         self,
         sources: list[LayerPath] | None = None,

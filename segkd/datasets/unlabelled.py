@@ -1,0 +1,148 @@
+"""Images without a label, which a teacher teaches beside those that have one."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from segkd.datasets.audit import SMALLEST
+from segkd.datasets.cache import Fit, fit_of
+from segkd.datasets.data import Data, Findings, Records
+from segkd.datasets.embedded import Embedded, draw_sample
+from segkd.datasets.folds import Fold, numbers_of
+from segkd.datasets.geometry import in_pixels
+from segkd.datasets.pairing import Pair
+from segkd.datasets.patterns import Pattern, find_named
+from segkd.datasets.pictures import How, view_image
+from segkd.datasets.unfit import no_room
+from segkd.types import IGNORE, InputError, expanded, listed
+
+NAME = "unlabelled"
+"""What they are called beside the splits."""
+
+
+@dataclass(frozen=True)
+class Looked:
+    """An image that was read: as it is kept, and the digest of its file; or what is wrong with it."""
+
+    image: np.ndarray | None
+    digest: str = ""
+    fault: str = ""
+
+
+def find_unlabelled(data: Data, splits: Mapping[str, Sequence[Pair]]) -> dict[str, Path]:
+    """The files that `data.unlabelled` means, by name, without those that a split holds as images or masks.
+
+    Names are those of `data.images` where both are the same folder, and begin with the folder's elsewhere.
+
+    Raises:
+        InputError: nothing is left.
+    """
+    root, text = expanded(str(data.root)), str(data.unlabelled)
+    named = find_named(root, text, "data.unlabelled")
+    if named.doubles:
+        raise InputError(f"data.unlabelled: several files share one name:\n{listed(list(named.doubles.values()))}")
+    used = {path.resolve() for pairs in splits.values() for pair in pairs for path in pair.paths}
+    base = Pattern.of(text).base if not (root / text).is_dir() else text.rstrip("/")
+    prefix = "" if base == Pattern.of(data.images).base else f"{base}/"
+    files = {prefix + stem: path for stem, path in named.files.items() if path.resolve() not in used}
+    if not files:
+        raise InputError(
+            f"data.unlabelled: {root / text}: expected images that are in no split, found none among "
+            f"{len(named.files)}. Name another folder, or write data.unlabelled: null."
+        )
+    return dict(sorted(files.items()))
+
+
+def open_unlabelled(
+    data: Data, files: Mapping[str, Path], advance: Callable[[int], None], memory: int, labelled: int
+) -> tuple[Records, Findings]:
+    """Their records, each with a label of `IGNORE` alone: all are read once, and kept where `data.cache_gb` has room
+    for them beside the `memory` that the splits take; there are `labelled` images beside them.
+
+    Raises:
+        InputError: names every file that cannot be read.
+    """
+    fit = fit_of(data.shape, data.augment, images=labelled + len(files))
+    advance(len(files))
+    kept: dict[str, np.ndarray] = {}
+    digests, faults, room = [], [], data.cache_gb * 1e9 - memory if memory else 0.0
+    with ThreadPoolExecutor() as pool:
+        for stem, seen in zip(files, pool.map(partial(_looked, how=data.how, fit=fit), files.values())):
+            advance(0)
+            digests.append(seen.digest)
+            faults += [seen.fault] if seen.image is None else []
+            if seen.image is not None and room > 0:
+                room -= seen.image.nbytes
+                kept[stem] = seen.image
+    if faults:
+        raise InputError(f"{len(faults)} of {len(files)} files of data.unlabelled cannot be used:\n{listed(faults)}")
+    kept = kept if room > 0 else {}
+    load = partial(_load, list(files.items()), kept, data.how, fit, digests)
+    size = sum(image.nbytes for image in kept.values())
+    where = f"cached in memory ({size / 1e9:.2f} GB)" if kept else "read from disk each time (data.cache_gb)"
+    about = f"{len(files)} images without a label ({data.unlabelled}), {where}"
+    return Records(NAME, tuple(files), load, tuple(digests)), Findings(about, (), size)
+
+
+def generated_unlabelled(embedded: Embedded, classes: int, fold: Fold | None) -> Records:
+    """Of generated images those to train on that the fold leaves out, without their labels."""
+    kept = set(numbers_of(embedded, "train", fold))
+    numbers = [i for i in range(embedded.train) if i not in kept]
+    if not numbers:
+        raise InputError(
+            "data.unlabelled: of generated images those have no label that a fold leaves out: write data.only_fold."
+        )
+    images = [draw_sample(embedded, i, classes)[0] for i in numbers]
+    load = partial(_blank, images)
+    return Records(NAME, tuple(f"train{i:04d}" for i in numbers), load)
+
+
+def covered(root: Path, text: str | None) -> set[Path]:
+    """The files that `data.unlabelled` means: an image among them needs no mask."""
+    if text is None:
+        return set()
+    with suppress(InputError):  # a training says what is wrong; elsewhere none of them is needed
+        return set(find_named(root, text, "data.unlabelled").files.values())
+    return set()
+
+
+def _looked(path: Path, how: How, fit: Fit) -> Looked:
+    try:
+        image, _ = view_image(path, how)
+        if min(image.shape[:2]) < SMALLEST:
+            found = in_pixels(image.shape[:2])
+            return Looked(None, fault=f"{path}: expected at least {SMALLEST} pixels a side, found {found}. Remove it.")
+        digest = hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
+    except (InputError, OSError) as error:
+        return Looked(None, fault=str(error))
+    except MemoryError:
+        return Looked(None, fault=str(no_room(path)))
+    return Looked(fit(image, np.zeros(image.shape[:2], np.uint8))[0], digest)
+
+
+def _load(
+    files: Sequence[tuple[str, Path]],
+    kept: Mapping[str, np.ndarray],
+    how: How,
+    fit: Fit,
+    digests: Sequence[str],
+    i: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    stem, path = files[i]
+    seen = Looked(kept[stem], digests[i]) if kept else _looked(path, how, fit)
+    if seen.image is None or seen.digest != digests[i]:
+        raise InputError(
+            f"{path}: the data changed since this command began: {seen.fault or 'this file is another one now'}. Bring "
+            "it back and begin again; a training goes on with --resume."
+        )
+    return seen.image, np.full(seen.image.shape[:2], IGNORE, np.uint8)
+
+
+def _blank(images: Sequence[np.ndarray], i: int) -> tuple[np.ndarray, np.ndarray]:
+    return images[i], np.full(images[i].shape[:2], IGNORE, np.uint8)

@@ -1,0 +1,153 @@
+"""Images without a label beside those that have one: which they are, what is read, where they stand in a batch."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from segkd.datasets.data import Data
+from segkd.datasets.embedded import Embedded
+from segkd.datasets.loader import SegmentationDataset, collate
+from segkd.datasets.opening import open_data
+from segkd.datasets.sampler import EpochBatches
+from segkd.datasets.transforms import Augment, Transform
+from segkd.frequency.mix import CutMix
+from segkd.types import IGNORE, InputError
+
+
+@pytest.fixture
+def root(make_folder):
+    """Eight pairs, of which a list validates on two; three more images in their folder, two elsewhere."""
+    root = make_folder(8)
+    for place, number in (("images", 3), ("more/deep", 2)):
+        (root / place).mkdir(parents=True, exist_ok=True)
+        for i in range(number):
+            Image.new("RGB", (40, 48), (90 * i, 20, 30)).save(root / place / f"new{i}.png")
+    (root / "val.txt").write_text("photo6\nphoto7\n")
+    return root
+
+
+def opened(data, training=True):
+    return open_data(data, ["train", "val"], lambda number: None, training=training)
+
+
+def test_an_image_without_a_mask_is_refused_with_what_to_write_and_learned_from_when_it_is_written(root):
+    with pytest.raises(InputError, match=r"3 of 11 stems are unmatched.*data.unlabelled: images"):
+        opened(Data(root=str(root)))
+    records, findings = opened(Data(root=str(root), unlabelled="images"))
+    assert records["unlabelled"].ids == ("new0", "new1", "new2") and len(records["train"]) == 6
+    assert "3 images without a label (images), cached in memory" in findings.about
+    assert not any("without mask" in warning for warning in findings.warnings)
+    image, label = records["unlabelled"].load(1)
+    assert image.shape == (48, 40, 3) and (image == (90, 20, 30)).all()
+    assert label.shape == (48, 40) and (label == IGNORE).all()
+
+
+def test_no_image_of_a_split_is_among_them_and_those_of_a_fold_that_is_left_out_are(root):
+    (root / "test.txt").write_text("photo5\n")
+    data = Data(root=str(root), unlabelled="images/photo{}.jpg", only_fold=(0, 2), train="train.txt")
+    (root / "train.txt").write_text("photo0\nphoto1\nphoto2\nphoto3\n")
+    records, _ = opened(data)
+    assert len(records["train"]) == 2
+    whole = {*records["train"].ids, *(f"photo{id}" for id in records["unlabelled"].ids)}
+    assert whole == {f"photo{i}" for i in (0, 1, 2, 3, 4)}  # 4 is in no list
+
+
+def test_names_of_another_folder_begin_with_it(root):
+    for stray in (root / "images").glob("new*"):
+        stray.unlink()
+    records, _ = opened(Data(root=str(root), unlabelled="more"))
+    assert records["unlabelled"].ids == ("more/deep/new0", "more/deep/new1")
+
+
+def test_only_a_training_reads_them(root):
+    records, _ = opened(Data(root=str(root), unlabelled="images"), training=False)
+    assert records.keys() == {"train", "val"}
+    for stray in (root / "images").glob("new*"):
+        stray.unlink()
+    assert opened(Data(root=str(root), unlabelled="gone"), training=False)[0].keys() == {"train", "val"}
+    with pytest.raises(InputError, match=r"data.unlabelled: .*gone: expected a folder"):
+        opened(Data(root=str(root), unlabelled="gone"))
+
+
+def test_what_cannot_be_used_is_named(root):
+    (root / "images" / "new1.png").write_bytes(b"no picture")
+    Image.new("RGB", (40, 2)).save(root / "images" / "new2.png")
+    with pytest.raises(
+        InputError, match=r"2 of 3 files of data.unlabelled cannot be used:\n.*new1.png(.|\n)*new2.png.*40x2"
+    ):
+        opened(Data(root=str(root), unlabelled="images"))
+    with pytest.raises(InputError, match=r"expected images that are in no split, found none among 8"):
+        opened(Data(root=str(root), images="images/{}.jpg", unlabelled="images/p{}.jpg"))
+
+
+def test_read_from_disk_they_are_the_same_and_another_file_is_noticed(root):
+    kept, _ = opened(Data(root=str(root), unlabelled="images"))
+    read, findings = opened(Data(root=str(root), unlabelled="images", cache_gb=0.0))
+    assert findings.memory == 0 and kept["unlabelled"].digests == read["unlabelled"].digests
+    for i in range(3):
+        assert all(np.array_equal(a, b) for a, b in zip(kept["unlabelled"].load(i), read["unlabelled"].load(i)))
+    Image.new("RGB", (40, 48), (1, 2, 3)).save(root / "images" / "new2.png")
+    with pytest.raises(InputError, match=r"new2.png: the data changed since this command began"):
+        read["unlabelled"].load(2)
+
+
+def test_of_generated_images_those_have_no_label_that_a_fold_leaves_out():
+    data = Data(embedded=Embedded(train=6, val=2, side=48), only_fold=(0, 3), unlabelled="rest")
+    records, _ = opened(data)
+    whole, _ = opened(replace(data, only_fold=None, unlabelled=None))
+    assert {*records["train"].ids, *records["unlabelled"].ids} == set(whole["train"].ids)
+    assert not {*records["train"].ids} & {*records["unlabelled"].ids}
+    at = whole["train"].ids.index(records["unlabelled"].ids[0])
+    assert np.array_equal(records["unlabelled"].load(0)[0], whole["train"].load(at)[0])
+    with pytest.raises(InputError, match=r"write data.only_fold"):
+        opened(replace(data, only_fold=None))
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"unlabelled_batch": 4}, "data.unlabelled_batch is without effect"),
+        ({"unlabelled": "images", "unlabelled_batch": 0}, "data.unlabelled_batch is 0; 1 to 65536"),
+        ({"unlabelled": "images", "domain_group": "a"}, "not domains or shards"),
+    ],
+)
+def test_settings_that_say_nothing_are_refused(root, settings, said):
+    with pytest.raises(InputError, match=said):
+        opened(Data(root=str(root), **settings))
+
+
+def test_the_labelled_part_of_every_batch_is_that_of_a_training_without_them():
+    plain = EpochBatches(10, 4, seed=3, accumulate=2)
+    mixed = EpochBatches(10, 4, seed=3, accumulate=2, beside=(7, 3))
+    assert plain.per_epoch == mixed.per_epoch == 2
+    for epoch in range(3):
+        order = mixed.order(epoch)
+        assert order.shape == (2, 1, 7) and np.array_equal(order[..., :4], plain.order(epoch))
+        others = order[..., 4:].ravel()
+        assert len(set(others)) == 6 and others.min() >= 10 and others.max() < 17
+    assert not np.array_equal(mixed.order(0)[..., 4:], mixed.order(1)[..., 4:])
+    ranks = [next(iter(EpochBatches(12, 2, 0, rank=rank, world=2, beside=(20, 5)))) for rank in range(2)]
+    drawn = [index for keys in ranks for _, index, _ in keys if index >= 12]
+    assert len(drawn) == len(set(drawn)) == 10
+
+
+def test_a_batch_knows_which_images_have_no_label_and_where_their_pixels_went(root):
+    records, _ = opened(Data(root=str(root), unlabelled="images"))
+    transform = Transform((32, 32), Augment(), 2, soft=True)
+    dataset = SegmentationDataset(records["train"], transform, 0, records["unlabelled"])
+    assert len(dataset) == 6
+    batch = collate([dataset[0, 1], dataset[0, 7], dataset[0, 2], dataset[0, 8]])
+    assert batch.ids[1] == "new1" and batch.unlabelled.tolist() == [False, True, False, True]
+    assert not batch.valid[batch.unlabelled].any() and batch.valid[~batch.unlabelled].all()
+    assert torch.equal(batch.unknown, batch.unlabelled.view(4, 1, 1).expand(4, 32, 32))
+    shares = []
+    for seed in range(4):
+        torch.manual_seed(seed)
+        moved = CutMix(probability=1.0)(batch)
+        assert torch.equal(moved.unknown, ~moved.valid)  # here all that has no label is of an image without one
+        shares += moved.unknown.flatten(1).float().mean(dim=1).tolist()
+    assert any(0 < share < 1 for share in shares)
+    assert collate([dataset[0, 0]]).unlabelled is None and collate([dataset[0, 0]]).unknown is None
