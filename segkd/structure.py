@@ -6,7 +6,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from segkd.losses import TaskLoss, global_mean, hushed, one_hot
-from segkd.types import Batch, InputError
+from segkd.types import Batch, refuse_number
 
 REACH = 15 / 352
 """Pixels that a window reaches to each side, over the shorter side of the image: F3Net's 31 pixels at 352."""
@@ -42,10 +42,8 @@ class Structure(TaskLoss):
 
     def __init__(self, emphasis: float = 5.0, cross_entropy: float = 1.0) -> None:
         super().__init__("hard")
-        if emphasis < 0 or cross_entropy < 0:
-            raise InputError(
-                f"Structure: emphasis and cross_entropy must be 0 or more, found {emphasis} and {cross_entropy}."
-            )
+        refuse_number("Structure: emphasis", emphasis)
+        refuse_number("Structure: cross_entropy", cross_entropy)
         self.emphasis, self.cross_entropy = emphasis, cross_entropy
 
     def forward(self, logits: Float[Tensor, "b k h w"], batch: Batch) -> Float[Tensor, ""]:

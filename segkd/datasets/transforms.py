@@ -6,6 +6,7 @@ draws, so that a horizontal and a vertical flip only ever fire together. Both go
 a generator of its own (`set_random_state`).
 """
 
+import math
 import os
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -50,8 +51,10 @@ class Augment:
     def __post_init__(self) -> None:
         if not 0 < self.scale[0] <= self.scale[1] <= 1:
             raise InputError(f"data.augment.scale is {list(self.scale)}: give [low, high], 0 < low <= high <= 1.")
-        if not 0 < self.ratio[0] <= self.ratio[1]:
-            raise InputError(f"data.augment.ratio is {list(self.ratio)}: give [low, high], 0 < low <= high.")
+        if not 0 < self.ratio[0] <= self.ratio[1] < math.inf:
+            raise InputError(
+                f"data.augment.ratio is {list(self.ratio)}: give [low, high], 0 < low <= high, both finite."
+            )
         if not 0 <= self.colour <= 1:
             raise InputError(f"data.augment.colour is {self.colour}: give a strength from 0 to 1.")
 

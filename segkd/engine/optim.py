@@ -71,7 +71,10 @@ class Optim:
             (self.cycles >= 1, f"optim.cycles must be at least 1, found {self.cycles}"),
             (0 <= self.warmup < 1, f"optim.warmup is a share of all steps, 0 <= warmup < 1, found {self.warmup}"),
             (self.average is None or 0 < self.average < 1, f"optim.average is a decay in 0..1, found {self.average}"),
-            (self.weight_decay >= 0, f"optim.weight_decay must be 0 or more, found {self.weight_decay}"),
+            (
+                0 <= self.weight_decay < math.inf,
+                f"optim.weight_decay must be finite, 0 or more, found {self.weight_decay}",
+            ),
             (0 <= self.momentum < 1, f"optim.momentum must be in 0 <= momentum < 1, found {self.momentum}"),
             (self.clip > 0, f"optim.clip must be above 0, found {self.clip}"),
         ]

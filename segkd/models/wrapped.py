@@ -47,9 +47,10 @@ class WrappedNet(Network):
     ) -> None:
         super().__init__()
         refuse_few_classes(classes)
-        if divisor < 1 or not all(0 < one < math.inf for one in std):
+        if divisor < 1 or not all(map(math.isfinite, mean)) or not all(0 < one < math.inf for one in std):
             raise InputError(
-                f"WrappedNet: divisor must be at least 1 and std above 0, found {divisor} and {list(std)}."
+                "WrappedNet: divisor must be at least 1, mean finite, and std finite and above 0, found "
+                f"{divisor}, {list(mean)} and {list(std)}."
             )
         self.network = _constructed(network, arguments or {}, classes)
         self.encoder_path = f"network.{encoder_layer}" if encoder_layer else None
