@@ -13,6 +13,7 @@ from typing import Any, get_args, get_origin
 from jsonargparse import ArgumentParser, Namespace
 
 from segkd.datasets.data import Domain
+from segkd.distill.base import Knowledge
 from segkd.experiment.classes import BASES, BRANCHES, base_of, choices, subclasses
 from segkd.types import InputError
 
@@ -45,6 +46,12 @@ def explain(error: BaseException, parser: ArgumentParser) -> str:
     if unknown:
         name = ".".join(group for group in unknown.groups() if group)
         return unknown_key(f"{key}.{name}" if key and not unknown[2] else name, text, parser)
+    if key == "distiller.terms" and (terms := _without_knowledge(text)):
+        wanted = "{knowledge: {class_path: NAME, init_args: {...}}, teacher: NAME, weight: 1}"
+        return (
+            f"{key}.{terms[0]}: expected {wanted}, found no knowledge. Write what is compared below knowledge, NAME one "
+            f"of {', '.join(choices(Knowledge))}, or a path of your own."
+        )
     if wrong_class and base:
         given = wrong_class[1] or next(iter(re.findall(r"but (\S+) either", text)), "")
         return (
@@ -55,6 +62,14 @@ def explain(error: BaseException, parser: ArgumentParser) -> str:
     if lacking:
         return f"{key}: {lacking[1]} needs {lacking[2]}, of which nothing is said. Write it among its init_args."
     return _plain(key, text)
+
+
+def _without_knowledge(text: str) -> list[str]:
+    """The names of the terms that say nothing of what they compare, from jsonargparse's sentence on all terms."""
+    given = re.findall(r"Given value: (.+)", text)[-1:]
+    terms = _literal(given[0]) if given else None
+    terms = terms if isinstance(terms, dict) else {}
+    return [str(name) for name, term in terms.items() if not dict(_pairs(term)).get("knowledge")]
 
 
 def glued(arguments: Iterable[str]) -> str:
@@ -112,11 +127,17 @@ def _innermost(given: str, name: str) -> str:
 
 
 def _literal(text: str) -> Any:
-    """What Python reads in a text; None where it is no literal."""
+    """What Python reads in a text, jsonargparse's Namespace(key=value) as a map; None where it is no literal."""
     try:
-        return ast.literal_eval(text)
+        return ast.literal_eval(_Maps().visit(ast.parse(text.strip(), mode="eval")))
     except (ValueError, SyntaxError, RecursionError, MemoryError):
         return None
+
+
+class _Maps(ast.NodeTransformer):
+    def visit_Call(self, node: ast.Call) -> ast.Dict:
+        self.generic_visit(node)
+        return ast.Dict([ast.Constant(one.arg) for one in node.keywords], [one.value for one in node.keywords])
 
 
 def _pairs(tree: Any) -> Iterator[tuple[Any, Any]]:

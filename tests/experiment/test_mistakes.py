@@ -46,6 +46,19 @@ def test_a_mistake_names_file_key_and_the_wrong_value_alone(content, said, parse
 
 
 @pytest.mark.parametrize(
+    "term", ["{class_path: Response}", "Response", "{}", "{weight: 2}", "{knowledge: null}", "null", "[Response]"]
+)
+def test_a_term_without_a_knowledge_is_answered_with_what_a_term_is(term, parser, tmp_path):
+    path = tmp_path / "layer.yaml"
+    fine = "fine: {knowledge: {class_path: Response, init_args: {temperature: 3}}}"
+    path.write_text(f"distiller: {{teachers: {{a: {{class_path: LabelTeacher}}}}, terms: {{{fine}, mine: {term}}}}}")
+    with pytest.raises(InputError) as caught:
+        parse(parser, ["--config", str(path)])
+    said = "distiller.terms.mine: expected {knowledge: {class_path: NAME, init_args: {...}}, teacher: NAME, weight: 1}"
+    assert said in str(caught.value) and "found no knowledge" in str(caught.value) and "Response" in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("written", "found", "cure"),
     [
         ("[no, yes]", "'False'", 'write them in quotes: ["no", "yes"]'),
