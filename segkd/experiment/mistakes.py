@@ -49,8 +49,8 @@ def explain(error: BaseException, parser: ArgumentParser) -> str:
     if key == "distiller.terms" and (terms := _without_knowledge(text)):
         wanted = "{knowledge: {class_path: NAME, init_args: {...}}, teacher: NAME, weight: 1}"
         return (
-            f"{key}.{terms[0]}: expected {wanted}, found no knowledge. Write what is compared below knowledge, NAME one "
-            f"of {', '.join(choices(Knowledge))}, or a path of your own."
+            f"{key}.{terms[0]}: expected {wanted}, found no knowledge. Write what is compared below knowledge, NAME "
+            f"one of {', '.join(choices(Knowledge))}, or a path of your own."
         )
     if wrong_class and base:
         given = wrong_class[1] or next(iter(re.findall(r"but (\S+) either", text)), "")

@@ -1,8 +1,11 @@
 """`WrappedNet`: any network of any package as a student."""
 
 import math
+import os
+import sysconfig
 import traceback
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -49,7 +52,7 @@ class WrappedNet(Network):
         refuse_few_classes(classes)
         if divisor < 1 or not all(map(math.isfinite, mean)) or not all(0 < one < math.inf for one in std):
             raise InputError(
-                "WrappedNet: divisor must be at least 1, mean finite, and std finite and above 0, found "
+                "WrappedNet: divisor must be at least 1, mean finite, and std above 0, found "
                 f"{divisor}, {list(mean)} and {list(std)}."
             )
         self.network = _constructed(network, arguments or {}, classes)
@@ -113,9 +116,16 @@ def _shown(output: Any) -> str:
 
 
 def _place(error: BaseException) -> str:
-    """The file and the line that raised it."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
+    """The last file and line that are no library's, where something can be mended; without any those that raised it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [one for one in frames if one.filename != __file__ and not _of_a_library(one.filename)]
+    frame = (own or frames)[-1]
     return f"{frame.filename}, line {frame.lineno}"
+
+
+def _of_a_library(file: str) -> bool:
+    installed = {"site-packages", "dist-packages"}.intersection(Path(file).parts)
+    return bool(installed) or file.startswith(("<", sysconfig.get_path("stdlib") + os.sep))
 
 
 def _constructed(path: str, arguments: Mapping[str, Any], classes: int) -> nn.Module:

@@ -91,7 +91,7 @@ def test_a_wrapped_network_is_given_normalised_images_whose_padding_repeats_the_
         ({"network": "Net"}, "import path.*'Net'"),
         ({"arguments": {"output": 2}}, "arguments.*do not fit.*output"),
         ({"divisor": 0}, "divisor must be at least 1"),
-        ({"std": (0.2, 0.0, 0.2)}, "std above 0, found 32 and"),
+        ({"std": (0.2, 0.0, 0.2)}, "std above 0, found 32, .* and"),
         (
             {"network": "os.listdir", "arguments": {"path": "/nowhere"}},
             "os.listdir cannot be built: .*No such file.*switch",
@@ -122,6 +122,18 @@ def test_what_a_constructor_of_ones_own_says_is_not_hidden_behind_weights():
         WrappedNet(2, f"{__name__}.Fragile", {"depth": 2})
     with pytest.raises(InputError, match=r"do not fit: .*deep[^(]*$"):
         WrappedNet(2, f"{__name__}.Fragile", {"deep": 2})
+
+
+def deepest(width: int = -1) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, width, 3))  # its own code
+
+
+def test_of_an_error_within_a_library_the_own_line_that_led_there_is_named():
+    line = deepest.__code__.co_firstlineno + 1
+    with pytest.raises(InputError, match=rf"cannot be built: .*test_wrapped\.py, line {line}\)"):
+        WrappedNet(2, f"{__name__}.deepest")
+    with pytest.raises(InputError, match=r"\(.*torch.*conv\.py, line \d+\)"):
+        WrappedNet(2, "torch.nn.Conv2d", {"in_channels": 3, "out_channels": -1, "kernel_size": 3})
 
 
 class Answers(nn.Module):
