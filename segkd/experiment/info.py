@@ -1,6 +1,6 @@
 """`segkd info`: what a run, a network or a configuration is and costs: layers, scores, data, recipe."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -102,26 +102,37 @@ def layers_of(network: Network, size: tuple[int, int], depth: int) -> list[tuple
 
     A layer without maps [b c h w] among its outputs, or one that is not run, has "" for them.
     """
-    gave: dict[str, str] = {}
+    gave: dict[str, list[torch.Size]] = {}
+    image = torch.zeros(1, 3, *size, device=device_of(network))
 
     def keep(path: str, output: object) -> None:
         given = list(output) if isinstance(output, list | tuple) else [output]
-        maps = [one for one in given if isinstance(one, Tensor) and one.ndim == 4]
+        maps = [one.shape for one in given if isinstance(one, Tensor) and one.ndim == 4]
         if len(maps) == len(given) > 0:
-            shapes = [(one.movedim(-1, 1) if channels_last(network, path) else one).shape for one in maps]
-            gave[path] = ", ".join(f"{c} x {h}x{w}" for _, c, h, w in shapes)
+            gave[path] = maps
 
     chosen = [(path, one) for path, one in network.named_modules() if path and path.count(".") < depth]
     hooks = [one.register_forward_hook(lambda _m, _i, out, path=path: keep(path, out)) for path, one in chosen]
     try:
         with torch.inference_mode():
-            network(torch.zeros(1, 3, *size, device=device_of(network)))
+            network(image)
     finally:
         for hook in hooks:
             hook.remove()
+    said = {path: _maps_of(network, path, shapes, image) for path, shapes in gave.items()}
     return [
-        (path, type(one).__name__, sum(p.numel() for p in one.parameters()), gave.get(path, "")) for path, one in chosen
+        (path, type(one).__name__, sum(p.numel() for p in one.parameters()), said.get(path, "")) for path, one in chosen
     ]
+
+
+def _maps_of(network: Network, path: str, shapes: Sequence[torch.Size], image: Tensor) -> str:
+    """Channels and sides of maps; "" where they are those of windows or the like."""
+    try:
+        orders = [channels_last(network, path, at, shape, image) for at, shape in enumerate(shapes)]
+    except InputError:
+        return ""
+    turned = [(shape[3], *shape[1:3]) if last else shape[1:] for shape, last in zip(shapes, orders)]
+    return ", ".join(f"{c} x {h}x{w}" for c, h, w in turned)
 
 
 def _say_layers(console: Console, network: Network, size: tuple[int, int], depth: int) -> None:

@@ -1,10 +1,13 @@
 """A look at any network: through its own output or its layers, in evaluation mode without leaving a trace."""
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -41,7 +44,7 @@ def tapped(network: Network, image: Float[Tensor, "b 3 h w"], paths: Sequence[st
         return network(image)
     with _watched(network, paths, None) as seen:
         prediction = network(image)
-    levels = [level for path in paths for level in _maps(network, path, seen.get(path), prediction.logits)]
+    levels = [level for path in paths for level in _maps(network, path, seen.get(path), image)]
     return replace(prediction, features=tuple(levels))
 
 
@@ -87,26 +90,90 @@ def _watched(network: Network, paths: Sequence[str], enough: type[Exception] | N
             hook.remove()
 
 
-def channels_last(network: Network, path: str) -> bool:
-    """Whether the maps of a layer are [b h w c]: within parts of timm that say so (swin, mambaout), all but those of a
-    convolution."""
-    names = network.whole(path).split(".")
+def channels_last(network: Network, path: str, at: int, shape: Sequence[int], image: Float[Tensor, "b 3 h w"]) -> bool:
+    """Whether map number `at` of a layer, of `shape`, is [b h w c]: which sides have the aspect of the image says so.
+
+    Where both readings have it (96 channels at 96 x 96), a network of convolutions alone gives [b c h w], and any other
+    is shown the image twice side by side, once.
+
+    Raises:
+        InputError: it is no map of each image, or cannot be told.
+    """
+    first, last = _readings(network, shape, image)
+    if shape[0] == len(image) and first != last:
+        return last
+    mixes = any(isinstance(part, nn.Linear | nn.LayerNorm) for part in network.modules())  # channels last for these
+    if shape[0] == len(image) and not mixes:
+        return False
+    told = _told_apart(network, path, at, image) if shape[0] == len(image) and first else None
+    if told is None:
+        why = "reads as both. Choose another data.size, or name" if first and last else "is neither. Name"
+        raise InputError(
+            f"distiller.features: expected layer {path!r} to give maps [b c h w] or [b h w c] of {len(image)} images "
+            f"of {image.shape[2]}x{image.shape[3]}, found {tuple(shape)}, which {why} another layer."
+        )
+    return told
+
+
+def _readings(network: Network, shape: Sequence[int], image: Tensor) -> tuple[bool, bool]:
+    """Whether a shape can be [b c h w], and whether it can be [b h w c], of the image, the image padded, or squeezed
+    into a square."""
+    h, w = image.shape[-2:]
+    divisor = getattr(network, "divisor", 32)
+    sizes = (h, w), (h + -h % divisor, w + -w % divisor)
+    first, last = (any(_resized(sides, size) for size in sizes) for sides in (shape[2:], shape[1:3]))
+    return (first, last) if first or last else (shape[2] == shape[3], shape[1] == shape[2])
+
+
+def _resized(sides: Sequence[int], size: Sequence[int]) -> bool:
+    """Whether both sides are those of `size` divided by one stride, up to a pixel."""
+    least = max(whole / (side + 1) for side, whole in zip(sides, size))
+    most = min(whole / (side - 1) if side > 1 else math.inf for side, whole in zip(sides, size))
+    return least <= most and 0 not in sides
+
+
+def _told_apart(network: Network, path: str, at: int, image: Tensor) -> bool | None:
+    """`channels_last` of an image of another aspect, which is kept; None where that tells nothing."""
+    known = _TOLD.setdefault(network, {})
+    if (path, at) not in known:
+        wide = torch.cat([image, image], dim=3)
+        try:
+            with torch.no_grad(), evaluating(network), suppress(_Enough), _watched(network, [path], _Enough) as seen:
+                network(wide)
+            maps = _listed(seen.get(path))
+            first, last = _readings(network, maps[at].shape, wide)
+            known[path, at] = last if first != last else None
+        except (RuntimeError, AssertionError, ValueError):  # a network of one size
+            known[path, at] = True if _says_last(network, path) else None
+    return known[path, at]
+
+
+_TOLD: WeakKeyDictionary[Network, dict[tuple[str, int], bool | None]] = WeakKeyDictionary()
+
+
+def _says_last(network: Network, path: str) -> bool:
+    """Whether a layer lies within parts of timm that say that they give [b h w c] (swin), and is no convolution."""
+    names = network.whole(path.removesuffix(READS)).split(".")
     parts = [network.get_submodule(".".join(names[: i + 1])) for i in range(len(names))]
     said = any(getattr(part, "output_fmt", None) == "NHWC" for part in parts)
     return said and not isinstance(parts[-1], nn.Conv2d)
 
 
-def _maps(network: Network, path: str, output: Any, like: Tensor) -> list[Tensor]:
-    maps = list(output) if isinstance(output, list | tuple) else [output]
-    if channels_last(network, path.removesuffix(READS)):
-        maps = [one.movedim(-1, 1) if isinstance(one, Tensor) and one.ndim == 4 else one for one in maps]
-    if len(maps) > 1 and all(isinstance(one, Tensor) and one.ndim == 4 for one in maps):
-        full = like.shape[-2:]
-        maps = [one for one in maps if one.shape[1] and not (one.shape[1] == 3 and _covers(one, full))]
+def _listed(output: Any) -> list[Any]:
+    return list(output) if isinstance(output, list | tuple) else [output]
+
+
+def _maps(network: Network, path: str, output: Any, image: Tensor) -> list[Tensor]:
+    maps = _listed(output)
     if not maps or not all(isinstance(one, Tensor) and one.ndim == 4 for one in maps):
         found = [tuple(one.shape) if isinstance(one, Tensor) else type(one).__name__ for one in maps]
         raise InputError(f"distiller.features: expected layer {path!r} to give maps [b c h w], found {found}.")
-    return maps
+    turned = [
+        one.movedim(-1, 1) if channels_last(network, path, at, one.shape, image) else one for at, one in enumerate(maps)
+    ]
+    if len(maps) == 1:
+        return turned
+    return [one for one in turned if one.shape[1] and not (one.shape[1] == 3 and _covers(one, image.shape[-2:]))]
 
 
 def _covers(level: Tensor, size: Sequence[int]) -> bool:

@@ -1,15 +1,17 @@
 import copy
 
 import pytest
+import timm
 import torch
+import torchvision
 from torch import nn
 
 from segkd.models.fusion import FusionNet
-from segkd.models.network import padding
+from segkd.models.network import Network, padding
 from segkd.models.smp import SmpNet
 from segkd.models.taps import evaluating, layers_alone, tapped
 from segkd.models.wrapped import WrappedNet
-from segkd.types import InputError
+from segkd.types import InputError, Prediction
 from tests.conftest import TINY
 
 
@@ -94,6 +96,82 @@ def test_layers_that_give_their_channels_last_give_maps_like_all_others():
     assert level.shape[1] == network.encoder.channels[1]
     (stem,) = tapped(network, image, ["encoder.body.stem.conv1"]).features
     assert stem.shape[1] == network.layer("encoder.body.stem.conv1").out_channels
+
+
+class Body(Network):
+    """A body of any library, without a head."""
+
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+
+    def forward(self, image: torch.Tensor) -> Prediction:
+        self.body(image)
+        return Prediction(image[:, :2])
+
+
+def swin(**settings) -> nn.Module:
+    parts = {"patch_size": [4, 4], "embed_dim": 16, "depths": [1, 1], "num_heads": [1, 1], "window_size": [2, 2]}
+    return torchvision.models.SwinTransformer(**parts | settings)
+
+
+def timm_body(name: str, **settings) -> nn.Module:
+    return timm.create_model(name, features_only=True, **settings)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (64, 128)])
+@pytest.mark.parametrize(
+    ("make", "path", "channels", "stride"),
+    [
+        (lambda: timm_body("test_mambaout"), "body.stem.act", 8, 2),
+        (lambda: timm_body("test_mambaout"), "body.stem:in", 3, 1),
+        (lambda: timm_body("test_mambaout"), "body.stages_1", 32, 8),
+        (lambda: timm_body("test_maxvit", img_size=64), "body.stages_0.blocks.0.attn_block", 32, 4),
+        (lambda: timm_body("test_maxvit", img_size=64), "body.stages_0.blocks.0.conv", 32, 4),
+        (swin, "body.features.0.0", 16, 4),
+        (swin, "body.features.1", 16, 4),
+        (swin, "body.features.1.0.mlp:in", 16, 4),
+        (swin, "body.features.2", 32, 8),
+        (lambda: timm_body("test_convnext"), "body.stages_0", 24, 4),
+    ],
+)
+def test_maps_are_read_as_they_lie_whatever_part_of_a_network_they_come_from(make, path, channels, stride, size):
+    network, image = Body(make()).eval(), torch.rand(2, 3, *size)
+    for read in (lambda: tapped(network, image, [path]).features, lambda: layers_alone(network, image, [path])):
+        (level,) = read()
+        assert level.shape == (2, channels, size[0] // stride, size[1] // stride)
+
+
+def test_where_both_readings_fit_another_image_tells():
+    image = torch.rand(1, 3, 64, 64)
+    for body, path, turned in ((swin(), "body.features.1", True), (timm_body("test_convnext"), "body.stages_0", False)):
+        square = image if turned else torch.rand(1, 3, 96, 96)  # 16 channels at 16 x 16, and 24 at 24 x 24
+        network, seen = Body(body).eval(), []
+        hook = network.layer(path).register_forward_hook(lambda _m, _i, output, seen=seen: seen.append(output))
+        (level,) = tapped(network, square, [path]).features
+        assert level.shape[1] == level.shape[2] == level.shape[3] and len(seen) == 2
+        assert torch.equal(level, seen[0].movedim(-1, 1) if turned else seen[0])
+        tapped(network, square, [path])
+        assert len(seen) == 3  # it was told once
+        hook.remove()
+
+
+def test_what_is_no_map_of_each_image_or_cannot_be_told_is_refused():
+    network, image = Body(swin()).eval(), torch.rand(1, 3, 64, 64)
+    monkey = network.layer("body.features.0")
+    hook = monkey.register_forward_pre_hook(lambda _m, given: fail() if given[0].shape[-1] != 64 else None)
+    with pytest.raises(InputError, match=r"\(1, 16, 16, 16\), which reads as both. Choose another data.size, or name"):
+        tapped(network, image, ["body.features.1"])
+    hook.remove()
+    network = Body(timm_body("test_maxvit", img_size=64)).eval()
+    with pytest.raises(
+        InputError, match=r"maps \[b c h w\] or \[b h w c\] of 2 images.*which is neither. Name another"
+    ):
+        tapped(network, torch.rand(2, 3, 128, 128), ["body.stages_0.blocks.0.attn_block.attn"])
+
+
+def fail() -> None:
+    raise RuntimeError("one size only")
 
 
 class ByName(nn.Module):
