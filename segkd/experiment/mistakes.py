@@ -43,15 +43,15 @@ def explain(error: BaseException, parser: ArgumentParser) -> str:
     )
     wrong_class = re.search(r"dot import path string: (\S+)|not accessible or invalid", text)
     base = base_of(key)
-    if unknown:
-        name = ".".join(group for group in unknown.groups() if group)
-        return unknown_key(f"{key}.{name}" if key and not unknown[2] else name, text, parser)
     if key == "distiller.terms" and (terms := _without_knowledge(text)):
         wanted = "{knowledge: {class_path: NAME, init_args: {...}}, teacher: NAME, weight: 1}"
         return (
             f"{key}.{terms[0]}: expected {wanted}, found no knowledge. Write what is compared below knowledge, NAME "
             f"one of {', '.join(choices(Knowledge))}, or a path of your own."
         )
+    if unknown:
+        name = ".".join(group for group in unknown.groups() if group)
+        return unknown_key(f"{key}.{name}" if key and not unknown[2] else name, text, parser)
     if wrong_class and base:
         given = wrong_class[1] or next(iter(re.findall(r"but (\S+) either", text)), "")
         return (
@@ -200,7 +200,8 @@ def unknown_key(name: str, text: str, parser: ArgumentParser) -> str:
     takes = {choice.__name__: (key, [*inspect.signature(choice).parameters])
              for key, base in BASES.items() for choice in subclasses(base)}  # fmt: skip
     keys += [f"{key}.{one}" for key, names in takes.values() for one in names]
-    ours = ELSEWHERE.get(name.rpartition(".")[2])
+    last = name.rpartition(".")[2]
+    ours = ELSEWHERE.get(last, last)  # the same setting may lie elsewhere (model.features, in 0.1)
     near = [key for key in keys if key.rpartition(".")[2] == ours] or difflib.get_close_matches(name, keys, 3, 0.5)
     where = re.search(r"class_path '([\w.]+)'", text)
     given = where[1].split(".")[-1] if where else ""

@@ -17,6 +17,11 @@ def parser():
     [
         ("optim: {schedulex: 3}", "unknown key optim.schedulex. Did you mean optim.schedule"),
         ("optim: {learning_rate: 3}", "unknown key optim.learning_rate. Did you mean optim.lr?"),
+        ("engine: {lr: 3}", "unknown key engine.lr. Did you mean optim.lr?"),
+        (
+            "model: {class_path: WrappedNet, init_args: {network: a.b, features: [c]}}",
+            "unknown key model.features of WrappedNet. Did you mean distiller.features",
+        ),
         ("optim: {lr: 0.01}\noptim: {clip: 2.0}", "'optim' twice in one map, in lines 1 and 2"),
         ("a: &a [x]\n" + "\n".join(f"b{i}: &b{i} [*a, *a, *a, *a, *a, *a, *a, *a]" for i in range(3)), "unknown key a"),
         ("[" * 3000, "nest"),
@@ -46,7 +51,17 @@ def test_a_mistake_names_file_key_and_the_wrong_value_alone(content, said, parse
 
 
 @pytest.mark.parametrize(
-    "term", ["{class_path: Response}", "Response", "{}", "{weight: 2}", "{knowledge: null}", "null", "[Response]"]
+    "term",
+    [
+        "{class_path: Response}",
+        "Response",
+        "{}",
+        "{weight: 2}",
+        "{knowledge: null}",
+        "{temperature: 3}",
+        "null",
+        "[Response]",
+    ],
 )
 def test_a_term_without_a_knowledge_is_answered_with_what_a_term_is(term, parser, tmp_path):
     path = tmp_path / "layer.yaml"
