@@ -52,9 +52,9 @@ def pixel_sums(equation: str, a: Tensor, b: Tensor) -> Tensor:
 
 
 def hushed(logits: Float[Tensor, "b k h w"], valid: Bool[Tensor, "b h w"]) -> Float[Tensor, "b k h w"]:
-    """`logits` with 0 on ignored pixels: their gradient is exactly 0, even where they are inf or nan."""
+    """`wide` logits with 0 on ignored pixels: their gradient is exactly 0, even where they are inf or nan."""
     # a mask on the values alone is too late: the gradient of a softmax of inf is nan, and 0 * nan is nan
-    return logits.masked_fill(~valid.unsqueeze(1), 0.0)
+    return wide(logits).masked_fill(~valid.unsqueeze(1), 0.0)
 
 
 def wide(values: Tensor) -> Tensor:

@@ -279,6 +279,20 @@ def test_sums_over_pixels_do_not_overflow_in_mixed_precision():
         assert not torch.einsum("an,bn->ab", many, many).isfinite().all()  # what it is there for
 
 
+@pytest.mark.parametrize(
+    "loss", [CrossEntropy("soft"), Focal("soft"), SoftIoU("soft"), SoftDice("soft"), Structure()], ids=repr
+)
+def test_half_precision_is_that_of_the_logits_alone(loss, make_batch):
+    batch, half = make_batch(5, size=(33, 47)), (3 * torch.randn(2, 5, 33, 47)).bfloat16()
+    values, gradients = [], []
+    for logits in (half, half.float()):
+        inputs = logits.requires_grad_()
+        values.append(loss(inputs, batch))
+        gradients.append(torch.autograd.grad(values[-1], inputs)[0].float())
+    torch.testing.assert_close(values[0], values[1], rtol=1e-6, atol=0)
+    assert (gradients[0] - gradients[1]).norm() < 0.003 * gradients[1].norm()
+
+
 def test_a_common_mean_is_a_number_over_what_counts():
     values = torch.tensor([1.0, 3.0, float("inf")], requires_grad=True)
     mean = common_mean(values, torch.tensor([True, True, False]))

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from segkd.distill.base import Knowledge
-from segkd.losses import global_mean, hushed, refuse_weights, wide
+from segkd.losses import global_mean, hushed, refuse_weights
 from segkd.types import Batch, InputError, Prediction, refuse_number
 
 
@@ -23,7 +23,7 @@ def channel_wise(
     """
     hidden = ~valid.unsqueeze(1)
     logs = [
-        (wide(hushed(logits, valid)) / temperature).masked_fill(hidden, -1e4).flatten(2).log_softmax(dim=2)
+        (hushed(logits, valid) / temperature).masked_fill(hidden, -1e4).flatten(2).log_softmax(dim=2)
         for logits in (student, teacher)
     ]
     log_s, log_t = (log.masked_fill(hidden.flatten(2), 0.0) for log in logs)
@@ -64,7 +64,7 @@ def relations(
     Departure: the second correlation runs over the valid pixels of an image, not of a batch, which keeps the mean
     additive over processes.
     """
-    p, q = ((wide(hushed(logits, valid)) / temperature).softmax(dim=1) for logits in (student, teacher))
+    p, q = ((hushed(logits, valid) / temperature).softmax(dim=1) for logits in (student, teacher))
     loss = student.new_zeros(())
     if between:
         loss = loss + between * global_mean(1 - correlation(p.movedim(1, -1), q.movedim(1, -1)), valid)

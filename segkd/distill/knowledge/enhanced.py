@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from segkd.distill.base import Knowledge
-from segkd.losses import global_mean, hushed, one_hot, refuse_weights, wide
+from segkd.losses import global_mean, hushed, one_hot, refuse_weights
 from segkd.types import Batch, InputError, Prediction, refuse_number
 
 Variant = Literal["paper", "code"]
@@ -30,7 +30,7 @@ def decoupled(
     Departure: a mean over valid pixels of a map instead of over a batch of images.
     """
     target = label.masked_fill(~valid, 0).unsqueeze(1)
-    parts = [_split(wide(hushed(logits, valid)) / temperature, target) for logits in (student, teacher)]
+    parts = [_split(hushed(logits, valid) / temperature, target) for logits in (student, teacher)]
     (log_s, log_s_other, s_rest), (log_t, log_t_other, t_rest) = parts
     tckd = log_t.exp() * (log_t - log_s) + log_t_other.exp() * (log_t_other - log_s_other)
     share = t_rest.exp()

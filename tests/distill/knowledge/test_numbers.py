@@ -4,18 +4,20 @@ and one that is no number ends a training at its first step as diverged."""
 from math import inf, nan
 
 import pytest
+import torch
 
 from segkd.distill.knowledge.across import TeacherFree
 from segkd.distill.knowledge.channel import ChannelWise, Correlation
 from segkd.distill.knowledge.enhanced import Decoupled, TargetEnhanced
 from segkd.distill.knowledge.exits import AllPairs
 from segkd.distill.knowledge.graph import GraphEdges
+from segkd.distill.knowledge.logits import LogitHint
 from segkd.distill.knowledge.masks import SoftMasks
 from segkd.distill.knowledge.one_for_all import OneForAll
 from segkd.distill.knowledge.response import Response
 from segkd.distill.knowledge.structured import StructuredAttention
 from segkd.distill.knowledge.universal import Universal
-from segkd.types import InputError
+from segkd.types import InputError, Prediction
 
 WEIGHTS = {
     Correlation: ("between", "within"),
@@ -53,6 +55,17 @@ def test_an_epsilon_is_one_or_more(kind):
     for wrong in (0.9, nan, inf):
         with pytest.raises(InputError, match=f"{kind.__name__}: epsilon must be a finite number of 1 or more"):
             kind(epsilon=wrong)
+
+
+@pytest.mark.parametrize(
+    "kind", [ChannelWise, Correlation, Decoupled, LogitHint, Response, SoftMasks, TargetEnhanced, Universal]
+)
+def test_half_precision_is_that_of_the_logits_alone(kind, make_batch):
+    batch, sides = make_batch(5, size=(33, 47)), (3 * torch.randn(2, 2, 5, 33, 47)).bfloat16()
+    half, whole = (
+        kind()(*(Prediction(one, exits=(one.flip(1),)) for one in given), batch) for given in (sides, sides.float())
+    )
+    torch.testing.assert_close(half, whole, rtol=1e-6, atol=0)
 
 
 def test_an_emphasis_is_zero_or_more():
