@@ -93,18 +93,17 @@ def _watched(network: Network, paths: Sequence[str], enough: type[Exception] | N
 def channels_last(network: Network, path: str, at: int, shape: Sequence[int], image: Float[Tensor, "b 3 h w"]) -> bool:
     """Whether map number `at` of a layer, of `shape`, is [b h w c]: which sides have the aspect of the image says so.
 
-    Where both readings have it (96 channels at 96 x 96), a network of convolutions alone gives [b c h w], and any other
-    is shown the image twice side by side, once.
+    A network of convolutions alone gives [b c h w]. Any other is shown an image twice side by side, once, where both
+    readings have its aspect (96 channels at 96 x 96).
 
     Raises:
         InputError: it is no map of each image, or cannot be told.
     """
+    if not any(isinstance(part, nn.Linear | nn.LayerNorm) for part in network.modules()):
+        return False  # for these two alone channels stand last
     first, last = _readings(network, shape, image)
     if shape[0] == len(image) and first != last:
         return last
-    mixes = any(isinstance(part, nn.Linear | nn.LayerNorm) for part in network.modules())  # channels last for these
-    if shape[0] == len(image) and not mixes:
-        return False
     told = _told_apart(network, path, at, image) if shape[0] == len(image) and first else None
     if told is None:
         why = "reads as both. Choose another data.size, or name" if first and last else "is neither. Name"
@@ -136,7 +135,7 @@ def _told_apart(network: Network, path: str, at: int, image: Tensor) -> bool | N
     """`channels_last` of an image of another aspect, which is kept; None where that tells nothing."""
     known = _TOLD.setdefault(network, {})
     if (path, at) not in known:
-        wide = torch.cat([image, image], dim=3)
+        wide = torch.cat([image[:1], image[:1]], dim=3)
         try:
             with torch.no_grad(), evaluating(network), suppress(_Enough), _watched(network, [path], _Enough) as seen:
                 network(wide)

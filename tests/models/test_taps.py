@@ -170,6 +170,12 @@ def test_what_is_no_map_of_each_image_or_cannot_be_told_is_refused():
         tapped(network, torch.rand(2, 3, 128, 128), ["body.stages_0.blocks.0.attn_block.attn"])
 
 
+def test_strips_of_a_network_of_convolutions_keep_their_order():
+    network = Body(nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.AdaptiveAvgPool2d((16, 1)))).eval()
+    (level,) = tapped(network, torch.rand(1, 3, 64, 64), ["body.1"]).features
+    assert level.shape == (1, 16, 16, 1)
+
+
 def fail() -> None:
     raise RuntimeError("one size only")
 
