@@ -7,7 +7,7 @@ from PIL import Image
 
 from segkd.datasets.prepare.annotated import READERS, find_annotations, not_drawn
 from segkd.datasets.prepare.coco import read_coco
-from segkd.datasets.prepare.drawing import Drawing, Runs, Shape, counts_of, draw, filled, inside_of, polygon
+from segkd.datasets.prepare.drawing import Drawing, Runs, Shape, counts_of, draw, patch_of, polygon
 from segkd.datasets.prepare.kaggle import read_kaggle, settle_order
 from segkd.datasets.prepare.via import read_via
 from segkd.types import InputError
@@ -23,6 +23,10 @@ def the_square(size=(20, 16)):
     mask = np.zeros(size, np.uint8)
     mask[3:12, 2:10] = 1
     return mask
+
+
+def inside_of(*parts, size):
+    return patch_of(Shape("a", parts), size).whole(size)
 
 
 def compressed(counts):
@@ -153,7 +157,7 @@ def test_run_lengths_are_read_as_a_slow_writer_writes_them(seed):
     mask = (np.random.default_rng(seed).random((40, 70)) < 0.02 * (seed + 1)).astype(np.uint8)
     counts = counts_of(compressed(runs_of(mask)))
     assert list(counts) == runs_of(mask)
-    np.testing.assert_array_equal(filled(Runs(counts, (0, 0, 40, 70), by_columns=True)), mask)
+    np.testing.assert_array_equal(inside_of(Runs(counts, (0, 0, 40, 70), by_columns=True), size=(40, 70)), mask)
 
 
 def test_a_string_of_cocos_own_tool_is_read():
@@ -161,7 +165,8 @@ def test_a_string_of_cocos_own_tool_is_read():
     mask = np.zeros((6, 4), np.uint8)
     mask[1:4, 1:3] = 1
     assert counts_of("73305") == (7, 3, 3, 3, 8)
-    np.testing.assert_array_equal(filled(Runs((7, 3, 3, 3, 8), (0, 0, 6, 4), by_columns=True)), mask)
+    runs = Runs((7, 3, 3, 3, 8), (0, 0, 6, 4), by_columns=True)
+    np.testing.assert_array_equal(inside_of(runs, size=(6, 4)), mask)
 
 
 def crosses(corners, x, y):
@@ -176,7 +181,7 @@ def test_an_outline_holds_the_pixels_whose_middles_lie_within_it(seed):
     corners = draws.uniform(-6, 22, (draws.integers(3, 9), 2))
     corners = corners if seed % 3 else np.rint(2 * corners) / 2  # through the middles of pixels, too
     inside = [[crosses(corners, x + 0.5, y + 0.5) % 2 == 1 for x in range(16)] for y in range(20)]
-    np.testing.assert_array_equal(inside_of(Shape("a", (corners,)), (20, 16)), inside)
+    np.testing.assert_array_equal(inside_of(corners, size=(20, 16)), inside)
 
 
 def test_what_holds_no_pixel_is_told():
@@ -188,8 +193,7 @@ def test_what_holds_no_pixel_is_told():
 
 
 def test_outlines_that_share_an_edge_share_no_pixel():
-    left, right = (Shape("a", (polygon([x, 2, x + 5, 2, x + 5, 9, x, 9]),)) for x in (3, 8))
-    masks = [inside_of(shape, (20, 16)) for shape in (left, right)]
+    masks = [inside_of(polygon([x, 2, x + 5, 2, x + 5, 9, x, 9]), size=(20, 16)) for x in (3, 8)]
     assert [int(mask.sum()) for mask in masks] == [35, 35] and not (masks[0] & masks[1]).any()
 
 

@@ -2,17 +2,17 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 
 from segkd.datasets.geometry import in_pixels
+from segkd.datasets.prepare.patches import Patch, Size, of_outline, of_runs, scaled, union
 from segkd.types import InputError
 
-Polygon = Float[np.ndarray, "n 2"]
+Polygon = Float[np.ndarray, "_ 2"]
 """Corners (x, y) in pixels: 0 is the left (upper) edge of the first pixel."""
 
 FAR = 100_000
@@ -114,7 +114,7 @@ def faults_of(path: Path, place: str) -> Iterator[None]:
         raise InputError(f"{path}: {place}: {error or 'not as expected'}") from error
 
 
-def draw(drawing: Drawing, size: tuple[int, int], numbers: Mapping[str, int]) -> UInt8[np.ndarray, "h w"]:
+def draw(drawing: Drawing, size: Size, numbers: Mapping[str, int]) -> UInt8[np.ndarray, "h w"]:
     """The mask of a drawing at an image's (height, width), 0 where nothing is drawn.
 
     Large objects are drawn first, so that a small one before a large one is seen. A drawing that states another size,
@@ -124,85 +124,59 @@ def draw(drawing: Drawing, size: tuple[int, int], numbers: Mapping[str, int]) ->
     Raises:
         InputError: run lengths do not fill their window, or it lies beyond the image.
     """
-    mask = np.zeros(size, np.uint8)
+    mask, smallest = np.zeros(size, np.uint8), np.full(size, np.iinfo(np.uint32).max, np.uint32)
     of_size = (1, 1) if drawing.shares else drawing.size
-    drawn = [
-        (inside_of(shape, size, of_size), numbers[shape.name]) for shape in drawing.shapes if shape.name in numbers
-    ]
-    drawing.left_out += [TINY for inside, _ in drawn if not inside.any()]
-    for inside, number in sorted(drawn, key=lambda one: -int(one[0].sum())):
-        mask[inside] = number
+    for shape in drawing.shapes:
+        if shape.name not in numbers:
+            continue
+        patch = patch_of(shape, size, of_size)
+        area = int(patch.inside.sum())
+        drawing.left_out += [TINY] * (not area)
+        over = (patch.inside > 0) & (smallest[patch.window] >= area)  # one object at a time: many do not fit in memory
+        mask[patch.window][over] = numbers[shape.name]
+        smallest[patch.window][over] = area
     return mask
 
 
-def inside_of(shape: Shape, size: tuple[int, int], of_size: tuple[int, int] | None = None) -> Bool[np.ndarray, "h w"]:
+def patch_of(shape: Shape, size: Size, of_size: Size | None = None) -> Patch:
     """Which pixels of an image of (height, width) a shape covers, whose coordinates are of an image of `of_size`."""
-    mask = np.zeros(size, np.uint8)
     of_size = of_size or size
     scale = np.array([size[1] / of_size[1], size[0] / of_size[0]])
+    patches = []
     for part in shape.parts:
         if isinstance(part, Runs):
-            whole = _placed(part, of_size)
-            if of_size != size:
-                whole = np.asarray(cv2.resize(whole, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
-            mask |= whole
+            placed = _placed(part, of_size)
+            patches.append(placed if of_size == size else scaled(placed, of_size, size))
         elif isinstance(part, Starts):
-            mask |= started(part, size)
+            patches.append(_started(part, size))
         else:
-            _fill(mask, np.clip(part * scale, -FAR, FAR))
-    return mask > 0
+            patches.append(of_outline(np.clip(part * scale, -FAR, FAR), size))
+    return union(patches)
 
 
-def _fill(mask: UInt8[np.ndarray, "h w"], corners: Polygon) -> None:
-    """Sets the pixels whose middles lie within an outline, so that outlines which share an edge share no pixel. (OpenCV
-    fills those that it runs through, too: half a pixel too many all around.)"""
-    start = corners - 0.5  # now the middles of pixels are whole numbers
-    way = np.roll(start, -1, axis=0) - start
-    ends = np.ceil([start[:, 1], start[:, 1] + way[:, 1]]).clip(0, len(mask)).astype(int)
-    first, number = ends.min(axis=0), np.ptp(ends, axis=0)  # rows whose middles an edge crosses
-    edge = np.repeat(np.arange(len(corners)), number)
-    if not len(edge):
-        return
-    rows = first[edge] + np.arange(len(edge)) - (np.cumsum(number) - number)[edge]
-    at = start[edge, 0] + (rows - start[edge, 1]) * way[edge, 0] / way[edge, 1]
-    columns = np.ceil(at).clip(0, mask.shape[1]).astype(int)
-    top, left = int(rows.min()), int(columns.min())
-    crossed = np.zeros((int(rows.max()) + 1 - top, int(columns.max()) + 1 - left), np.uint8)
-    np.bitwise_xor.at(crossed, (rows - top, columns - left), 1)
-    inside = np.bitwise_xor.accumulate(crossed, axis=1)[:, : mask.shape[1] - left]
-    mask[top : top + len(inside), left : left + inside.shape[1]] |= inside
-
-
-def _placed(runs: Runs, size: tuple[int, int]) -> UInt8[np.ndarray, "h w"]:
-    """An image of (height, width), 0 but for the window of run lengths."""
+def _placed(runs: Runs, size: Size) -> Patch:
+    """The window of run lengths in an image of (height, width)."""
     top, left, height, width = runs.window
     if top < 0 or left < 0 or top + height > size[0] or left + width > size[1]:
         raise InputError(f"a mask of {in_pixels((height, width))} pixels at {left}, {top} lies beyond its image of "
                          f"{in_pixels(size)}. Correct the annotation, or the image's size.")  # fmt: skip
-    mask = np.zeros(size, np.uint8)
-    mask[top : top + height, left : left + width] = filled(runs)
-    return mask
-
-
-def filled(runs: Runs) -> UInt8[np.ndarray, "h w"]:
-    """The window of run lengths, 0 and 1."""
-    _, _, height, width = runs.window
     if min(runs.counts, default=0) < 0 or sum(runs.counts) != height * width:
         raise InputError(f"run lengths: expected {height * width} pixels in all ({in_pixels((height, width))}), found "
                          f"{sum(runs.counts)}. Export the annotations once more.")  # fmt: skip
-    values = np.repeat((np.arange(len(runs.counts)) % 2).astype(np.uint8), runs.counts)
-    return values.reshape(width, height).T if runs.by_columns else values.reshape(height, width)
+    ends = np.cumsum(np.array(runs.counts, np.int64))
+    patch = of_runs(ends[:-1:2], ends[1::2], (height, width), runs.by_columns)
+    return replace(patch, top=top + patch.top, left=left + patch.left)
 
 
-def started(part: Starts, size: tuple[int, int]) -> UInt8[np.ndarray, "h w"]:
-    """An image of (height, width), 1 in the runs."""
-    flat = np.zeros(size[0] * size[1], np.uint8)
+def _started(part: Starts, size: Size) -> Patch:
+    """The runs in an image of (height, width)."""
+    pixels = size[0] * size[1]
     for start, length in part.runs:
-        if start < 1 or length < 0 or start - 1 + length > len(flat):
-            raise InputError(f"run lengths: expected pixels 1 to {len(flat)} ({in_pixels(size)}), found {length} "
+        if start < 1 or length < 0 or start - 1 + length > pixels:
+            raise InputError(f"run lengths: expected pixels 1 to {pixels} ({in_pixels(size)}), found {length} "
                              f"from {start} on. They are of an image of another size.")  # fmt: skip
-        flat[start - 1 : start - 1 + length] = 1
-    return flat.reshape(size[::-1]).T if part.by_columns else flat.reshape(size)
+    starts, lengths = np.array(part.runs, np.int64).reshape(-1, 2).T
+    return of_runs(starts - 1, starts - 1 + lengths, size, part.by_columns)
 
 
 def counts_of(text: str) -> tuple[int, ...]:

@@ -7,10 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from segkd.datasets.annotations import RUNS, heading
-from segkd.datasets.prepare.drawing import Drawing, Read, Shape, Starts, faults_of, inside_of
+from segkd.datasets.prepare.drawing import Drawing, Read, Shape, Starts, faults_of, patch_of
 from segkd.datasets.walk import pictures
 from segkd.disk import read_text
 from segkd.types import InputError, some
@@ -137,5 +135,4 @@ def _counted(drawing: Drawing, by_columns: bool) -> list[Shape]:
 
 def _outlines(shapes: Sequence[Shape], size: tuple[int, int]) -> int:
     """Edges between pixels inside and outside, of all shapes."""
-    masks = [inside_of(shape, size) for shape in shapes]
-    return sum(int(np.diff(mask, axis=axis).sum()) for mask in masks for axis in (0, 1))
+    return sum(patch_of(shape, size).edges(size) for shape in shapes)
