@@ -5,9 +5,10 @@ import mmap
 import re
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from segkd.datasets.dicom import find_dicom
+from segkd.datasets.lists import HEADINGS
 from segkd.datasets.walk import GLANCE, pictures, walk
 
 ENDINGS = (".json", ".xml", ".csv", ".txt")
@@ -24,6 +25,12 @@ KAGGLE = "Kaggle run-length"
 
 RUNS = frozenset({"encodedpixels", "rle_mask", "rle", "encoding", "segmentation", "annotation", "mask_rle"})
 """Headings (lower case) of the column of run lengths in Kaggle's tables."""
+
+JOINED = ("imageid_classid", "image_label")
+"""Headings (lower case) of a column that holds an image's name and a class behind it."""
+
+IMAGES = re.compile("image|img|picture|photo|file")
+"""What headings (lower case) hold that can head nothing else but images."""
 
 BEYOND = 0.1
 """How far a YOLO outline may reach beyond its picture, in shares of the picture's sides: tools round, and cut late."""
@@ -124,10 +131,31 @@ def _xml(said: str) -> str:
 
 def _table(said: str) -> str:
     lines = said.splitlines()
-    heads = heading(next(csv.reader(lines[:1]), []))
+    sign = separator(said)
+    heads = heading(next(csv.reader(lines[:1], delimiter=sign), []))
     if {"region_shape_attributes", "region_attributes"} <= set(heads):
         return "VIA"
-    return KAGGLE if len(heads) > 1 and heads[0] not in RUNS and RUNS & set(heads) else ""
+    runs = next((at for at, head in enumerate(heads) if head in RUNS), None)
+    if runs is None or image_column(heads) is None:
+        return ""
+    row = next(csv.reader((line[:READ] for line in lines[1:2]), delimiter=sign), [])
+    named = len(row) > runs and PurePath(row[runs].strip()).suffix.lower() in pictures()  # the file of a mask
+    return "" if named else KAGGLE
+
+
+def separator(text: str) -> str:
+    """What stands between the cells of a table, by its first line."""
+    return max(",;\t", key=text.partition("\n")[0].count)
+
+
+def image_column(heads: Sequence[str]) -> int | None:
+    """Which column of a table of run lengths holds the images: one that is headed so ("ImageId"), then one that may be
+    ("id"), then the first of another name; pandas counts rows in one without a name. None where there is no such one.
+    """
+    named = [at for at, head in enumerate(heads) if HEADINGS.fullmatch(head) or head in JOINED]
+    sure = [at for at in named if IMAGES.search(heads[at])]
+    others = [at for at, head in enumerate(heads[:1]) if head and head not in RUNS and not head.startswith("unnamed")]
+    return next(iter([*sure, *named, *others]), None)
 
 
 def heading(cells: Sequence[str]) -> list[str]:

@@ -314,7 +314,7 @@ def test_runs_of_square_images_go_down_the_columns_unless_it_is_said(tmp_path):
     ("rows", "words"),
     [
         ("a,1 2 3", "line 2: run lengths: expected pairs"),
-        ("a,1 x", "line 2: invalid literal"),
+        ("a,1 x", "line 2: run lengths: expected pairs of start and length, found 'x'"),
         ("a", "line 2: expected 2 columns"),
     ],
 )

@@ -26,10 +26,11 @@ def of_part(part, size, of_size):
         whole[top : top + height, left : left + width] = by_runs(part.counts, (height, width), part.by_columns)
         return cv2.resize(whole, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT) > 0
     if isinstance(part, Starts):
-        flat = np.zeros(size[0] * size[1], bool)
+        flat = np.zeros(of_size[0] * of_size[1], np.uint8)
         for start, length in part.runs:
-            flat[start - 1 : start - 1 + length] = True
-        return flat.reshape(size[::-1]).T if part.by_columns else flat.reshape(size)
+            flat[start - 1 : start - 1 + length] = 1
+        whole = flat.reshape(of_size[::-1]).T if part.by_columns else flat.reshape(of_size)
+        return cv2.resize(np.ascontiguousarray(whole), size[::-1], interpolation=cv2.INTER_NEAREST_EXACT) > 0
     corners = part * [size[1] / of_size[1], size[0] / of_size[0]] - 0.5
     y, x = np.mgrid[: size[0], : size[1]]
     inside = np.zeros(size, bool)
@@ -52,10 +53,10 @@ def drawn(shapes, size, of_size, numbers):
     return mask
 
 
-def some_part(draws, size, of_size):
+def some_part(draws, of_size):
     kind = draws.integers(4)
     if kind == 0:
-        ends = np.sort(draws.integers(0, size[0] * size[1], 2 * draws.integers(1, 4)))
+        ends = np.sort(draws.integers(0, of_size[0] * of_size[1], 2 * draws.integers(1, 4)))
         runs = [(int(a) + 1, int(b - a)) for a, b in ends.reshape(-1, 2)]
         return Starts(tuple(runs), bool(draws.integers(2)))
     if kind == 1:
@@ -74,8 +75,7 @@ def test_masks_are_those_of_whole_pictures(seed):
     draws = np.random.default_rng(seed)
     size, of_size, numbers = SIZES[seed % 5], SIZES[0], {"a": 1, "b": 2, "c": 3}
     shapes = [
-        Shape("abc"[k % 3], tuple(some_part(draws, size, of_size) for _ in range(draws.integers(1, 4))))
-        for k in range(12)
+        Shape("abc"[k % 3], tuple(some_part(draws, of_size) for _ in range(draws.integers(1, 4)))) for k in range(12)
     ]
     expected = [of_shape(shape, size, of_size) for shape in shapes]
     for shape, whole in zip(shapes, expected):

@@ -144,11 +144,9 @@ def patch_of(shape: Shape, size: Size, of_size: Size | None = None) -> Patch:
     scale = np.array([size[1] / of_size[1], size[0] / of_size[0]])
     patches = []
     for part in shape.parts:
-        if isinstance(part, Runs):
-            placed = _placed(part, of_size)
+        if isinstance(part, Runs | Starts):
+            placed = _placed(part, of_size) if isinstance(part, Runs) else _started(part, of_size)
             patches.append(placed if of_size == size else scaled(placed, of_size, size))
-        elif isinstance(part, Starts):
-            patches.append(_started(part, size))
         else:
             patches.append(of_outline(np.clip(part * scale, -FAR, FAR), size))
     return union(patches)

@@ -2,22 +2,26 @@
 
 import csv
 import io
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from segkd.datasets.annotations import RUNS, heading
-from segkd.datasets.prepare.drawing import Drawing, Read, Shape, Starts, faults_of, patch_of
+from segkd.datasets.annotations import JOINED, RUNS, heading, image_column, separator
+from segkd.datasets.prepare.drawing import Drawing, Read, Shape, Starts, faults_of, patch_of, stated
 from segkd.datasets.walk import pictures
 from segkd.disk import read_text
 from segkd.types import InputError, some
 
-CLASSES = ("classid", "class_id", "class", "label", "category", "cell_type")
+CLASSES = ("classid", "class_id", "classname", "class_name", "class", "label", "category", "cell_type")
 """Headings (lower case) of the column of classes."""
 
-NONE = ("", "-1", "nan")
-"""What stands for no object."""
+SIZES = (("height", "width"), ("img_height", "img_width"), ("image_height", "image_width"))
+"""Headings (lower case) of the columns of the size that an image had when it was annotated."""
+
+NONE = ("", "-1", "nan", "[]")
+"""What stands for no object, and beside one, for no class."""
 
 Order = Literal["auto", "columns", "rows"]
 """How pixels are counted: down the columns, along the rows, or as the outlines say."""
@@ -29,10 +33,21 @@ CLEAR = 1.2
 """How much longer outlines are where pixels are counted the wrong way, at least."""
 
 
+@dataclass(frozen=True)
+class _Row:
+    """A row: its line, the image's name and size, the class and the runs as they are written."""
+
+    line: int
+    image: str
+    size: tuple[int, int] | None
+    name: str
+    runs: str
+
+
 def read_kaggle(paths: Sequence[Path], root: Path) -> Read:
-    """A row per object: the image in the first column that has a heading, its runs (pairs of start and length, pixels
-    counted from 1), its class in a column of its own, or after the image's name (`ImageId_ClassId`); none: all are
-    "foreground".
+    """A row per object: the image in the column that is headed so (`image_column`), its runs (pairs of start and
+    length, pixels counted from 1), its class in a column of its own, or after the image's name (`ImageId_ClassId`);
+    none: all are "foreground".
 
     An image without runs has an empty mask. Tables for submission are passed over. Pixels are counted down the columns
     until `settle_order` knows better.
@@ -42,12 +57,18 @@ def read_kaggle(paths: Sequence[Path], root: Path) -> Read:
     for path in paths:
         if is_submission(path):
             continue
-        for number, image, name, text in _rows(path):
-            drawing = drawings.setdefault(image, Drawing(image))
-            names[name] = f"class{name}" if name.isdigit() else name
-            if text.strip().lower() not in NONE:
-                with faults_of(path, f"line {number}"):
-                    drawing.shapes.append(Shape(names[name], (Starts(_pairs(text)),)))
+        for row in _rows(path):
+            drawing = drawings.setdefault(row.image, Drawing(row.image, size=row.size))
+            empty = row.runs.lower() in NONE
+            if empty and row.name.lower() in NONE:
+                continue
+            names[row.name] = f"class{row.name}" if row.name.isdigit() else row.name
+            with faults_of(path, f"line {row.line}"):
+                if not row.name:
+                    raise InputError("expected the class of its run lengths, found an empty cell. Write it, or -1 for "
+                                     "the run lengths of no object.")  # fmt: skip
+                if not empty:
+                    drawing.shapes.append(Shape(names[row.name], (Starts(_pairs(row.runs)),)))
     order = sorted(names, key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name))
     return list(drawings.values()), [names[name] for name in order]
 
@@ -70,27 +91,39 @@ def without_rows(images: Collection[Path]) -> str:
     )
 
 
-def _rows(path: Path) -> Iterator[tuple[int, str, str, str]]:
-    """Line, image, class and runs of each row."""
+def _rows(path: Path) -> Iterator[_Row]:
     text = read_text(path, "a table of run lengths")
     csv.field_size_limit(2**27)  # one cell holds a whole mask
-    rows = csv.reader(io.StringIO(text))
+    rows = csv.reader(io.StringIO(text), delimiter=separator(text))
     heads = heading(next(rows, []))
     runs = next(at for at, head in enumerate(heads) if head in RUNS)
     own = next((at for at, head in enumerate(heads) if head in CLASSES), None)
-    first = next(at for at, head in enumerate(heads) if head and not head.startswith("unnamed"))  # pandas counts rows
-    joined = own is None and heads[first] in ("imageid_classid", "image_label")
+    first = image_column([head if own is None or head not in JOINED else "" for head in heads])
+    assert first is not None  # else it is no such table
+    joined = heads[first] in JOINED
+    sides = [
+        heads.index(side) for pair in SIZES if set(pair) <= {*heads} and not {"x", "y"} & {*heads} for side in pair
+    ]
     for number, row in enumerate(rows, 2):
         if not any(row):  # a blank line, mostly the last
             continue
-        if len(row) <= max(first, runs, own or 0):
+        if len(row) <= max(first, runs, own or 0, *sides):
             raise InputError(f"{path}: line {number}: expected {len(heads)} columns, found {len(row)}.")
         image, _, after = row[first].rpartition("_") if joined else (row[first], "", "foreground")
-        yield number, image, after if own is None else row[own], row[runs]
+        name = (after if own is None else row[own]).strip()
+        size = stated(*(row[side] for side in sides[:2])) if sides else None
+        if re.fullmatch(r"\d+\.0+", name):  # pandas writes whole numbers so where some are missing
+            name = name.partition(".")[0]
+        yield _Row(number, image.strip(), size, name, row[runs].strip())
 
 
 def _pairs(text: str) -> tuple[tuple[int, int], ...]:
-    numbers = [int(word) for word in text.split()]
+    words = re.findall(r"[^\s,\[\]]+", text)
+    strange = next((word for word in words if not re.fullmatch(r"[+-]?\d+", word)), None)
+    if strange is not None:
+        raise InputError(f"run lengths: expected pairs of start and length, found {strange[:40]!r}. Write them so; of "
+                         "other forms, COCO's are read in its JSON files.")  # fmt: skip
+    numbers = [int(word) for word in words]
     if len(numbers) % 2:
         raise InputError(f"run lengths: expected pairs of start and length, found {len(numbers)} numbers.")
     return tuple(zip(numbers[::2], numbers[1::2], strict=True))
@@ -104,7 +137,7 @@ def settle_order(drawings: Mapping[Path, Drawing], sizes: Mapping[Path, tuple[in
 
     Args:
         drawings: by image; their shapes are replaced.
-        sizes: (height, width) of these images.
+        sizes: (height, width) of these images, as they were annotated.
         told: what the user says.
     """
     way, why = _likely_order(drawings, sizes) if told == "auto" else (told, "as told")

@@ -166,7 +166,7 @@ def _drawn(draft: Draft, told: Told, masks: set[File], say: Callable[[str], None
     folder = draft.beside / "masks"
     rows: list[str] = []
     if kind == KAGGLE:
-        sizes = {path: open_picture(path).size[::-1] for path in images}
+        sizes = {path: drawing.size or open_picture(path).size[::-1] for path, drawing in images.items()}
         rows = [settle_order(images, sizes, told.runs), without_rows(images)]
     scaled: list[Path] = []
     drawn = _masks(images, {name: number for number, name in enumerate(classes) if number}, scaled)

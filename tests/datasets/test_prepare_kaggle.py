@@ -1,0 +1,93 @@
+"""Tables of run lengths, in the forms in which they are handed on."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segkd.datasets.prepare.annotated import find_annotations
+from segkd.datasets.prepare.drawing import draw
+from segkd.datasets.prepare.fitting import mask_of
+from segkd.datasets.prepare.kaggle import read_kaggle, settle_order
+from segkd.types import InputError
+
+TABLE = "train.csv"
+
+
+def read(root, *lines):
+    (root / TABLE).write_text("\n".join(lines))
+    assert find_annotations(root) == {"Kaggle run-length": [root / TABLE]}
+    return read_kaggle([root / TABLE], root)
+
+
+def objects(drawings):
+    """By image: the class and the runs of each object."""
+    return {one.file: [(shape.name, shape.parts[0].runs) for shape in one.shapes] for one in drawings}
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("ImageId,EncodedPixels", "a.jpg,1 2 9 1", "b.jpg,"),
+        (",EncodedPixels,ImageId", "0,1 2 9 1,a.jpg", "1,,b.jpg"),
+        ("EncodedPixels,ImageId", "1 2 9 1,a.jpg", ",b.jpg"),
+        ("id,ImageId,EncodedPixels", "0,a.jpg,1 2 9 1", "1,b.jpg,-1"),
+        ("width,height,id,annotation", "4,3,a.jpg,1 2 9 1", "4,3,b.jpg,NaN"),
+        ("ImageId;EncodedPixels", "a.jpg;1 2 9 1", "b.jpg; -1"),
+        ("ImageId\tEncodedPixels", "a.jpg\t1 2 9 1", "b.jpg\t"),
+        ("slice,rle", "a.jpg,1 2 9 1", "b.jpg,"),
+        ("ImageId,EncodedPixels", 'a.jpg,"[1, 2, 9, 1]"', "b.jpg,[]"),
+    ],
+)
+def test_the_column_of_images_is_found_wherever_it_stands(tmp_path, lines):
+    drawings, names = read(tmp_path, *lines)
+    assert objects(drawings) == {"a.jpg": [("foreground", ((1, 2), (9, 1)))], "b.jpg": []}
+    assert names == ["foreground"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected", "names"),
+    [
+        (("ImageId_ClassId,EncodedPixels", "a_b.jpg_1,1 2", "a_b.jpg_2,"), ["1"], ["1", "2"]),
+        (("Image_Label,EncodedPixels", "a_b.jpg_Fish,1 2", "a_b.jpg_Sky,"), ["Fish"], ["Fish", "Sky"]),
+        (("Image_Label,image,label,EncodedPixels", "a_b.jpg_Sky,a_b.jpg,Sky,1 2"), ["Sky"], ["Sky"]),
+        (("EncodedPixels,ClassId,ImageId", "1 2,4,a_b.jpg", "3 1,1,a_b.jpg"), [*"41"], [*"14"]),
+        (("ImageId,ClassName,EncodedPixels", "a_b.jpg,cat,1 2", "a_b.jpg,dog,5 1"), ["cat", "dog"], ["cat", "dog"]),
+        (("ImageId,ClassId,EncodedPixels", "a_b.jpg,1.0,1 2", "a_b.jpg,,"), ["1"], ["1"]),
+        (("ImageId,ClassId,EncodedPixels", "a_b.jpg,3,1 2", "a_b.jpg,-1,-1"), ["3"], ["3"]),
+    ],
+)  # fmt: skip
+def test_classes_stand_in_a_column_or_behind_the_image(tmp_path, lines, expected, names):
+    drawings, found = read(tmp_path, *lines)
+    written = [name.removeprefix("class") for name, _ in objects(drawings)["a_b.jpg"]]
+    assert written == expected and [name.removeprefix("class") for name in found] == names
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (("ImageId,EncodedPixels", "a.jpg,eNoLCA"), "expected pairs of start and length, found 'eNoLCA'"),
+        (("ImageId,ClassId,EncodedPixels", "a.jpg,,1 2"), "expected the class of its run lengths"),
+    ],
+)
+def test_what_is_no_run_length_is_named_with_its_line(tmp_path, lines, words):
+    with pytest.raises(InputError, match=rf"train\.csv: line 2: .*{words}"):
+        read(tmp_path, *lines)
+
+
+def test_a_table_of_the_files_of_masks_holds_no_run_lengths(tmp_path):
+    (tmp_path / TABLE).write_text("image,segmentation\na.jpg,masks/a.png\n")
+    assert find_annotations(tmp_path) == {}
+
+
+def test_run_lengths_that_state_a_size_are_scaled_to_pictures_that_were_resized(tmp_path):
+    mask = np.zeros((10, 16), np.uint8)
+    mask[2:6, 5:12] = 1
+    runs = " ".join(f"{10 * x + 3} 4" for x in range(5, 12))
+    drawings, _ = read(tmp_path, "ImageId,EncodedPixels,Height,Width", f"a.png,{runs},10,16")
+    path = tmp_path / "a.png"
+    Image.new("RGB", (32, 20)).save(path)
+    assert "down the columns (outlines" in settle_order({path: drawings[0]}, {path: (10, 16)}, "auto")
+    larger, was_scaled = mask_of(path, drawings[0], {"foreground": 1})
+    assert was_scaled
+    np.testing.assert_array_equal(larger, mask.repeat(2, axis=0).repeat(2, axis=1))
+    np.testing.assert_array_equal(draw(drawings[0], (10, 16), {"foreground": 1}), mask)
