@@ -47,6 +47,37 @@ def test_tables_that_name_the_classes(write, tmp_path, name, lines, values, name
     assert found.names == names and ("but 0, taken for the background" in found.said) == (name == "objectInfo150.txt")
 
 
+WHOLE = {"background": 0, "liver": 1, "spot": 2}
+
+
+@pytest.mark.parametrize(
+    ("labels", "values", "names", "words"),
+    [
+        (WHOLE, [0, 1, 2], ["background", "liver", "spot"], "dataset.json names them"),
+        ({"2": "spot", "0": "background", "1": "liver"}, [0, 1, 2], ["background", "liver", "spot"], "names them"),
+        (WHOLE, [0, 1], ["background", "liver", "spot"], "names them"),
+        ({"background": 0, "liver": 1}, [0, 1, 2], [], "dataset.json names 2 classes, which is not sure to fit"),
+        ({"background": 0, "whole": [1, 2], "core": [2]}, [0, 1, 2], [], "regions of several values"),
+        ([1, 2], [0, 1], [], ""),
+    ],
+)
+def test_the_file_of_nnunet_names_the_classes(tmp_path, labels, values, names, words):
+    (tmp_path / "dataset.json").write_text(json.dumps({"labels": labels, "numTraining": 6, "file_ending": ".png"}))
+    found = find_names(tmp_path, values)
+    assert [*found.names.values()] == names and words in found.said
+
+
+@pytest.mark.parametrize("last", ["vessel", "ignore"])
+def test_classes_of_nnunet_are_no_objects_and_its_ignore_is_left_out(put, prepare, tmp_path, last):
+    for n in range(6):
+        put(f"imagesTr/case_{n}_0000.png")
+        put(f"labelsTr/case_{n}.png", patches(n, range(2 + n % 3)))  # {0, 1}, {0, 1, 2}, {0, 1, 2, 3}
+    (tmp_path / "set" / "dataset.json").write_text(json.dumps({"labels": {**WHOLE, last: 3}}))
+    data, _ = prepare()
+    assert data["classes"] == [*WHOLE] + [last] * (last == "vessel") and "threshold" not in data
+    assert data.get("ignore") == (None if last == "vessel" else [3])
+
+
 @pytest.mark.parametrize(
     ("low", "high", "names"),
     [(128, 255, ["background", "foreground"]), (2, 5, ["background", "foreground"]), (1, 2, ["class1", "class2"])],

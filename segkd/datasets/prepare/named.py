@@ -1,4 +1,5 @@
-"""A file beside masks of class numbers that names the classes, a line each: codes.txt, classes.txt, labels.csv."""
+"""A file beside masks of class numbers that names the classes: nnU-Net's dataset.json, or a line each in codes.txt,
+classes.txt, labels.csv."""
 
 import re
 import shlex
@@ -6,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from segkd.datasets.colours import read_labelmap
 from segkd.datasets.lists import columns
 from segkd.datasets.prepare.legend import LARGEST, UNNAMED
 from segkd.datasets.walk import GLANCE, pictures, walk
-from segkd.disk import read_text
+from segkd.disk import read_json, read_text
 from segkd.types import InputError
 
 CALLED = re.compile(r"(?!.*(file|image))(.*(class|label|code|name|categor|legend|object)).*", re.IGNORECASE)
@@ -35,6 +37,9 @@ MOST = 256
 SHOWN = 24
 """Names that are written out for the user to say."""
 
+NNUNET = "dataset.json"
+"""The file in which nnU-Net names the classes of labelsTr by their numbers."""
+
 BACKGROUND = ("background", "bg", "other", "others", "none", *UNNAMED)
 """What the first name of a list is, in small letters, where it names the background, too."""
 
@@ -49,7 +54,8 @@ class Listed:
 
 
 def find_names(root: Path, values: Sequence[int]) -> Listed:
-    """The names of the classes by the first .txt or .csv below `root` that is called after classes and fits.
+    """The names of the classes by nnU-Net's file, or the first .txt or .csv below `root` that is called after classes
+    and fits.
 
     Numbers in it name the values that they are. Lines without numbers are counted from 0. The last one must be the
     largest value: COCO-Stuff's masks hold one less than its list says.
@@ -58,7 +64,10 @@ def find_names(root: Path, values: Sequence[int]) -> Listed:
         root: the data set's folder.
         values: the values of the masks that are classes, in order.
     """
-    unfit = ""
+    sure = named_by_nnunet(root, values)
+    if sure.names:
+        return sure
+    unfit = sure.said
     for path in walk(root, {".txt", ".csv"}, GLANCE).files:
         if not CALLED.fullmatch(path.stem) or path.stat().st_size > LARGEST:
             continue
@@ -70,6 +79,32 @@ def find_names(root: Path, values: Sequence[int]) -> Listed:
             if names:
                 unfit = unfit or _unfit(path, list(names.values()), values)
     return Listed({}, unfit)
+
+
+def named_by_nnunet(root: Path, values: Sequence[int]) -> Listed:
+    """The names in the first dataset.json below `root` with `labels` of all `values`: {"liver": 1}, or in the file's
+    first version {"1": "liver"}."""
+    unfit = ""
+    for path in walk(root, {".json"}, GLANCE).files:
+        labels = _labels(path) if path.name == NNUNET else {}
+        pairs = [(number, name) if str(name).isdecimal() else (name, number) for name, number in labels.items()]
+        names = {int(number): str(name) for name, number in pairs if str(number).isdecimal()}
+        if labels and len(names) == len(labels) and set(values) <= names.keys():
+            return Listed(dict(sorted(names.items())), f"{path.name} names them")
+        if labels and len(names) == len(labels):
+            unfit = _unfit(path, [names[number] for number in sorted(names)], values)
+        elif labels:
+            unfit = (
+                f"{path.name} names regions of several values, which are not read; to name the values, say --classes"
+            )
+    return Listed({}, unfit)
+
+
+def _labels(path: Path) -> dict[str, Any]:
+    with suppress(InputError):
+        labels = read_json(path, dict[str, Any], "the settings of a data set").get("labels")
+        return labels if isinstance(labels, dict) else {}
+    return {}
 
 
 def _read(path: Path, values: Sequence[int]) -> tuple[dict[int, str], bool]:

@@ -15,7 +15,7 @@ from segkd.datasets.colours import darkest_first, hexed, listed_colours
 from segkd.datasets.masks import IN_COLOURS, MOST_COLOURS
 from segkd.datasets.prepare import cityscapes
 from segkd.datasets.prepare.legend import UNNAMED, find_legend
-from segkd.datasets.prepare.named import find_names
+from segkd.datasets.prepare.named import find_names, named_by_nnunet
 from segkd.datasets.unfit import Unfit
 from segkd.types import InputError
 
@@ -82,6 +82,7 @@ def meaning_of(audit: Audit, named: Sequence[str] | None, told: As, root: Path, 
             "(for all numbers, say --as classes)"
         )
         return replace(_mapped(*known), said=said)
+    told = "classes" if told == "auto" and named_by_nnunet(root, values).names else told
     sets = [one.counts[0].tolist() for one in audit.readings.values()]
     if told == "objects" or (told == "auto" and _are_objects(sets)):
         classes = _two(named)
