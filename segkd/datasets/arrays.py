@@ -8,6 +8,7 @@ from typing import IO
 
 import numpy as np
 
+from segkd.datasets.heads import no_picture
 from segkd.datasets.packed import File
 from segkd.types import InputError
 
@@ -47,6 +48,8 @@ def read_array(path: File, most: float) -> np.ndarray:
     except MemoryError as error:
         raise InputError(f"{path}: the array does not fit into the memory.") from error
     except Exception as error:  # a damaged head can raise anything: it is parsed as Python, or as a zip file
+        if path.is_file() and (other := no_picture(path, "NumPy array")) is not None:
+            raise other from error
         found = str(error) or type(error).__name__
         raise InputError(f"{path}: expected a NumPy array, found: {found}. Replace or remove the file.") from error
 

@@ -10,10 +10,11 @@ import numpy as np
 from segkd.datasets.deep import SWAPPED
 from segkd.datasets.digest import digest_of
 from segkd.datasets.geometry import in_pixels
+from segkd.datasets.heads import by_head
 from segkd.datasets.labels import resize_label
 from segkd.datasets.packed import File
 from segkd.datasets.pairing import Pair
-from segkd.datasets.pictures import PLAIN, How, Seen, by_head, view_image, view_mask
+from segkd.datasets.pictures import PLAIN, How, Seen, view_image, view_mask
 from segkd.datasets.unfit import Unfit, no_room
 from segkd.types import InputError
 

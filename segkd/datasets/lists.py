@@ -1,8 +1,10 @@
 """List files: the names of a split, as people, tools and systems write them."""
 
 import csv
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -153,8 +155,21 @@ def read_lines(path: Path, owner: str) -> list[str]:
         raise InputError(f"{expected}, found: {error}.") from error
     if "\0" in text:
         raise InputError(f"{expected}, found bytes that are no text.")
+    if path.suffix.lower() == ".json":
+        raise InputError(f"{expected}, found {_what_json(text)}. Write the name of each image as a line of its own.")
     lines = (line.strip() for line in text.splitlines())
     return list(dict.fromkeys(line for line in lines if line and not line.startswith("#")))
+
+
+def _what_json(text: str) -> str:
+    """What a file of JSON holds, in words."""
+    with suppress(ValueError, RecursionError):
+        content = json.loads(text)
+        if isinstance(content, list):
+            return f"JSON, a list of {len(content)} entries"
+        if isinstance(content, dict):
+            return f"JSON with {', '.join(list(content)[:4]) or 'no entries'}"
+    return "a file called after JSON"
 
 
 def columns(line: str) -> list[str]:

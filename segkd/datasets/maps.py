@@ -10,7 +10,8 @@ from PIL import ExifTags, Image
 
 from segkd.datasets.arrays import read_array
 from segkd.datasets.deep import SWAPPED
-from segkd.datasets.pictures import GREY, PLAIN, How, Seen, by_head, open_picture, view_mask
+from segkd.datasets.heads import by_head
+from segkd.datasets.pictures import GREY, PLAIN, How, Seen, open_picture, view_mask
 from segkd.datasets.unfit import Unfit
 from segkd.datasets.walk import ARRAYS
 from segkd.types import InputError

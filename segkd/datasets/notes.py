@@ -6,6 +6,7 @@ import numpy as np
 
 from segkd.datasets.audit import Audit, Reading
 from segkd.datasets.colours import hexed, packed
+from segkd.datasets.heads import PAGES, SLICES
 from segkd.datasets.labels import LabelCode
 from segkd.datasets.pairing import Pair
 from segkd.datasets.pictures import Seen
@@ -164,7 +165,7 @@ def _left_out(seen: Mapping[str, Seen], what: str) -> list[str]:
             files.setdefault(part, []).append(path)
     return [
         f"{len(paths)} of {len(seen)} {what} have {part}, which {'is' if part == 'transparency' else 'are'} left out: "
-        f"{some(paths)}."
+        f"{some(paths)}.{' ' + SLICES + '.' if part == PAGES else ''}"
         for part, paths in files.items()
     ]
 

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from segkd.datasets.annotations import recognise
+from segkd.datasets.heads import SLICES, pages_of
 from segkd.datasets.naming import Rule, find_rule_within, find_rules, matches, rivals, same_names
 from segkd.datasets.packed import File
 from segkd.datasets.patterns import Named, Pattern, find_named, is_pattern, only_theirs
-from segkd.datasets.walk import ARRAYS, GLANCE, pictures, stem_of, walk, what_is
+from segkd.datasets.walk import ARRAYS, COMPANIONS, GLANCE, pictures, stem_of, walk, what_is
 from segkd.types import InputError, listed
 
 LOSSLESS = frozenset({".png", ".gif", ".tif", ".tiff"})
@@ -186,10 +187,20 @@ def _endings(root: Path, folder: Path) -> str:
     )
 
 
+def _one_file(path: Path) -> str:
+    """What to do where a file is given in place of a folder of images or masks."""
+    pages = pages_of(path)
+    if pages > 1:
+        return f"It holds {pages} pages. {SLICES}, and give their folder"
+    if path.suffix.lower() in COMPANIONS:
+        return "Lists of names are for data.train, data.val and data.test; give the folder that the pictures lie in"
+    return "Give the folder that the file lies in, or a pattern"
+
+
 def _named(root: Path, text: str, what: str, folders: bool = False) -> Named:
     base = root / Pattern.of(text).base
     if (root / text).is_file():
-        told = recognise(root / text) or "Give the folder that the file lies in, or a pattern"
+        told = recognise(root / text) or _one_file(root / text)
         raise InputError(f"data.{what}: {root / text}: expected a folder or a pattern, found a file. {told}.")
     if not base.is_dir():
         raise InputError(

@@ -1,10 +1,10 @@
 """One picture file read: an image as RGB, a mask as raw whole numbers, and what else the file tells."""
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from io import BufferedIOBase
-from typing import IO, TypeVar
+from typing import IO
 
 import numpy as np
 from jaxtyping import UInt8
@@ -13,7 +13,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from segkd.datasets.arrays import read_array
 from segkd.datasets.colours import Colour, Colours
 from segkd.datasets.deep import UNREAD, describe_tiff, read_deep
-from segkd.datasets.dicom import CURE, WHAT, is_dicom
+from segkd.datasets.heads import PAGES, no_picture, pages_in
 from segkd.datasets.masks import array_values, mask_values, whole_numbers
 from segkd.datasets.packed import File
 from segkd.datasets.unfit import Unfit, no_room
@@ -25,9 +25,6 @@ from segkd.types import InputError
 Image.MAX_IMAGE_PIXELS = None
 # nor are its warnings of damaged files for the console: what cannot be read is said in a sentence
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
-
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -153,17 +150,6 @@ def view_mask(path: File, how: How = PLAIN) -> tuple[np.ndarray, Seen]:
     return whole_numbers(path, raw), seen
 
 
-def by_head(path: File, tell: Callable[[Image.Image], T]) -> T | None:
-    """What the head of a picture tells, undecoded; None for what cannot be opened: reading it says why, in words."""
-    if not path.is_file():  # a pipe would be waited for
-        return None
-    try:
-        with path.open("rb") as file, Image.open(file) as picture:
-            return tell(picture)
-    except Exception:
-        return None
-
-
 def refuse_large(path: File, size: tuple[int, int], how: How = PLAIN) -> None:
     """Raises InputError where a picture of `size` (width, height) is larger than `how.max_megapixels`."""
     megapixels = size[0] * size[1] / 1e6
@@ -196,14 +182,13 @@ def _open(path: File, how: How) -> _Opened:
         with path.open("rb") as file, Image.open(file) as picture:
             refuse_large(path, picture.size, how)
             deep, kind, lossy = is_deep(picture), picture.format or "", _is_lossy(picture, file)
-            # the second picture of a photo (MPO) is a preview or a gain map: nobody misses it
-            pages = 1 if kind in ("JPEG", "MPO") else getattr(picture, "n_frames", 1)
+            pages = pages_in(picture)
             loaded, tag = _turned(picture, how.exif)
     except InputError:
         raise
     except Exception as error:  # damaged bytes can raise anything
         raise _unreadable(path, error) from error
-    left_out = ("pages after the first",) if pages > 1 else ()
+    left_out = (PAGES,) if pages > 1 else ()
     return _Opened(loaded, kind, tag, lossy, left_out, read_deep(path, tag, how.exif) if deep else None)
 
 
@@ -258,12 +243,9 @@ def _unreadable(path: File, error: Exception) -> Unfit:
         tiff = describe_tiff(path)
         if tiff is not None:
             return Unfit(path, *UNREAD, tiff)
-        if is_dicom(path):
-            return Unfit(path, WHAT, CURE)
-        head = path.read_bytes()[:64]
-        if head.startswith(b"version https://git-lfs"):
-            return Unfit(path, "a pointer of Git LFS, whose picture was not fetched", "Fetch it with `git lfs pull`")
-        error = OSError("nothing that is known as a picture" if head else "an empty file")
+        if (other := no_picture(path)) is not None:
+            return other
+        error = OSError("nothing that is known as a picture")
     return Unfit(path, "expected a readable image, found", "Replace or remove the file", str(error))
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from segkd.datasets.groups import group_of, groups_by_hash
+from segkd.datasets.heads import SLICES, pages_of
 from segkd.datasets.lists import choose, entries_of
 from segkd.datasets.naming import image_of
 from segkd.datasets.pairing import Pair, Paired
@@ -215,9 +216,16 @@ def _refuse_alone(where: Where, paired: Paired, splits: Splits, wanted: Sequence
 def _refuse_bad_splits(splits: dict[str, list[Pair]], sources: Mapping[str, Path], wanted: Sequence[str]) -> None:
     number = sum(len(members) for members in splits.values())
     if number == 1 and {"train", "val"} <= set(wanted):
+        (pair,) = (pair for members in splits.values() for pair in members)
+        pages = pages_of(pair.image)
         raise InputError(
             "there is one pair of an image and a mask only, and training needs at least one to train on and another "
-            "to validate on. Add images; to try things out with one, cut it into two pictures."
+            "to validate on. "
+            + (
+                f"{pair.image} holds {pages} pages, of which the first is read. {SLICES}."
+                if pages > 1
+                else "Add images; to try things out with one, cut it into two pictures."
+            )
         )
     for name in [*sources, *wanted]:
         if name in splits and not splits[name]:

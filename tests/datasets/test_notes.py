@@ -141,6 +141,7 @@ def test_what_was_left_out_is_counted_by_kind(notes, reading):
         "1 of 2 images have transparency, which is left out",
         "1 of 2 masks have pages after the first, which are left out",
     ]
+    assert ["save each as a file of its own" in note for note in found] == [True, False, True]
 
 
 def test_palettes_that_differ_in_a_colour_both_use_are_said(notes, reading):
