@@ -97,8 +97,9 @@ class Names:
         return any(self.ends.get(name, "") is None for tail in tails for name in (tail, _plain(tail)))
 
 
-def choose(path: Path, owner: str, entries: Sequence[Entry], what: str = "image") -> Chosen:
-    """What the list at `path` names among `entries`; `owner` is the option that gave it, for errors.
+def choose(path: Path, owner: str, entries: Sequence[Entry], what: str = "image", cure: str = "") -> Chosen:
+    """What the list at `path` names among `entries`; `owner` is the option that gave it, for errors, and `cure` what
+    helps where nothing is named.
 
     Each line is a name (see `Names`), alone or in a table (commas, tabs, semicolons, blanks): there the first cell that
     is a file's name, else the first column. Other columns are told of, but for those that name the same once more.
@@ -125,7 +126,8 @@ def choose(path: Path, owner: str, entries: Sequence[Entry], what: str = "image"
         )
     if missing:
         doubled = any(names.are_several(text) for line in missing for text in (line, columns(line)[0]))
-        cure = "write the folders too, as several files are called so (train/NAME)" if doubled else "add the files"
+        plain = cure or "add the files"
+        cure = "write the folders too, as several files are called so (train/NAME)" if doubled else plain
         raise InputError(
             f"{len(missing)} of {len(read)} lines of {path} name no {what}: correct the list or {cure}:\n"
             + listed([f"{path}: {line}" for line in missing])

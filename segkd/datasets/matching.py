@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 
-from segkd.datasets.lists import choose, entries_of
+from segkd.datasets.lists import choose, columns, entries_of, read_lines
 from segkd.datasets.naming import SEPARATORS, Rule, find_rules, matches, same_names
 from segkd.datasets.patterns import Pattern, find_named
 from segkd.datasets.walk import ARRAYS, pictures, stem_of
@@ -110,10 +110,22 @@ def labels_in(place: Path, names: Path | None) -> ByStem:
     if names is None:
         return named
     entries = entries_of({stem: [path] for stem, path in named.files.items()}, Path())
-    chosen = choose(names, "--list", entries, "label")
+    chosen = choose(names, "--list", entries, "label", _pattern_for(place, names, named.files))
     if not chosen.stems:
         raise InputError(f"--list {names}: expected names of labels, one per line, found none.")
     return ByStem({stem: named.files[stem] for stem in chosen.stems}, {}, named.notes + chosen.notes)
+
+
+def _pattern_for(place: Path, names: Path, files: Mapping[str, Path]) -> str:
+    """The words for labels that are all called after the names of a list, such as NAME_mask, and not so; or ""."""
+    wanted = {PurePath(columns(line)[0]).stem for line in read_lines(names, "--list")}
+    rules = [] if wanted & files.keys() else find_rules(wanted, files)
+    if not rules or any(rules[0].left):
+        return ""
+    endings = {path.suffix for path in files.values()}
+    ending = min(endings) if len(endings) == 1 else ".*"
+    pattern = rules[0].pattern(Pattern.of(str(place)).base, rules[0].right, ending)
+    return f"say --labels '{pattern}', as labels are called so ({rules[0].words()})"
 
 
 def images_for(place: Path, labels: Mapping[str, Path]) -> dict[str, Path]:

@@ -148,8 +148,9 @@ def reading(path: str) -> Iterator[None]:
     except (OSError, ValueError, ImportError) as error:  # ArrowInvalid is a ValueError
         if isinstance(error, InputError):
             raise
-        reason = reason_of(error)
-        raise InputError(f"data.parquet: {path}: expected Parquet shards that can be read, found: {reason}.") from error
+        reason = reason_of(error).rstrip(".")
+        raise InputError(f"data.parquet: {path}: expected Parquet shards that can be read, found: {reason}. "
+                         "Fetch or write it once more.") from error  # fmt: skip
 
 
 def name_of(place: object) -> str:

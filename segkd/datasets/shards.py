@@ -8,10 +8,11 @@ order only. It reads what `packing.py` writes.
 import os
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from segkd.datasets.groups import group_of
+from segkd.datasets.heads import no_picture
 from segkd.datasets.packed import Packed, Shard, open_shard, parquet, reading, system_of
 from segkd.datasets.pairing import Pair
 from segkd.datasets.split_folders import split_of
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 USUAL = {"images": "image", "masks": "mask"}
 """The columns, where `data.images` and `data.masks` name none that is there."""
+
+MAKE = "`segkd prepare FOLDER --out DATA.yaml --to parquet` makes shards of a folder of pictures"
 
 
 def find_shards(
@@ -68,15 +71,20 @@ def find_shards(
 def _shards(place: str) -> list[tuple[str, str]]:
     """The shards at `place`, sorted, and the split of each."""
     parquet()
-    from pyarrow.fs import FileSelector
+    from pyarrow.fs import FileSelector, FileType
 
     with reading(place):
         system, root = system_of(place, os.getpid())
         only = system.get_file_info(root)
+        if only.type == FileType.NotFound:
+            raise InputError(f"data.parquet: {place}: expected a folder or a file of Parquet shards, found nothing "
+                             f"there. Correct the path; {MAKE}.")  # fmt: skip
         files = [only] if only.is_file else system.get_file_info(FileSelector(root, recursive=True))
     found = sorted(file.path for file in files if file.is_file and file.extension == "parquet")
     if not found:
-        raise InputError(f"data.parquet: expected Parquet shards (*.parquet) in {place}, found none.")
+        raise InputError(
+            f"data.parquet: expected Parquet shards (*.parquet) in {place}, found none. Give their folder; {MAKE}."
+        )
     return [(path, _split(path[len(root.rstrip("/")) :] or PurePosixPath(path).name)) for path in found]
 
 
@@ -94,6 +102,8 @@ def _stem(file: Packed) -> str:
 
 def _rows(place: str, path: str, images: str, masks: str) -> Iterator[tuple[Packed, Packed]]:
     """Image and mask of each row of a shard."""
+    if "://" not in place and (other := no_picture(Path(path), "shard")) is not None:
+        raise other
     with reading(path):
         file = open_shard(place, path, os.getpid())
         schema = file.schema_arrow

@@ -25,7 +25,7 @@ from segkd.experiment.console import make_console, numbers_table, warn
 from segkd.experiment.layers import apart
 from segkd.experiment.processes import join_processes
 from segkd.experiment.reading import how_of, said
-from segkd.experiment.scoring import Sight, open_split, opened, score_network
+from segkd.experiment.scoring import Sight, open_splits, opened, score_network
 from segkd.experiment.settings import data_parser, instantiate, parse
 from segkd.metrics.meter import WORST, deciding_score
 from segkd.models.complexity import Latency, complexity, latency
@@ -195,10 +195,10 @@ def _bench(config: Namespace, data: Data, console: Console) -> tuple[Bench, Reco
     select = at(settings_of(student_of(config.run).parent), "evaluation", "select")
     if str(select).removeprefix(WORST) not in model.card.scores:
         select = deciding_score(classes)
-    records = open_split(data, "val", console, model.card.classes)
-    calibration = open_split(data, "train", console, model.card.classes) if config.int8 else None
+    records = open_splits(data, ["train", "val"] if config.int8 else ["val"], console, model.card.classes)
     exported = Exported(model.network, config.output).eval()
-    return Bench(model, exported, select, records, Sight(data, model.card, 0.5), join_processes(True)), calibration
+    sight = Sight(data, model.card, 0.5)
+    return Bench(model, exported, select, records["val"], sight, join_processes(True)), records.get("train")
 
 
 def _checked(config: Namespace, bench: Bench, calibration: Records | None, folder: Path, console: Console) -> Path:

@@ -48,6 +48,13 @@ def open_split(
     data: Data, split: str, console: Console, classes: Sequence[str], skipped: dict[str, str] | None = None
 ) -> Records:
     """The records of a split, checked against the classes of a network; bad files go to `skipped` if it is given."""
+    return open_splits(data, [split], console, classes, skipped)[split]
+
+
+def open_splits(
+    data: Data, splits: Sequence[str], console: Console, classes: Sequence[str], skipped: dict[str, str] | None = None
+) -> dict[str, Records]:
+    """As `open_split`, of several."""
     if len(data.classes) != len(classes):
         raise InputError(
             f"data.classes names {len(data.classes)} classes ({', '.join(data.classes)}), but the student was trained "
@@ -59,8 +66,7 @@ def open_split(
             f"{moved[0]} is another number there. Write them in the student's order, and let data.label_map bring the "
             "values of the masks to it."
         )
-    records, _ = checked_data(console, data, [split], skipped=skipped)
-    return records[split]
+    return checked_data(console, data, splits, skipped=skipped)[0]
 
 
 @dataclass(frozen=True)

@@ -152,6 +152,17 @@ def test_images_are_found_for_labels_with_longer_names(tmp_path):
     assert images_for(images, labels_of("x", "y")) == {}
 
 
+def test_labels_called_otherwise_than_the_list_are_refused_with_the_pattern(tmp_path):
+    touch(tmp_path, *(f"gt/{n}_mask.png" for n in range(6)))
+    (tmp_path / "list.txt").write_text("0.jpg\n1.jpg\n2.jpg\n")
+    with pytest.raises(InputError, match=r"3 of 3 lines .* say --labels '.*gt/\{\}_mask\.png'.*NAME -> NAME_mask"):
+        labels_in(tmp_path / "gt", tmp_path / "list.txt")
+    assert [*labels_in(tmp_path / "gt" / "{}_mask.png", tmp_path / "list.txt").files] == ["0", "1", "2"]
+    (tmp_path / "list.txt").write_text("cat\ndog\n")
+    with pytest.raises(InputError, match="correct the list or add the files"):
+        labels_in(tmp_path / "gt", tmp_path / "list.txt")
+
+
 def test_labels_may_be_a_pattern_and_lists_name_them_in_any_way(tmp_path):
     touch(tmp_path / "gt", "a_mask.png", "b_mask.png", "a.png")
     named = labels_in(tmp_path / "gt" / "{}_mask.png", None)

@@ -146,8 +146,12 @@ def test_what_is_no_shard_is_said(tmp_path):
     (tmp_path / "train.parquet").write_bytes(b"no such thing")
     with pytest.raises(InputError, match=r"train\.parquet: expected Parquet shards that can be read, found: .*magic"):
         find_shards(str(tmp_path))
-    with pytest.raises(InputError, match=r"found: .*nowhere"):
-        find_shards(str(tmp_path / "nowhere"))
+    (tmp_path / "train.parquet").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with pytest.raises(InputError, match=r"train\.parquet: a pointer of Git LFS, whose shard.*git lfs pull"):
+        find_shards(str(tmp_path))
+    for name in ("nowhere", "nowhere.parquet"):
+        with pytest.raises(InputError, match=rf"{name}: .*found nothing there\. Correct the path; .*--to parquet"):
+            find_shards(str(tmp_path / name))
     with pytest.raises(InputError, match=r"data\.val: lists of files"):
         opened(Data(parquet=str(tmp_path), val="val.txt"))
     with pytest.raises(InputError, match=r"give one of data\.root"):

@@ -86,7 +86,7 @@ def test_eight_bits_are_weighed_and_refused_with_the_numbers(run, run_cli, monke
     monkeypatch.setattr(exporting, "CALIBRATING", 4)
     out = run / "small.onnx"
     status, said, err = run_cli("export", run, "--int8", "--out", out, "--allow-drop", 1)
-    assert status == 0 and "int8" in said, said + err
+    assert status == 0 and "int8" in said and said.count("data: ") == 1, said + err
     assert out.stat().st_size > 0
     out.unlink()
     row = exporting.Bench.row
@@ -122,7 +122,7 @@ def test_the_student_s_own_file_stands_for_its_run(run, run_cli, tmp_path):
 
 
 def test_what_cannot_end_well_is_refused_before_any_work(run, run_cli, tmp_path, monkeypatch):
-    monkeypatch.setattr(exporting, "open_split", lambda *_: pytest.fail("data was opened"))
+    monkeypatch.setattr(exporting, "open_splits", lambda *_: pytest.fail("data was opened"))
     for given, said in [
         ([tmp_path], "student.safetensors"),
         (["--format", "onnx"], "run folder first"),
