@@ -1,7 +1,6 @@
 """One walk through a folder for every command: which files are read, and which are passed over and why."""
 
 import os
-import stat
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -104,10 +103,12 @@ def walk(folder: Path, kinds: Collection[str] | None = None, most: int | None = 
             path = Path(entry.path)
             if is_hidden(entry.name):
                 _pass(found, path, "hidden folder" if entry.is_dir() else "hidden")
-            elif entry.is_dir() and entry.name.endswith(MADE):
+            elif not entry.is_dir():
+                _sort_in(found, path, entry, wanted)
+            elif entry.name.endswith(MADE):
                 _pass(found, path, "made by segkd prepare")
-            elif entry.is_dir():
-                identity = _identity(path)
+            else:
+                identity = _identity(entry)
                 repeats += identity in seen
                 seen.add(identity)
                 if identity in above:
@@ -118,9 +119,7 @@ def walk(folder: Path, kinds: Collection[str] | None = None, most: int | None = 
                     todo.append((path, above | {identity}))
                     if path.suffix.lower() in wanted:
                         _pass(found, path, "a folder")
-            else:
-                _sort_in(found, path, wanted)
-    found.files.sort(key=lambda path: path.relative_to(folder).parts)
+    found.files.sort(key=lambda path: path.parts)
     found.passed.sort(key=lambda one: one.name)
     return found
 
@@ -172,19 +171,15 @@ def _entries(folder: Path, found: Walk) -> list[os.DirEntry[str]]:
         return []
 
 
-def _identity(folder: Path) -> tuple[int, int]:
+def _identity(folder: Path | os.DirEntry[str]) -> tuple[int, int]:
     status = folder.stat()
     return status.st_dev, status.st_ino
 
 
-def _sort_in(found: Walk, path: Path, wanted: frozenset[str]) -> None:
+def _sort_in(found: Walk, path: Path, entry: os.DirEntry[str], wanted: frozenset[str]) -> None:
     extension = path.suffix.lower()
-    try:
-        regular = stat.S_ISREG(path.stat().st_mode)
-    except OSError:
-        return _pass(found, path, "a broken link")
-    if not regular:
-        return _pass(found, path, "no regular file")
+    if not entry.is_file():  # as the folder tells: files are not asked one by one
+        return _pass(found, path, "no regular file" if path.exists() else "a broken link")
     if extension in wanted:
         return found.files.append(path)
     known = extension in COMPANIONS

@@ -139,7 +139,8 @@ def _by_ending(files: Sequence[PurePosixPath]) -> Iterator[tuple[str, str]]:
 def _by_folders(files: Sequence[PurePosixPath]) -> Iterator[tuple[str, str]]:
     """Two folders: with the same names, or with names that a rule brings together; and their like in each split."""
     number = Counter(str(parent) for path in files for parent in path.parents if parent.name)
-    names = {folder: _below(files, folder) for folder, _ in number.most_common(FOLDERS)}
+    stems = [path.with_suffix("").as_posix() for path in files]
+    names = {folder: _below(stems, folder) for folder, _ in number.most_common(FOLDERS)}
     apart = [(a, b) for a, b in combinations(names, 2) if not (_inside(a, b) or _inside(b, a))]
     found: dict[tuple[str, str], tuple[str, str]] = {}
     shared: Counter[tuple[str, str]] = Counter()
@@ -169,9 +170,9 @@ def _own_word(names: Collection[str]) -> str:
     return min(words) if len(words) == 1 else ""
 
 
-def _below(files: Sequence[PurePosixPath], folder: str) -> set[str]:
+def _below(stems: Sequence[str], folder: str) -> set[str]:
     """The stems of what lies in a folder, relative to it."""
-    return {path.relative_to(folder).with_suffix("").as_posix() for path in files if path.is_relative_to(folder)}
+    return {stem.removeprefix(f"{folder}/") for stem in stems if stem.startswith(f"{folder}/")}
 
 
 def _inside(a: str, b: str) -> bool:
