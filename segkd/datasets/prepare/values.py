@@ -25,6 +25,9 @@ As = Literal["auto", "classes", "objects", "grey"]
 EDGE = 0.8
 """Share of the pixels that black and white have at least where the levels between them are soft edges."""
 
+TRACE = 0.002
+"""Share of the pixels up to which values beside black or white are no classes, but what a program left of an edge."""
+
 MANY = 4
 """Values between black and white from which on they are taken for soft edges."""
 
@@ -157,8 +160,9 @@ def _are_levels(total: np.ndarray, values: Sequence[int], lossy: int) -> bool:
         return False
     ends = total[:16].sum() + total[240:256].sum()
     close = all(value < 16 or value >= 240 for value in values)
+    trace = total[between].sum() <= TRACE * total.sum()
     soft = len(between) >= MANY and (between[0] > 32 or len(between) > 24 or lossy)
-    return bool(ends >= EDGE * total.sum() and (soft or (close and (lossy or len(between) >= MANY))))
+    return bool(ends >= EDGE * total.sum() and (soft or (close and (lossy or trace or len(between) >= MANY))))
 
 
 def _of_classes(values: Sequence[int], sets: Sequence[Sequence[int]], named: Sequence[str] | None) -> Meaning:
