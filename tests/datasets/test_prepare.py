@@ -232,6 +232,11 @@ def audit_of(*masks):
         ([{0: 9, 128: 1, 255: 2}], {"label_map": {0: 0, 128: 1, 255: 2}}),
         ([{0: 500, **dict.fromkeys(range(1, 7), 40), 255: 99}] * 2, {"ignore": [255], "threshold": None}),
         ([{0: 900, 255: 50, **dict.fromkeys([1, 2, 3, 252, 253], 1)}], {"threshold": 128}),  # as JPEG leaves them
+        (
+            [{0: 900, 255: 90, **dict.fromkeys([1, 4, 10, 22, 53, 72, 126, 169, 179, 228], 1)}],
+            {"threshold": 128},
+        ),  # smoothed
+        ([{0: 900, 255: 90, **dict.fromkeys([1, 2, 15, 16, 43, 44, 88, 123, 124, 168], 1)}], {"threshold": None}),
         ([{0: 900, 255: 98, 254: 2}], {"threshold": 128}),  # as tools leave a few
         ([{0: 1900, 255: 98, 254: 2, 1: 1}], {"threshold": 128}),
         ([{0: 900, 255: 90, 254: 10}], {"label_map": {0: 0, 254: 1, 255: 2}, "threshold": None}),

@@ -161,7 +161,9 @@ def _are_levels(total: np.ndarray, values: Sequence[int], lossy: int) -> bool:
     ends = total[:16].sum() + total[240:256].sum()
     close = all(value < 16 or value >= 240 for value in values)
     trace = total[between].sum() <= TRACE * total.sum()
-    soft = len(between) >= MANY and (between[0] > 32 or len(between) > 24 or lossy)
+    # numbers of many classes have neighbours among them, smoothed edges have levels all over the range
+    strewn = len(between) > FEW and values[-1] >= 240 and not _are_numbers(values)
+    soft = len(between) >= MANY and (between[0] > 32 or len(between) > 24 or strewn or lossy)
     return bool(ends >= EDGE * total.sum() and (soft or (close and (lossy or trace or len(between) >= MANY))))
 
 
