@@ -58,10 +58,10 @@ def refuse_number(owner: str, value: float, least: float = 0.0, above: bool = Fa
         raise InputError(f"{owner} must be a finite number {wanted}, found {value}.")
 
 
-def refuse_share(owner: str, value: float) -> None:
+def refuse_probability(owner: str, value: float) -> None:
     """Raises InputError unless `value` lies in 0..1; `owner` names it."""
     if not 0 <= value <= 1:
-        raise InputError(f"{owner} is a share, from 0 to 1, found {value}.")
+        raise InputError(f"{owner} is a probability, from 0 to 1, found {value}.")
 
 
 class LayerPath(str):
@@ -134,8 +134,8 @@ class Batch:
     label's class shares per pixel, by area under the same warp: non-negative, summing to 1 on valid pixels. `source`,
     where a disturbance moved pixels between images or places, says which pixel of the loaded batch lies at each place,
     as an index into its flattened [b h w]; None: nothing moved. `warp` takes normalised coordinates (x, y) of the view,
-    -1..1 at its borders, to those of the file, as torch's `affine_grid` reads it; None: not known. `unlabelled` says
-    which images of the loaded batch have no label at all; None: each has one.
+    -1..1 at its borders, to those of the file, as torch's `affine_grid` reads it; None: not known. `unlabelled` is how
+    many of the loaded images, the last ones, have no label at all.
     """
 
     image: Float[Tensor, "b 3 h w"]
@@ -145,15 +145,16 @@ class Batch:
     ids: tuple[str, ...]
     source: Int64[Tensor, "b h w"] | None = None
     warp: Float[Tensor, "b 2 3"] | None = None
-    unlabelled: Bool[Tensor, " b"] | None = None
+    unlabelled: int = 0
 
     @property
     def unknown(self) -> Bool[Tensor, "b h w"] | None:
         """True where a pixel of an image without a label lies now; None where each image has one."""
-        if self.unlabelled is None:
+        if not self.unlabelled:
             return None
         b, h, w = self.label.shape
-        return self.moved(self.unlabelled.float().view(b, 1, 1, 1).expand(b, 1, h, w)).squeeze(1) > 0
+        last = torch.arange(b, device=self.label.device) >= b - self.unlabelled
+        return self.moved(last.float().view(b, 1, 1, 1).expand(b, 1, h, w)).squeeze(1) > 0
 
     @property
     def valid(self) -> Bool[Tensor, "b h w"]:
@@ -172,9 +173,8 @@ class Batch:
         """All that the loader gives, changed; image and clean stay one where they are."""
         image, label = change(self.image), change(self.label)
         clean = image if self.clean is self.image else change(self.clean)
-        given = self.soft, self.warp, self.unlabelled
-        soft, warp, unlabelled = (None if one is None else change(one) for one in given)
-        return replace(self, image=image, clean=clean, label=label, soft=soft, warp=warp, unlabelled=unlabelled)
+        soft, warp = (None if one is None else change(one) for one in (self.soft, self.warp))
+        return replace(self, image=image, clean=clean, label=label, soft=soft, warp=warp)
 
     def moved(self, maps: Float[Tensor, "b c _h _w"]) -> Float[Tensor, "b c _h _w"]:
         """Maps of the batch as loaded, of any size, with their pixels where `source` says that they are now."""

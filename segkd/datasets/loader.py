@@ -52,15 +52,14 @@ class SegmentationDataset(Dataset[Item]):
 
 
 def collate(items: Sequence[Item]) -> Batch:
-    """Items as one `Batch`: images scaled to 0..1, labels widened to int64."""
+    """Items as one `Batch`: images scaled to 0..1, labels widened to int64; those without a label come last."""
     image = torch.from_numpy(np.stack([item.view.image for item in items])).permute(0, 3, 1, 2).float().div_(255)
     label = torch.from_numpy(np.stack([item.view.label for item in items])).long()
     shares = [item.view.soft for item in items if item.view.soft is not None]
     soft = torch.from_numpy(np.stack(shares)).permute(0, 3, 1, 2) if shares else None
     warp = torch.from_numpy(np.stack([item.view.warp for item in items])).float()
     ids = tuple(item.id for item in items)
-    without = [item.unlabelled for item in items]
-    unlabelled = torch.tensor(without) if any(without) else None
+    unlabelled = sum(item.unlabelled for item in items)
     return Batch(image=image, clean=image, label=label, soft=soft, ids=ids, warp=warp, unlabelled=unlabelled)
 
 

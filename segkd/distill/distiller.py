@@ -13,7 +13,7 @@ from segkd.distill.exits import Exits, exit_loss, refuse_untaught
 from segkd.losses import CrossEntropy, TaskLoss
 from segkd.models.network import Network
 from segkd.models.taps import evaluating, tapped
-from segkd.types import Batch, InputError, Lesson, Prediction, Schedule, refuse_share, schedule_values, scheduled
+from segkd.types import Batch, InputError, Lesson, Prediction, Schedule, refuse_probability, schedule_values, scheduled
 
 STUDENT = "student"
 """The teacher of a term that compares levels of the student, where there are other teachers."""
@@ -61,7 +61,7 @@ class Distiller(nn.Module):
         for name, teacher in self.asked.items():
             teacher.key = f"distiller.teachers.{name}"
         schedule_values("distiller.task_weight", task_weight, least=0.0)
-        refuse_share("distiller.sure", sure)
+        refuse_probability("distiller.sure", sure)
         self._refuse_misfits()
 
     @property

@@ -36,12 +36,23 @@ def exchanged(batch: Batch, other: Int64[Tensor, " b"], where: Bool[Tensor, "b h
     return replace(batch, image=mixed(batch.image), label=mixed(batch.label), soft=soft, source=mixed(source))
 
 
+def kindred(batch: Batch) -> Int64[Tensor, " b"]:
+    """For every image the number of another one, of those without a label where it has none: a loss that looks at an
+    image as a whole (`SoftIoU`) would take a sliver of labelled pixels for one. An image alone of its kind stays.
+    """
+    first = len(batch.image) - batch.unlabelled
+    parts = batch.image.split([first, batch.unlabelled]) if batch.unlabelled else [batch.image]
+    others = [partners(part) if len(part) > 1 or not batch.unlabelled else part.new_zeros(len(part)) for part in parts]
+    return torch.cat([start + other.long() for start, other in zip((0, first), others)])
+
+
 @final
 class CutMix(Disturbance):
     """A box of another image of the batch, with its labels (CutMix; for segmentation as in French et al., BMVC 2020).
 
     It changes image, label and `soft` under the same box: labels are per pixel, so nothing is weighted by area. `clean`
-    stays as loaded, and `source` says where each pixel came from; `ids` name the image outside the box.
+    stays as loaded, and `source` says where each pixel came from; `ids` name the image outside the box. Images without
+    a label are mixed with each other.
 
     Args:
         alpha: of the Beta distribution of the kept area; 1 is even.
@@ -58,6 +69,6 @@ class CutMix(Disturbance):
         """The batch with boxes exchanged."""
         refuse_image(batch.image)
         b, _, h, w = batch.image.shape
-        other = partners(batch.image)
+        other = kindred(batch)
         box = boxes(b, h, w, self.alpha) & (torch.rand(b, 1, 1) < self.probability)
         return exchanged(batch, other, sent(box, batch.label.device))

@@ -14,7 +14,7 @@ def test_an_image_without_a_label_is_taught_by_those_who_need_none(recipe, make_
     learner, batch = far(recipe, make_batch)
     label, soft = batch.label.clone(), batch.soft.clone()
     label[-1], soft[-1] = IGNORE, 0.0
-    batch = replace(batch, label=label, soft=soft, unlabelled=torch.tensor([False, False, False, True]))
+    batch = replace(batch, label=label, soft=soft, unlabelled=1)
     distiller = learner.distiller
     with torch.no_grad():
         seen = tapped(learner.student.eval(), batch.image, distiller.features)

@@ -13,7 +13,6 @@ from segkd.datasets.loader import SegmentationDataset, collate
 from segkd.datasets.opening import open_data
 from segkd.datasets.sampler import EpochBatches
 from segkd.datasets.transforms import Augment, Transform
-from segkd.frequency.mix import CutMix
 from segkd.types import IGNORE, InputError
 
 
@@ -139,15 +138,12 @@ def test_a_batch_knows_which_images_have_no_label_and_where_their_pixels_went(ro
     transform = Transform((32, 32), Augment(), 2, soft=True)
     dataset = SegmentationDataset(records["train"], transform, 0, records["unlabelled"])
     assert len(dataset) == 6
-    batch = collate([dataset[0, 1], dataset[0, 7], dataset[0, 2], dataset[0, 8]])
-    assert batch.ids[1] == "new1" and batch.unlabelled.tolist() == [False, True, False, True]
-    assert not batch.valid[batch.unlabelled].any() and batch.valid[~batch.unlabelled].all()
-    assert torch.equal(batch.unknown, batch.unlabelled.view(4, 1, 1).expand(4, 32, 32))
-    shares = []
-    for seed in range(4):
-        torch.manual_seed(seed)
-        moved = CutMix(probability=1.0)(batch)
-        assert torch.equal(moved.unknown, ~moved.valid)  # here all that has no label is of an image without one
-        shares += moved.unknown.flatten(1).float().mean(dim=1).tolist()
-    assert any(0 < share < 1 for share in shares)
-    assert collate([dataset[0, 0]]).unlabelled is None and collate([dataset[0, 0]]).unknown is None
+    batch = collate([dataset[0, i] for i in (1, 2, 7, 8)])
+    assert batch.ids[2] == "new1" and batch.unlabelled == 2
+    assert batch.valid[:2].all() and not batch.valid[2:].any()
+    assert torch.equal(batch.unknown, ~batch.valid)
+    source = torch.randperm(4 * 32 * 32).view(4, 32, 32)
+    label = batch.label.flatten()[source]
+    moved = replace(batch, label=label, source=source)
+    assert torch.equal(moved.unknown, ~moved.valid) and moved.unknown[0].any() and not moved.unknown[3].all()
+    assert collate([dataset[0, 0]]).unlabelled == 0 and collate([dataset[0, 0]]).unknown is None

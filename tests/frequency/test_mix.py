@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
-from segkd.frequency.mix import CutMix, boxes
-from segkd.types import InputError
+from segkd.frequency.amplitude import partners
+from segkd.frequency.mix import CutMix, boxes, kindred
+from segkd.types import IGNORE, InputError
 
 
 def test_pixels_and_their_labels_come_from_the_same_image(make_batch):
@@ -42,3 +45,23 @@ def test_impossible_settings_are_named():
     for wrong in (0.0, float("nan"), float("inf")):
         with pytest.raises(InputError, match="alpha must be a finite number above 0"):
             CutMix(wrong)
+
+
+def test_images_without_a_label_are_mixed_with_each_other(make_batch):
+    batch = make_batch(b=7)
+    label = batch.label.clone()
+    label[4:] = IGNORE
+    batch = replace(batch, label=label, unlabelled=3)
+    seen = set()
+    for seed in range(20):
+        torch.manual_seed(seed)
+        other = kindred(batch).tolist()
+        assert sorted(other) == list(range(7)) and all(i != j and (i < 4) == (j < 4) for i, j in enumerate(other))
+        seen.add(tuple(other))
+        assert not CutMix(probability=1.0)(batch).valid[4:].any()
+    assert len(seen) == 3 * 2, "each part is shifted by itself"
+    torch.manual_seed(0)
+    plain = partners(batch.image)
+    torch.manual_seed(0)
+    assert torch.equal(kindred(replace(batch, unlabelled=0)), plain), "the draws of before"
+    assert kindred(replace(batch, unlabelled=1)).tolist()[-1] == 6  # alone of its kind
