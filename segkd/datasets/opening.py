@@ -62,7 +62,7 @@ def open_data(
     records, findings = _open_folder(data, chosen, advance, splits.said, skipped, fits)
     findings = replace(findings, warnings=(*splits.warnings, *findings.warnings))
     if training and data.unlabelled is not None:
-        files, labelled = find_unlabelled(data, splits.members), len(chosen["train"])
+        files, labelled = find_unlabelled(data, splits), len(chosen["train"])
         records[NAME], more = open_unlabelled(data, files, advance, findings.memory, labelled)
         memory = findings.memory + more.memory if more.memory else 0
         findings = replace(findings, about=f"{findings.about}; {more.about}", memory=memory)

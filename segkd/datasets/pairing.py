@@ -48,6 +48,11 @@ class Paired:
     lone_masks: dict[str, Path] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def mask_files(self) -> list[Path]:
+        """All masks that are files of their own, those without an image, too."""
+        return [*(pair.mask for pair in self.pairs if isinstance(pair.mask, Path)), *self.lone_masks.values()]
+
     def refusal(self, stems: set[str]) -> InputError:
         """The error that names `stems`, which are on one side only, and what to write or do."""
         alone = [f"{self.lone_images[s]} has no mask in {self.masks}" for s in sorted(stems & self.lone_images.keys())]

@@ -30,13 +30,16 @@ LISTS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("t
 
 @dataclass
 class Splits:
-    """The pairs of each split, what is said of how they were found, a sentence on each thing to look at, and whether
-    the validation split was carved out of the one for training."""
+    """The pairs of each split, what is said of how they were found, a sentence on each thing to look at, whether the
+    validation split was carved out of the one for training, files and folders that are never trained on without a
+    label (`apart`: all masks, and what a split holds that is left out), and why that is not known (`unread`)."""
 
     members: dict[str, list[Pair]]
     said: str = ""
     warnings: list[str] = field(default_factory=list)
     carved: bool = False
+    apart: set[Path] = field(default_factory=set)
+    unread: list[InputError] = field(default_factory=list)
 
     @property
     def numbers(self) -> str:
@@ -59,7 +62,7 @@ def find_splits(where: Where, wanted: Sequence[str] = ("train", "val")) -> Split
         InputError: says what is missing, doubled or empty, and what to write.
     """
     paired = pair_all(where)
-    splits = Splits({}, warnings=list(paired.notes))
+    splits = Splits({}, warnings=list(paired.notes), apart=set(paired.mask_files))
     sources = _sources(where)
     left_out = _add_named(where, paired, splits, sources, wanted)
     folders = _add_folders(where, paired, splits.members)
@@ -133,28 +136,32 @@ def _add_named(
     needed = {*wanted, *(["train"] if "val" in wanted and "val" not in sources else [])}
     left_out = set()
     for name, path in sources.items():
+        known = len(splits.apart)
         try:
             if path.is_dir():
+                splits.apart.add(path)
                 splits.members[name] = pairs_of_folder(where, paired, name, path)
             else:
-                splits.members[name] = _listed_pairs(path, f"data.{name}", paired, splits.warnings)
+                splits.members[name] = _listed_pairs(path, f"data.{name}", paired, splits)
         except InputError as error:
             if name in needed or ("train" in needed and "train" not in sources):
                 raise
             left_out.add(name)
+            splits.unread += [error] if len(splits.apart) == known else []
             why = re.split(r";|:?\n", str(error), maxsplit=1)[0]
             splits.warnings.append(f"the {name} split, not needed now, is left out: {path}: {why}")
     return left_out
 
 
-def _listed_pairs(path: Path, owner: str, paired: Paired, warnings: list[str]) -> list[Pair]:
+def _listed_pairs(path: Path, owner: str, paired: Paired, splits: Splits) -> list[Pair]:
     by_stem = {pair.stem: pair for pair in paired.pairs}
     files = {stem: pair.paths for stem, pair in by_stem.items()}
     lone = {stem: [file] for stem, file in (paired.lone_masks | paired.lone_images).items()}
     chosen = choose(path, owner, entries_of(files | lone, paired.root))
-    warnings += chosen.notes
+    splits.warnings += chosen.notes
     alone = {stem for stem in chosen.stems if stem not in by_stem}
     if alone:
+        splits.apart |= {file for stem in chosen.stems for file in (files | lone)[stem]}
         raise paired.refusal(alone)
     return [by_stem[stem] for stem in chosen.stems]
 

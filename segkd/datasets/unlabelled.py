@@ -1,7 +1,7 @@
 """Images without a label, which a teacher teaches beside those that have one."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,9 +16,10 @@ from segkd.datasets.data import Data, Findings, Records
 from segkd.datasets.embedded import Embedded, draw_sample
 from segkd.datasets.folds import Fold, numbers_of
 from segkd.datasets.geometry import in_pixels
-from segkd.datasets.pairing import Pair
 from segkd.datasets.patterns import Pattern, find_named
 from segkd.datasets.pictures import How, view_image
+from segkd.datasets.split_folders import split_named, split_of
+from segkd.datasets.splits import Splits
 from segkd.datasets.unfit import no_room
 from segkd.types import IGNORE, InputError, expanded, listed
 
@@ -35,28 +36,41 @@ class Looked:
     fault: str = ""
 
 
-def find_unlabelled(data: Data, splits: Mapping[str, Sequence[Pair]]) -> dict[str, Path]:
-    """The files that `data.unlabelled` means, by name, without those that a split holds as images or masks.
+def find_unlabelled(data: Data, splits: Splits) -> dict[str, Path]:
+    """The files that `data.unlabelled` means, by name, but for masks, what val, test or the images to train on are, and
+    what lies below in a folder named val or test.
 
     Names are those of `data.images` where both are the same folder, and begin with the folder's elsewhere.
 
     Raises:
-        InputError: nothing is left.
+        InputError: nothing is left, or what a split holds is not known.
     """
+    if splits.unread:
+        raise splits.unread[0]
     root, text = expanded(str(data.root)), str(data.unlabelled)
     named = find_named(root, text, "data.unlabelled")
     if named.doubles:
         raise InputError(f"data.unlabelled: several files share one name:\n{listed(list(named.doubles.values()))}")
-    used = {path.resolve() for pairs in splits.values() for pair in pairs for path in pair.paths}
+    used = {path.resolve() for pairs in splits.members.values() for pair in pairs for path in pair.paths}
+    used |= {path.resolve() for path in splits.apart}
     base = Pattern.of(text).base if not (root / text).is_dir() else text.rstrip("/")
     prefix = "" if base == Pattern.of(data.images).base else f"{base}/"
-    files = {prefix + stem: path for stem, path in named.files.items() if path.resolve() not in used}
+    files = {prefix + stem: path for stem, path in named.files.items() if not _held(path, used, root / base)}
     if not files:
         raise InputError(
             f"data.unlabelled: {root / text}: expected images that are in no split, found none among "
             f"{len(named.files)}. Name another folder, or write data.unlabelled: null."
         )
     return dict(sorted(files.items()))
+
+
+def _held(path: Path, used: Collection[Path], base: Path) -> bool:
+    """Whether a file, or a folder on the way to it, is among the used, or lies below `base` in a folder named val or
+    test."""
+    if split_of(split_named(base, path) or "") in ("val", "test"):
+        return True
+    whole = path.resolve()
+    return whole in used or any(folder in used for folder in whole.parents)
 
 
 def open_unlabelled(

@@ -54,6 +54,37 @@ def test_no_image_of_a_split_is_among_them_and_those_of_a_fold_that_is_left_out_
     assert whole == {f"photo{i}" for i in (0, 1, 2, 3, 4)}  # 4 is in no list
 
 
+def beside(root):
+    """The pairs of `root` with their masks in the folder of the images."""
+    for mask in (root / "masks").iterdir():
+        mask.rename(root / "images" / f"{mask.stem}_mask.png")
+    return Data(root=str(root), masks="images/{}_mask.png", unlabelled="images")
+
+
+@pytest.mark.parametrize("settings", [{"train": "list.txt"}, {"only_fold": (0, 3)}, {"fold": (0, 3)}])
+def test_masks_beside_the_images_are_none_of_them_whether_in_a_split_or_not(root, settings):
+    (root / "list.txt").write_text("photo0\nphoto1\nphoto2\n")
+    records, _ = opened(replace(beside(root), **settings))
+    whole = {f"photo{i}" for i in range(6)} | {"new0", "new1", "new2"}
+    assert {*records["unlabelled"].ids} == whole - {*records["train"].ids}
+
+
+def test_images_to_test_on_that_have_no_mask_or_lie_in_a_folder_of_that_name_are_none_of_them(root):
+    (root / "train.txt").write_text("\n".join(f"photo{i}" for i in range(6)))
+    (root / "test.txt").write_text("new0\n")
+    (root / "images" / "Testing").mkdir()
+    Image.new("RGB", (40, 48)).save(root / "images" / "Testing" / "other.jpg")
+    data = Data(root=str(root), unlabelled="images")
+    assert opened(data)[0]["unlabelled"].ids == ("new1", "new2")
+    assert opened(replace(data, test="images/Testing", unlabelled="."))[0]["unlabelled"].ids == (
+        *(f"./images/new{i}" for i in range(3)), "./more/deep/new0", "./more/deep/new1"
+    )  # fmt: skip
+    (root / "test.txt").write_text("new0\nnowhere\n")
+    with pytest.raises(InputError, match=r"1 of 2 lines of .*test.txt name no image"):
+        opened(data)
+    assert opened(data, training=False)[0].keys() == {"train", "val"}
+
+
 def test_names_of_another_folder_begin_with_it(root):
     for stray in (root / "images").glob("new*"):
         stray.unlink()
