@@ -99,8 +99,8 @@ def channels_last(network: Network, path: str, at: int, shape: Sequence[int], im
     Raises:
         InputError: it is no map of each image, or cannot be told.
     """
-    if not any(isinstance(part, nn.Linear | nn.LayerNorm) for part in network.modules()):
-        return False  # for these two alone channels stand last
+    if not _mixed(network):
+        return False
     first, last = _readings(network, shape, image)
     if shape[0] == len(image) and first != last:
         return last
@@ -112,6 +112,16 @@ def channels_last(network: Network, path: str, at: int, shape: Sequence[int], im
             f"of {image.shape[2]}x{image.shape[3]}, found {tuple(shape)}, which {why} another layer."
         )
     return told
+
+
+def _mixed(network: Network) -> bool:
+    """Whether a network has layers for which channels stand last; looked up once, as maps are read in every step."""
+    if network not in _MIXED:
+        _MIXED[network] = any(isinstance(part, nn.Linear | nn.LayerNorm) for part in network.modules())
+    return _MIXED[network]
+
+
+_MIXED: WeakKeyDictionary[Network, bool] = WeakKeyDictionary()
 
 
 def _readings(network: Network, shape: Sequence[int], image: Tensor) -> tuple[bool, bool]:
