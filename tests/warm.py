@@ -44,7 +44,9 @@ class Running:
         """Waits for the end: the status, and what was printed."""
         self.process.join(limit)
         text = self.text()
-        assert self.process.exitcode is not None, f"still running after {limit} seconds: {text}"
+        if self.process.exitcode is None:
+            self.send(signal.SIGKILL)
+            raise AssertionError(f"still running after {limit} seconds: {text}")
         Path(self.said).unlink()
         return self.process.exitcode, text
 

@@ -14,6 +14,7 @@ from segkd.datasets.folds import numbers_of
 from segkd.datasets.opening import splits_of
 from segkd.datasets.packed import size_on_disk
 from segkd.datasets.splits import SPLITS
+from segkd.datasets.unlabelled import NAME, find_unlabelled
 from segkd.disk import load_yaml
 from segkd.experiment.classes import refuse_unsaid
 from segkd.experiment.folder import flat, own_arguments, resolved_text
@@ -61,9 +62,15 @@ def data_digests(data: Data) -> dict[str, dict[str, Any]]:
         sizes = {name: len(numbers_of(data.embedded, name, data.part)) for name in SPLITS}
         return {split: {"pairs": pairs, "digest": "generated"} for split, pairs in sizes.items()}
     found = {}
-    for split, pairs in splits_of(data).members.items():
-        lines = [f"{p.stem} {size_on_disk(p.image)} {size_on_disk(p.mask)}" for p in pairs]
-        found[split] = {"pairs": len(pairs), "digest": digest_of("\n".join(lines).encode("utf-8", "surrogateescape"))}
+    splits = splits_of(data)
+    of_each = {
+        split: [f"{p.stem} {size_on_disk(p.image)} {size_on_disk(p.mask)}" for p in pairs]
+        for split, pairs in splits.members.items()
+    }
+    if data.unlabelled is not None:
+        of_each[NAME] = [f"{stem} {size_on_disk(path)}" for stem, path in find_unlabelled(data, splits).items()]
+    for split, lines in of_each.items():
+        found[split] = {"pairs": len(lines), "digest": digest_of("\n".join(lines).encode("utf-8", "surrogateescape"))}
     return found
 
 

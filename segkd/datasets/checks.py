@@ -1,5 +1,7 @@
 """Settings of the data that contradict each other or themselves, all in one report."""
 
+from pathlib import PurePath
+
 from segkd.datasets.data import Data
 from segkd.datasets.domains import faults_of_domains, parts_of, speaking_of
 from segkd.types import InputError, listed
@@ -72,6 +74,8 @@ def _unlabelled_faults(data: Data) -> list[str]:
     faults = []
     if data.domains or data.domain_group is not None or data.parquet is not None:
         faults.append("data.unlabelled is about one folder of files (data.root), not domains or shards; take one away")
+    if not data.unlabelled or PurePath(data.unlabelled).is_absolute():
+        faults.append(f"data.unlabelled is {data.unlabelled!r}; it is a folder below data.root, or a pattern there")
     if not 1 <= data.beside <= 65536:
         faults.append(f"data.unlabelled_batch is {data.beside}; 1 to 65536 are possible")
     return faults

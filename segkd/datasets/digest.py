@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 
+from segkd.datasets.packed import File
 from segkd.datasets.pairing import Pair
 
 Digests = dict[str, dict[str, str]]
@@ -15,10 +16,14 @@ def digest_of(pair: Pair) -> str:
     The system still holds the bytes of files that were just decoded, so this costs little beside decoding them.
     """
     try:
-        files = [path.read_bytes() for path in (pair.image, pair.mask)]
+        return " ".join(digest_of_file(path) for path in (pair.image, pair.mask))
     except OSError:
         return ""
-    return " ".join(hashlib.blake2b(content, digest_size=8).hexdigest() for content in files)
+
+
+def digest_of_file(path: File) -> str:
+    """The digest of a file's bytes, 64 bits in hexadecimal. Raises OSError where it cannot be read."""
+    return hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
 
 
 def digest_of_all(digests: Digests) -> str:

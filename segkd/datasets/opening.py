@@ -23,7 +23,7 @@ from segkd.datasets.pictures import How
 from segkd.datasets.shards import find_shards
 from segkd.datasets.split_folders import Where
 from segkd.datasets.splits import SPLITS, Splits, find_splits
-from segkd.datasets.unlabelled import NAME, covered, find_unlabelled, generated_unlabelled, open_unlabelled
+from segkd.datasets.unlabelled import NAME, covered, generated_unlabelled, open_unlabelled, refuse_unlabelled
 from segkd.types import InputError, expanded
 
 
@@ -56,14 +56,16 @@ def open_data(
         if training and data.unlabelled is not None:
             records[NAME] = generated_unlabelled(data.embedded, len(data.classes), data.part)
         return records, findings
+    if training:
+        refuse_unlabelled(data)
     splits = splits_of(data, wanted)
     chosen = {name: members_of(data, splits, name) for name in wanted}
     fits = _fits(data, chosen, shares, together) if training else {}
     records, findings = _open_folder(data, chosen, advance, splits.said, skipped, fits)
     findings = replace(findings, warnings=(*splits.warnings, *findings.warnings))
     if training and data.unlabelled is not None:
-        files, labelled = find_unlabelled(data, splits), len(chosen["train"])
-        records[NAME], more = open_unlabelled(data, files, advance, findings.memory, labelled)
+        read = {digest.split(" ")[0] for one in records.values() for digest in one.digests}
+        records[NAME], more = open_unlabelled(data, splits, advance, findings.memory, read)
         memory = findings.memory + more.memory if more.memory else 0
         findings = replace(findings, about=f"{findings.about}; {more.about}", memory=memory)
     return records, findings

@@ -1,6 +1,5 @@
 """Images without a label, which a teacher teaches beside those that have one."""
 
-import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -13,9 +12,11 @@ import numpy as np
 from segkd.datasets.audit import SMALLEST
 from segkd.datasets.cache import Fit, fit_of
 from segkd.datasets.data import Data, Findings, Records
+from segkd.datasets.digest import digest_of_file
 from segkd.datasets.embedded import Embedded, draw_sample
 from segkd.datasets.folds import Fold, numbers_of
 from segkd.datasets.geometry import in_pixels
+from segkd.datasets.naming import image_of
 from segkd.datasets.patterns import Pattern, find_named
 from segkd.datasets.pictures import How, view_image
 from segkd.datasets.split_folders import split_named, split_of
@@ -47,15 +48,19 @@ def find_unlabelled(data: Data, splits: Splits) -> dict[str, Path]:
     """
     if splits.unread:
         raise splits.unread[0]
-    root, text = expanded(str(data.root)), str(data.unlabelled)
+    root, text = expanded(str(data.root)), written(data.unlabelled)
     named = find_named(root, text, "data.unlabelled")
     if named.doubles:
         raise InputError(f"data.unlabelled: several files share one name:\n{listed(list(named.doubles.values()))}")
     used = {path.resolve() for pairs in splits.members.values() for pair in pairs for path in pair.paths}
     used |= {path.resolve() for path in splits.apart}
-    base = Pattern.of(text).base if not (root / text).is_dir() else text.rstrip("/")
-    prefix = "" if base == Pattern.of(data.images).base else f"{base}/"
-    files = {prefix + stem: path for stem, path in named.files.items() if not _held(path, used, root / base)}
+    base = Pattern.of(text).base if not (root / text).is_dir() else text
+    prefix = "" if base in (Pattern.of(data.images).base, ".") else f"{base}/"
+    files = {
+        prefix + stem: path
+        for stem, path in named.files.items()
+        if not _held(path, used, root / base) and (image_of(stem) or ("",))[0] not in named.files  # x_mask beside x
+    }
     if not files:
         raise InputError(
             f"data.unlabelled: {root / text}: expected images that are in no split, found none among "
@@ -74,34 +79,57 @@ def _held(path: Path, used: Collection[Path], base: Path) -> bool:
 
 
 def open_unlabelled(
-    data: Data, files: Mapping[str, Path], advance: Callable[[int], None], memory: int, labelled: int
+    data: Data,
+    splits: Splits,
+    advance: Callable[[int], None],
+    memory: int,
+    read: Collection[str],
 ) -> tuple[Records, Findings]:
     """Their records, each with a label of `IGNORE` alone: all are read once, and kept where `data.cache_gb` has room
-    for them beside the `memory` that the splits take; there are `labelled` images beside them.
+    for them beside the `memory` that the splits take, whose images that were `read` have these digests. Copies of
+    images of any split are left out.
 
     Raises:
-        InputError: names every file that cannot be read.
+        InputError: names every file that cannot be read, or nothing is left.
     """
-    fit = fit_of(data.shape, data.augment, images=labelled + len(files))
+    files, known = find_unlabelled(data, splits), {*read, *_digests_of_test(splits)}
+    fit = fit_of(data.shape, data.augment, images=len(splits.members["train"]) + len(files))
     advance(len(files))
     kept: dict[str, np.ndarray] = {}
-    digests, faults, room = [], [], data.cache_gb * 1e9 - memory if memory else 0.0
+    digests: dict[str, str] = {}
+    faults, room = [], data.cache_gb * 1e9 - memory if memory else 0.0
     with ThreadPoolExecutor() as pool:
         for stem, seen in zip(files, pool.map(partial(_looked, how=data.how, fit=fit), files.values())):
             advance(0)
-            digests.append(seen.digest)
             faults += [seen.fault] if seen.image is None else []
-            if seen.image is not None and room > 0:
+            if seen.image is None or seen.digest in known:
+                continue
+            digests[stem] = seen.digest
+            if room > 0:
                 room -= seen.image.nbytes
                 kept[stem] = seen.image
     if faults:
         raise InputError(f"{len(faults)} of {len(files)} files of data.unlabelled cannot be used:\n{listed(faults)}")
+    if not digests:
+        raise InputError(
+            f"data.unlabelled: all {len(files)} files are copies of images that a split holds. Add others."
+        )
     kept = kept if room > 0 else {}
-    load = partial(_load, list(files.items()), kept, data.how, fit, digests)
+    load = partial(_load, [(stem, files[stem]) for stem in digests], kept, data.how, fit, list(digests.values()))
     size = sum(image.nbytes for image in kept.values())
     where = f"cached in memory ({size / 1e9:.2f} GB)" if kept else "read from disk each time (data.cache_gb)"
-    about = f"{len(files)} images without a label ({data.unlabelled}), {where}"
-    return Records(NAME, tuple(files), load, tuple(digests)), Findings(about, (), size)
+    copies = f" and {len(files) - len(digests)} copies of images of a split, left out" * (len(digests) < len(files))
+    about = f"{len(digests)} images without a label ({data.unlabelled}){copies}, {where}"
+    return Records(NAME, tuple(digests), load, tuple(digests.values())), Findings(about, (), size)
+
+
+def _digests_of_test(splits: Splits) -> set[str]:
+    """Of the images of the test split, which a training does not read; those that cannot be read have none."""
+    found = set()
+    for pair in splits.members.get("test", []):
+        with suppress(OSError):
+            found.add(digest_of_file(pair.image))
+    return found
 
 
 def generated_unlabelled(embedded: Embedded, classes: int, fold: Fold | None) -> Records:
@@ -121,9 +149,20 @@ def covered(root: Path, text: str | None) -> set[Path]:
     """The files that `data.unlabelled` means: an image among them needs no mask."""
     if text is None:
         return set()
-    with suppress(InputError):  # a training says what is wrong; elsewhere none of them is needed
-        return set(find_named(root, text, "data.unlabelled").files.values())
+    with suppress(InputError):  # a training says first what is wrong; elsewhere none of them is needed
+        return set(find_named(root, written(text), "data.unlabelled").files.values())
     return set()
+
+
+def refuse_unlabelled(data: Data) -> None:
+    """Raises InputError where `data.unlabelled` names no folder or pattern of files."""
+    if data.unlabelled is not None and data.root is not None:
+        find_named(expanded(str(data.root)), written(data.unlabelled), "data.unlabelled")
+
+
+def written(text: str | None) -> str:
+    """`data.unlabelled` as patterns are: "images" for "./images/"."""
+    return str(text).removeprefix("./").rstrip("/")
 
 
 def _looked(path: Path, how: How, fit: Fit) -> Looked:
@@ -132,7 +171,7 @@ def _looked(path: Path, how: How, fit: Fit) -> Looked:
         if min(image.shape[:2]) < SMALLEST:
             found = in_pixels(image.shape[:2])
             return Looked(None, fault=f"{path}: expected at least {SMALLEST} pixels a side, found {found}. Remove it.")
-        digest = hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
+        digest = digest_of_file(path)
     except (InputError, OSError) as error:
         return Looked(None, fault=str(error))
     except MemoryError:

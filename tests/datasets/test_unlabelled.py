@@ -1,5 +1,6 @@
 """Images without a label beside those that have one: which they are, what is read, where they stand in a batch."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from segkd.ablation.identity import data_digests
 from segkd.datasets.data import Data
 from segkd.datasets.embedded import Embedded
 from segkd.datasets.loader import SegmentationDataset, collate
@@ -77,7 +79,7 @@ def test_images_to_test_on_that_have_no_mask_or_lie_in_a_folder_of_that_name_are
     data = Data(root=str(root), unlabelled="images")
     assert opened(data)[0]["unlabelled"].ids == ("new1", "new2")
     assert opened(replace(data, test="images/Testing", unlabelled="."))[0]["unlabelled"].ids == (
-        *(f"./images/new{i}" for i in range(3)), "./more/deep/new0", "./more/deep/new1"
+        *(f"images/new{i}" for i in range(3)), "more/deep/new0", "more/deep/new1"
     )  # fmt: skip
     (root / "test.txt").write_text("new0\nnowhere\n")
     with pytest.raises(InputError, match=r"1 of 2 lines of .*test.txt name no image"):
@@ -113,6 +115,42 @@ def test_what_cannot_be_used_is_named(root):
         opened(Data(root=str(root), images="images/{}.jpg", unlabelled="images/p{}.jpg"))
 
 
+def test_a_copy_of_an_image_of_a_split_is_left_out(root):
+    shutil.copy(root / "images" / "photo6.jpg", root / "more" / "of_val.jpg")
+    shutil.copy(root / "images" / "photo1.jpg", root / "more" / "of_train.jpg")
+    (root / "test.txt").write_text("photo5")
+    shutil.copy(root / "images" / "photo5.jpg", root / "more" / "of_test.jpg")
+    for stray in (root / "images").glob("new*"):
+        stray.unlink()
+    records, findings = opened(Data(root=str(root), unlabelled="./more/"))
+    assert records["unlabelled"].ids == ("more/deep/new0", "more/deep/new1")
+    assert "2 images without a label (./more/) and 3 copies of images of a split, left out" in findings.about
+    shutil.rmtree(root / "more" / "deep")
+    with pytest.raises(InputError, match="all 3 files are copies of images that a split holds"):
+        opened(Data(root=str(root), unlabelled="more"))
+
+
+def test_a_mask_beside_its_image_is_no_photo_and_a_wrong_folder_is_named_first(root):
+    Image.new("L", (40, 48)).save(root / "more" / "deep" / "new0_mask.png")
+    for stray in (root / "images").glob("new*"):
+        stray.unlink()
+    assert opened(Data(root=str(root), unlabelled="more"))[0]["unlabelled"].ids == ("more/deep/new0", "more/deep/new1")
+    Image.new("RGB", (40, 48)).save(root / "images" / "alone.png")
+    with pytest.raises(InputError, match=r"data.unlabelled: .*nowhere: expected a folder"):
+        opened(Data(root=str(root), unlabelled="nowhere"))
+
+
+def test_a_grid_knows_which_they_are(root):
+    data = Data(root=str(root), unlabelled="images")
+    before = data_digests(data)
+    assert before["unlabelled"]["pairs"] == 3
+    Image.new("RGB", (40, 48)).save(root / "images" / "new3.png")
+    after = data_digests(data)
+    assert after["unlabelled"]["pairs"] == 4 and {s: d for s, d in after.items() if s != "unlabelled"} == {
+        s: d for s, d in before.items() if s != "unlabelled"
+    }
+
+
 def test_read_from_disk_they_are_the_same_and_another_file_is_noticed(root):
     kept, _ = opened(Data(root=str(root), unlabelled="images"))
     read, findings = opened(Data(root=str(root), unlabelled="images", cache_gb=0.0))
@@ -141,6 +179,8 @@ def test_of_generated_images_those_have_no_label_that_a_fold_leaves_out():
     [
         ({"unlabelled_batch": 4}, "data.unlabelled_batch is without effect"),
         ({"unlabelled": "images", "unlabelled_batch": 0}, "data.unlabelled_batch is 0; 1 to 65536"),
+        ({"unlabelled": ""}, "data.unlabelled is ''; it is a folder below data.root"),
+        ({"unlabelled": "/images"}, "it is a folder below data.root, or a pattern there"),
         ({"unlabelled": "images", "domain_group": "a"}, "not domains or shards"),
     ],
 )
