@@ -129,6 +129,7 @@ TABLES: dict[str, Callable[[], list[list[str]]]] = {
     "gains_ours": partial(gains, "cells", ("baseline", *MAIN[2:]), ["segkd"]),
     "camvid": partial(classes, "camvid_arms", "miou_dataset", MAIN, ["baseline", "frskd"]),
     "camvid_classes": partial(by_class, "camvid_classes", "segkd", "baseline"),
+    "again_classes": partial(by_class, "camvid_again_classes", "segkd", "baseline"),
     "means_224": partial(means, "league_224", MAIN[:3], (*SETS[:3], "horses")),
     "gains_224": partial(gains, "league_224", MAIN[:3], ["frskd", "baseline"]),
     "means_64": partial(means, "league_64", MAIN[:2], SETS[:5]),
