@@ -3,28 +3,30 @@
 from typing import Literal, final
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from segkd.distill.base import Knowledge
+from segkd.distill.base import Knowledge, only
 from segkd.distill.exits import shrunk
-from segkd.distill.knowledge.feature import cell_means
+from segkd.distill.knowledge.feature import cell_means, label_at
 from segkd.distill.knowledge.response import response
 from segkd.models.decoder import resize
-from segkd.types import Batch, InputError, Prediction, refuse_number
+from segkd.types import IGNORE, Batch, InputError, Prediction, refuse_number
 
 
 def at_size(
     logits: Float[Tensor, "b k _h _w"], like: Float[Tensor, "b _k h w"], batch: Batch
-) -> Float[Tensor, "b k h w"]:
-    """Logits at the size of `like`: means over the valid pixels of each cell where they shrink (0 where a cell has
-    none), bilinearly where they grow."""
-    size = like.shape[-2:]
+) -> tuple[Float[Tensor, "b k h w"], Bool[Tensor, "b h w"]]:
+    """Logits at the size of `like`, means over the valid pixels of each cell where they shrink, bilinearly where they
+    grow; and where they count: at valid pixels, but for cells of which no logit has a valid one."""
+    size, valid = like.shape[-2:], label_at(batch, like) != IGNORE
     if logits.shape[-2:] == size:
-        return logits
+        return logits, valid
     if logits.shape[-2] < size[0] or logits.shape[-1] < size[1]:
-        return resize(logits, like)
-    return cell_means(logits, shrunk(batch, logits).valid, size)[0]
+        return resize(logits, like), valid
+    # a cell of an exit reads its label in its middle: all of them may be ignored where the larger cell's middle is not
+    small, there = cell_means(logits, label_at(batch, logits) != IGNORE, size)
+    return small, valid & there
 
 
 @final
@@ -64,10 +66,10 @@ class AtExits(Knowledge):
     def forward(self, student: Prediction, target: Prediction, batch: Batch) -> Float[Tensor, ""]:
         """Mean over the exits, each a mean over the valid pixels of all processes."""
         goals = target.exits if self.target == "exits" else (target.logits,) * len(student.exits)
-        losses = [
-            self.knowledge(Prediction(one), Prediction(at_size(goal, one, batch)), shrunk(batch, one))
-            for one, goal in zip(student.exits, goals)
-        ]
+        losses = []
+        for one, goal in zip(student.exits, goals):
+            small, counts = at_size(goal, one, batch)
+            losses.append(self.knowledge(Prediction(one), Prediction(small), only(shrunk(batch, one), counts)))
         return torch.stack(losses).mean()
 
 
@@ -94,7 +96,7 @@ class AllPairs(Knowledge):
         losses = []
         for j, one in enumerate(learn):
             for goal in (*teach[:j], *teach[j + 1 :]):
-                smaller = one if one.shape[-1] <= goal.shape[-1] else goal
-                sides = (at_size(one, smaller, batch), at_size(goal, smaller, batch))
-                losses.append(response(*sides, shrunk(batch, smaller).valid, self.temperature, True))
+                smaller = min(one, goal, key=lambda side: side.shape[-2:].numel())
+                (ours, here), (theirs, there) = (at_size(side, smaller, batch) for side in (one, goal))
+                losses.append(response(ours, theirs, here & there, self.temperature, True))
         return torch.stack(losses).mean()

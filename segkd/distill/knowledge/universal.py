@@ -83,5 +83,5 @@ class Universal(Knowledge):
 
     def forward(self, student: Prediction, target: Prediction, batch: Batch) -> Float[Tensor, ""]:
         """Mean over the valid pixels of all processes."""
-        weak = at_size(target.exits[-1], student.logits, batch)
+        weak, _ = at_size(target.exits[-1], student.logits, batch)
         return universal(student.logits, weak, batch.label, batch.valid, self.target, self.others)

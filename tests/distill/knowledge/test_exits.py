@@ -76,12 +76,26 @@ def test_all_pairs_are_all_ordered_pairs_of_outputs(make_batch):
 
 def test_maps_shrink_over_the_valid_pixels_and_grow_bilinearly(make_batch):
     batch, x = make_batch(2, b=1, size=(8, 8), ignored=0.0), torch.randn(1, 2, 8, 8)
-    assert at_size(x, x, batch) is x
-    torch.testing.assert_close(at_size(x, torch.zeros(1, 2, 4, 4), batch), F.avg_pool2d(x, 2))
-    grown = at_size(x, torch.zeros(1, 2, 16, 16), batch)
+    assert at_size(x, x, batch)[0] is x
+    torch.testing.assert_close(at_size(x, torch.zeros(1, 2, 4, 4), batch)[0], F.avg_pool2d(x, 2))
+    grown, _ = at_size(x, torch.zeros(1, 2, 16, 16), batch)
     torch.testing.assert_close(grown, F.interpolate(x, size=(16, 16), mode="bilinear", align_corners=False))
     batch.label[0, :2, 0] = IGNORE
     batch.label[0, 2:4, :2] = IGNORE
-    small = at_size(x, torch.zeros(1, 2, 4, 4), batch)
+    small, counts = at_size(x, torch.zeros(1, 2, 4, 4), batch)
     torch.testing.assert_close(small[0, :, 0, 0], x[0, :, :2, 1].mean(dim=1))  # the valid half of the cell
-    assert (small[0, :, 1, 0] == 0).all()
+    assert (small[0, :, 1, 0] == 0).all() and torch.equal(~counts[0], batch.label[0, 1::2, 1::2] == IGNORE)
+
+
+def test_a_cell_whose_parts_have_no_label_counts_nothing_though_its_middle_has_one(make_batch):
+    batch, exits = make_batch(3, size=(8, 8), ignored=0.0), seen(sizes=((4, 4), (2, 2)), grows=False).exits
+    batch.label[:, :4, :4] = IGNORE
+    batch.label[:, 2, 2] = 0  # what the exit of 2 x 2 reads there, and none of the four of the exit of 4 x 4
+    _, counts = at_size(exits[0], exits[1], batch)
+    assert shrunk(batch, exits[1]).valid.all() and counts.tolist() == [[[False, True], [True, True]]] * 2
+    losses = []
+    for value in (0.0, 9.0):
+        exits[1][:, 0, 0, 0] = value
+        student, teacher = (Prediction(torch.zeros(2, 3, 8, 8), exits=(one,)) for one in exits[::-1])
+        losses.append(AtExits(Response(), target="exits")(student, teacher, batch))
+    assert losses[0] == losses[1] > 0
