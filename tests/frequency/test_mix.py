@@ -1,10 +1,12 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from segkd.frequency.amplitude import partners
 from segkd.frequency.mix import CutMix, boxes, kindred
+from segkd.frequency.swap import SwapPatches
 from segkd.types import IGNORE, InputError
 
 
@@ -65,3 +67,36 @@ def test_images_without_a_label_are_mixed_with_each_other(make_batch):
     torch.manual_seed(0)
     assert torch.equal(kindred(replace(batch, unlabelled=0)), plain), "the draws of before"
     assert kindred(replace(batch, unlabelled=1)).tolist()[-1] == 6  # alone of its kind
+
+
+def test_boxes_pixel_by_pixel():
+    """A pixel is in the box where its middle is: at an odd size, by the same draws."""
+    torch.manual_seed(2)
+    found = boxes(30, 7, 11, 0.6)
+    torch.manual_seed(2)
+    kept = torch.distributions.Beta(0.6, 0.6).sample((30, 1)).double().numpy()
+    centre = torch.rand(2, 30, 1).double().numpy()
+    for i, y, x in np.ndindex(30, 7, 11):
+        height, width = 7 * (1 - kept[i, 0]) ** 0.5, 11 * (1 - kept[i, 0]) ** 0.5
+        inside = abs(y + 0.5 - 7 * centre[0, i, 0]) <= height / 2 and abs(x + 0.5 - 11 * centre[1, i, 0]) <= width / 2
+        assert bool(found[i, y, x]) == inside
+
+
+def test_boxes_of_boxes_are_traced_back_to_the_loaded_pixels(make_batch):
+    """Twice mixed, with images without a label: image, label and shares of each pixel are those that `source` names."""
+    batch = make_batch(11, b=5, size=(9, 7))
+    batch.label[3:] = IGNORE
+    batch = replace(batch, unlabelled=2)
+    torch.manual_seed(1)
+    out = CutMix(probability=1.0)(SwapPatches(2, 0.9)(CutMix(probability=1.0)(batch)))
+    images = set()
+    for i, y, x in np.ndindex(5, 9, 7):
+        j, (v, u) = int(out.source[i, y, x]) // 63, divmod(int(out.source[i, y, x]) % 63, 7)
+        images.add((i, j))
+        assert (v, u) == (y, x) and (i < 3) == (j < 3)
+        assert (
+            torch.equal(out.image[i, :, y, x], batch.clean[j, :, v, u]) and out.label[i, y, x] == batch.label[j, v, u]
+        )
+        assert torch.equal(out.soft[i, :, y, x], batch.soft[j, :, v, u])
+        assert bool(out.unknown[i, y, x]) == (j >= 3)
+    assert len(images) > 9

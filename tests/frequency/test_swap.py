@@ -39,6 +39,14 @@ def test_the_share_says_how_many_of_the_cells_that_could_be_replaced_are(make_ba
     assert 0.25 < moved.float().mean() < 0.35 and (moved[0] != moved[1]).any()
 
 
+def test_images_smaller_than_a_cell_are_left_as_they_are(make_batch):
+    batch = make_batch(2, b=3, size=(7, 9))
+    for size, cells in ((8, 0), (16, 0), (7, 1)):
+        out = SwapPatches(size, 1.0)(replace(batch, label=torch.zeros_like(batch.label)))
+        moved = (out.image != batch.image).any(dim=1)
+        assert moved[:, :, 7:].sum() == 0 and moved.sum() == cells * 3 * 49
+
+
 def test_impossible_settings_are_named():
     with pytest.raises(InputError, match="cell is a side in pixels"):
         SwapPatches(0)
