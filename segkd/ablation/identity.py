@@ -68,7 +68,7 @@ def data_digests(data: Data) -> dict[str, dict[str, Any]]:
         for split, pairs in splits.members.items()
     }
     if data.unlabelled is not None:
-        of_each[NAME] = [f"{stem} {size_on_disk(path)}" for stem, path in find_unlabelled(data, splits).items()]
+        of_each[NAME] = [f"{stem} {size_on_disk(path)}" for stem, path in find_unlabelled(data, splits).files.items()]
     for split, lines in of_each.items():
         found[split] = {"pairs": len(lines), "digest": digest_of("\n".join(lines).encode("utf-8", "surrogateescape"))}
     return found

@@ -11,7 +11,7 @@ from segkd.datasets.dicom import find_dicom
 from segkd.datasets.lists import HEADINGS
 from segkd.datasets.walk import GLANCE, pictures, walk
 
-ENDINGS = (".json", ".xml", ".csv", ".txt")
+ENDINGS = (".json", ".xml", ".csv", ".tsv", ".txt")
 """Extensions (lower case) of annotations, the likeliest first."""
 
 READ = 100_000
@@ -85,7 +85,7 @@ def kind_of(path: Path) -> str:
     except OSError:
         return ""
     said = text.decode("utf-8", "replace")
-    kind = {".json": _json, ".xml": _xml, ".csv": _table}.get(path.suffix.lower(), _lines)(said)
+    kind = {".json": _json, ".xml": _xml, ".csv": _table, ".tsv": _table}.get(path.suffix.lower(), _lines)(said)
     return _coco(path) if kind == "COCO" else kind
 
 

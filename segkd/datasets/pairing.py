@@ -53,13 +53,14 @@ class Paired:
         """All masks that are files of their own, those without an image, too."""
         return [*(pair.mask for pair in self.pairs if isinstance(pair.mask, Path)), *self.lone_masks.values()]
 
-    def refusal(self, stems: set[str]) -> InputError:
-        """The error that names `stems`, which are on one side only, and what to write or do."""
+    def refusal(self, stems: set[str], else_do: str = "") -> InputError:
+        """The error that names `stems`, which are on one side only, and what to write or do; `else_do` is what helps
+        where all are images and others have masks."""
         alone = [f"{self.lone_images[s]} has no mask in {self.masks}" for s in sorted(stems & self.lone_images.keys())]
         alone += [f"{self.lone_masks[s]} has no image in {self.images}" for s in sorted(stems & self.lone_masks.keys())]
         cure = self._proposal() or "Rename them, add the missing files, or move the others away"
         if self.pairs and stems <= self.lone_images.keys():
-            cure += f". To train on them without a label, write data.unlabelled: {self.images}"
+            cure += else_do
         return InputError(
             f"{len(stems)} of {len(self.pairs) + len(self.lone_images.keys() | self.lone_masks.keys())} stems are "
             f"unmatched; an image and its mask must have the same name up to the extension. {cure}:\n{listed(alone)}"

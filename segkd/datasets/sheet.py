@@ -1,6 +1,6 @@
 """A contact sheet: what the data look like, labels overlaid."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -19,11 +19,19 @@ LINE = 18
 
 
 def contact_sheet(
-    records: Records, number: int, classes: Sequence[str], side: int = 160, columns: int = 6
+    records: Records,
+    number: int,
+    classes: Sequence[str],
+    side: int = 160,
+    columns: int = 6,
+    splits: Mapping[str, str] | None = None,
 ) -> UInt8[np.ndarray, "h w 3"]:
     """`number` records spread evenly over the split, each as image and overlay side by side, RGB; below them the
-    colours of the classes."""
-    tiles = [_tile(*records.load(i), records.ids[i], len(classes), side) for i in records.spread(number)]
+    colours of the classes. Where records are of several `splits`, by id, those not to train on have theirs before their
+    name."""
+    marks = {id: f"{split}: " for id, split in (splits or {}).items() if split != "train"}
+    shown = [(i, records.ids[i]) for i in records.spread(number)]
+    tiles = [_tile(*records.load(i), id, len(classes), side, marks.get(id, "")) for i, id in shown]
     width = min(columns, len(tiles))
     rows = [_row(tiles[i : i + width], width) for i in range(0, len(tiles), width)]
     return np.vstack([*rows, *_key(classes, rows[0].shape[1])])
@@ -38,14 +46,14 @@ def _row(tiles: Sequence[np.ndarray], columns: int) -> np.ndarray:
     return row
 
 
-def _tile(image: np.ndarray, label: np.ndarray, id: str, classes: int, side: int) -> np.ndarray:
+def _tile(image: np.ndarray, label: np.ndarray, id: str, classes: int, side: int, mark: str) -> np.ndarray:
     scale = side / max(image.shape[:2])
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     tile = np.full((size[1] + LINE, 2 * side + 6, 3), 255, np.uint8)
     tile[: size[1], : size[0]] = small
     tile[: size[1], side + 2 : side + 2 + size[0]] = overlay(small, resize_label(label, size[::-1]), classes)
-    return _written(tile, [(2, size[1] + 2, printable(id)[-44:].replace("\n", " "))])
+    return _written(tile, [(2, size[1] + 2, mark + printable(id)[len(mark) - 44 :].replace("\n", " "))])
 
 
 def _key(classes: Sequence[str], width: int) -> list[np.ndarray]:

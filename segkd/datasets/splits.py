@@ -142,7 +142,7 @@ def _add_named(
                 splits.apart.add(path)
                 splits.members[name] = pairs_of_folder(where, paired, name, path)
             else:
-                splits.members[name] = _listed_pairs(path, f"data.{name}", paired, splits)
+                splits.members[name] = _listed_pairs(path, name, where, paired, splits)
         except InputError as error:
             if name in needed or ("train" in needed and "train" not in sources):
                 raise
@@ -153,16 +153,21 @@ def _add_named(
     return left_out
 
 
-def _listed_pairs(path: Path, owner: str, paired: Paired, splits: Splits) -> list[Pair]:
+def _listed_pairs(path: Path, name: str, where: Where, paired: Paired, splits: Splits) -> list[Pair]:
     by_stem = {pair.stem: pair for pair in paired.pairs}
     files = {stem: pair.paths for stem, pair in by_stem.items()}
     lone = {stem: [file] for stem, file in (paired.lone_masks | paired.lone_images).items()}
-    chosen = choose(path, owner, entries_of(files | lone, paired.root))
+    chosen = choose(path, f"data.{name}", entries_of(files | lone, paired.root))
     splits.warnings += chosen.notes
     alone = {stem for stem in chosen.stems if stem not in by_stem}
     if alone:
         splits.apart |= {file for stem in chosen.stems for file in (files | lone)[stem]}
-        raise paired.refusal(alone)
+        cure = f". Or take them out of {path}"
+        if name == "train":  # what a list keeps to look at is never trained on
+            known = all(paired.lone_images.get(stem) in where.unlabelled for stem in alone)
+            more = f" and write data.unlabelled: {paired.images}, to train on them without a label"
+            cure += ": data.unlabelled has them" if known else more
+        raise paired.refusal(alone, cure)
     return [by_stem[stem] for stem in chosen.stems]
 
 
@@ -205,7 +210,7 @@ def _refuse_alone(where: Where, paired: Paired, splits: Splits, wanted: Sequence
     in_split = {stem: split_of(split_named(base, path) or "") or "train" for stem, path in alone.items()}
     missed = {stem for stem, name in in_split.items() if name in needed or not paired.pairs}
     if missed:
-        raise paired.refusal(missed)
+        raise paired.refusal(missed, f". To train on them without a label, write data.unlabelled: {paired.images}")
     stems = {pair.stem for pair in paired.pairs}
     masks = {stem: path for stem, path in paired.lone_images.items() if (image_of(stem) or ("",))[0] in stems}
     images = {stem: path for stem, path in paired.lone_images.items() if stem not in {*masks, *of_none}}

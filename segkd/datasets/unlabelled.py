@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -37,9 +38,21 @@ class Looked:
     fault: str = ""
 
 
-def find_unlabelled(data: Data, splits: Splits) -> dict[str, Path]:
-    """The files that `data.unlabelled` means, by name, but for masks, what val, test or the images to train on are, and
-    what lies below in a folder named val or test.
+class Found(NamedTuple):
+    """Images without a label by name, and how many more lie in a folder named val or test, and in no split."""
+
+    files: dict[str, Path]
+    apart: int
+
+    @property
+    def said(self) -> str:
+        """The latter in words, or ""."""
+        return f"left out below folders named val or test: {self.apart}" if self.apart else ""
+
+
+def find_unlabelled(data: Data, splits: Splits) -> Found:
+    """The files that `data.unlabelled` means, but for masks, what val, test or the images to train on are, and what
+    lies below in a folder named val or test.
 
     Names are those of `data.images` where both are the same folder, and begin with the folder's elsewhere.
 
@@ -56,24 +69,28 @@ def find_unlabelled(data: Data, splits: Splits) -> dict[str, Path]:
     used |= {path.resolve() for path in splits.apart}
     base = Pattern.of(text).base if not (root / text).is_dir() else text
     prefix = "" if base in (Pattern.of(data.images).base, ".") else f"{base}/"
-    files = {
+    free = {
         prefix + stem: path
         for stem, path in named.files.items()
-        if not _held(path, used, root / base) and (image_of(stem) or ("",))[0] not in named.files  # x_mask beside x
+        if not _held(path, used) and (image_of(stem) or ("",))[0] not in named.files  # x_mask beside x
     }
+    files = {
+        stem: path
+        for stem, path in sorted(free.items())
+        if split_of(split_named(root / base, path) or "") not in ("val", "test")
+    }
+    found = Found(files, len(free) - len(files))
     if not files:
         raise InputError(
             f"data.unlabelled: {root / text}: expected images that are in no split, found none among "
-            f"{len(named.files)}. Name another folder, or write data.unlabelled: null."
+            f"{len(named.files)}{found.said and f' ({found.said})'}. Name another folder, or write "
+            "data.unlabelled: null."
         )
-    return dict(sorted(files.items()))
+    return found
 
 
-def _held(path: Path, used: Collection[Path], base: Path) -> bool:
-    """Whether a file, or a folder on the way to it, is among the used, or lies below `base` in a folder named val or
-    test."""
-    if split_of(split_named(base, path) or "") in ("val", "test"):
-        return True
+def _held(path: Path, used: Collection[Path]) -> bool:
+    """Whether a file, or a folder on the way to it, is among the used."""
     whole = path.resolve()
     return whole in used or any(folder in used for folder in whole.parents)
 
@@ -92,7 +109,8 @@ def open_unlabelled(
     Raises:
         InputError: names every file that cannot be read, or nothing is left.
     """
-    files, known = find_unlabelled(data, splits), {*read, *_digests_of_test(splits)}
+    found, known = find_unlabelled(data, splits), {*read, *_digests_of_test(splits)}
+    files = found.files
     fit = fit_of(data.shape, data.augment, images=len(splits.members["train"]) + len(files))
     advance(len(files))
     kept: dict[str, np.ndarray] = {}
@@ -120,6 +138,7 @@ def open_unlabelled(
     where = f"cached in memory ({size / 1e9:.2f} GB)" if kept else "read from disk each time (data.cache_gb)"
     copies = f" and {len(files) - len(digests)} copies of images of a split, left out" * (len(digests) < len(files))
     about = f"{len(digests)} images without a label ({data.unlabelled}){copies}, {where}"
+    about += found.said and f"; {found.said}"
     return Records(NAME, tuple(digests), load, tuple(digests.values())), Findings(about, (), size)
 
 

@@ -241,7 +241,8 @@ def _pack(draft: Draft, seen: Seen, console: Console) -> None:
 def _draw(draft: Draft, seen: Seen, code: LabelCode, console: Console) -> None:
     """The contact sheet, beside the layer."""
     data = draft.data()
-    sheet = contact_sheet(seen.records(code, data.how), SHOWN, data.classes)
+    splits = {pair.stem: name for name, pairs in seen.splits.members.items() for pair in pairs}
+    sheet = contact_sheet(seen.records(code, data.how), SHOWN, data.classes, splits=splits)
     path = draft.beside / "sheet.png"
     write_whole(path, partial(Image.fromarray(sheet).save, format="PNG"))
     console.print(f"contact sheet: {path}")

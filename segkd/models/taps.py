@@ -99,12 +99,16 @@ def channels_last(network: Network, path: str, at: int, shape: Sequence[int], im
     Raises:
         InputError: it is no map of each image, or cannot be told.
     """
-    if not _mixed(network):
-        return False
     first, last = _readings(network, shape, image)
-    if shape[0] == len(image) and first != last:
-        return last
-    told = _told_apart(network, path, at, image) if shape[0] == len(image) and first else None
+    whole = shape[0] == len(image)
+    # most maps in every step end here; the layers of a network, which may change, are looked at for the others alone
+    if (whole and first and not last) or not any(
+        issubclass(kind, nn.Linear | nn.LayerNorm) for kind in _kinds(network)
+    ):
+        return False
+    if whole and last and not first:
+        return True
+    told = _told_apart(network, path, at, image) if whole and first else None
     if told is None:
         why = "reads as both. Choose another data.size, or name" if first and last else "is neither. Name"
         raise InputError(
@@ -114,14 +118,9 @@ def channels_last(network: Network, path: str, at: int, shape: Sequence[int], im
     return told
 
 
-def _mixed(network: Network) -> bool:
-    """Whether a network has layers for which channels stand last; looked up once, as maps are read in every step."""
-    if network not in _MIXED:
-        _MIXED[network] = any(isinstance(part, nn.Linear | nn.LayerNorm) for part in network.modules())
-    return _MIXED[network]
-
-
-_MIXED: WeakKeyDictionary[Network, bool] = WeakKeyDictionary()
+def _kinds(network: Network) -> tuple[type[nn.Module], ...]:
+    """Which layers a network has, in order; channels stand last for some."""
+    return tuple(map(type, network.modules()))
 
 
 def _readings(network: Network, shape: Sequence[int], image: Tensor) -> tuple[bool, bool]:
@@ -142,22 +141,23 @@ def _resized(sides: Sequence[int], size: Sequence[int]) -> bool:
 
 
 def _told_apart(network: Network, path: str, at: int, image: Tensor) -> bool | None:
-    """`channels_last` of an image of another aspect, which is kept; None where that tells nothing."""
-    known = _TOLD.setdefault(network, {})
-    if (path, at) not in known:
+    """`channels_last` of an image of another aspect, which is kept while the network has these layers; None where that
+    tells nothing."""
+    known, key = _TOLD.setdefault(network, {}), (path, at, _kinds(network))
+    if key not in known:
         wide = torch.cat([image[:1], image[:1]], dim=3)
         try:
             with torch.no_grad(), evaluating(network), suppress(_Enough), _watched(network, [path], _Enough) as seen:
                 network(wide)
             maps = _listed(seen.get(path))
             first, last = _readings(network, maps[at].shape, wide)
-            known[path, at] = last if first != last else None
+            known[key] = last if first != last else None
         except (RuntimeError, AssertionError, ValueError):  # a network of one size
-            known[path, at] = True if _says_last(network, path) else None
-    return known[path, at]
+            known[key] = True if _says_last(network, path) else None
+    return known[key]
 
 
-_TOLD: WeakKeyDictionary[Network, dict[tuple[str, int], bool | None]] = WeakKeyDictionary()
+_TOLD: WeakKeyDictionary[Network, dict[tuple[str, int, tuple[type[nn.Module], ...]], bool | None]] = WeakKeyDictionary()
 
 
 def _says_last(network: Network, path: str) -> bool:

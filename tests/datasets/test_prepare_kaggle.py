@@ -8,6 +8,7 @@ from segkd.datasets.prepare.annotated import find_annotations
 from segkd.datasets.prepare.drawing import draw
 from segkd.datasets.prepare.fitting import mask_of
 from segkd.datasets.prepare.kaggle import read_kaggle, settle_order
+from segkd.datasets.prepare.via import read_via
 from segkd.types import InputError
 
 TABLE = "train.csv"
@@ -65,13 +66,86 @@ def test_classes_stand_in_a_column_or_behind_the_image(tmp_path, lines, expected
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
-        (("ImageId,EncodedPixels", "a.jpg,eNoLCA"), "expected pairs of start and length, found 'eNoLCA'"),
+        (
+            ("ImageId,EncodedPixels", "a.jpg,eNoLCA"),
+            "found a compressed form, 'eNoLCA'. COCO's is read where columns height",
+        ),
+        (("ImageId,EncodedPixels,height,width", "a.jpg,eNoLCA,3,4"), "found a compressed form, 'eNoLCA'"),
+        (("ImageId,EncodedPixels", "a.jpg,eNrzY="), "expected pairs of start and length, found 'eNrzY='"),
+        (
+            ("ImageId,EncodedPixels", "a.jpg,{'size': [3]}"),
+            r'expected {"size": \[height, width\], "counts": ...}, found',
+        ),
+        (
+            ("ImageId,EncodedPixels", 'a.jpg,"[[1, 2, 5, 2, 5, 6]]"'),
+            "found a list of lists, as corners of polygons are",
+        ),
         (("ImageId,ClassId,EncodedPixels", "a.jpg,,1 2"), "expected the class of its run lengths"),
     ],
 )
 def test_what_is_no_run_length_is_named_with_its_line(tmp_path, lines, words):
     with pytest.raises(InputError, match=rf"train\.csv: line 2: .*{words}"):
         read(tmp_path, *lines)
+
+
+def counted(mask):
+    """Numbers of pixels that are alike, down the columns, zeros first."""
+    runs = [0]
+    for value in mask.T.ravel():
+        if value != (len(runs) + 1) % 2:
+            runs.append(0)
+        runs[-1] += 1
+    return runs
+
+
+def compressed(runs):
+    """COCO's letters for them."""
+    letters = ""
+    for at, run in enumerate(runs):
+        left = run - runs[at - 2] if at > 2 else run
+        while True:
+            bits, left = left & 31, left >> 5
+            more = left != (-1 if bits & 16 else 0)
+            letters += chr(48 + bits + 32 * more)
+            if not more:
+                break
+    return letters
+
+
+@pytest.mark.parametrize("form", ["columns", "json", "python", "bytes", "counts"])
+def test_run_lengths_of_coco_s_are_read_in_a_table_too(tmp_path, form):
+    mask = (np.random.default_rng(3).random((40, 60)) < 0.05).astype(np.uint8)
+    mask[5:30, 10:50] = 1
+    mask[20] = 0
+    counts = counted(mask)
+    letters = compressed(counts)
+    cells = {
+        "columns": letters,
+        "json": '{"size": [40, 60], "counts": "' + letters.replace("\\", "\\\\") + '"}',
+        "python": str({"size": [40, 60], "counts": letters}),
+        "bytes": str({"size": [40, 60], "counts": letters.encode()}),
+        "counts": str({"size": [40, 60], "counts": counts}),
+    }
+    cell = cells[form].replace('"', '""')
+    sized = ("image,height,width,rle", f'a.png,40,60,"{cell}"', "b.png,40,60,")
+    drawings, names = read(tmp_path, *(sized if form == "columns" else ("image,rle", f'a.png,"{cell}"', "b.png,")))
+    assert names == ["foreground"] and [one.file for one in drawings] == ["a.png", "b.png"]
+    path = tmp_path / "a.png"
+    assert "COCO's, counted down the columns" in settle_order({path: drawings[0]}, {path: (40, 60)}, "auto")
+    np.testing.assert_array_equal(draw(drawings[0], (40, 60), {"foreground": 1}), mask)
+
+
+def test_a_table_may_end_in_tsv(tmp_path):
+    (tmp_path / "train.tsv").write_text("ImageId\tEncodedPixels\na.jpg\t1 2 9 1\nb.jpg\t\n")
+    assert find_annotations(tmp_path) == {"Kaggle run-length": [tmp_path / "train.tsv"]}
+    assert objects(read_kaggle([tmp_path / "train.tsv"], tmp_path)[0]) == {"a.jpg": [("foreground", ((1, 2), (9, 1)))],
+                                                                           "b.jpg": []}  # fmt: skip
+    region = '{""name"":""rect"",""x"":1,""y"":0,""width"":2,""height"":3}'
+    heads = "filename\tregion_shape_attributes\tregion_attributes"
+    (tmp_path / "train.tsv").write_text(f'{heads}\na.jpg\t"{region}"\t"{{""name"":""cat""}}"\n')
+    assert find_annotations(tmp_path) == {"VIA": [tmp_path / "train.tsv"]}
+    (drawing,), names = read_via([tmp_path / "train.tsv"], tmp_path)
+    assert names == ["cat"] and draw(drawing, (4, 5), {"cat": 1}).sum() == 6
 
 
 def test_a_table_of_the_files_of_masks_holds_no_run_lengths(tmp_path):

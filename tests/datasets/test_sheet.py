@@ -48,6 +48,18 @@ def test_names_are_written_in_any_letters_and_never_end_the_program():
     np.testing.assert_array_equal(written[:107], blank[:107])
 
 
+def test_of_several_splits_each_record_that_is_not_to_train_on_says_its_own():
+    three, sheets = records(3), []
+    splits = {"id0": "train", "id1": "val", "id2": "test"}
+    for ids, told in (
+        (three.ids, splits), (three.ids, None), (("id0", "val: id1", "test: id2"), None),
+        (("id0", "x" * 60, "id2"), {"x" * 60: "val"}), (("id0", "val: " + "x" * 39, "id2"), None),
+    ):  # fmt: skip
+        sheets.append(contact_sheet(replace(three, ids=ids), 3, TWO, splits=told))
+    assert np.array_equal(sheets[0], sheets[2]) and not np.array_equal(sheets[0], sheets[1])
+    assert np.array_equal(sheets[3], sheets[4])  # a long name is cut, its split is not
+
+
 def test_more_than_two_classes_have_a_key_with_their_colours():
     names = ["ground", "a", "b\udce9"]
     sheet = contact_sheet(records(1), 1, names, side=60, columns=3)

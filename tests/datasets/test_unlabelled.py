@@ -77,7 +77,11 @@ def test_images_to_test_on_that_have_no_mask_or_lie_in_a_folder_of_that_name_are
     (root / "images" / "Testing").mkdir()
     Image.new("RGB", (40, 48)).save(root / "images" / "Testing" / "other.jpg")
     data = Data(root=str(root), unlabelled="images")
-    assert opened(data)[0]["unlabelled"].ids == ("new1", "new2")
+    records, findings = opened(data)
+    assert records["unlabelled"].ids == ("new1", "new2")
+    assert "; left out below folders named val or test: 1" in findings.about
+    with pytest.raises(InputError, match=r"found none among 1 \(left out below folders named val or test: 1\)"):
+        opened(replace(data, unlabelled="**/oth{}.jpg"))
     assert opened(replace(data, test="images/Testing", unlabelled="."))[0]["unlabelled"].ids == (
         *(f"images/new{i}" for i in range(3)), "more/deep/new0", "more/deep/new1"
     )  # fmt: skip
@@ -85,6 +89,26 @@ def test_images_to_test_on_that_have_no_mask_or_lie_in_a_folder_of_that_name_are
     with pytest.raises(InputError, match=r"1 of 2 lines of .*test.txt name no image"):
         opened(data)
     assert opened(data, training=False)[0].keys() == {"train", "val"}
+
+
+@pytest.mark.parametrize(
+    ("name", "unlabelled", "cure"),
+    [
+        ("test", "images", r"Or take them out of \S*test.txt:\n"),
+        ("test", None, r"Or take them out of \S*test.txt:\n"),
+        ("train", "images", r"Or take them out of \S*train.txt: data.unlabelled has them:\n"),
+        (
+            "train",
+            None,
+            r"Or take them out of \S*train.txt and write data.unlabelled: images, to train on them without",
+        ),
+    ],
+)
+def test_a_list_that_names_images_without_masks_is_answered_with_what_helps(root, name, unlabelled, cure):
+    (root / f"{name}.txt").write_text("photo1\nnew0\n")
+    with pytest.raises(InputError, match=cure) as caught:
+        open_data(Data(root=str(root), unlabelled=unlabelled), ["train", "test"], lambda number: None)
+    assert ("write data.unlabelled" in str(caught.value)) == (name == "train" and unlabelled is None)
 
 
 def test_names_of_another_folder_begin_with_it(root):

@@ -156,6 +156,33 @@ def test_where_both_readings_fit_another_image_tells():
         hook.remove()
 
 
+class Normed(nn.Module):
+    """Normalises over channels, which it leaves last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(16)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.norm(x.movedim(1, -1))
+
+
+class Back(Normed):
+    """Likewise, and puts them back."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x).movedim(-1, 1)
+
+
+def test_layers_that_come_after_the_first_look_are_looked_at_themselves():
+    network, image = Body(nn.Sequential(nn.Conv2d(3, 16, 4, 4), nn.Identity())).eval(), torch.rand(1, 3, 64, 64)
+    for layer, turned in ((nn.Identity(), False), (Normed(), True), (Back(), False), (Normed(), True)):
+        network.body[1] = layer
+        (level,) = tapped(network, image, ["body.1"]).features  # 16 x 16 x 16 each time
+        given = layer(network.body[0](image))
+        assert torch.equal(level, given.movedim(-1, 1) if turned else given)
+
+
 def test_what_is_no_map_of_each_image_or_cannot_be_told_is_refused():
     network, image = Body(swin()).eval(), torch.rand(1, 3, 64, 64)
     monkey = network.layer("body.features.0")

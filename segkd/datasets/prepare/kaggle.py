@@ -1,5 +1,6 @@
 """Run lengths in tables, as Kaggle's competitions give them: ImageId, EncodedPixels."""
 
+import ast
 import csv
 import io
 import re
@@ -9,7 +10,17 @@ from pathlib import Path
 from typing import Literal
 
 from segkd.datasets.annotations import JOINED, RUNS, heading, image_column, separator
-from segkd.datasets.prepare.drawing import Drawing, Read, Shape, Starts, faults_of, patch_of, stated
+from segkd.datasets.prepare.drawing import (
+    Drawing,
+    Read,
+    Runs,
+    Shape,
+    Starts,
+    counts_of,
+    faults_of,
+    patch_of,
+    stated,
+)
 from segkd.datasets.walk import pictures
 from segkd.disk import read_text
 from segkd.types import InputError, some
@@ -68,7 +79,7 @@ def read_kaggle(paths: Sequence[Path], root: Path) -> Read:
                     raise InputError("expected the class of its run lengths, found an empty cell. Write it, or -1 for "
                                      "the run lengths of no object.")  # fmt: skip
                 if not empty:
-                    drawing.shapes.append(Shape(names[row.name], (Starts(_pairs(row.runs)),)))
+                    drawing.shapes.append(Shape(names[row.name], (_part(row, drawing),)))
     order = sorted(names, key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name))
     return list(drawings.values()), [names[name] for name in order]
 
@@ -117,12 +128,46 @@ def _rows(path: Path) -> Iterator[_Row]:
         yield _Row(number, image.strip(), size, name, row[runs].strip())
 
 
+def _part(row: _Row, drawing: Drawing) -> Runs | Starts:
+    """The run lengths of a cell: pairs of start and length, or COCO's, whose size stands beside them ({"size": [h, w],
+    "counts": ...}) or in columns of its own."""
+    text, size = row.runs, drawing.size
+    if re.match(r"\[\s*\[(\s*[-\d.]+\s*,){3}", text):
+        raise InputError("run lengths: expected pairs of start and length, found a list of lists, as corners of "
+                         "polygons are. Put them into a COCO file, which is drawn.")  # fmt: skip
+    given: str | Sequence[int] = text
+    if text.startswith("{"):
+        size, given = _sized(text)
+        drawing.size = drawing.size or size
+    elif not re.fullmatch("[0-o]+", text) or re.fullmatch(r"[\d\[\]]+", text):
+        return Starts(_pairs(text))
+    counts = counts_of(given) if isinstance(given, str) else tuple(map(int, given))
+    if size is None or size != drawing.size or min(counts, default=-1) < 0 or sum(counts) != size[0] * size[1]:
+        raise InputError(
+            f"run lengths: found a compressed form, {str(given)[:40]!r}. COCO's is read where columns height and width "
+            "say the size of the image, which they then fill; of others (zlib, base64) write pairs of start and length."
+        )
+    return Runs(counts, (0, 0, *size), by_columns=True)
+
+
+def _sized(text: str) -> tuple[tuple[int, int], str | Sequence[int]]:
+    """The size and the run lengths of COCO's form, as JSON or as Python writes it."""
+    try:
+        content = ast.literal_eval(text)
+        (height, width), counts = content["size"], content["counts"]
+    except (SyntaxError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f'run lengths: expected {{"size": [height, width], "counts": ...}}, found {text[:40]!r}.'
+        ) from error
+    return (int(height), int(width)), counts.decode("ascii") if isinstance(counts, bytes) else counts
+
+
 def _pairs(text: str) -> tuple[tuple[int, int], ...]:
     words = re.findall(r"[^\s,\[\]]+", text)
     strange = next((word for word in words if not re.fullmatch(r"[+-]?\d+", word)), None)
     if strange is not None:
         raise InputError(f"run lengths: expected pairs of start and length, found {strange[:40]!r}. Write them so; of "
-                         "other forms, COCO's are read in its JSON files.")  # fmt: skip
+                         "other forms, COCO's are read.")  # fmt: skip
     numbers = [int(word) for word in words]
     if len(numbers) % 2:
         raise InputError(f"run lengths: expected pairs of start and length, found {len(numbers)} numbers.")
@@ -140,6 +185,9 @@ def settle_order(drawings: Mapping[Path, Drawing], sizes: Mapping[Path, tuple[in
         sizes: (height, width) of these images, as they were annotated.
         told: what the user says.
     """
+    parts = [part for one in drawings.values() for shape in one.shapes for part in shape.parts]
+    if parts and all(isinstance(part, Runs) for part in parts):
+        return "run lengths are COCO's, counted down the columns"
     way, why = _likely_order(drawings, sizes) if told == "auto" else (told, "as told")
     for one in drawings.values():
         one.shapes = _counted(one, way == "columns")
@@ -161,7 +209,10 @@ def _likely_order(drawings: Mapping[Path, Drawing], sizes: Mapping[Path, tuple[i
 
 def _counted(drawing: Drawing, by_columns: bool) -> list[Shape]:
     return [
-        replace(shape, parts=tuple(replace(part, by_columns=by_columns) for part in shape.parts))  # type: ignore[type-var]
+        replace(
+            shape,
+            parts=tuple(replace(one, by_columns=by_columns) if isinstance(one, Starts) else one for one in shape.parts),
+        )
         for shape in drawing.shapes
     ]
 

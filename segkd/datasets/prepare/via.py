@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from segkd.datasets.annotations import separator
 from segkd.datasets.prepare.drawing import (
     Drawing,
     Polygon,
@@ -51,7 +52,7 @@ def read_via(paths: Sequence[Path], root: Path) -> Read:
 
 def _images(path: Path) -> Iterator[tuple[str, list[Region]]]:
     """Names of images and their regions."""
-    if path.suffix.lower() == ".csv":
+    if path.suffix.lower() in (".csv", ".tsv"):
         yield from _rows(path)
         return
     content: dict[str, Any] = read_json(path, dict[str, Any], WHAT)
@@ -66,7 +67,8 @@ def _images(path: Path) -> Iterator[tuple[str, list[Region]]]:
 def _rows(path: Path) -> Iterator[tuple[str, list[Region]]]:
     """Of a CSV: a row per region; one without a region has an empty shape."""
     csv.field_size_limit(2**27)  # one cell holds a whole outline
-    rows = csv.DictReader(io.StringIO(read_text(path, WHAT).removeprefix("#")))
+    text = read_text(path, WHAT).removeprefix("#")
+    rows = csv.DictReader(io.StringIO(text), delimiter=separator(text))
     for number, row in enumerate(rows, 2):
         with faults_of(path, f"line {number}"):
             shape, attributes = (json.loads(row[f"region_{name}attributes"] or "{}") for name in ("shape_", ""))

@@ -280,12 +280,12 @@ class Retrieval(Teacher):
             )
 
     def _refuse_wild(self) -> None:
-        stages = [self.first, *([self.then] if self.then else [])]
+        stages, at = [self.first, *([self.then] if self.then else [])], self.then.at if self.then else 1.0
         faults = [
             (self.limit >= 1, f"keys: expected at least 1, found {self.limit}"),
             (self.queries >= 1, f"queries: expected at least 1 pixel of a batch, found {self.queries}"),
             (self.frames is None or self.frames >= 0, f"frames: expected 0 or more, found {self.frames}"),
-            (self.then is None or 0 < self.then.at <= 1, "then.at is a progress of the training, above 0 and up to 1"),
+            (0 < at <= 1, f"then.at is a progress of the training, above 0 and up to 1, found {at}"),
         ]
         for one in stages:
             refuse_number("Retrieval: temperature", one.temperature, above=True)
