@@ -9,7 +9,9 @@ import pytest
 import yaml
 from PIL import Image
 
+from segkd.datasets import pairing
 from segkd.datasets.prepare.homes import in_homes
+from segkd.datasets.prepare.layouts import find_layout
 from tests.datasets.test_prepare_public import SIZE, patches, prepare, put  # noqa: F401
 
 
@@ -194,3 +196,15 @@ def test_many_folders_of_images_beside_their_masks_are_one_set(put, prepare):
         put(f"p{n // 10}/{n % 10}_mask.png", patches(n, [1]))
     data, said = prepare()
     assert (data["images"], data["masks"]) == ("{}.png", "{}_mask.png") and "found: 80 images" in said
+
+
+def test_no_words_are_sought_for_an_error_that_nobody_reads(tmp_path, monkeypatch):
+    """Of 20,000 folders they took half of the time."""
+    monkeypatch.setattr(pairing, "_there_is", lambda _root: pytest.fail("looked through the folder"))
+    draw = np.random.default_rng(0)
+    for i in range(8):
+        (tmp_path / f"case{i}").mkdir()
+        Image.fromarray(draw.integers(0, 255, (8, 8, 3), np.uint8)).save(tmp_path / f"case{i}" / "image.png")
+        Image.fromarray(draw.integers(0, 2, (8, 8), np.uint8)).save(tmp_path / f"case{i}" / "mask.png")
+    found = find_layout(tmp_path)
+    assert found is not None and (found.images, found.masks) == ("{}/image.png", "{}/mask.png")

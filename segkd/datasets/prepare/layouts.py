@@ -25,7 +25,7 @@ from segkd.datasets.prepare.looks import (
     two_valued,
 )
 from segkd.datasets.prepare.over_splits import over_splits
-from segkd.datasets.split_folders import Where, pair_all
+from segkd.datasets.split_folders import Where, base_of, pair_all
 from segkd.datasets.walk import pictures, walk
 from segkd.types import InputError, some
 
@@ -206,6 +206,8 @@ def _by_file(files: Sequence[PurePosixPath]) -> Iterator[tuple[str, str]]:
 
 def _tried(root: Path, images: str, masks: str) -> Layout | None:
     """The layout of two patterns, the masks on the side that looks like masks; None where they pair nothing."""
+    if not base_of(Where(root, images, masks)).is_dir():
+        return None  # the error would look through the folder for words that nobody reads
     try:
         paired = pair_all(Where(root, images, masks))
         if not paired.pairs:

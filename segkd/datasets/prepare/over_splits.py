@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from itertools import combinations
 from pathlib import PurePosixPath
 
@@ -34,7 +35,7 @@ def over_splits(found: Mapping[tuple[str, str], tuple[str, str]]) -> Iterator[tu
 def _joined(a: str, b: str) -> str:
     """What two folders or patterns have in common, with stars where they name splits: "*_img/{}", "img/*/{}",
     "DUTS-*/DUTS-*-Image/{}"; "img" of train/img and test/img, as it is found below both; or ""."""
-    one, two = PurePosixPath(a).parts, PurePosixPath(b).parts
+    one, two = a.split("/"), b.split("/")
     parts = [_starred(x, y) for x, y in zip(one, two)]
     if a == b or len(one) != len(two) or not all(parts):
         return ""
@@ -43,6 +44,7 @@ def _joined(a: str, b: str) -> str:
     return text.removesuffix("/") if "{}" in text or "*" not in text else f"{text}{{}}"
 
 
+@lru_cache(10_000)  # few names, in all their pairs
 def _starred(name: str, other: str) -> str:
     """What two folders' names have in common, with a star where they name splits: "*_img" of train_img; or ""."""
     if name == other:
