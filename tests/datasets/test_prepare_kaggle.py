@@ -135,6 +135,19 @@ def test_run_lengths_of_coco_s_are_read_in_a_table_too(tmp_path, form):
     np.testing.assert_array_equal(draw(drawings[0], (40, 60), {"foreground": 1}), mask)
 
 
+def test_run_lengths_of_one_image_in_two_tables_are_refused(tmp_path):
+    """The older of two versions would be drawn over the newer one."""
+    for name, runs in (("train.csv", "1 2"), ("train_v2.csv", "7 2"), ("train_v3.csv", "")):
+        (tmp_path / name).write_text(f"ImageId,EncodedPixels\na.jpg,{runs}\na.jpg,{runs}\n{name}.jpg,1 1\n")
+    tables = [tmp_path / name for name in ("train.csv", "train_v2.csv", "train_v3.csv")]
+    with pytest.raises(
+        InputError, match=r"train_v2\.csv: line 2: .*of a\.jpg in one table, found some in \S*train\.csv"
+    ):
+        read_kaggle(tables[:2], tmp_path)
+    drawings, _ = read_kaggle([tables[0], tables[2]], tmp_path)  # without a run nothing is drawn twice
+    assert [len(one.shapes) for one in drawings] == [2, 1, 1]
+
+
 def test_a_table_may_end_in_tsv(tmp_path):
     (tmp_path / "train.tsv").write_text("ImageId\tEncodedPixels\na.jpg\t1 2 9 1\nb.jpg\t\n")
     assert find_annotations(tmp_path) == {"Kaggle run-length": [tmp_path / "train.tsv"]}

@@ -65,6 +65,7 @@ def read_kaggle(paths: Sequence[Path], root: Path) -> Read:
     """
     drawings: dict[str, Drawing] = {}
     names: dict[str, str] = {}
+    homes: dict[str, Path] = {}
     for path in paths:
         if is_submission(path):
             continue
@@ -79,9 +80,20 @@ def read_kaggle(paths: Sequence[Path], root: Path) -> Read:
                     raise InputError("expected the class of its run lengths, found an empty cell. Write it, or -1 for "
                                      "the run lengths of no object.")  # fmt: skip
                 if not empty:
+                    _refuse_two_tables(row.image, homes.setdefault(row.image, path), path)
                     drawing.shapes.append(Shape(names[row.name], (_part(row, drawing),)))
     order = sorted(names, key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name))
     return list(drawings.values()), [names[name] for name in order]
+
+
+def _refuse_two_tables(image: str, first: Path, path: Path) -> None:
+    """Two tables of one image are an older and a newer one, or of images in two folders whose names are the same: drawn
+    together, objects would be where there are none."""
+    if path != first:
+        raise InputError(
+            f"expected all run lengths of {image} in one table, found some in {first}, too. Say which table is meant: "
+            f"--annotations {path}; or write all rows into one."
+        )
 
 
 def is_submission(path: Path) -> bool:
