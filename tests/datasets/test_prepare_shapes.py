@@ -50,6 +50,21 @@ def test_turned_boxes_and_ellipses_of_cvat_turn_clockwise(tmp_path):
         assert slope == pytest.approx(np.tan(np.radians(30)), abs=0.1)  # y grows downwards: to the right, and down
 
 
+def test_objects_of_cvat_lie_before_those_of_a_lower_z_order_however_large(tmp_path):
+    """Without one, or within one, the smaller lies before the larger."""
+
+    def box(label, sides, order):
+        ends = " ".join(f"{name}='{value}'" for name, value in zip(("xtl", "ytl", "xbr", "ybr"), sides))
+        return f"<box label='{label}' {ends}{order}/>"
+
+    for orders, seen in ((("", ""), 1), ((" z_order='0'", " z_order='1'"), 2), ((" z_order='1'", " z_order='0'"), 1),
+                         ((" z_order='3'", " z_order='3'"), 1), ((" z_order='-1'", ""), 2)):  # fmt: skip
+        small, large = box("cat", (10, 10, 20, 20), orders[0]), box("dog", (5, 5, 40, 40), orders[1])
+        for shapes in (small + large, large + small):
+            mask = draw(cvat(tmp_path, shapes), (60, 80), {"cat": 1, "dog": 2})
+            assert mask[15, 15] == seen and mask[30, 30] == 2
+
+
 def test_a_damaged_box_of_cvat_is_named(tmp_path):
     with pytest.raises(InputError, match=r"a\.xml: a\.png: 'xtl'"):
         cvat(tmp_path, "<box label='cat'/>")

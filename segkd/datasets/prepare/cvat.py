@@ -24,6 +24,7 @@ from segkd.types import InputError
 
 def read_cvat(paths: Sequence[Path], root: Path) -> Read:
     """CVAT for images 1.1: polygons, boxes and ellipses, upright or turned, and masks; lines and points have no area.
+    Objects of a higher `z_order` lie before others.
 
     Files of CVAT for video, which has tracks in place of images, are passed over.
     """
@@ -39,7 +40,7 @@ def read_cvat(paths: Sequence[Path], root: Path) -> Read:
             for one in image:
                 if one.tag != "tag":  # of the whole image
                     with faults_of(path, drawing.file):
-                        drawing.take(one.get("label", ""), [_part(one)])
+                        drawing.take(one.get("label", ""), [_part(one)], int(one.get("z_order", 0)))
             drawings.append(drawing)
     return drawings, sorted({shape.name for drawing in drawings for shape in drawing.shapes})
 

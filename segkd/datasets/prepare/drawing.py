@@ -43,10 +43,12 @@ Part = Polygon | Runs | Starts
 
 @dataclass(frozen=True)
 class Shape:
-    """One object: the name of its class, and its parts, all of which belong to it."""
+    """One object: the name of its class, its parts, all of which belong to it, and the layer that it lies in, higher
+    ones before lower ones."""
 
     name: str
     parts: tuple[Part, ...]
+    layer: int = 0
 
 
 @dataclass
@@ -67,12 +69,12 @@ class Drawing:
     left_out: list[str] = field(default_factory=list)
     size: tuple[int, int] | None = None
 
-    def take(self, name: str, parts: Iterable[Part | str]) -> None:
+    def take(self, name: str, parts: Iterable[Part | str], layer: int = 0) -> None:
         """Adds an object of the class `name`; a text among its parts says what of it is left out, and why."""
         every = list(parts)
         self.left_out += [part for part in every if isinstance(part, str)]
         if drawn := tuple(part for part in every if not isinstance(part, str)):
-            self.shapes.append(Shape(name, drawn))
+            self.shapes.append(Shape(name, drawn, layer))
 
 
 Read = tuple[list[Drawing], list[str]]
@@ -117,18 +119,21 @@ def faults_of(path: Path, place: str) -> Iterator[None]:
 def draw(drawing: Drawing, size: Size, numbers: Mapping[str, int]) -> UInt8[np.ndarray, "h w"]:
     """The mask of a drawing at an image's (height, width), 0 where nothing is drawn.
 
-    Large objects are drawn first, so that a small one before a large one is seen. A drawing that states another size,
-    or that has coordinates in shares of the image's sides, is scaled. Names that `numbers` lacks are left out; so is
-    what is too small or too thin, which `drawing.left_out` then tells.
+    Of each layer large objects are drawn first, so that a small one before a large one is seen. A drawing that states
+    another size, or that has coordinates in shares of the image's sides, is scaled. Names that `numbers` lacks are left
+    out; so is what is too small or too thin, which `drawing.left_out` then tells.
 
     Raises:
         InputError: run lengths do not fill their window, or it lies beyond the image.
     """
-    mask, smallest = np.zeros(size, np.uint8), np.full(size, np.iinfo(np.uint32).max, np.uint32)
-    of_size = (1, 1) if drawing.shares else drawing.size
-    for shape in drawing.shapes:
+    mask, smallest = np.zeros(size, np.uint8), np.zeros(size, np.uint32)
+    of_size, layer = (1, 1) if drawing.shares else drawing.size, None
+    for shape in sorted(drawing.shapes, key=lambda one: one.layer):
         if shape.name not in numbers:
             continue
+        if shape.layer != layer:  # what lies below gives way, however small
+            layer = shape.layer
+            smallest.fill(np.iinfo(np.uint32).max)
         patch = patch_of(shape, size, of_size)
         area = int(patch.inside.sum())
         drawing.left_out += [TINY] * (not area)
