@@ -26,13 +26,13 @@ sheet: .venv/installed  ## draw a contact sheet of the embedded data set
 	$(BIN)/segkd sheet --data configs/quickstart.yaml --out runs/sheet.png
 
 test: .venv/installed  ## run the tests
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 check: .venv/installed  ## format, lint, types, tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 docs: .venv/installed  ## build the site of the docs into build/docs, warnings as errors
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[docs]'

@@ -1,7 +1,8 @@
 """Processes of their own that start in milliseconds, forked from one that has imported what commands need.
 
 They have a session, signals and an end of their own, and share nothing but the seconds of the imports. That commands
-start in a fresh interpreter, too, is shown by tests/test_cli.py, tests/walk/test_wheel.py and every cell of a grid.
+start in a fresh interpreter, too, is shown by tests/test_cli.py, tests/walk/test_wheel.py and the cells of the grid
+that tests/walk/test_grid.py kills.
 """
 
 import multiprocessing
@@ -21,6 +22,7 @@ import pytest
 IMPORTED = (
     *("torch", "torch.distributed", "timm", "segmentation_models_pytorch", "albumentations", "accelerate"),
     *("torch.utils.tensorboard", "segkd.experiment.training", "segkd.experiment.settings", "segkd.ablation.commands"),
+    "tests.warmed",
 )
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(list(IMPORTED))
