@@ -45,9 +45,9 @@ def checkpoint_of(folder: Path) -> Path:
 
 
 def claim_folder(
-    folder: Path, parser: ArgumentParser, config: Namespace, resume: bool, *, known: bool = False
+    folder: Path, parser: ArgumentParser, config: Namespace, resume: bool, *, known: bool = False, text: str = ""
 ) -> dict[str, list[Any]]:
-    """Makes a run folder and writes its whole resolved configuration, or opens it to go on.
+    """Makes a run folder and writes its whole resolved configuration (`text`, if it is known), or opens it to go on.
 
     `segkd train --config RUN/config.yaml --out ANOTHER` reruns it.
 
@@ -60,7 +60,7 @@ def claim_folder(
     if resume:
         return changes(folder, parser, config, known=known)
     refuse_used(folder)
-    write_whole(folder / "config.yaml", resolved_text(parser, config))
+    write_whole(folder / "config.yaml", text or resolved_text(parser, config))
     return {}
 
 

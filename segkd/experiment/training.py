@@ -100,9 +100,9 @@ def run_training(
     with holding(folder, "--resume" if resume else "--out") if main else nullcontext("") as said:
         if said:
             warn(console, said)
-        changed = claim_folder(folder, parser, config, resume, known=known) if main else {}
-        accelerator.wait_for_everyone()
         text = resolved_text(parser, config)
+        changed = claim_folder(folder, parser, config, resume, known=known, text=text) if main else {}
+        accelerator.wait_for_everyone()
         sources = source_digests(text)
         if resume:
             refuse_other_sources(folder, sources)
