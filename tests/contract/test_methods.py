@@ -123,6 +123,19 @@ def built(recipe: Path, batch: Batch, seed: int = 3) -> Learner:
     return learner
 
 
+@functools.cache
+def met(recipe: Path, make_batch) -> Learner:
+    """A learner that has met its student and did nothing else, to be looked at and left as it is."""
+    return built(recipe, batch_of(recipe, make_batch))
+
+
+def fresh(recipe: Path, make_batch) -> tuple[Learner, Batch]:
+    """As `met`, with its batch, a copy for one test."""
+    learner = copy.deepcopy(met(recipe, make_batch))
+    torch.manual_seed(9)
+    return learner, batch_of(recipe, make_batch)
+
+
 def introduce(learner: Learner, batch: Batch, another: Callable[[], Network]) -> None:
     with torch.no_grad():
         seen = learner.student.eval()(batch.clean)
@@ -167,8 +180,7 @@ def far(recipe: Path, make_batch) -> tuple[Learner, Batch]:
 
 @every_recipe
 def test_the_student_starts_with_the_baseline_s_tensors(recipe, make_batch):
-    batch = batch_of(recipe, make_batch)
-    student = built(recipe, batch).student.state_dict()
+    student = met(recipe, make_batch).student.state_dict()
     baseline = prepared(None, classes=classes_of(recipe))[0].student.state_dict()
     if recipe.stem in INSIDE:  # a network of its own holds more, and the rest of the baseline's
         student = {name.removeprefix("network."): part for name, part in student.items()}
@@ -182,8 +194,7 @@ def test_the_student_starts_with_the_baseline_s_tensors(recipe, make_batch):
 
 @every_recipe
 def test_the_loss_falls_on_one_batch(recipe, make_batch):
-    batch = batch_of(recipe, make_batch)
-    learner = built(recipe, batch)
+    learner, batch = fresh(recipe, make_batch)
     learner.arrive(0.8)
     losses = descend(learner, [batch] * 8, at=0.8)
     assert torch.tensor(losses).isfinite().all()
@@ -277,9 +288,9 @@ def accelerator() -> Accelerator:
     return Accelerator(cpu=True, step_scheduler_with_optimizer=False)
 
 
-def engine_of(recipe: Path, batch: Batch, seed: int) -> Engine:
+def engine_of(learner: Learner) -> Engine:
     """All of a run that a checkpoint holds."""
-    learner, optim = built(recipe, batch, seed), Optim(lr=0.01, warmup=0.0)
+    optim = Optim(lr=0.01, warmup=0.0)
     optimizer = build_optimizer(optim, learner)
     wrapped, prepared_ = accelerator().prepare(learner, optimizer)
     return Engine(accelerator(), wrapped, learner, prepared_, build_schedule(optim, optimizer, TOTAL), clip=1.0, seed=7)
@@ -288,12 +299,12 @@ def engine_of(recipe: Path, batch: Batch, seed: int) -> Engine:
 @every_recipe
 def test_a_run_that_stops_within_an_epoch_goes_on_from_its_file_bit_for_bit(recipe, make_batch, tmp_path):
     batches = [batch_of(recipe, make_batch, seed=seed) for seed in range(3)]
-    engine = engine_of(recipe, batches[0], seed=3)
+    engine = engine_of(fresh(recipe, make_batch)[0])
     for batch in batches:
         train_step(engine, batch)
     assert engine.step % EPOCH  # what is counted or copied at the end of an epoch is under way
     save_checkpoint(tmp_path / "last.pt", engine, Progress())
-    twin = engine_of(recipe, batches[0], seed=5)  # other draws: all that matters must be in the file
+    twin = engine_of(built(recipe, batches[0], seed=5))  # other draws: all that matters must be in the file
     load_checkpoint(tmp_path / "last.pt", twin)
     for batch in batches[:2]:
         terms, same = train_step(engine, batch), train_step(twin, batch)
@@ -339,7 +350,7 @@ def test_bfloat16_changes_no_more_than_its_rounding(recipe, make_batch):
 @every_recipe
 def test_a_copy_of_a_distiller_shares_nothing(recipe, make_batch):
     """Averages and grids copy learners; a part held twice would be trained twice."""
-    learner = built(recipe, batch_of(recipe, make_batch))
+    learner = met(recipe, make_batch)
     ids = [id(p) for _, p in learner.named_parameters(remove_duplicate=False)]
     assert len(ids) == len(set(ids))
     twin: nn.Module = copy.deepcopy(learner.distiller)
