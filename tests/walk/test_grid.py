@@ -2,11 +2,17 @@
 
 import csv
 import json
+import multiprocessing
+import os
 import signal
+import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 import yaml
+
+from tests.warm import segkd
 
 SETTINGS = {
     "model": "quick_network.Quick",
@@ -59,10 +65,34 @@ def table(path):
 def ablate(place, warm):
     """A function that runs `segkd ablate` on the grid in a process of its own: arguments -> (status, text)."""
 
-    def run(*more, out="GRID"):
-        return warm.run("ablate", "--config", "grid.yaml", "--out", out, *more, cwd=place, limit=300)
+    def run(*more, out="GRID", how=segkd):
+        return warm.start(how, "ablate", "--config", "grid.yaml", "--out", out, *map(str, more), cwd=place).end(300)
 
     return run
+
+
+def with_warm_cells(*arguments):
+    """`segkd ARGUMENTS` whose cells are forked from it, which spares each the seconds of the imports."""
+    from segkd.ablation import engines
+
+    fork = multiprocessing.get_context("fork")
+
+    def spawn(folder, threads, device=None, home=None):
+        process = fork.Process(target=run_warm_cell, args=(folder,))
+        process.start()
+        return SimpleNamespace(poll=lambda: process.exitcode, terminate=process.terminate)
+
+    engines.spawn = spawn
+    return segkd(*arguments)
+
+
+def run_warm_cell(folder):
+    from segkd.ablation.cell import run_cell
+
+    with (folder / "log.txt").open("ab") as log:
+        for number in (1, 2):
+            os.dup2(log.fileno(), number)
+    sys.exit(run_cell(folder))
 
 
 def test_killed_and_started_again_it_finishes_and_runs_nothing_twice(place, ablate, warm, run_cli, monkeypatch):
@@ -116,7 +146,7 @@ def test_an_arm_that_fails_says_why_in_its_cell_and_the_others_go_on(place, abla
         "arms": {"wild": {"set": {"optim.lr": 1e30}}, "plain": {}},
     }
     (place / "grid.yaml").write_text(yaml.safe_dump(grid, sort_keys=False))
-    status, out = ablate("--processes", "1")
+    status, out = ablate("--processes", "1", how=with_warm_cells)
     assert status == 1 and "diverged" in out
     with (place / "GRID" / "costs.csv").open(newline="") as file:
         costs = {row["arm"]: row for row in csv.DictReader(file)}
@@ -129,7 +159,7 @@ def test_options_are_tried_on_val_and_the_best_is_trained_with_every_seed(place,
     grid = yaml.safe_load((place / "grid.yaml").read_text())
     grid |= {"seeds": [0, 1], "arms": {"plain": {}}, "tune": [{"optim.lr": 1e-9}, {"optim.lr": 0.05}]}
     (place / "grid.yaml").write_text(yaml.safe_dump(grid, sort_keys=False))
-    status, out = ablate()
+    status, out = ablate(how=with_warm_cells)
     assert status == 0, out
     cells = place / "GRID" / "cells" / "embedded" / "plain"
     vals = [json.loads((cells / f"option-{i}" / "seed-0" / "cell.json").read_text())["scores"] for i in (0, 1)]
