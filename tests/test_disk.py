@@ -4,6 +4,7 @@ import math
 import os
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 
 import pytest
@@ -20,6 +21,7 @@ from segkd.disk import (
     write_whole,
 )
 from segkd.types import InputError, printable
+from tests.warm import end_well
 
 
 def test_a_file_is_whole_or_the_older_one(tmp_path):
@@ -176,19 +178,25 @@ def test_a_link_where_a_file_is_to_be_written_leads_nowhere(tmp_path):
     assert not (tmp_path / "new").exists()
 
 
-def test_two_writers_of_one_file_do_not_take_each_others_part(tmp_path):
+def write_thrice(path, go, letter):
+    def slowly(file):
+        for _ in range(50):
+            file.write(letter)
+            file.flush()
+            time.sleep(0.002)
+
+    while not go.exists():
+        time.sleep(0.001)
+    for _ in range(3):
+        write_whole(path, slowly)
+        assert path.read_bytes() in (b"a" * 50, b"b" * 50)
+
+
+def test_two_writers_of_one_file_do_not_take_each_others_part(tmp_path, warm):
     path, go = tmp_path / "a.json", tmp_path / "go"
-    code = (
-        "import sys, time; from pathlib import Path; from segkd.disk import write_whole\n"
-        "path, go, letter = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3].encode()\n"
-        "def slowly(file):\n"
-        "    for _ in range(50): file.write(letter); file.flush(); time.sleep(0.002)\n"
-        "while not go.exists(): time.sleep(0.001)\n"
-        "for _ in range(3): write_whole(path, slowly); assert path.read_bytes() in (b'a' * 50, b'b' * 50)\n"
-    )
-    writers = [subprocess.Popen([sys.executable, "-c", code, path, go, letter]) for letter in "ab"]
+    writers = [warm.start(write_thrice, path, go, letter) for letter in (b"a", b"b")]
     go.touch()
-    assert [writer.wait(600) for writer in writers] == [0, 0]
+    end_well(*writers)
     assert sorted(os.listdir(tmp_path)) == ["a.json", "go"]
 
 
