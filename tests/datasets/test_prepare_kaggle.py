@@ -36,6 +36,7 @@ def objects(drawings):
         ("ImageId;EncodedPixels", "a.jpg;1 2 9 1", "b.jpg; -1"),
         ("ImageId\tEncodedPixels", "a.jpg\t1 2 9 1", "b.jpg\t"),
         ("slice,rle", "a.jpg,1 2 9 1", "b.jpg,"),
+        ("slice,rle", "a.jpg,1 2 9 1", "b.jpg,None"),
         ("ImageId,EncodedPixels", 'a.jpg,"[1, 2, 9, 1]"', "b.jpg,[]"),
     ],
 )
@@ -146,6 +147,17 @@ def test_run_lengths_of_one_image_in_two_tables_are_refused(tmp_path):
         read_kaggle(tables[:2], tmp_path)
     drawings, _ = read_kaggle([tables[0], tables[2]], tmp_path)  # without a run nothing is drawn twice
     assert [len(one.shapes) for one in drawings] == [2, 1, 1]
+
+
+def test_a_table_for_each_class_names_the_same_images(tmp_path):
+    for name, class_, runs in (("kidney", "1", "1 2"), ("liver", "2", "7 2"), ("liver_v2", "2", "5 1")):
+        (tmp_path / f"{name}.csv").write_text(f"ImageId,ClassId,EncodedPixels\na.jpg,{class_},{runs}\nb.jpg,1,\n")
+    tables = [tmp_path / f"{name}.csv" for name in ("kidney", "liver", "liver_v2")]
+    drawings, names = read_kaggle(tables[:2], tmp_path)
+    assert names == ["class1", "class2"]
+    assert objects(drawings) == {"a.jpg": [("class1", ((1, 2),)), ("class2", ((7, 2),))], "b.jpg": []}
+    with pytest.raises(InputError, match=r"liver_v2\.csv: line 2: .*found some in \S*liver\.csv.*a column ClassId"):
+        read_kaggle(tables, tmp_path)
 
 
 def test_a_table_may_end_in_tsv(tmp_path):

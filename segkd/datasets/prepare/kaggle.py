@@ -31,7 +31,7 @@ CLASSES = ("classid", "class_id", "classname", "class_name", "class", "label", "
 SIZES = (("height", "width"), ("img_height", "img_width"), ("image_height", "image_width"))
 """Headings (lower case) of the columns of the size that an image had when it was annotated."""
 
-NONE = ("", "-1", "nan", "[]")
+NONE = ("", "-1", "nan", "none", "null", "[]")
 """What stands for no object, and beside one, for no class."""
 
 Order = Literal["auto", "columns", "rows"]
@@ -54,6 +54,11 @@ class _Row:
     name: str
     runs: str
 
+    @property
+    def empty(self) -> bool:
+        """Whether it says that there is no object."""
+        return self.runs.lower() in NONE
+
 
 def read_kaggle(paths: Sequence[Path], root: Path) -> Read:
     """A row per object: the image in the column that is headed so (`image_column`), its runs (pairs of start and
@@ -65,35 +70,45 @@ def read_kaggle(paths: Sequence[Path], root: Path) -> Read:
     """
     drawings: dict[str, Drawing] = {}
     names: dict[str, str] = {}
-    homes: dict[str, Path] = {}
-    for path in paths:
-        if is_submission(path):
-            continue
-        for row in _rows(path):
+    tables = {path: list(_rows(path)) for path in paths if not is_submission(path)}
+    drawn = {path: {row.name for row in rows if not row.empty} for path, rows in tables.items()}
+    homes: dict[str, list[Path]] = {}
+    for path, rows in tables.items():
+        for row in rows:
             drawing = drawings.setdefault(row.image, Drawing(row.image, size=row.size))
-            empty = row.runs.lower() in NONE
-            if empty and row.name.lower() in NONE:
+            if row.empty and row.name.lower() in NONE:
                 continue
             names[row.name] = f"class{row.name}" if row.name.isdigit() else row.name
             with faults_of(path, f"line {row.line}"):
                 if not row.name:
                     raise InputError("expected the class of its run lengths, found an empty cell. Write it, or -1 for "
                                      "the run lengths of no object.")  # fmt: skip
-                if not empty:
-                    _refuse_two_tables(row.image, homes.setdefault(row.image, path), path)
+                if not row.empty:
+                    _refuse_two_tables(row.image, path, homes.setdefault(row.image, []), drawn)
                     drawing.shapes.append(Shape(names[row.name], (_part(row, drawing),)))
     order = sorted(names, key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name))
     return list(drawings.values()), [names[name] for name in order]
 
 
-def _refuse_two_tables(image: str, first: Path, path: Path) -> None:
+def _refuse_two_tables(image: str, path: Path, homes: list[Path], drawn: Mapping[Path, Collection[str]]) -> None:
     """Two tables of one image are an older and a newer one, or of images in two folders whose names are the same: drawn
-    together, objects would be where there are none."""
-    if path != first:
+    together, objects would be where there are none. A table for each class is none of both.
+
+    Args:
+        image: its name.
+        path: the table in which run lengths of it stand.
+        homes: the tables in which others of it do; `path` is added.
+        drawn: the classes of which each table has run lengths.
+    """
+    if path in homes:
+        return
+    first = next((home for home in homes if {*drawn[home]} & {*drawn[path]}), None)
+    if first is not None:
         raise InputError(
             f"expected all run lengths of {image} in one table, found some in {first}, too. Say which table is meant: "
-            f"--annotations {path}; or write all rows into one."
+            f"--annotations {path}; or write all rows into one, with a column ClassId where each is of another class."
         )
+    homes.append(path)
 
 
 def is_submission(path: Path) -> bool:
