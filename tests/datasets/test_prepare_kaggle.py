@@ -38,6 +38,7 @@ def objects(drawings):
         ("slice,rle", "a.jpg,1 2 9 1", "b.jpg,"),
         ("slice,rle", "a.jpg,1 2 9 1", "b.jpg,None"),
         ("ImageId,EncodedPixels", 'a.jpg,"[1, 2, 9, 1]"', "b.jpg,[]"),
+        ("ImageId,EncodedPixels", 'a.jpg,"[[1, 2], [9, 1]]"', "b.jpg,[]"),
     ],
 )
 def test_the_column_of_images_is_found_wherever_it_stands(tmp_path, lines):
@@ -79,7 +80,13 @@ def test_classes_stand_in_a_column_or_behind_the_image(tmp_path, lines, expected
         ),
         (
             ("ImageId,EncodedPixels", 'a.jpg,"[[1, 2, 5, 2, 5, 6]]"'),
-            "found a list of lists, as corners of polygons are",
+            "found a list of others, as corners of polygons are",
+        ),
+        (("ImageId,EncodedPixels", 'a.jpg,"[[10, 20], [30, 20], [30, 40]]"'), ".* as corners of polygons are"),
+        (("ImageId,EncodedPixels", 'a.jpg,"[1, 2, 8, 7, 8, 2]"'), ".* as corners of polygons are"),
+        (
+            ("ImageId,height,width,EncodedPixels", "a.jpg,6,8,\"{'size': [3, 4], 'counts': [12]}\""),
+            "expected those of an image of 8x6 pixels, as it says elsewhere, found 4x3",
         ),
         (("ImageId,ClassId,EncodedPixels", "a.jpg,,1 2"), "expected the class of its run lengths"),
     ],
@@ -134,6 +141,12 @@ def test_run_lengths_of_coco_s_are_read_in_a_table_too(tmp_path, form):
     path = tmp_path / "a.png"
     assert "COCO's, counted down the columns" in settle_order({path: drawings[0]}, {path: (40, 60)}, "auto")
     np.testing.assert_array_equal(draw(drawings[0], (40, 60), {"foreground": 1}), mask)
+
+
+def test_short_run_lengths_of_coco_s_are_no_list(tmp_path):
+    """5[3 are 5 and 107 in COCO's letters, and looked like 5 and 3 parted by a bracket."""
+    (drawing,), _ = read(tmp_path, "image,height,width,rle", "a.png,8,14,5[3")
+    assert draw(drawing, (8, 14), {"foreground": 1}).sum() == 107
 
 
 def test_run_lengths_of_one_image_in_two_tables_are_refused(tmp_path):

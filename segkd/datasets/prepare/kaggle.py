@@ -6,10 +6,12 @@ import io
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
 from segkd.datasets.annotations import JOINED, RUNS, heading, image_column, separator
+from segkd.datasets.geometry import in_pixels
 from segkd.datasets.prepare.drawing import (
     Drawing,
     Read,
@@ -36,6 +38,12 @@ NONE = ("", "-1", "nan", "none", "null", "[]")
 
 Order = Literal["auto", "columns", "rows"]
 """How pixels are counted: down the columns, along the rows, or as the outlines say."""
+
+CORNERS = (
+    "run lengths: expected pairs of start and length, one run behind the other, found a list of others, as corners of "
+    "polygons are. Put polygons into a COCO file, which is drawn."
+)
+"""What to say where a list holds no runs."""
 
 TRIED = 20
 """Images whose outlines are measured."""
@@ -160,16 +168,18 @@ def _part(row: _Row, drawing: Drawing) -> Runs | Starts:
     "counts": ...}) or in columns of its own."""
     text, size = row.runs, drawing.size
     if re.match(r"\[\s*\[(\s*[-\d.]+\s*,){3}", text):
-        raise InputError("run lengths: expected pairs of start and length, found a list of lists, as corners of "
-                         "polygons are. Put them into a COCO file, which is drawn.")  # fmt: skip
+        raise InputError(CORNERS)
     given: str | Sequence[int] = text
     if text.startswith("{"):
         size, given = _sized(text)
         drawing.size = drawing.size or size
-    elif not re.fullmatch("[0-o]+", text) or re.fullmatch(r"[\d\[\]]+", text):
+        if size != drawing.size:
+            raise InputError(f"run lengths: expected those of an image of {in_pixels(drawing.size)} pixels, as it "
+                             f"says elsewhere, found {in_pixels(size)}. Write them at one size.")  # fmt: skip
+    elif not re.fullmatch("[0-o]+", text) or re.fullmatch(r"\[*\d+\]*", text):
         return Starts(_pairs(text))
     counts = counts_of(given) if isinstance(given, str) else tuple(map(int, given))
-    if size is None or size != drawing.size or min(counts, default=-1) < 0 or sum(counts) != size[0] * size[1]:
+    if size is None or min(counts, default=-1) < 0 or sum(counts) != size[0] * size[1]:
         raise InputError(
             f"run lengths: found a compressed form, {str(given)[:40]!r}. COCO's is read where columns height and width "
             "say the size of the image, which they then fill; of others (zlib, base64) write pairs of start and length."
@@ -198,7 +208,10 @@ def _pairs(text: str) -> tuple[tuple[int, int], ...]:
     numbers = [int(word) for word in words]
     if len(numbers) % 2:
         raise InputError(f"run lengths: expected pairs of start and length, found {len(numbers)} numbers.")
-    return tuple(zip(numbers[::2], numbers[1::2], strict=True))
+    pairs = tuple(zip(numbers[::2], numbers[1::2], strict=True))
+    if text.startswith("[") and any(one[0] + one[1] > other[0] for one, other in pairwise(pairs)):
+        raise InputError(CORNERS)  # runs in a list stand in their order, and corners come back to where they began
+    return pairs
 
 
 def settle_order(drawings: Mapping[Path, Drawing], sizes: Mapping[Path, tuple[int, int]], told: Order) -> str:
