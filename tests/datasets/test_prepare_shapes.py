@@ -57,12 +57,25 @@ def test_objects_of_cvat_lie_before_those_of_a_lower_z_order_however_large(tmp_p
         ends = " ".join(f"{name}='{value}'" for name, value in zip(("xtl", "ytl", "xbr", "ybr"), sides))
         return f"<box label='{label}' {ends}{order}/>"
 
-    for orders, seen in ((("", ""), 1), ((" z_order='0'", " z_order='1'"), 2), ((" z_order='1'", " z_order='0'"), 1),
-                         ((" z_order='3'", " z_order='3'"), 1), ((" z_order='-1'", ""), 2)):  # fmt: skip
+    for orders, seen in (
+        (("", ""), 1),
+        ((" z_order='0'", " z_order='1'"), 2),
+        ((" z_order='1'", " z_order='0'"), 1),
+        ((" z_order='3'", " z_order='3'"), 1),
+        ((" z_order='-1'", ""), 2),
+        ((" z_order='1.0'", " z_order='2.0'"), 2),
+        ((" z_order='1.0'", " z_order=''"), 1),
+    ):
         small, large = box("cat", (10, 10, 20, 20), orders[0]), box("dog", (5, 5, 40, 40), orders[1])
         for shapes in (small + large, large + small):
             mask = draw(cvat(tmp_path, shapes), (60, 80), {"cat": 1, "dog": 2})
             assert mask[15, 15] == seen and mask[30, 30] == 2
+
+
+@pytest.mark.parametrize("order", ["nan", "x"])
+def test_a_z_order_of_cvat_that_is_no_number_is_named(tmp_path, order):
+    with pytest.raises(InputError, match=rf"a\.xml: a\.png: z_order: expected a number, found '{order}'"):
+        cvat(tmp_path, f"<box label='cat' xtl='1' ytl='1' xbr='5' ybr='5' z_order='{order}'/>")
 
 
 def test_a_damaged_box_of_cvat_is_named(tmp_path):

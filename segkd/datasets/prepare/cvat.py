@@ -1,7 +1,7 @@
 """CVAT for images 1.1: one XML file for many images."""
 
 from collections.abc import Sequence
-from math import radians
+from math import isfinite, nan, radians
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -40,9 +40,21 @@ def read_cvat(paths: Sequence[Path], root: Path) -> Read:
             for one in image:
                 if one.tag != "tag":  # of the whole image
                     with faults_of(path, drawing.file):
-                        drawing.take(one.get("label", ""), [_part(one)], int(one.get("z_order", 0)))
+                        drawing.take(one.get("label", ""), [_part(one)], _layer(one))
             drawings.append(drawing)
     return drawings, sorted({shape.name for drawing in drawings for shape in drawing.shapes})
+
+
+def _layer(one: ElementTree.Element) -> float:
+    """`z_order`, 0 where there is none; tools beside CVAT write 1.0, too."""
+    said = one.get("z_order") or "0"
+    try:
+        layer = float(said)
+    except ValueError:
+        layer = nan
+    if not isfinite(layer):
+        raise InputError(f"z_order: expected a number, found {said!r}. Correct it, or leave it out.")
+    return layer
 
 
 def _part(one: ElementTree.Element) -> Part | str:

@@ -48,7 +48,7 @@ class Shape:
 
     name: str
     parts: tuple[Part, ...]
-    layer: int = 0
+    layer: float = 0.0
 
 
 @dataclass
@@ -69,7 +69,7 @@ class Drawing:
     left_out: list[str] = field(default_factory=list)
     size: tuple[int, int] | None = None
 
-    def take(self, name: str, parts: Iterable[Part | str], layer: int = 0) -> None:
+    def take(self, name: str, parts: Iterable[Part | str], layer: float = 0.0) -> None:
         """Adds an object of the class `name`; a text among its parts says what of it is left out, and why."""
         every = list(parts)
         self.left_out += [part for part in every if isinstance(part, str)]
