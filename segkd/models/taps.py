@@ -103,7 +103,7 @@ def channels_last(network: Network, path: str, at: int, shape: Sequence[int], im
     whole = shape[0] == len(image)
     # most maps in every step end here; the layers of a network, which may change, are looked at for the others alone
     if (whole and first and not last) or not any(
-        issubclass(kind, nn.Linear | nn.LayerNorm) for kind in _kinds(network)
+        isinstance(part, nn.Linear | nn.LayerNorm) for part in network.modules()
     ):
         return False
     if whole and last and not first:
@@ -119,7 +119,7 @@ def channels_last(network: Network, path: str, at: int, shape: Sequence[int], im
 
 
 def _kinds(network: Network) -> tuple[type[nn.Module], ...]:
-    """Which layers a network has, in order; channels stand last for some."""
+    """Which layers a network has, in order."""
     return tuple(map(type, network.modules()))
 
 
