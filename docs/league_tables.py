@@ -73,7 +73,7 @@ def readings(name: str, baseline: str) -> list[list[str]]:
     The baseline's own scores stand on top, then the arms that have all pairs, the best on val first.
     """
     scores = {(row.arm, row.split, row.unit): row.scores for row in cells(name)}
-    units = sorted({unit for *_, unit in scores}, key=lambda unit: SETS.index(unit[0]))
+    units = sorted({unit for *_, unit in scores}, key=lambda unit: (SETS.index(unit[0]), unit[1]))
     keys = [(split, score) for split in ("val", "test") for score in SCORES]
     lines = {}
     for arm in {arm for arm, *_ in scores} - {baseline}:
