@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 export NO_ALBUMENTATIONS_UPDATE = 1
+unexport PYTHONDONTWRITEBYTECODE  # some hundred processes of tests would each compile the package
 
 .PHONY: help install train test check sheet docs bench cluster gpu siege clean
 
@@ -11,7 +12,8 @@ help:  ## this list
 .venv/installed: setup.cfg pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "segkd needs Python >= 3.11; set PYTHON=...")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[pretrained,dev]'
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-compile -e '.[pretrained,dev]'
+	@$(BIN)/python -m compileall -qq -j 0 .venv/lib || true  # pip would do it on one core; a template does not compile
 	touch $@
 
 install: .venv/installed  ## make .venv with everything in it
