@@ -45,9 +45,9 @@ def checkpoint_of(folder: Path) -> Path:
 
 
 def claim_folder(
-    folder: Path, parser: ArgumentParser, config: Namespace, resume: bool, *, known: bool = False, text: str = ""
+    folder: Path, parser: ArgumentParser, text: str, resume: bool, *, known: bool = False
 ) -> dict[str, list[Any]]:
-    """Makes a run folder and writes its whole resolved configuration (`text`, if it is known), or opens it to go on.
+    """Makes a run folder and writes its whole resolved configuration, `text`, or opens it to go on with that.
 
     `segkd train --config RUN/config.yaml --out ANOTHER` reruns it.
 
@@ -58,9 +58,9 @@ def claim_folder(
         InputError: the folder is in use and `resume` is off, or the configuration is not the run's own.
     """
     if resume:
-        return changes(folder, parser, config, known=known)
+        return changes(folder, parser, text, known=known)
     refuse_used(folder)
-    write_whole(folder / "config.yaml", text or resolved_text(parser, config))
+    write_whole(folder / "config.yaml", text)
     return {}
 
 
@@ -80,15 +80,15 @@ def refuse_used(folder: Path) -> None:
         )
 
 
-def changes(folder: Path, parser: ArgumentParser, config: Namespace, *, known: bool = False) -> dict[str, list[Any]]:
-    """What differs from the run's own configuration: key -> [then, now]. A setting that segkd did not have when the run
-    began was its default then. Unless it is `known` what the run's configuration names, it may name nothing else.
+def changes(folder: Path, parser: ArgumentParser, text: str, *, known: bool = False) -> dict[str, list[Any]]:
+    """What a resolved configuration, `text`, has other than the run's own: key -> [then, now]. A setting that segkd did
+    not have when the run began was its default then. Unless it is `known` what the run's names, it may name no more.
 
     Raises:
         InputError: something differs that the weights depend on. More epochs may follow, fewer not.
     """
     path = folder / "config.yaml"
-    said = yaml.safe_load(resolved_text(parser, config))
+    said = yaml.safe_load(text)
     if not known:
         refuse_unsaid(read_layer(path), said, str(path))  # parsing imports what it names
     own = parse(parser, own_arguments(path))

@@ -101,7 +101,7 @@ def run_training(
         if said:
             warn(console, said)
         text = resolved_text(parser, config)
-        changed = claim_folder(folder, parser, config, resume, known=known, text=text) if main else {}
+        changed = claim_folder(folder, parser, text, resume, known=known) if main else {}
         accelerator.wait_for_everyone()
         sources = source_digests(text)
         if resume:

@@ -164,15 +164,15 @@ def test_a_cell_of_a_foreign_grid_names_nothing_that_the_plan_does_not(marker, t
     hostile = yaml.safe_load(planned) | {"model": {"class_path": "planted_here.Net"}}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(hostile))
     with pytest.raises(InputError, match=r"planted_here\.Net"):
-        changes(tmp_path, parser, config)
+        changes(tmp_path, parser, planned)
     with pytest.raises(InputError, match=r"planted_here\.Net"):
         config_today(tmp_path / "config.yaml", planned)
     assert not marker.exists()
     with pytest.raises(InputError):
-        changes(tmp_path, parser, config, known=True)  # and is imported, as whoever says so wants
+        changes(tmp_path, parser, planned, known=True)  # and is imported, as whoever says so wants
     assert marker.exists()
     (tmp_path / "config.yaml").write_text(planned)
-    assert changes(tmp_path, parser, config) == {} and config_today(tmp_path / "config.yaml", planned)
+    assert changes(tmp_path, parser, planned) == {} and config_today(tmp_path / "config.yaml", planned)
 
 
 def test_a_run_whose_folders_lead_elsewhere_is_not_gone_on_with(run_cli, tmp_path):
