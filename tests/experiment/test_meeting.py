@@ -44,7 +44,7 @@ def test_every_recipe_fits_a_network_without_features_or_says_what_to_write(reci
         rehearsed(recipe, *more, network=NO_PYRAMID)
     except InputError as error:
         sentence = str(error)
-        if recipe in ("tf_kd_self", "cross_fit", "specialists", "structured_attention"):
+        if recipe in ("tf_kd_self", "self_training", "cross_fit", "specialists", "structured_attention"):
             assert "sources: [runs/teacher]" in sentence and "distiller.teachers.before (" in sentence
         elif recipe == "ddk":
             assert "Name two data sets or more, data.domains" in sentence
