@@ -140,6 +140,7 @@ TABLES: dict[str, Callable[[], list[list[str]]]] = {
     **{f"{name}_{part}": partial(pairs, *which, part) for name, which in BY_PAIR.items() for part in ("val", "test")},
     **{name: partial(pairs, file, "segkd", "baseline", "test", ("miou_dataset", "miou_image"))
        for name, file in OF_CAMVID.items()},
+    "poles": partial(pairs, "poles", "segkd", "baseline", "test", ("miou_dataset", "f_max")),
     "ten_start": partial(readings, "ten_percent_start", "baseline"),
     "unlabelled": partial(readings, "unlabelled", "baseline"),
     "image_baseline": partial(pairs, "image", "segkd", "baseline", "test"),
