@@ -35,6 +35,7 @@ class Scene:
         names: of the classes, in order; None where they are not known.
         features: layer paths whose outputs are the student's features, and those of its copies; its own when None.
         ids: of all training images; () where they are not known yet.
+        others: of the images without a label beside them, which are numbered after them.
         images: the training images themselves; None where they are not known yet.
         groups: finds the patient, video or sequence of each of `ids`, None where no `group` is said; None likewise.
         steps: optimiser steps of the whole training; None where that is not known yet.
@@ -50,6 +51,7 @@ class Scene:
     names: Sequence[str] | None = None
     features: Sequence[str] | None = None
     ids: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
     images: Whole | None = None
     groups: Callable[[], Sequence[str | None]] | None = None
     steps: int | None = None

@@ -37,8 +37,8 @@ class Kept:
 
 
 def keep(scene: Scene, size: tuple[int, int], look: Callable[[Batch], Float[Tensor, "b k h w"]], room: float) -> Kept:
-    """What is said of the first training images that fit into `room` bytes, of one at least; each is looked at once, by
-    one of the processes.
+    """What is said of the first training images that fit into `room` bytes, one at least, those without a label last;
+    each is looked at once, by one of the processes.
 
     Args:
         scene: knows the images.
@@ -49,7 +49,7 @@ def keep(scene: Scene, size: tuple[int, int], look: Callable[[Batch], Float[Tens
     """
     high, wide = scene.size
     small = min(size[0], 2 * high), min(size[1], 2 * wide)
-    every, each = scene.ids or scene.batch.ids, 2 * scene.classes * small[0] * small[1]
+    every, each = (scene.ids or scene.batch.ids) + scene.others, 2 * scene.classes * small[0] * small[1]
     names = every[: max(1, int(min(room / each, len(every))))]  # room may be endless
     # in a rehearsal there is one made batch, which each process looks at by itself
     spread = scene.images is not None and processes() > 1

@@ -78,9 +78,11 @@ def whole_images(
     size: tuple[int, int],
     numbers: Sequence[int],
 ) -> Iterator[Batch]:
-    """Those of the training images with these `numbers`, whole and without random changes, at a size (h, w), in
-    batches; `advance` is told how many, then 0 for each that was looked at."""
-    plain = SegmentationDataset(dataset.records, Transform(size, None, len(data.classes), soft=False), 0)
+    """Those of the training images with these `numbers`, the dataset's own, whole and without random changes, at a size
+    (h, w), in batches; `advance` is told how many, then 0 for each that was looked at."""
+    plain = SegmentationDataset(
+        dataset.records, Transform(size, None, len(data.classes), soft=False), 0, dataset.beside
+    )
     advance(len(numbers))
     for start in range(0, len(numbers), data.batch):
         items = [plain[0, i] for i in numbers[start : start + data.batch]]
@@ -126,6 +128,7 @@ def introduce(
         per_epoch,
         another,
         ids=records.ids,
+        others=dataset.others,
         images=partial(whole_images, dataset, data, advance, device or torch.device("cpu")),
         groups=partial(groups_of, data, records),
         steps=objects.engine.epochs * per_epoch,

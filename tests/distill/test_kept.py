@@ -102,6 +102,24 @@ def test_views_of_the_loader_find_their_place_in_the_map():
     assert torch.equal(again.kept.maps, kept.kept.maps)  # a resumed run keeps the same
 
 
+def test_images_without_a_label_are_kept_as_well():
+    data, student, records = Data(classes=["a", "b", "c"], size=SIZE[0], batch_size=2), Pointwise(), smooth_records(5)
+    parts = [
+        Records("train", records.ids[at], lambda i, first=at.start: records.load(first + i))
+        for at in (slice(0, 2), slice(2, 5))
+    ]
+    dataset = SegmentationDataset(parts[0], Transform(SIZE, None, 3, soft=False), 0, beside=parts[1])
+    batch, images = collate([dataset[0, i] for i in range(5)]), partial(whole_images, dataset, data, print)
+    for teacher in (kept := frozen(), frozen(0.0)):
+        teacher.meet(Scene(student, batch, student(batch.clean), 1, Pointwise, ids=parts[0].ids, others=dataset.others,
+                           images=partial(images, torch.device("cpu"))))  # fmt: skip
+    asked = looks(kept)
+    found, expected = (one(batch, student(batch.image), student).target.logits for one in (kept, teacher))
+    assert not asked and kept.said[-1].startswith("keeps what it says of 5 training images")
+    torch.testing.assert_close(found, expected.log_softmax(dim=1), atol=1e-2, rtol=1e-2)
+    assert (found[3:].exp() - found[:2].exp()).abs().max() > 0.1  # of other images something else
+
+
 def test_each_image_is_looked_at_once_and_those_beyond_the_room_in_every_step(make_batch):
     batch, student = make_batch(3, b=4, size=SIZE), Pointwise()
     each = 2 * 3 * SIZE[0] * SIZE[1] / 1e9

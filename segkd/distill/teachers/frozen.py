@@ -33,9 +33,10 @@ class Frozen(Teacher):
         weights: a file of its weights, or a run folder; what the network brings itself when null.
         classes: {class of the teachers: class of the student}, by name, by number ("0") where a teacher has no names;
             several may stand for one. The same classes in the same order when null.
-        cache_gb: its class probabilities of the whole training images are worked out once, before the first step, kept
-            in memory in 16 bits, up to so many gigabytes, and seen through the crop and the mirrors of each view: then
-            a step costs no look. Of the images beyond, it is asked in every step. 0: of all.
+        cache_gb: its class probabilities of the whole training images, those without a label too, are worked out once,
+            before the first step, kept in memory in 16 bits, up to so many gigabytes, and seen through the crop and the
+            mirrors of each view: then a step costs no look, and a network of a larger size sees more than the view
+            holds. Of the images beyond, it is asked in every step. 0: of all.
         unseen: each image is taught by those runs alone that were not trained on it (`RUN/trained_on.txt`): k runs with
             `data.fold: [i, k]` each.
         trust: whether run folders may name classes that are not segkd's own: their code runs with your rights.
