@@ -37,26 +37,29 @@ FIVE = {"data.embedded": '{"train": 2, "val": 1, "test": 1, "side": 48}'}
 PROBED = FIVE | {"draw.probe": 1, "draw.every": 1}
 
 
-def structure(config: str) -> str:
-    """A resolved configuration without its numbers, the names of classes (not whether they are two), and what is about
-    scores and threads."""
+def sections(config: str) -> list[str]:
+    """The sections of a resolved configuration without their numbers, the names of classes (not whether they are two),
+    and what is about scores and threads."""
     parts = yaml.safe_load(config)
     del parts["evaluation"], parts["engine"]["threads"]
     parts["data"]["classes"] = "two" if len(parts["data"]["classes"]) == 2 else "many"
-    return re.sub(r"\d[\d.e-]*", "#", yaml.safe_dump(parts))
+    return [re.sub(r"\d[\d.e-]*", "#", yaml.safe_dump({name: part})) for name, part in parts.items()]
 
 
 @pytest.fixture(scope="session")
 def first_of_its_kind(tmp_path_factory):
-    """Whether no layer or arm of this structure was trained before, by this process or one beside it: arms that differ
-    in numbers alone are trained once, whatever the grid, and are built by `resolve`."""
+    """Whether a section of a layer or arm was in none that was trained before, by this process or one beside it: each
+    distiller, network, disturbance, ... of a grid is trained, and each arm, whatever it joins, built by `resolve`."""
     folder = tmp_path_factory.getbasetemp()
-    folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "structures"
+    folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "sections"
     folder.mkdir(exist_ok=True)
 
     def claim(config: str) -> bool:
+        return bool([section for section in sections(config) if met_first(section)])
+
+    def met_first(section: str) -> bool:
         try:
-            (folder / hashlib.sha256(structure(config).encode()).hexdigest()).touch(exist_ok=False)
+            (folder / hashlib.sha256(section.encode()).hexdigest()).touch(exist_ok=False)
         except FileExistsError:
             return False
         return True
