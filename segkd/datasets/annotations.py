@@ -84,7 +84,7 @@ def kind_of(path: Path) -> str:
                 text += file.read(READ)
     except OSError:
         return ""
-    said = text.decode("utf-8", "replace")
+    said = text.decode("utf-8-sig", "replace")
     kind = {".json": _json, ".xml": _xml, ".csv": _table, ".tsv": _table}.get(path.suffix.lower(), _lines)(said)
     return _coco(path) if kind == "COCO" else kind
 
@@ -165,8 +165,10 @@ def heading(cells: Sequence[str]) -> list[str]:
 
 def _lines(said: str) -> str:
     rows = [line.split() for line in said.splitlines()[:20] if line.strip()]
-    number = re.compile(r"-?\d*\.?\d+([eE]-?\d+)?")
-    if not rows or not all(row[0].isdigit() and all(number.fullmatch(cell) for cell in row[1:]) for row in rows):
+    number = re.compile(r"-?\d*\.?\d+([eE][-+]?\d+)?")
+    if not rows or not all(number.fullmatch(cell) for row in rows for cell in row):
+        return ""
+    if any(float(row[0]) < 0 or not float(row[0]).is_integer() for row in rows):  # the class; pandas writes 1.0
         return ""
     if not all(-BEYOND <= float(cell) <= 1 + BEYOND for row in rows for cell in row[1:]):
         return ""

@@ -73,7 +73,11 @@ class Names:
         for entry in entries:
             for file in {tail for name in entry.files for end in _tails(name) for tail in (end, _plain(end))}:
                 self.ends[file] = entry.stem if self.ends.get(file, entry.stem) == entry.stem else None
-        self.composed = {composed(stem): stem for stem in self.exact}
+        self.composed: dict[str, str | None] = {}
+        for end, stem in self.ends.items():
+            if not end.isascii():
+                self.composed[composed(end)] = stem if self.composed.get(composed(end), stem) == stem else None
+        self.composed |= {composed(stem): stem for stem in self.exact}
         self.files = {entry.stem: entry.files for entry in entries}
         self.folders = {folder for entry in entries for file in entry.files for folder in file.split("/")[:-1]}
 

@@ -78,7 +78,7 @@ def classes_of(drawings: Sequence[Drawing], names: Sequence[str], told: Sequence
         InputError: they are too many for a mask, or those that are told are none of the annotations'.
     """
     shapes = Counter(shape.name for drawing in drawings for shape in drawing.shapes)
-    classes = list(told or ["background", *(name for name in names if name != "background")])
+    classes = list(told or dict.fromkeys(["background", *names]))
     if len(classes) > IGNORE:  # the largest number of a mask is no class
         often = shlex.join(name for name, _ in shapes.most_common(3))
         raise InputError(
@@ -98,7 +98,9 @@ def classes_of(drawings: Sequence[Drawing], names: Sequence[str], told: Sequence
 
 
 def not_drawn(drawings: Sequence[Drawing], classes: Sequence[str]) -> Iterator[str]:
-    """The sentences on what is background though it was annotated: "not drawn: 3 times a point, which has no area"."""
+    """The sentences on how annotations were read, and on what is background though it was annotated: "not drawn: 3
+    times a point, which has no area"."""
+    yield from dict.fromkeys(note for drawing in drawings for note in drawing.notes)
     for what, number in Counter(what for drawing in drawings for what in drawing.left_out).items():
         yield f"not drawn: {number} times {what}"
     names = {shape.name for drawing in drawings for shape in drawing.shapes}

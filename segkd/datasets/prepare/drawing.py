@@ -1,5 +1,6 @@
 """Outlines and run lengths to masks of class numbers."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -60,6 +61,7 @@ class Drawing:
         shapes: its objects.
         shares: coordinates are shares of the image's sides.
         left_out: what was not read, and why, in a few words each.
+        notes: sentences on how annotations were read; each is said once.
         size: (height, width) of the image that was annotated, where they say it; coordinates are its pixels.
     """
 
@@ -68,6 +70,7 @@ class Drawing:
     shares: bool = False
     left_out: list[str] = field(default_factory=list)
     size: tuple[int, int] | None = None
+    notes: list[str] = field(default_factory=list)
 
     def take(self, name: str, parts: Iterable[Part | str], layer: float = 0.0) -> None:
         """Adds an object of the class `name`; a text among its parts says what of it is left out, and why."""
@@ -79,6 +82,12 @@ class Drawing:
 
 Read = tuple[list[Drawing], list[str]]
 """Drawings, and the names of the classes in the order of their numbers, the background left out."""
+
+
+def objects_of(drawing: Drawing) -> Counter[tuple[object, ...]]:
+    """The objects of a drawing, to be compared."""
+    plain = ([part.tobytes() if isinstance(part, np.ndarray) else part for part in one.parts] for one in drawing.shapes)
+    return Counter((one.name, one.layer, *parts) for one, parts in zip(drawing.shapes, plain, strict=True))
 
 
 BOX = "a box, which has no outline"

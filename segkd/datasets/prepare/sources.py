@@ -10,7 +10,6 @@ import numpy as np
 
 from segkd.datasets.annotations import CURES, KAGGLE
 from segkd.datasets.dicom import find_dicom
-from segkd.datasets.lists import Entry, Names
 from segkd.datasets.packed import File
 from segkd.datasets.patterns import start_of
 from segkd.datasets.pictures import open_picture
@@ -23,9 +22,11 @@ from segkd.datasets.prepare.layouts import Layout, find_layout
 from segkd.datasets.prepare.looks import other_words
 from segkd.datasets.prepare.objects import find_objects, joined
 from segkd.datasets.prepare.passed_over import passed_over
+from segkd.datasets.prepare.pictured import images_of
 from segkd.datasets.prepare.several import find_several, masks_of, offered
 from segkd.datasets.prepare.splitting import sibling_splits, split_lists
 from segkd.datasets.prepare.written import write_masks
+from segkd.datasets.prepare.yolo import refuse_nearly_yolo
 from segkd.datasets.split_folders import Where, pair_all
 from segkd.datasets.walk import GLANCE, pictures, walk
 from segkd.types import InputError, some
@@ -158,7 +159,7 @@ def _drawn(draft: Draft, told: Told, masks: set[File], say: Callable[[str], None
     _refuse_without_effect(told, paths[0])
     drawings, names = read_annotations(kind, paths, home)
     classes = classes_of(drawings, names, told.classes)
-    images = _images_of(draft, drawings, masks, f"{kind} annotations ({paths[0]})")
+    images = images_of(draft.root, drawings, masks, f"{kind} annotations ({paths[0]})")
     endings = {path.suffix for path in images}
     start = start_of(path.parent.relative_to(draft.root).as_posix() for path in images)
     draft.take("images", f"{start}{{}}{min(endings) if len(endings) == 1 else ''}")
@@ -229,40 +230,13 @@ def _scaled(paths: Sequence[Path]) -> str:
     )
 
 
-def _images_of(draft: Draft, drawings: Sequence[Drawing], masks: set[File], what: str) -> dict[Path, Drawing]:
-    """The image file of each drawing that has one."""
-    files = [path for path in walk(draft.root, pictures()).files if path not in masks]
-    by_name = {path.relative_to(draft.root).as_posix(): path for path in files}
-    known = Names([Entry(name, (name,)) for name in by_name])
-    found: dict[Path, Drawing] = {}
-    missing = []
-    for drawing in drawings:
-        path = by_name.get(known.find(drawing.file) or "")
-        if path is None:
-            missing.append(drawing.file)
-        elif path in found and drawing.shapes and found[path].shapes:
-            raise InputError(
-                f"{what}: expected one annotation of each image, found two of {path}. Keep one, or say which are "
-                "meant: --annotations FOLDER."
-            )
-        elif path not in found or drawing.shapes:
-            found[path] = drawing
-    if missing:
-        raise InputError(
-            f"{what}: expected the images that they name below {draft.root}, found none or several of these names for "
-            f"{len(missing)} of {len(drawings)}: {some(missing)}. "
-            + (find_dicom(draft.root) or "Add them, or give the folder that holds both")
-            + "."
-        )
-    return found
-
-
 def _nothing(root: Path, found: Mapping[str, Sequence[Path]]) -> InputError:
     if found:
         kind, paths = next(iter(found.items()))
         return InputError(f"{paths[0]} holds {kind} annotations, and there are no masks; {CURES[kind]}.")
     if scans := find_dicom(root):
         return InputError(f"{scans}.")
+    refuse_nearly_yolo(root)
     for path in walk(root, {ending for ending in OTHERS if ending.count(".") == 1}, GLANCE).files:
         told = next((told for ending, told in OTHERS.items() if path.name.lower().endswith(ending)), "")
         if told:

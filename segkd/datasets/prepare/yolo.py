@@ -10,7 +10,7 @@ import numpy as np
 
 from segkd.datasets.annotations import BEYOND
 from segkd.datasets.prepare.drawing import BOX, SHORT, Drawing, Part, Read, Shape, beside, faults_of, polygon
-from segkd.datasets.walk import walk
+from segkd.datasets.walk import GLANCE, pictures, walk
 from segkd.disk import load_yaml, read_bytes, read_text
 from segkd.types import InputError
 
@@ -20,12 +20,18 @@ MOST = 65535
 NAMED = re.compile(rb"\bnames\b['\"]?\s*:")
 """The key of a YAML file that names the classes."""
 
+NUMBERS = re.compile(rb"(\xef\xbb\xbf)?\s*\d+(\.\d+)?[\s,;]+-?\d*\.?\d")
+"""How texts begin that may be YOLO's: two numbers."""
+
+TURNED = "every outline has four corners: if these are turned boxes (YOLO OBB), they are no outlines of objects"
+
 
 def read_yolo(paths: Sequence[Path], root: Path) -> Read:
     """YOLO: a line per object, its class and the corners in shares of the image's sides.
 
     An empty file is an image without objects. A line of four numbers is a box, which has no outline.
     """
+    files = _files_of_names(root)
     drawings, most = [], -1
     for path in paths:
         drawing = Drawing(beside(path, path.stem, root), shares=True)
@@ -33,21 +39,38 @@ def read_yolo(paths: Sequence[Path], root: Path) -> Read:
             cells = line.split()
             if cells:
                 with faults_of(path, f"line {number}"):
-                    most = max(most, _number(cells[0]))
-                    drawing.take(cells[0], [_part([float(cell) for cell in cells[1:]])])
+                    most = max(most, of := _number(cells[0]))
+                    drawing.take(str(of), [_part([float(cell) for cell in cells[1:]])])
         drawings.append(drawing)
-    names = _names(root, most + 1)
+    names = _names(files, root, most + 1)
     for drawing in drawings:
         drawing.shapes = [Shape(names[int(shape.name)], shape.parts) for shape in drawing.shapes]
+    parts = [part for one in drawings for shape in one.shapes for part in shape.parts]
+    if parts and all(isinstance(part, np.ndarray) and len(part) == 4 for part in parts):
+        drawings[0].notes.append(TURNED)
     return drawings, names
 
 
+def refuse_nearly_yolo(root: Path) -> None:
+    """Refuses the first text that is called like a picture and begins with numbers, as YOLO's do, by what is wrong in
+    it: corners in pixels, commas, what a network was sure of behind them."""
+    stems = {path.stem for path in walk(root, pictures(), GLANCE).files}
+    for path in walk(root, {".txt"}, GLANCE).files:
+        if path.stem in stems and NUMBERS.match(read_bytes(path, "a text")):
+            read_yolo([path], root)
+
+
 def _number(cell: str) -> int:
-    if not cell.isdigit():
-        raise InputError(f"expected the number of a class, 0 or more, first in a line, found {cell!r}.")
-    if len(cell) > 5 or int(cell) > MOST:
+    """A class: a whole number, which pandas writes as 1.0."""
+    try:
+        number = float(cell)
+    except ValueError:
+        number = -1
+    if number < 0 or not number.is_integer():
+        raise InputError(f"expected the number of a class, 0 or more, first in a line, found {cell[:20]!r}.")
+    if number > MOST:
         raise InputError(f"expected the number of a class, up to {MOST}, first in a line, found {cell[:20]}.")
-    return int(cell)
+    return int(number)
 
 
 def _part(numbers: list[float]) -> Part | str:
@@ -59,24 +82,48 @@ def _part(numbers: list[float]) -> Part | str:
     if not -BEYOND <= lowest <= highest <= 1 + BEYOND:
         raise InputError(f"expected shares of the image's sides, 0 to 1, found {lowest:g} to {highest:g}. Divide x by "
                          "the image's width and y by its height.")  # fmt: skip
-    corners = polygon(numbers)
-    return corners if isinstance(corners, str) else np.clip(corners, 0, 1)
+    return polygon(numbers)
 
 
-def _names(root: Path, number: int) -> list[str]:
-    """The names that a data.yaml, a classes.txt or an obj.names gives, else class0, class1, ..."""
+def _files_of_names(root: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """The YAML files that name classes, the nearest to the root first.
+
+    Raises:
+        InputError: the nearest says that the texts hold key points.
+    """
+    found = []
     for path in walk(root, {".yaml", ".yml"}).files:
         if NAMED.search(read_bytes(path, "YAML")) is None:  # another tool's, in YAML that segkd may not know
             continue
         content = load_yaml(read_text(path, "YAML"), f"{path}: expected a readable YAML file")
-        given = _in_order(content.get("names") if isinstance(content, dict) else None)
-        if len(given) >= number:
-            return given
+        if isinstance(content, dict):
+            found.append((path, content))
+    found.sort(key=lambda one: len(one[0].parts))
+    if found and "kpt_shape" in found[0][1]:
+        raise InputError(f"{found[0][0]}: expected polygons, found kpt_shape, so that the texts hold a box and key "
+                         "points for each object (YOLO pose), which have no outline to learn: segmentation needs "
+                         "polygons or masks.")  # fmt: skip
+    return found
+
+
+def _names(files: Sequence[tuple[Path, dict[str, Any]]], root: Path, number: int) -> list[str]:
+    """The names that the nearest data.yaml with as many gives, or a classes.txt or an obj.names, else class0, ...
+
+    Raises:
+        InputError: another file in the same folder gives others.
+    """
+    given = [(path, names) for path, content in files if len(names := _in_order(content.get("names"))) >= number]
+    for path, names in given:
+        if path.parent == given[0][0].parent and names != given[0][1]:
+            raise InputError(f"{path}: expected the names of the classes that {given[0][0].name} beside it gives, "
+                             "found others, so that it is not known which are meant. Take one away.")  # fmt: skip
+    if given:
+        return given[0][1]
     for path in walk(root, {".txt", ".names"}).files:
         if path.name == "classes.txt" or path.suffix.lower() == ".names":
-            given = [line.strip() for line in read_text(path, "names").splitlines() if line.strip()]
-            if len(given) >= number:
-                return given
+            lines = [line.strip() for line in read_text(path, "names").splitlines() if line.strip()]
+            if len(lines) >= number:
+                return lines
     return [f"class{i}" for i in range(number)]
 
 
