@@ -65,9 +65,12 @@ def read_annotations(kind: str, paths: Sequence[Path], root: Path) -> Read:
         InputError: a file is damaged, or none holds anything that could be drawn.
     """
     drawings, names = READERS[kind](paths, root)
-    if not drawings:
-        why = NO_DRAWINGS.get(kind, "export the annotations once more")
-        raise InputError(f"{paths[0]}: expected {kind} annotations of images, found none that can be drawn; {why}.")
+    if not any(drawing.shapes for drawing in drawings):
+        why = [NO_DRAWINGS.get(kind, "export the annotations once more")] * (not drawings)
+        why = why or [f"there are {len(drawings)} images", *_left_out(drawings)]
+        raise InputError(
+            f"{paths[0]}: expected {kind} annotations of images, found none that can be drawn; {'; '.join(why)}."
+        )
     return drawings, names
 
 
@@ -78,7 +81,7 @@ def classes_of(drawings: Sequence[Drawing], names: Sequence[str], told: Sequence
         InputError: they are too many for a mask, or those that are told are none of the annotations'.
     """
     shapes = Counter(shape.name for drawing in drawings for shape in drawing.shapes)
-    classes = list(told or dict.fromkeys(["background", *names]))
+    classes = list(told or dict.fromkeys(["background", *(name for name in names if not _is_background(name))]))
     if len(classes) > IGNORE:  # the largest number of a mask is no class
         often = shlex.join(name for name, _ in shapes.most_common(3))
         raise InputError(
@@ -91,7 +94,7 @@ def classes_of(drawings: Sequence[Drawing], names: Sequence[str], told: Sequence
     if shapes and not shapes.keys() & {*told}:
         raise InputError(f"--classes {every}: expected names that the annotations have ({some(sorted(shapes), 8)}), "
                          "found none of them. Correct the names, or leave --classes out.")  # fmt: skip
-    if told[0] != "background" and told[0] in shapes:
+    if not _is_background(told[0]) and told[0] in shapes:
         raise InputError(f"--classes {every}: expected the name of the background first, found {told[0]}, a class of "
                          f"the annotations. Say --classes background {every}.")  # fmt: skip
     return classes
@@ -101,10 +104,31 @@ def not_drawn(drawings: Sequence[Drawing], classes: Sequence[str]) -> Iterator[s
     """The sentences on how annotations were read, and on what is background though it was annotated: "not drawn: 3
     times a point, which has no area"."""
     yield from dict.fromkeys(note for drawing in drawings for note in drawing.notes)
+    yield from _left_out(drawings)
+    names = {shape.name for drawing in drawings for shape in drawing.shapes}
+    alike = Counter(name.lower() for name in names)
+    if doubled := sorted(name for name in names if alike[name.lower()] > 1):
+        yield (
+            f"classes that differ in capital letters alone: {', '.join(doubled)}; if they are one, write them alike in "
+            "the annotations"
+        )
+    plain = sorted(name for name in names - {*classes[1:]} if _is_background(name))
+    if plain:
+        yield f"background, as it is drawn so: objects of {', '.join(plain)}"
+    if strange := names - {*classes, *plain}:
+        yield f"background, as --classes does not name them: {', '.join(sorted(strange))}"
+
+
+def numbers_of(drawings: Sequence[Drawing], classes: Sequence[str]) -> dict[str, int]:
+    """The number of each class that is drawn: also 0, for what is drawn as background lies before what it covers."""
+    plain = {shape.name: 0 for drawing in drawings for shape in drawing.shapes if _is_background(shape.name)}
+    return plain | {name: number for number, name in enumerate(classes)}
+
+
+def _is_background(name: str) -> bool:
+    return name.strip("_").lower() == "background"
+
+
+def _left_out(drawings: Sequence[Drawing]) -> Iterator[str]:
     for what, number in Counter(what for drawing in drawings for what in drawing.left_out).items():
         yield f"not drawn: {number} times {what}"
-    names = {shape.name for drawing in drawings for shape in drawing.shapes}
-    if classes[0] in names:
-        yield f"not drawn: objects of the class {classes[0]}, which is the background"
-    if strange := names - set(classes):
-        yield f"background, as --classes does not name them: {', '.join(sorted(strange))}"

@@ -66,7 +66,7 @@ def read_coco(paths: Sequence[Path], root: Path) -> Read:
         if not any(one.segmentation for one in content.annotations):
             continue
         ordered = sorted(content.categories, key=lambda category: (not isinstance(category.id, int), category.id))
-        names = {str(category.id): category.name for category in ordered}
+        names = {str(category.id): category.name.strip() for category in ordered}
         classes += names.values()
         heads |= {one.supercategory for one in ordered if one.supercategory in names.values()} - {
             one.name for one in ordered if one.name == one.supercategory

@@ -1,10 +1,12 @@
 """Outlines and run lengths to masks of class numbers."""
 
+import os
+import posixpath
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -75,6 +77,7 @@ class Drawing:
     def take(self, name: str, parts: Iterable[Part | str], layer: float = 0.0) -> None:
         """Adds an object of the class `name`; a text among its parts says what of it is left out, and why."""
         every = list(parts)
+        name = name.strip()  # people type names
         self.left_out += [part for part in every if isinstance(part, str)]
         if drawn := tuple(part for part in every if not isinstance(part, str)):
             self.shapes.append(Shape(name, drawn, layer))
@@ -105,6 +108,18 @@ def beside(path: Path, name: str, root: Path) -> str:
     """An image's name as the file at `path` writes it, below that file's folder: of several of one name, that one."""
     home = path.parent.relative_to(root) if path.is_relative_to(root) else Path()
     return (home / name).as_posix()
+
+
+def pointed_at(path: Path, way: str, root: Path) -> str:
+    """An image's name below `root`, where the file at `path` writes the way to it, perhaps as another system does.
+
+    Of a way that begins elsewhere the name alone counts; so it does where the way leads nowhere, and an image of that
+    name lies beside the file.
+    """
+    there = PurePosixPath(way.replace("\\", "/"))
+    astray = not os.path.isfile(path.parent / there) and os.path.isfile(path.parent / there.name)
+    elsewhere = there.is_absolute() or any(":" in part for part in there.parts[:1])
+    return posixpath.normpath(beside(path, there.name if astray or elsewhere else there.as_posix(), root))
 
 
 def stated(height: object, width: object) -> tuple[int, int] | None:

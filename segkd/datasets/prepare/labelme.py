@@ -16,10 +16,10 @@ from segkd.datasets.prepare.drawing import (
     Part,
     Read,
     Runs,
-    beside,
     ellipse,
     faults_of,
     no_area,
+    pointed_at,
     polygon,
     rectangle,
     stated,
@@ -27,12 +27,17 @@ from segkd.datasets.prepare.drawing import (
 from segkd.disk import read_json
 from segkd.types import InputError
 
+CORNERS = ("rectangle", "rotation", "oriented_rectangle", "quadrilateral")
+"""Types that are polygons where they have four corners; some of them are other programs'."""
+
+LINES = ("line", "linestrip", "point", "points")
+
 
 @dataclass
 class _Outline:
     label: str
     points: list[list[float]]
-    shape_type: str = "polygon"
+    shape_type: str | None = "polygon"
     mask: str | None = None
 
 
@@ -49,8 +54,8 @@ def read_labelme(paths: Sequence[Path], root: Path) -> Read:
     drawings = []
     for path in paths:
         content: _LabelMe = read_json(path, _LabelMe, "a LabelMe file with imagePath and shapes")
-        # the image lies beside its file, whatever path it had where it was drawn
-        file = beside(path, Path(content.imagePath.replace("\\", "/")).name, root)
+        file = pointed_at(path, content.imagePath, root)
+        _refuse_another(path, content.imagePath, root / file)
         drawing = Drawing(file, size=stated(content.imageHeight, content.imageWidth))
         for one in content.shapes:
             with faults_of(path, one.label):
@@ -59,9 +64,19 @@ def read_labelme(paths: Sequence[Path], root: Path) -> Read:
     return drawings, sorted({shape.name for drawing in drawings for shape in drawing.shapes})
 
 
+def _refuse_another(path: Path, said: str, image: Path) -> None:
+    """Refuses a file that names the image of another one, as files do that were given new names with their images."""
+    own = image.parent / (path.stem + image.suffix)
+    if path.stem != image.stem and own.is_file():
+        raise InputError(
+            f"{path}: expected imagePath {own.name}, as the image of the file's own name is called, found {said}. "
+            "Correct imagePath where the file was given a new name; else name the file like its image."
+        )
+
+
 def _part(one: _Outline, path: Path) -> Part | str:
     points = np.asarray(one.points, float)
-    if one.shape_type == "polygon" or (one.shape_type in ("rectangle", "rotation") and points.shape == (4, 2)):
+    if one.shape_type in (None, "polygon") or (one.shape_type in CORNERS and points.shape == (4, 2)):
         return polygon(points.ravel().tolist())
     if one.shape_type == "rectangle" and points.shape == (2, 2):
         return rectangle(points.ravel().tolist())
@@ -69,7 +84,9 @@ def _part(one: _Outline, path: Path) -> Part | str:
         return ellipse(points[0], np.hypot(*(points[1] - points[0])))
     if one.shape_type == "mask" and one.mask is not None:
         return _mask(one.mask, points, path)
-    return no_area(one.shape_type)
+    if one.shape_type in LINES or len(points) < 2:
+        return no_area(one.shape_type)
+    return f"a shape of type {one.shape_type}, which is not read"
 
 
 def _mask(text: str, points: np.ndarray, path: Path) -> Runs:

@@ -13,7 +13,14 @@ from segkd.datasets.dicom import find_dicom
 from segkd.datasets.packed import File
 from segkd.datasets.patterns import start_of
 from segkd.datasets.pictures import open_picture
-from segkd.datasets.prepare.annotated import READERS, classes_of, find_annotations, not_drawn, read_annotations
+from segkd.datasets.prepare.annotated import (
+    READERS,
+    classes_of,
+    find_annotations,
+    not_drawn,
+    numbers_of,
+    read_annotations,
+)
 from segkd.datasets.prepare.draft import Draft, names_of
 from segkd.datasets.prepare.drawing import Drawing
 from segkd.datasets.prepare.fitting import mask_of
@@ -170,7 +177,7 @@ def _drawn(draft: Draft, told: Told, masks: set[File], say: Callable[[str], None
         sizes = {path: drawing.size or open_picture(path).size[::-1] for path, drawing in images.items()}
         rows = [settle_order(images, sizes, told.runs), without_rows(images)]
     scaled: list[Path] = []
-    drawn = _masks(images, {name: number for number, name in enumerate(classes) if number}, scaled)
+    drawn = _masks(images, numbers_of(drawings, classes), scaled)
     write_masks(folder, ((named[path], mask) for path, mask in drawn))
     draft.take("masks", folder)
     shapes = sum(len(drawing.shapes) for drawing in drawings)
