@@ -46,6 +46,7 @@ CURES = {
     "CVAT box": "a box has no outline to learn: segmentation needs polygons or masks",
     "Pascal VOC box": "a box has no outline to learn: segmentation needs masks (VOC's own lie in SegmentationClass)",
     "VIA": DRAWN,
+    "VIA 3 table": "the project alone names its classes: save the project of VIA 3 (JSON), which is drawn",
     KAGGLE: DRAWN,
     "ImageScope": "fill the vertices of each region with `cv2.fillPoly(mask, [points], 1)`, and save as PNG named like "
     "its image",
@@ -103,7 +104,7 @@ def _json(said: str) -> str:
         return "Labelbox"
     if {"item", "annotations", "slots"} <= keys:
         return "Darwin"
-    return "VIA" if "regions" in keys and "shape_attributes" in keys else ""
+    return "VIA" if {"regions", "shape_attributes"} <= keys or {"vid_list", "av"} <= keys else ""
 
 
 def _coco(path: Path) -> str:
@@ -135,6 +136,8 @@ def _table(said: str) -> str:
     heads = heading(next(csv.reader(lines[:1], delimiter=sign), []))
     if {"region_shape_attributes", "region_attributes"} <= set(heads):
         return "VIA"
+    if "CSV_HEADER" in said and "spatial_coordinates" in said:
+        return "VIA 3 table"
     runs = next((at for at, head in enumerate(heads) if head in RUNS), None)
     if runs is None or image_column(heads) is None:
         return ""

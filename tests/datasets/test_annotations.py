@@ -28,6 +28,8 @@ VIA = {"a.jpg1": {"regions": [{"shape_attributes": {"name": "polygon"}}]}}
         ("a.json", json.dumps({"shapes": [{"points": [[1, 2]]}], "imagePath": "a.jpg"}), "LabelMe", "segkd prepare"),
         ("via.json", json.dumps(VIA), "VIA", "segkd prepare"),
         ("via.csv", f"{VIA_HEAD}\na.jpg,1,{{}},0,0,{{}},{{}}\n", "VIA", "segkd prepare"),
+        ("via3.json", json.dumps({"project": {"vid_list": []}, "metadata": {"1": {"av": {}}}}), "VIA", "segkd prepare"),
+        ("via3.csv", "# VIA\n# CSV_HEADER = metadata_id,spatial_coordinates\n", "VIA 3 table", "save the project"),
         ("train.csv", "\ufeffImageId,EncodedPixels\na,1 2\n", "Kaggle run-length", "segkd prepare"),
         ("ann/a.jpg.json", json.dumps(SUPERVISELY), "Supervisely", "Export as masks"),
         ("ann/bare.jpg.json", json.dumps({**SUPERVISELY, "objects": []}), "Supervisely", "Export as masks"),

@@ -162,6 +162,15 @@ def test_run_lengths_of_one_image_in_two_tables_are_refused(tmp_path):
     assert [len(one.shapes) for one in drawings] == [2, 1, 1]
 
 
+def test_a_copy_of_a_table_is_read_once(tmp_path):
+    rows = ["a.jpg,1 2", "a.jpg,7 2", "b.jpg,"]
+    for name, some in (("train", rows), ("train (1)", rows[::-1])):
+        (tmp_path / f"{name}.csv").write_text("\n".join(["ImageId,EncodedPixels", *some]))
+    drawings, _ = read_kaggle(sorted(tmp_path.glob("*.csv")), tmp_path)
+    assert {one.file: len(one.shapes) for one in drawings} == {"a.jpg": 2, "b.jpg": 0}
+    assert drawings[0].notes == ["train.csv holds the rows of train (1).csv once more, and is not read"]
+
+
 def test_a_table_for_each_class_names_the_same_images(tmp_path):
     for name, class_, runs in (("kidney", "1", "1 2"), ("liver", "2", "7 2"), ("liver_v2", "2", "5 1")):
         (tmp_path / f"{name}.csv").write_text(f"ImageId,ClassId,EncodedPixels\na.jpg,{class_},{runs}\nb.jpg,1,\n")

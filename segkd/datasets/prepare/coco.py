@@ -18,6 +18,7 @@ from segkd.datasets.prepare.drawing import (
     polygon,
     stated,
 )
+from segkd.datasets.prepare.united import United
 from segkd.disk import read_json
 from segkd.types import InputError
 
@@ -58,7 +59,7 @@ def read_coco(paths: Sequence[Path], root: Path) -> Read:
     name are of the class "class2" for the number 2; without any category they are of one class, "foreground".
     A category without objects that others have as their supercategory (Roboflow's first) is a heading, and no class.
     """
-    drawings: dict[str, Drawing] = {}
+    united = United()
     classes: list[str] = []
     heads, used = set[str](), set[str]()
     for path in paths:
@@ -71,7 +72,7 @@ def read_coco(paths: Sequence[Path], root: Path) -> Read:
         heads |= {one.supercategory for one in ordered if one.supercategory in names.values()} - {
             one.name for one in ordered if one.name == one.supercategory
         }
-        by_id = _drawings(path, content.images, drawings, root)
+        by_id = _drawings(path, content.images, root)
         for one in content.annotations:
             drawing = by_id.get(str(one.image_id))
             if drawing is None:
@@ -84,13 +85,17 @@ def read_coco(paths: Sequence[Path], root: Path) -> Read:
             used.add(name)
             with faults_of(path, drawing.file):
                 drawing.take(name, _parts(one.segmentation, drawing))
-    return list(drawings.values()), [name for name in dict.fromkeys(classes) if name in used or name not in heads]
+        united.add(path, {drawing.file: drawing for drawing in by_id.values()}.values())
+    return list(united.drawings.values()), [
+        name for name in dict.fromkeys(classes) if name in used or name not in heads
+    ]
 
 
-def _drawings(path: Path, images: Sequence[_Image], drawings: dict[str, Drawing], root: Path) -> dict[str, Drawing]:
-    """The drawing of each image's number in one file, as text: some tools write 7 here and "7" there. New ones are
-    added to `drawings`, which are by name."""
+def _drawings(path: Path, images: Sequence[_Image], root: Path) -> dict[str, Drawing]:
+    """The drawing of each image's number in one file, as text: some tools write 7 here and "7" there. An image of two
+    numbers has one."""
     by_id: dict[str, Drawing] = {}
+    drawings: dict[str, Drawing] = {}
     for image in images:
         file = beside(path, image.file_name, root)
         drawing = drawings.setdefault(file, Drawing(file))
@@ -102,8 +107,8 @@ def _drawings(path: Path, images: Sequence[_Image], drawings: dict[str, Drawing]
             )
         size = stated(image.height, image.width)
         if size is not None and drawing.size not in (None, size):
-            raise InputError(f"{path}: {file}: expected {in_pixels(drawing.size)} pixels as another file says, found "
-                             f"{in_pixels(size)}. Take one of the files away, or export once more.")  # fmt: skip
+            raise InputError(f"{path}: {file}: expected {in_pixels(drawing.size)} pixels as the file says elsewhere, "
+                             f"found {in_pixels(size)}. Take one of both out, or export once more.")  # fmt: skip
         drawing.size = drawing.size or size
     return by_id
 

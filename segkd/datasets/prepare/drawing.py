@@ -40,6 +40,9 @@ class Starts:
     by_columns: bool = True
 
 
+Object = tuple[object, ...]
+"""A shape as what can be compared."""
+
 Part = Polygon | Runs | Starts
 """What an object's outline is made of."""
 
@@ -87,10 +90,14 @@ Read = tuple[list[Drawing], list[str]]
 """Drawings, and the names of the classes in the order of their numbers, the background left out."""
 
 
-def objects_of(drawing: Drawing) -> Counter[tuple[object, ...]]:
+def object_of(shape: Shape) -> Object:
+    """What a shape is, to be compared."""
+    return (shape.name, shape.layer, *(one.tobytes() if isinstance(one, np.ndarray) else one for one in shape.parts))
+
+
+def objects_of(drawing: Drawing) -> Counter[Object]:
     """The objects of a drawing, to be compared."""
-    plain = ([part.tobytes() if isinstance(part, np.ndarray) else part for part in one.parts] for one in drawing.shapes)
-    return Counter((one.name, one.layer, *parts) for one, parts in zip(drawing.shapes, plain, strict=True))
+    return Counter(map(object_of, drawing.shapes))
 
 
 BOX = "a box, which has no outline"
@@ -136,8 +143,14 @@ def faults_of(path: Path, place: str) -> Iterator[None]:
     """Turns what is wrong within a file into a sentence that names the file and the place."""
     try:
         yield
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
-        raise InputError(f"{path}: {place}: {error or 'not as expected'}") from error
+    except InputError as error:
+        raise InputError(f"{path}: {place}: {error}") from error
+    except KeyError as error:
+        raise InputError(f"{path}: {place}: {error} is missing. Export the annotations once more.") from error
+    except (ValueError, TypeError, IndexError, AttributeError) as error:
+        raise InputError(
+            f"{path}: {place}: expected what its program writes, found: {error}. Export the annotations once more."
+        ) from error
 
 
 def draw(drawing: Drawing, size: Size, numbers: Mapping[str, int]) -> UInt8[np.ndarray, "h w"]:
@@ -235,7 +248,9 @@ def polygon(numbers: Sequence[float | int]) -> Polygon | str:
     corners = np.asarray(numbers, float)
     if corners.ndim == 1 and len(corners) < 6:
         return SHORT
-    if corners.ndim != 1 or len(corners) % 2 or not np.isfinite(corners).all():
+    if not np.isfinite(corners).all():
+        raise InputError("a polygon: expected numbers, found a corner without one. Correct it, or take it out.")
+    if corners.ndim != 1 or len(corners) % 2:
         raise InputError(f"a polygon: expected x, y of three corners or more, found {len(corners)} numbers.")
     return corners.reshape(-1, 2)
 

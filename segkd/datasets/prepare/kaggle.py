@@ -78,7 +78,7 @@ def read_kaggle(paths: Sequence[Path], root: Path) -> Read:
     """
     drawings: dict[str, Drawing] = {}
     names: dict[str, str] = {}
-    tables = {path: list(_rows(path)) for path in paths if not is_submission(path)}
+    tables, notes = _tables([path for path in paths if not is_submission(path)])
     drawn = {path: {row.name for row in rows if not row.empty} for path, rows in tables.items()}
     homes: dict[str, list[Path]] = {}
     for path, rows in tables.items():
@@ -94,8 +94,25 @@ def read_kaggle(paths: Sequence[Path], root: Path) -> Read:
                 if not row.empty:
                     _refuse_two_tables(row.image, path, homes.setdefault(row.image, []), drawn)
                     drawing.shapes.append(Shape(names[row.name], (_part(row, drawing),)))
+    for drawing in drawings.values():
+        drawing.notes += notes
     order = sorted(names, key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name))
     return list(drawings.values()), [names[name] for name in order]
+
+
+def _tables(paths: Sequence[Path]) -> tuple[dict[Path, list[_Row]], list[str]]:
+    """The rows of each table, but of a copy of another, and the sentences on copies."""
+    tables: dict[Path, list[_Row]] = {}
+    known: dict[tuple[tuple[str, str, str], ...], Path] = {}
+    notes = []
+    for path in paths:
+        rows = list(_rows(path))
+        first = known.setdefault(tuple(sorted((row.image, row.name, row.runs) for row in rows)), path)
+        if first is path:
+            tables[path] = rows
+        else:
+            notes.append(f"{path.name} holds the rows of {first.name} once more, and is not read")
+    return tables, notes
 
 
 def _refuse_two_tables(image: str, path: Path, homes: list[Path], drawn: Mapping[Path, Collection[str]]) -> None:
