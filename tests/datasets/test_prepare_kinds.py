@@ -70,3 +70,24 @@ def test_of_masks_of_the_background_and_of_the_foreground_the_second_are_taken(p
         put(f"masks/{n}_fg.png", mask)
     data, said = prepare()
     assert data["masks"] == "masks/{}_fg" and "--masks" not in said.split("images and")[0].split("used for")[0]
+
+
+@pytest.mark.parametrize("without", [(), (1,), (1, 2, 5)])
+def test_images_without_objects_need_no_folder_of_masks(put, prepare, without):  # noqa: F811
+    """The first mask of the image 0 is called like the image 0, and was taken for its only one."""
+    for n in range(8):
+        put(f"images/{n}.png")
+        for k in range(0 if n in without else 1 + n % 3):
+            put(f"masks/{n}/{k}.png", patches(n + 8 * k, [255]))
+    data, said = prepare()
+    assert "masks of objects for" in said and data["classes"] == ["background", "foreground"]
+    assert f"for {8 - len(without)} images" in said
+
+
+def test_folders_of_classes_that_are_called_like_images_are_none_of_objects(put, prepare):  # noqa: F811
+    for n in range(1, 4):
+        put(f"images/{n}.png")
+        for name in (1, 2):
+            put(f"masks/{name}/{n}.png", patches(n + 8 * name, [255]))
+    _, said = prepare()
+    assert "say --masks masks/1 --masks masks/2" in said

@@ -33,7 +33,8 @@ def find_objects(root: Path) -> Objects | None:
     """The objects of a folder: ID/images/ID.png with ID/masks/*.png, images/ID.jpg with masks/ID/*.png, or ID.png with
     ID_mask.png and ID_mask_1.png.
 
-    None unless some image has several masks, and nearly all have one.
+    None unless some image has several masks, and nearly all have one; where each has a folder of masks, unless nearly
+    all of these folders, and half of the images, have a partner.
     """
     homes: dict[Path, list[Path]] = {}
     for path in walk(root, pictures()).files:
@@ -75,7 +76,13 @@ def _named_like(root: Path, homes: dict[Path, list[Path]]) -> Objects | None:
         if image.stem in folders
     }
     places = {image.parent for image in found}
-    if len(places) != 1 or not _enough(found, len(homes[min(places)])):
+    if len(places) != 1 or 2 * len(found) < len(homes[min(places)]):  # an image without objects may have no folder
+        return None
+    images = {path.stem for path in homes[min(places)]}
+    parents = {files[0].parent.parent for files in found.values()}
+    beside = [home for home in homes if home.parent in parents and home not in places]
+    of_classes = all(images <= {path.stem for path in files} for files in found.values())  # 1, 2: a mask of each image
+    if of_classes or not _enough(found, len(beside)):
         return None
     return _of(root, next(iter(found)).parent.relative_to(root).as_posix(), found)
 
