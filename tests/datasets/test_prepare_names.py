@@ -67,6 +67,32 @@ def test_the_file_of_nnunet_names_the_classes(tmp_path, labels, values, names, w
     assert [*found.names.values()] == names and words in found.said
 
 
+def test_a_list_that_names_the_background_is_not_offered_with_a_second_one(tmp_path):
+    (tmp_path / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "liver": 1}}))
+    assert find_names(tmp_path, [0, 1, 2]).said.endswith("0 to 2; to name the classes, say --classes")
+
+
+@pytest.mark.parametrize("channels", [2, 3])
+def test_channels_of_nnunet_in_files_of_their_own_are_told(put, run_cli, tmp_path, channels):
+    root = tmp_path / "set"
+    for n in range(6):
+        put(f"labelsTr/case_{n}.png", patches(n, [1, 2]))
+        for channel in range(channels):
+            put(f"imagesTr/case_{n}_{channel:04d}.png")
+    content = {"labels": WHOLE, "channel_names": {str(channel): "T1" for channel in range(channels)}}
+    (root / "dataset.json").write_text(json.dumps(content))
+    status, out, err = run_cli("prepare", root, "--out", tmp_path / "layer.yaml")
+    words = "dataset.json: the channels of an image are files of their own (case_0_0000.png, case_0_0001.png"
+    assert words in " ".join((out + err).split()), out + err
+    assert status == (0 if channels == 2 else 2) and "--images 'imagesTr/{}_0000'" in " ".join((out + err).split())
+    told = ("--images", "imagesTr/{}_0001", "--masks", "labelsTr")
+    assert run_cli("prepare", root, "--out", tmp_path / "one.yaml", *told)[0] == 0
+    for path in (root / "imagesTr").glob("*_000[12].png"):  # one file holds them: R, G, B
+        path.unlink()
+    _, out, _ = run_cli("prepare", root, "--out", tmp_path / "rgb.yaml")
+    assert "channels of an image" not in " ".join(out.split())
+
+
 @pytest.mark.parametrize("last", ["vessel", "ignore"])
 def test_classes_of_nnunet_are_no_objects_and_its_ignore_is_left_out(put, prepare, tmp_path, last):
     for n in range(6):

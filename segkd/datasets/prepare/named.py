@@ -150,17 +150,23 @@ def _fitting(names: Mapping[int, str], numbered: bool, values: Sequence[int]) ->
         whole = sorted(known) == list(range(len(known)))
         found = {value: known.get(value, "") for value in (known if whole else values)}
         return found if all(found.values()) and max(known) == values[-1] else {}
-    headed = names[0].lower().strip("_") in BACKGROUND
+    headed = _is_headed(names[0])
     # a background that no mask holds may be named all the same
     fits = list(values) in ([*range(len(names))], [*range(1, len(names))] if headed else [])
     # a short list may be one of objects, whose background it does not name
     return dict(names) if fits and (len(names) > FEW or headed) else {}
 
 
+def _is_headed(first: str) -> bool:
+    """Whether the first name of a list is the background's."""
+    return first.lower().strip("_") in BACKGROUND
+
+
 def _unfit(path: Path, names: Sequence[str], values: Sequence[int]) -> str:
     """The sentence on a file whose names are others than the masks have."""
     said = f"{path.name} names {len(names)} classes, which is not sure to fit the values {values[0]} to {values[-1]}"
-    told = ["background", *names] if len(names) == len(values) - 1 and values[0] == 0 else names
+    lacking = len(names) == len(values) - 1 and values[0] == 0 and not _is_headed(names[0])
+    told = ["background", *names] if lacking else names
     if len(told) > SHOWN or (len(told) != len(values) and len(told) <= values[-1]):
         return f"{said}; to name the classes, say --classes"
     return f"{said}; to name them so, say --classes {shlex.join(told)}"

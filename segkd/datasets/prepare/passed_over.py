@@ -1,14 +1,20 @@
 """What lies in a folder beside the images and masks that were found, and is used for nothing: that is said."""
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from segkd.datasets.annotations import ENDINGS, kind_of
 from segkd.datasets.pairing import Pair, Paired
 from segkd.datasets.prepare.annotated import READERS
 from segkd.datasets.prepare.kaggle import is_submission
+from segkd.datasets.prepare.named import NNUNET
 from segkd.datasets.walk import GLANCE, pictures, walk
+from segkd.disk import read_json
+from segkd.types import InputError, some
 
 FOLDERS = 6
 """Folders that are named."""
@@ -31,8 +37,33 @@ def passed_over(root: Path, paired: Paired, further: Sequence[Pair], own: Path) 
         named = ", ".join(f"{number} in {place}" for place, number in places.items())
         more = f", and more in {len(homes) - FOLDERS} other folders" if len(homes) > FOLDERS else ""
         yield f"pictures that are used for nothing: {named}{more}; if they are needed, say --images and --masks"
+        if told := channels_apart(root):
+            yield told
     for path in walk(root, ENDINGS, GLANCE).files[:LOOKED_AT]:
         kind = kind_of(path)
         if kind in READERS and not is_submission(path) and not path.is_relative_to(own):
             yield f"{path} holds {kind} annotations, which are not used: to draw those, say --annotations {path}"
             return
+
+
+def channels_apart(root: Path) -> str:
+    """The sentence on images of nnU-Net whose channels lie in several files, "" where one holds them, or the image is
+    grey."""
+    for path in walk(root, {".json"}, GLANCE).files:
+        if path.name != NNUNET:
+            continue
+        with suppress(InputError):
+            content: dict[str, Any] = read_json(path, dict[str, Any], "the settings of a data set")
+            names = content.get("channel_names") or content.get("modality")
+            seconds = (one for one in walk(path.parent, pictures()).files if one.stem.endswith("_0001"))
+            second = next(seconds, None)
+            if not isinstance(names, dict) or len(names) < 2 or second is None:
+                continue
+            base = second.stem.removesuffix("_0001")
+            files = [f"{base}_{channel:04d}{second.suffix}" for channel in range(len(names))]
+            one = f"{second.parent.relative_to(root).as_posix()}/{{}}_0000"
+            return (
+                f"{path}: the channels of an image are files of their own ({some(files)}), and one picture is read: "
+                f"join them (three as RGB), or say which is meant, such as --images {shlex.quote(one)} with --masks"
+            )
+    return ""

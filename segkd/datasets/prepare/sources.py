@@ -28,7 +28,7 @@ from segkd.datasets.prepare.kaggle import Order, settle_order, without_rows
 from segkd.datasets.prepare.layouts import Layout, find_layout
 from segkd.datasets.prepare.looks import other_words
 from segkd.datasets.prepare.objects import find_objects, joined
-from segkd.datasets.prepare.passed_over import passed_over
+from segkd.datasets.prepare.passed_over import channels_apart, passed_over
 from segkd.datasets.prepare.pictured import images_of
 from segkd.datasets.prepare.several import find_several, masks_of, offered
 from segkd.datasets.prepare.splitting import sibling_splits, split_lists
@@ -244,6 +244,8 @@ def _nothing(root: Path, found: Mapping[str, Sequence[Path]]) -> InputError:
     if scans := find_dicom(root):
         return InputError(f"{scans}.")
     refuse_nearly_yolo(root)
+    if told := channels_apart(root):
+        return InputError(f"{told}.")
     for path in walk(root, {ending for ending in OTHERS if ending.count(".") == 1}, GLANCE).files:
         told = next((told for ending, told in OTHERS.items() if path.name.lower().endswith(ending)), "")
         if told:
