@@ -136,3 +136,38 @@ def test_texts_that_are_nearly_yolos_are_refused_by_what_is_wrong(put, laid, tex
     put("labels/a.txt", text)
     with pytest.raises(InputError, match=rf"a\.txt: line 1: .*{words}"):
         laid()
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "names"),
+    [
+        ("images/one", "images/two", ("a b", "c d")),
+        ("[images/one, images/two/c.png]", "images/two", None),  # no folder
+        ("../images/one/", "/far/away/images/two", None),  # nothing is there
+        ("../images/one/", "../images/two/", ("a b", "c d")),  # as Roboflow writes it
+        ("auto_train.txt", "auto_val.txt", ("a c", "b d")),
+        ("[images/one]", "images/one", None),  # the same twice
+    ],
+)
+def test_splits_are_those_of_data_yaml(put, laid, tmp_path, train, val, names):
+    for name in ("one/a", "one/b", "two/c", "two/d"):
+        put(f"images/{name}.png")
+        put(f"labels/{name}.txt", TRIANGLE)
+    put("images/two/plain.png")
+    put("auto_train.txt", "./images/one/a.png\n./images/two/plain.png\n./images/two/c.png\n")
+    put("auto_val.txt", "./images/one/b.png\n./images/two/d.png\n")
+    put("data.yaml", f"path: /home/me/set\ntrain: {train}\nval: {val}\ntest:\nnames: [cat]\n")
+    said, _, _ = laid()
+    lists = [tmp_path / "0.prepared" / f"{split}.txt" for split in ("train", "val")]
+    assert lists[1].exists() == ("splits are those of" in said) == (names is not None)
+    if names:
+        assert [" ".join(line[-1] for line in path.read_text().split()) for path in lists] == [*names]
+
+
+def test_a_picture_that_is_turned_is_told_where_nothing_says_how_it_was_annotated(put, laid, tmp_path):
+    put("images/a.png")
+    put("labels/a.txt", TRIANGLE)
+    words = "1 pictures are turned by their EXIF orientation (a.png)"
+    assert words not in laid()[0]
+    picture(tmp_path / "set" / "images" / "a.png", SIZE, tag=6)
+    assert words in laid()[0]

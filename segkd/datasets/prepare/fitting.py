@@ -5,15 +5,34 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
+from PIL import ExifTags, Image
 
 from segkd.datasets.deep import turn
 from segkd.datasets.geometry import in_pixels
 from segkd.datasets.pictures import How, open_picture, refuse_large, view_image
 from segkd.datasets.prepare.drawing import Drawing, draw
 from segkd.datasets.prepare.written import same_proportions
-from segkd.types import InputError
+from segkd.types import InputError, some
 
 STORED = How(exif=False)
+
+
+def perhaps_stored(images: Mapping[Path, Drawing]) -> str:
+    """The sentence on pictures that are turned by an EXIF orientation and whose drawings state no size, so that these
+    may be of the picture as it is stored; ""  without any."""
+    turned = [path.name for path, drawing in images.items() if drawing.size is None and _is_turned(path)]
+    if not turned:
+        return ""
+    return (
+        f"{len(turned)} pictures are turned by their EXIF orientation ({some(turned)}), and their annotations do not "
+        "say how they were seen: if masks lie wrong on the sheet, take the orientation out of these files (exiftool "
+        "-Orientation= FILE), and prepare once more"
+    )
+
+
+def _is_turned(path: Path) -> bool:
+    with Image.open(path) as picture:
+        return picture.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
 
 
 def mask_of(path: Path, drawing: Drawing, numbers: Mapping[str, int]) -> tuple[UInt8[np.ndarray, "h w"], bool]:

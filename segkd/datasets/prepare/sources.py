@@ -23,7 +23,7 @@ from segkd.datasets.prepare.annotated import (
 )
 from segkd.datasets.prepare.draft import Draft, names_of
 from segkd.datasets.prepare.drawing import Drawing
-from segkd.datasets.prepare.fitting import mask_of
+from segkd.datasets.prepare.fitting import mask_of, perhaps_stored
 from segkd.datasets.prepare.kaggle import Order, settle_order, without_rows
 from segkd.datasets.prepare.layouts import Layout, find_layout
 from segkd.datasets.prepare.looks import other_words
@@ -183,9 +183,9 @@ def _drawn(draft: Draft, told: Told, masks: set[File], say: Callable[[str], None
     shapes = sum(len(drawing.shapes) for drawing in drawings)
     say(
         f"found: {kind} annotations in {len(paths)} {'file' if len(paths) == 1 else 'files'}: {shapes} objects of "
-        f"{some(names, 8)} on {len(images)} images; they are drawn, small before large, in {folder}"
+        f"{some([*dict.fromkeys(names)], 8)} on {len(images)} images; they are drawn, small before large, in {folder}"
     )
-    for sentence in filter(None, [*rows, _scaled(scaled), *not_drawn(drawings, classes)]):
+    for sentence in filter(None, [*rows, _scaled(scaled), perhaps_stored(images), *not_drawn(drawings, classes)]):
         say(sentence)
     return classes
 

@@ -12,6 +12,7 @@ from segkd.datasets.pairing import Pair, Paired
 from segkd.datasets.prepare.listed import find_lists
 from segkd.datasets.prepare.twins import all_twins, twins
 from segkd.datasets.prepare.written import write_lists
+from segkd.datasets.prepare.yolo_splits import splits_of_yolo
 from segkd.datasets.split_folders import Where, pairs_of_folder, split_of, splits_in, unnamed_sibling
 from segkd.datasets.splits import Splits
 from segkd.types import InputError
@@ -24,8 +25,8 @@ def split_lists(root: Path, paired: Paired, folder: Path) -> tuple[dict[str, Pat
     """The list of each split that is found or written into `folder`, and how; {} where nothing tells of splits.
 
     Lists lie anywhere below the root (ImageSets/Segmentation/train.txt); else words in the names of folders tell
-    (train_img, test_img), also where folders train and test hold files without a partner; else, where images have no
-    mask, the list of those that have one is written.
+    (train_img, test_img), also where folders train and test hold files without a partner; else YOLO's data.yaml; else,
+    where images have no mask, the list of those that have one is written.
     """
     found, said = find_lists(root, paired, folder)
     if found:
@@ -39,6 +40,10 @@ def split_lists(root: Path, paired: Paired, folder: Path) -> tuple[dict[str, Pat
     by_names = _stems_by(lambda path: _split_in_name(path.stem), paired)
     if by_words.keys() <= {""} and "" not in by_names and "train" in by_names and len(by_names) > 1:
         return write_lists(folder, by_names), "splits by words in the images' names"
+    if len(by_words) == 1:
+        by_yolo, said = splits_of_yolo(root, paired)
+        if by_yolo:
+            return write_lists(folder, by_yolo), said
     if paired.lone_images and paired.pairs and len(by_words) == 1:
         return write_lists(folder, {"train": [pair.stem for pair in paired.pairs]}), ""  # said with the splits
     return {}, ""

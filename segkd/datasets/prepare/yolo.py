@@ -31,7 +31,7 @@ def read_yolo(paths: Sequence[Path], root: Path) -> Read:
 
     An empty file is an image without objects. A line of four numbers is a box, which has no outline.
     """
-    files = _files_of_names(root)
+    files = files_of_names(root)
     drawings, most = [], -1
     for path in paths:
         drawing = Drawing(beside(path, path.stem, root), shares=True)
@@ -85,7 +85,7 @@ def _part(numbers: list[float]) -> Part | str:
     return polygon(numbers)
 
 
-def _files_of_names(root: Path) -> list[tuple[Path, dict[str, Any]]]:
+def files_of_names(root: Path) -> list[tuple[Path, dict[str, Any]]]:
     """The YAML files that name classes, the nearest to the root first.
 
     Raises:
