@@ -171,3 +171,16 @@ def test_a_picture_that_is_turned_is_told_where_nothing_says_how_it_was_annotate
     assert words not in laid()[0]
     picture(tmp_path / "set" / "images" / "a.png", SIZE, tag=6)
     assert words in laid()[0]
+
+
+def test_of_pictures_of_one_name_the_one_in_images_beside_labels_counts(put, laid):
+    for place in ("", "more/"):
+        for folder in ("images", "overlays"):
+            put(f"{place}train/{folder}/1.png")
+        put(f"{place}train/labels/1.txt", TRIANGLE if place else SQUARE)
+    assert laid()[2] == {"train/images/1": 192, "more/train/images/1": 96}
+    put("train/labels/2.txt", TRIANGLE)
+    for place in ("val", "test"):
+        put(f"{place}/images/2.png")
+    with pytest.raises(InputError, match="found none or several of these names for 1 of 3: train/labels/2"):
+        laid()

@@ -68,5 +68,7 @@ class _Pictured:
         found = self.known.find(file)
         if found is None:
             same = [name for name in self.called.get(composed(way.name), []) if fits(name)]
+            beside = "images".join(way.parent.as_posix().rsplit("labels", 1))  # as YOLO finds the one from the other
+            same = [name for name in same if PurePosixPath(name).parent.as_posix() == beside] or same
             found = same[0] if len(same) == 1 else None
         return self.files[found] if found is not None and fits(found) else None

@@ -52,7 +52,8 @@ def _two_of(file: str, path: Path, home: Path) -> InputError:
                           "it is not known which are meant. Take one out.")  # fmt: skip
     return InputError(
         f"{path}: {file}: expected the objects of an image in one file, or a file for each class, found others in "
-        f"{home}. Take the older one away, or say which is meant: --annotations {path}."
+        f"{home}. Take the older one away, or say which is meant: --annotations {path}; where images of two "
+        "folders are called so, write the folders before their names."
     )
 
 
