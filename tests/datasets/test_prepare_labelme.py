@@ -112,3 +112,13 @@ def test_annotations_without_any_object_are_refused_with_what_they_hold(put, lai
     put("a.json", labelme("a.png", shape(kind="line")))
     with pytest.raises(InputError, match=r"a\.json: expected LabelMe .* not drawn: 1 times a line, which has no area"):
         laid()
+
+
+def test_annotations_of_other_kinds_are_told(put, laid):
+    put("images/a.png")
+    put("json/a.json", labelme("../images/a.png"))
+    put("labels/a.txt", "0 0.25 0.25 0.75 0.25 0.75 0.75\n")
+    said, _, masks = laid()
+    assert (
+        masks == {"a": 72} and "labels/a.txt holds YOLO polygon annotations, which are not used: to draw those" in said
+    )

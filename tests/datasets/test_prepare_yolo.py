@@ -114,6 +114,15 @@ def test_a_mark_before_the_text_and_numbers_of_pandas_are_read(put, laid, tmp_pa
     assert find_annotations(tmp_path / "set") == {}
 
 
+@pytest.mark.parametrize("names", ["[cat]", "{1: cat, 2: dog}"])
+def test_names_that_do_not_suffice_are_told(tmp_path, names):
+    (tmp_path / "a.txt").write_text(TRIANGLE + TRIANGLE.replace("0", "1", 1))
+    (tmp_path / "data.yaml").write_text(f"names: {names}")
+    drawings, found = read_yolo([tmp_path / "a.txt"], tmp_path)
+    assert found == ["class0", "class1"]
+    assert drawings[0].notes == [f"{tmp_path / 'data.yaml'} does not name all numbers 0 to 1 of the classes"]
+
+
 def test_numbers_of_one_name_are_one_class(put, laid):
     put("images/a.png")
     put("labels/a.txt", TRIANGLE + SQUARE.replace("0", "1", 1))

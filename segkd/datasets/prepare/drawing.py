@@ -95,9 +95,9 @@ def object_of(shape: Shape) -> Object:
     return (shape.name, shape.layer, *(one.tobytes() if isinstance(one, np.ndarray) else one for one in shape.parts))
 
 
-def objects_of(drawing: Drawing) -> Counter[Object]:
-    """The objects of a drawing, to be compared."""
-    return Counter(map(object_of, drawing.shapes))
+def objects_of(shapes: Iterable[Shape]) -> Counter[Object]:
+    """What shapes are, to be compared in any order."""
+    return Counter(map(object_of, shapes))
 
 
 BOX = "a box, which has no outline"

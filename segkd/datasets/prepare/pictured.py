@@ -30,7 +30,7 @@ def images_of(root: Path, drawings: Sequence[Drawing], masks: Collection[File], 
         first = found.setdefault(path, drawing)
         if not first.shapes:
             found[path] = drawing
-        elif drawing.shapes and objects_of(first) != objects_of(drawing):
+        elif drawing.shapes and objects_of(first.shapes) != objects_of(drawing.shapes):
             raise InputError(
                 f"{what}: expected one annotation of each image, found two of {path}. Keep one, or say which are "
                 "meant: --annotations FOLDER."

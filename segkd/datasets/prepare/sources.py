@@ -24,7 +24,7 @@ from segkd.datasets.prepare.annotated import (
 from segkd.datasets.prepare.draft import Draft, names_of
 from segkd.datasets.prepare.drawing import Drawing
 from segkd.datasets.prepare.fitting import mask_of, perhaps_stored
-from segkd.datasets.prepare.kaggle import Order, settle_order, without_rows
+from segkd.datasets.prepare.kaggle import Order, is_submission, settle_order, without_rows
 from segkd.datasets.prepare.layouts import Layout, find_layout
 from segkd.datasets.prepare.looks import other_words
 from segkd.datasets.prepare.objects import find_objects, joined
@@ -162,7 +162,8 @@ def _of_others(layout: Layout) -> bool:
 
 def _drawn(draft: Draft, told: Told, masks: set[File], say: Callable[[str], None]) -> list[str]:
     """Draws annotations, of pictures that are none of the `masks`; the names of the classes."""
-    kind, paths, home = _annotations(draft.root, told.annotations)
+    kind, found, home = _annotations(draft.root, told.annotations)
+    paths = found[kind]
     _refuse_without_effect(told, paths[0])
     drawings, names = read_annotations(kind, paths, home)
     classes = classes_of(drawings, names, told.classes)
@@ -185,7 +186,9 @@ def _drawn(draft: Draft, told: Told, masks: set[File], say: Callable[[str], None
         f"found: {kind} annotations in {len(paths)} {'file' if len(paths) == 1 else 'files'}: {shapes} objects of "
         f"{some([*dict.fromkeys(names)], 8)} on {len(images)} images; they are drawn, small before large, in {folder}"
     )
-    for sentence in filter(None, [*rows, _scaled(scaled), perhaps_stored(images), *not_drawn(drawings, classes)]):
+    for sentence in filter(
+        None, [*rows, _scaled(scaled), perhaps_stored(images), *not_drawn(drawings, classes), *_others(kind, found)]
+    ):
         say(sentence)
     return classes
 
@@ -200,9 +203,18 @@ def _refuse_without_effect(told: Told, drawn: Path) -> None:
             )
 
 
-def _annotations(root: Path, told: Path | None) -> tuple[str, list[Path], Path]:
-    """The kind of the annotations below the root, or at a place that is told, their files, and the folder that these
-    are named from."""
+def _others(kind: str, found: Mapping[str, Sequence[Path]]) -> Iterator[str]:
+    """The sentences on annotations of other kinds than the one that is drawn."""
+    for other, every in found.items():
+        paths = [path for path in every if not is_submission(path)]
+        if other != kind and other in READERS and paths:
+            place = paths[0] if len(paths) == 1 else paths[0].parent
+            yield f"{place} holds {other} annotations, which are not used: to draw those, say --annotations {place}"
+
+
+def _annotations(root: Path, told: Path | None) -> tuple[str, dict[str, list[Path]], Path]:
+    """The kind of the annotations below the root, or at a place that is told, the files of each kind there, and the
+    folder that these are named from."""
     place = home = root
     if told is not None:
         if not told.exists():
@@ -215,7 +227,7 @@ def _annotations(root: Path, told: Path | None) -> tuple[str, list[Path], Path]:
     kind = next((kind for kind in READERS if kind in found), None)
     if kind is None:
         raise _nothing(place, found)
-    return kind, found[kind], home
+    return kind, found, home
 
 
 def _masks(

@@ -1,11 +1,10 @@
 """The objects of one image that several files of annotations hold."""
 
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
 from segkd.datasets.geometry import in_pixels
-from segkd.datasets.prepare.drawing import Drawing, Object, object_of, objects_of
+from segkd.datasets.prepare.drawing import Drawing, Shape, object_of, objects_of
 from segkd.types import InputError
 
 ONCE = "images that several files name have the objects of each, what two of them hold once"
@@ -22,7 +21,7 @@ class United:
 
     def __init__(self) -> None:
         self.drawings: dict[str, Drawing] = {}
-        self._homes: dict[str, list[tuple[Path, Counter[Object]]]] = {}
+        self._homes: dict[str, list[tuple[Path, list[Shape]]]] = {}
         self._classes: dict[Path, set[str]] = {}
 
     def add(self, path: Path, drawings: Iterable[Drawing]) -> None:
@@ -35,11 +34,12 @@ class United:
         every = list(drawings)
         self._classes[path] = {shape.name for one in every for shape in one.shapes}
         for one in every:
-            homes, objects = self._homes.setdefault(one.file, []), objects_of(one)
-            for home, others in homes:
+            homes = self._homes.setdefault(one.file, [])
+            for home, shapes in homes:
+                objects, others = objects_of(one.shapes), objects_of(shapes)
                 if self._classes[home] & self._classes[path] and not (objects <= others or others <= objects):
                     raise _two_of(one.file, path, home)
-            homes.append((path, objects))
+            homes.append((path, [*one.shapes]))
             first = self.drawings.setdefault(one.file, one)
             if first is not one:
                 _refuse_sizes(first, one, path, homes[0][0])
@@ -64,7 +64,7 @@ def _refuse_sizes(first: Drawing, one: Drawing, path: Path, home: Path) -> None:
 
 
 def _join(first: Drawing, one: Drawing) -> None:
-    known = objects_of(first)
+    known = objects_of(first.shapes)
     for shape in one.shapes:
         key = object_of(shape)
         if known[key] > 0:

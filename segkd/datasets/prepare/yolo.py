@@ -42,9 +42,10 @@ def read_yolo(paths: Sequence[Path], root: Path) -> Read:
                     most = max(most, of := _number(cells[0]))
                     drawing.take(str(of), [_part([float(cell) for cell in cells[1:]])])
         drawings.append(drawing)
-    names = _names(files, root, most + 1)
+    names, unfit = _names(files, root, most + 1)
     for drawing in drawings:
         drawing.shapes = [Shape(names[int(shape.name)], shape.parts) for shape in drawing.shapes]
+    drawings[0].notes += unfit
     parts = [part for one in drawings for shape in one.shapes for part in shape.parts]
     if parts and all(isinstance(part, np.ndarray) and len(part) == 4 for part in parts):
         drawings[0].notes.append(TURNED)
@@ -106,8 +107,9 @@ def files_of_names(root: Path) -> list[tuple[Path, dict[str, Any]]]:
     return found
 
 
-def _names(files: Sequence[tuple[Path, dict[str, Any]]], root: Path, number: int) -> list[str]:
-    """The names that the nearest data.yaml with as many gives, or a classes.txt or an obj.names, else class0, ...
+def _names(files: Sequence[tuple[Path, dict[str, Any]]], root: Path, number: int) -> tuple[list[str], list[str]]:
+    """The names that the nearest data.yaml with as many gives, or a classes.txt or an obj.names, else class0, ...; and
+    what is to be said of one that has fewer.
 
     Raises:
         InputError: another file in the same folder gives others.
@@ -118,13 +120,14 @@ def _names(files: Sequence[tuple[Path, dict[str, Any]]], root: Path, number: int
             raise InputError(f"{path}: expected the names of the classes that {given[0][0].name} beside it gives, "
                              "found others, so that it is not known which are meant. Take one away.")  # fmt: skip
     if given:
-        return given[0][1]
+        return given[0][1], []
     for path in walk(root, {".txt", ".names"}).files:
         if path.name == "classes.txt" or path.suffix.lower() == ".names":
             lines = [line.strip() for line in read_text(path, "names").splitlines() if line.strip()]
             if len(lines) >= number:
-                return lines
-    return [f"class{i}" for i in range(number)]
+                return lines, []
+    unfit = [f"{path} does not name all numbers 0 to {number - 1} of the classes" for path, _ in files[:1]]
+    return [f"class{i}" for i in range(number)], unfit
 
 
 def _in_order(names: Any) -> list[str]:
