@@ -160,3 +160,27 @@ def test_boxes_that_are_ticked_in_version_3_and_videos(read):
     assert names == ["dog"] and drawings[0].notes == ["1 regions are of several classes (kind): the first counts"]
     content["file"]["1"]["type"] = 4
     assert read(content) == ([], [])
+
+
+@pytest.mark.parametrize("kind", ["json", "csv"])
+def test_pictures_of_other_bytes_than_were_annotated_are_told(put, laid, tmp_path, kind):
+    """VIA states no other size: a picture that was made smaller since then gets outlines in the wrong place."""
+    put("a.png")
+    put("b.png")
+    words = "pictures have another size in bytes than their annotations say"
+    for size, told in ((-1, False), ("", False), ((tmp_path / "set" / "a.png").stat().st_size, False), (7, True)):
+        if kind == "json":
+            put("via.json", json.dumps(image("a.png", region(), size=size) | image("b.png", size=-1)))
+        else:
+            cells = [json.dumps(one).replace('"', '""') for one in region().values()]
+            head = "filename,file_size,region_shape_attributes,region_attributes"
+            put("via.csv", f'{head}\na.png,{size},"{cells[0]}","{cells[1]}"\n')
+        assert (f"1 {words} (a.png)" in laid()[0]) == told
+
+
+def test_objects_beyond_the_picture_are_told(read):
+    small = region([1.1, 1.2, 1.2], [1.1, 1.1, 1.2])
+    drawing = read(image("a.png", region(), region([40, 50, 50], [3, 3, 9]), small))[0][0]
+    draw(drawing, (24, 32), {"foreground": 1})
+    assert drawing.left_out == ["an object that lies beyond its picture, as those of a larger picture do",
+                                "an object that holds the middle of no pixel"]  # fmt: skip

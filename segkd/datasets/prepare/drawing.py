@@ -66,6 +66,7 @@ class Drawing:
         shapes: its objects.
         shares: coordinates are shares of the image's sides.
         left_out: what was not read, and why, in a few words each.
+        bytes: the size of the image's file when it was annotated, where they say it.
         notes: sentences on how annotations were read; each is said once.
         size: (height, width) of the image that was annotated, where they say it; coordinates are its pixels.
     """
@@ -75,6 +76,7 @@ class Drawing:
     shares: bool = False
     left_out: list[str] = field(default_factory=list)
     size: tuple[int, int] | None = None
+    bytes: int | None = None
     notes: list[str] = field(default_factory=list)
 
     def take(self, name: str, parts: Iterable[Part | str], layer: float = 0.0) -> None:
@@ -103,6 +105,7 @@ def objects_of(shapes: Iterable[Shape]) -> Counter[Object]:
 BOX = "a box, which has no outline"
 SHORT = "a polygon of fewer than three corners"
 TINY = "an object that holds the middle of no pixel"
+BEYOND = "an object that lies beyond its picture, as those of a larger picture do"
 """What is left out of annotations, in words."""
 
 
@@ -173,11 +176,21 @@ def draw(drawing: Drawing, size: Size, numbers: Mapping[str, int]) -> UInt8[np.n
             smallest.fill(np.iinfo(np.uint32).max)
         patch = patch_of(shape, size, of_size)
         area = int(patch.inside.sum())
-        drawing.left_out += [TINY] * (not area)
+        if not area:
+            drawing.left_out.append(BEYOND if _lies_beyond(shape, of_size or size) else TINY)
         over = (patch.inside > 0) & (smallest[patch.window] >= area)  # one object at a time: many do not fit in memory
         mask[patch.window][over] = numbers[shape.name]
         smallest[patch.window][over] = area
     return mask
+
+
+def _lies_beyond(shape: Shape, size: Size) -> bool:
+    """Whether all corners lie to one side of a picture of (height, width)."""
+    outlines = [part for part in shape.parts if isinstance(part, np.ndarray)]
+    if not outlines:
+        return False
+    corners = np.concatenate(outlines)
+    return bool((corners <= 0).all(axis=0).any() or (corners >= size[::-1]).all(axis=0).any())
 
 
 def patch_of(shape: Shape, size: Size, of_size: Size | None = None) -> Patch:

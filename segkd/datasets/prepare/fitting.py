@@ -30,6 +30,20 @@ def perhaps_stored(images: Mapping[Path, Drawing]) -> str:
     )
 
 
+def perhaps_resized(images: Mapping[Path, Drawing]) -> str:
+    """The sentence on pictures whose files are others than those that were annotated, and whose drawings state no size;
+    "" without any."""
+    sizes = ((path, drawing.bytes) for path, drawing in images.items() if drawing.size is None and drawing.bytes)
+    others = [path.name for path, size in sizes if size != path.stat().st_size]
+    if not others:
+        return ""
+    return (
+        f"{len(others)} pictures have another size in bytes than their annotations say ({some(others)}): if they were "
+        "made smaller or larger since then, masks lie wrong, as the sheet shows, and the pictures that were annotated "
+        "are needed"
+    )
+
+
 def _is_turned(path: Path) -> bool:
     with Image.open(path) as picture:
         return picture.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)

@@ -23,7 +23,7 @@ from segkd.datasets.prepare.annotated import (
 )
 from segkd.datasets.prepare.draft import Draft, names_of
 from segkd.datasets.prepare.drawing import Drawing
-from segkd.datasets.prepare.fitting import mask_of, perhaps_stored
+from segkd.datasets.prepare.fitting import mask_of, perhaps_resized, perhaps_stored
 from segkd.datasets.prepare.kaggle import Order, is_submission, settle_order, without_rows
 from segkd.datasets.prepare.layouts import Layout, find_layout
 from segkd.datasets.prepare.looks import other_words
@@ -186,9 +186,8 @@ def _drawn(draft: Draft, told: Told, masks: set[File], say: Callable[[str], None
         f"found: {kind} annotations in {len(paths)} {'file' if len(paths) == 1 else 'files'}: {shapes} objects of "
         f"{some([*dict.fromkeys(names)], 8)} on {len(images)} images; they are drawn, small before large, in {folder}"
     )
-    for sentence in filter(
-        None, [*rows, _scaled(scaled), perhaps_stored(images), *not_drawn(drawings, classes), *_others(kind, found)]
-    ):
+    doubts = [_scaled(scaled), perhaps_stored(images), perhaps_resized(images)]
+    for sentence in filter(None, [*rows, *doubts, *not_drawn(drawings, classes), *_others(kind, found)]):
         say(sentence)
     return classes
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,12 +48,12 @@ def read_via(paths: Sequence[Path], root: Path) -> Read:
     for path in paths:
         drawings, told = [], []
         images = list(_images(path))
-        for name, regions in images:
+        for name, _, regions in images:
             with faults_of(path, name):
                 told.append([_told(attributes) for _, attributes in regions])
         key, notes = _settle([one for some in told for one in some])
-        for (name, regions), some in zip(images, told, strict=True):
-            drawing = Drawing(pointed_at(path, name, root))
+        for (name, size, regions), some in zip(images, told, strict=True):
+            drawing = Drawing(pointed_at(path, name, root), bytes=_bytes(size))
             with faults_of(path, name):
                 for (shape, _), one in zip(regions, some, strict=True):
                     drawing.take(one.get(key, [PLAIN])[0], [_outline(shape)])
@@ -63,26 +64,27 @@ def read_via(paths: Sequence[Path], root: Path) -> Read:
     return every, sorted({shape.name for one in every for shape in one.shapes})
 
 
-def _images(path: Path) -> Iterator[tuple[str, list[Region]]]:
-    """Names of images and their regions."""
+def _images(path: Path) -> Iterator[tuple[str, Any, list[Region]]]:
+    """Names of images, the sizes of their files as they are written, and their regions."""
     if path.suffix.lower() in (".csv", ".tsv"):
         yield from _rows(path)
         return
     content: dict[str, Any] = read_json(path, dict[str, Any], WHAT)
     if is_version3(content):
         with faults_of(path, "metadata"):
-            yield from regions_of_version3(content)
+            for name, every in regions_of_version3(content):
+                yield name, None, every
         return
     metadata = content.get("_via_img_metadata", content)
     with faults_of(path, "_via_img_metadata"):
-        images = [(str(one["filename"]), one.get("regions") or []) for one in metadata.values()]
-    for name, regions in images:
-        every = regions.values() if isinstance(regions, Mapping) else regions  # in version 1 a map from numbers
+        images = [(str(one["filename"]), one.get("size"), one.get("regions") or []) for one in metadata.values()]
+    for name, size, regions in images:
+        listed = regions.values() if isinstance(regions, Mapping) else regions  # in version 1 a map from numbers
         with faults_of(path, name):
-            yield name, [(one["shape_attributes"], one.get("region_attributes") or {}) for one in every]
+            yield name, size, [(one["shape_attributes"], one.get("region_attributes") or {}) for one in listed]
 
 
-def _rows(path: Path) -> Iterator[tuple[str, list[Region]]]:
+def _rows(path: Path) -> Iterator[tuple[str, Any, list[Region]]]:
     """Of a CSV: a row per region; one without a region has an empty shape."""
     csv.field_size_limit(2**27)  # one cell holds a whole outline
     text = read_text(path, WHAT).removeprefix("#")
@@ -96,8 +98,13 @@ def _rows(path: Path) -> Iterator[tuple[str, list[Region]]]:
             shape, attributes = (json.loads(row[f"region_{name}attributes"] or "{}") for name in ("shape_", ""))
             regions = found.setdefault((row["filename"], row.get("file_size")), [])
             regions += [(shape, attributes)] if shape else []
-    for (name, _), regions in found.items():
-        yield name, regions
+    for (name, size), regions in found.items():
+        yield name, size, regions
+
+
+def _bytes(said: Any) -> int | None:
+    """The size of an image's file, which is -1 of one that lay elsewhere."""
+    return int(said) if re.fullmatch("[1-9][0-9]*", str(said)) else None
 
 
 def _outline(shape: Mapping[str, Any]) -> Polygon | str:
