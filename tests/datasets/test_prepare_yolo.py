@@ -193,3 +193,13 @@ def test_of_pictures_of_one_name_the_one_in_images_beside_labels_counts(put, lai
         put(f"{place}/images/2.png")
     with pytest.raises(InputError, match="found none or several of these names for 1 of 3: train/labels/2"):
         laid()
+
+
+def test_pictures_without_a_text_are_told_with_what_makes_them_background(put, laid):
+    for name in "abc":
+        put(f"images/{name}.png")
+    put("labels/a.txt", TRIANGLE)
+    put("labels/b.txt", "")
+    said, _, masks = laid()
+    assert masks == {"a": 96, "b": 0}
+    assert "1 images beside them have no text, and are left out (c.png): if they hold no object, put an empty" in said

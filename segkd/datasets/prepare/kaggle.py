@@ -23,9 +23,8 @@ from segkd.datasets.prepare.drawing import (
     patch_of,
     stated,
 )
-from segkd.datasets.walk import pictures
 from segkd.disk import read_text
-from segkd.types import InputError, some
+from segkd.types import InputError
 
 CLASSES = ("classid", "class_id", "classname", "class_name", "class", "label", "category", "cell_type")
 """Headings (lower case) of the column of classes."""
@@ -139,19 +138,6 @@ def _refuse_two_tables(image: str, path: Path, homes: list[Path], drawn: Mapping
 def is_submission(path: Path) -> bool:
     """Whether a table is called after predictions that are submitted."""
     return "submission" in path.stem.lower()
-
-
-def without_rows(images: Collection[Path]) -> str:
-    """The sentence on pictures beside `images` that no row names, which tables of objects alone leave out; or ""."""
-    homes = {image.parent for image in images}
-    beside = {path for home in homes for path in home.iterdir() if path.suffix.lower() in pictures()}
-    left = sorted(path.name for path in beside - set(images))
-    if not left:
-        return ""
-    return (
-        f"{len(left)} images beside them are in no row, and left out ({some(left)}): if they hold no object, add a row "
-        "with the name and an empty cell for each"
-    )
 
 
 def _rows(path: Path) -> Iterator[_Row]:

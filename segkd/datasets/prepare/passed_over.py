@@ -2,14 +2,14 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from segkd.datasets.annotations import ENDINGS, kind_of
+from segkd.datasets.annotations import ENDINGS, KAGGLE, kind_of
 from segkd.datasets.pairing import Pair, Paired
-from segkd.datasets.prepare.annotated import READERS
+from segkd.datasets.prepare.annotated import READERS, YOLO
 from segkd.datasets.prepare.kaggle import is_submission
 from segkd.datasets.prepare.named import NNUNET
 from segkd.datasets.walk import GLANCE, pictures, walk
@@ -18,6 +18,12 @@ from segkd.types import InputError, some
 
 FOLDERS = 6
 """Folders that are named."""
+
+EMPTY = {
+    KAGGLE: ("are in no row, and left out", "add a row with the name and an empty cell"),
+    YOLO: ("have no text, and are left out", "put an empty text beside the others"),
+}
+"""Kind of annotations -> what pictures lack that they pass over, and what says that these hold no object."""
 
 LOOKED_AT = 60
 """Files that may hold annotations and are looked at."""
@@ -44,6 +50,18 @@ def passed_over(root: Path, paired: Paired, further: Sequence[Pair], own: Path) 
         if kind in READERS and not is_submission(path) and not path.is_relative_to(own):
             yield f"{path} holds {kind} annotations, which are not used: to draw those, say --annotations {path}"
             return
+
+
+def left_out(images: Collection[Path], kind: str) -> str:
+    """The sentence on pictures beside `images` that annotations of a kind do not name, where those of pictures without
+    an object may be missing by custom; or ""."""
+    homes = {image.parent for image in images}
+    beside = {path for home in homes for path in home.iterdir() if path.suffix.lower() in pictures()}
+    left = sorted(path.name for path in beside - set(images))
+    if not left or kind not in EMPTY:
+        return ""
+    lack, cure = EMPTY[kind]
+    return f"{len(left)} images beside them {lack} ({some(left)}): if they hold no object, {cure} for each"
 
 
 def channels_apart(root: Path) -> str:

@@ -24,11 +24,11 @@ from segkd.datasets.prepare.annotated import (
 from segkd.datasets.prepare.draft import Draft, names_of
 from segkd.datasets.prepare.drawing import Drawing
 from segkd.datasets.prepare.fitting import mask_of, perhaps_resized, perhaps_stored
-from segkd.datasets.prepare.kaggle import Order, is_submission, settle_order, without_rows
+from segkd.datasets.prepare.kaggle import Order, is_submission, settle_order
 from segkd.datasets.prepare.layouts import Layout, find_layout
 from segkd.datasets.prepare.looks import other_words
 from segkd.datasets.prepare.objects import find_objects, joined
-from segkd.datasets.prepare.passed_over import channels_apart, passed_over
+from segkd.datasets.prepare.passed_over import channels_apart, left_out, passed_over
 from segkd.datasets.prepare.pictured import images_of
 from segkd.datasets.prepare.several import find_several, masks_of, offered
 from segkd.datasets.prepare.splitting import sibling_splits, split_lists
@@ -173,10 +173,10 @@ def _drawn(draft: Draft, told: Told, masks: set[File], say: Callable[[str], None
     draft.take("images", f"{start}{{}}{min(endings) if len(endings) == 1 else ''}")
     named = names_of(draft, list(images))
     folder = draft.beside / "masks"
-    rows: list[str] = []
+    rows = ""
     if kind == KAGGLE:
         sizes = {path: drawing.size or open_picture(path).size[::-1] for path, drawing in images.items()}
-        rows = [settle_order(images, sizes, told.runs), without_rows(images)]
+        rows = settle_order(images, sizes, told.runs)
     scaled: list[Path] = []
     drawn = _masks(images, numbers_of(drawings, classes), scaled)
     write_masks(folder, ((named[path], mask) for path, mask in drawn))
@@ -186,8 +186,8 @@ def _drawn(draft: Draft, told: Told, masks: set[File], say: Callable[[str], None
         f"found: {kind} annotations in {len(paths)} {'file' if len(paths) == 1 else 'files'}: {shapes} objects of "
         f"{some([*dict.fromkeys(names)], 8)} on {len(images)} images; they are drawn, small before large, in {folder}"
     )
-    doubts = [_scaled(scaled), perhaps_stored(images), perhaps_resized(images)]
-    for sentence in filter(None, [*rows, *doubts, *not_drawn(drawings, classes), *_others(kind, found)]):
+    doubts = [rows, left_out(images, kind), _scaled(scaled), perhaps_stored(images), perhaps_resized(images)]
+    for sentence in filter(None, [*doubts, *not_drawn(drawings, classes), *_others(kind, found)]):
         say(sentence)
     return classes
 
