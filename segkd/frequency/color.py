@@ -68,20 +68,39 @@ def rgb_to_ycbcr_back(grad: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"
 
 
 def luma_and_small_chroma(
-    image: Float[Tensor, "b 3 h w"], faithful: bool
+    image: Float[Tensor, "b 3 h w"], faithful: bool, rows: int | None = None
 ) -> tuple[Float[Tensor, "b 1 h w"], Float[Tensor, "b 2 h/2 w/2"]]:
     """Y, and Cb and Cr at half their size, of an image of even sides; `faithful` ones are bytes as libjpeg's.
 
     A mean of four bytes is a half in one case of four. libjpeg takes these down in even columns and up in odd ones
-    (jcsample.c, h2v2_downsample); left alone, the rounding noise of the sums would decide.
+    (jcsample.c, h2v2_downsample); left alone, the rounding noise of the sums would decide. Below the `rows` that are
+    not padding it repeats the last row of halves (jcprepct.c), not what that of the last row alone would be.
     """
     ycbcr = eight_bit(rgb_to_ycbcr(image)) if faithful else rgb_to_ycbcr(image)
     luma, chroma = ycbcr.split((1, 2), dim=1)  # its gradient is one tensor; two slices would be two, and a sum
     small = halved(chroma)
     if faithful:
         lean = constant(((-1 / 2040, 1 / 2040),), small.dtype, small.device)  # an eighth of a byte
-        small = eight_bit(small + lean.repeat(1, small.shape[-1] // 2))
+        small = held_below(eight_bit(small + lean.repeat(1, small.shape[-1] // 2)), rows)
     return luma.contiguous(), small
+
+
+def held_below(small: Float[Tensor, "b c h w"], rows: int | None) -> Float[Tensor, "b c h w"]:
+    """Halves of an image of which only the first `rows` are no padding (None: all), with their last row in the rest."""
+    kept = small.shape[-2] if rows is None else -(-rows // 2)
+    if kept == small.shape[-2]:
+        return small
+    last = small[..., kept - 1 : kept, :].expand(-1, -1, small.shape[-2] - kept, -1)
+    return torch.cat([small[..., :kept, :], last], dim=-2)
+
+
+def held_below_back(grad: Float[Tensor, "b c h w"], rows: int | None) -> Float[Tensor, "b c h w"]:
+    """The transpose of `held_below`, in place."""
+    kept = grad.shape[-2] if rows is None else -(-rows // 2)
+    if kept < grad.shape[-2]:
+        grad[..., kept - 1, :] += grad[..., kept:, :].sum(dim=-2)
+        grad[..., kept:, :] = 0
+    return grad
 
 
 def eight_bit(planes: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:

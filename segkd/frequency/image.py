@@ -83,11 +83,12 @@ def planes_of(
 ) -> list[Float[Tensor, "b _c _h _w"]]:
     """The planes that are quantised, padded to whole blocks, one entry per group of `plane_groups`; `faithful` ones
     are bytes."""
+    rows = image.shape[-2]
     image = padded(image, 2 * n if color == "ycbcr420" else n)
     if color == "rgb":
         return [image]
     if color == "ycbcr420":
-        return list(luma_and_small_chroma(image, faithful))
+        return list(luma_and_small_chroma(image, faithful, rows))
     return [eight_bit(rgb_to_ycbcr(image)) if faithful else rgb_to_ycbcr(image)]
 
 
@@ -125,7 +126,8 @@ def quantize_image(
     if color == "rgb":
         return cropped(quantize(padded(image, n), tables[0], rounding, n), size).to(given)
     if color == "ycbcr420":
-        return cropped(quantize_subsampled(padded(image, 2 * n), tables, rounding, n, faithful), size).to(given)
+        whole = quantize_subsampled(padded(image, 2 * n), tables, rounding, n, faithful, size[0])
+        return cropped(whole, size).to(given)
     luma, chroma = planes_of(image, color, n, faithful)[0].split((1, 2), dim=1)
     luma = quantize(luma, _channels(tables[0], 0, 1), rounding, n)
     chroma = quantize(chroma, _channels(tables[0], 1, 3), rounding, n, centre=0.0)

@@ -36,7 +36,7 @@ class RandomJpeg(Disturbance):
 
     Args:
         quality: lowest and highest quality, drawn evenly, whole numbers in 1..100.
-        codec: "cv2" is libjpeg itself, on the CPU; "kornia" stays on the device, within about 38 dB of it.
+        codec: "cv2" is libjpeg itself, on the CPU; "kornia" stays on the device, 36 to 39 dB away from it.
         probability: share of the images that are changed.
     """
 

@@ -17,6 +17,7 @@ from segkd.frequency.color import (
     doubled,
     doubled_back,
     halved_back,
+    held_below_back,
     luma_and_small_chroma,
     rgb_to_ycbcr_back,
     ycbcr_to_rgb,
@@ -35,8 +36,10 @@ def quantize_subsampled(
     rounding: Callable[[Tensor], Rounded],
     n: int,
     faithful: bool,
+    rows: int | None = None,
 ) -> Float[Tensor, "b 3 h w"]:
-    """The image with luma and halved chroma quantised by the tables of both; h and w are multiples of 2 n.
+    """The image with luma and halved chroma quantised by the tables of both; h and w are multiples of 2 n, and the
+    first `rows` of h are no padding (all where None).
 
     Differentiable once, in image and tables; `faithful` bytes are rounded straight through.
     """
@@ -46,7 +49,7 @@ def quantize_subsampled(
     with torch.autocast(image.device.type, enabled=False):
         luma = whole_rows(tables[0].to(image.dtype), (b, 1, h, w), n)
         chroma = whole_rows(tables[1].to(image.dtype), (b, 2, h // 2, w // 2), n)
-        return _Subsampled.apply(image.contiguous(), luma, chroma, rounding, n, faithful)
+        return _Subsampled.apply(image.contiguous(), luma, chroma, rounding, n, faithful, rows)
 
 
 class _Subsampled(torch.autograd.Function):
@@ -61,6 +64,7 @@ class _Subsampled(torch.autograd.Function):
         rounding: Callable[[Tensor], Rounded],
         n: int,
         faithful: bool,
+        height: int | None,
     ) -> Tensor:
         """To planes, through their coefficients, and back, few images at a time."""
         # kept, as they follow the number of threads, which may have changed when the gradient comes
@@ -68,13 +72,15 @@ class _Subsampled(torch.autograd.Function):
         out, kept = torch.empty_like(image), []
         for here in ctx.portions:
             planes = []
-            for plane, rows, centre in zip(luma_and_small_chroma(image[here], faithful), (luma, chroma), CENTRES):
+            both = luma_and_small_chroma(image[here], faithful, height)
+            for plane, rows, centre in zip(both, (luma, chroma), CENTRES):
                 y, *rest = there_and_back(plane, _of(rows, here), rounding, n, centre, learns)
                 planes.append(y)
                 kept += rest
             out[here] = ycbcr_to_rgb(planes[0], doubled(planes[1], bilinear=faithful))
         ctx.save_for_backward(*kept)
         ctx.n, ctx.faithful, ctx.shapes = n, faithful, (luma.shape, chroma.shape)
+        ctx.height = height if faithful else None
         return out
 
     @staticmethod
@@ -93,8 +99,9 @@ class _Subsampled(torch.autograd.Function):
                 back.append(gradients(dplane, residual, slopes, ctx.n, into, wants_image))
             luma, chroma = back
             if dimage is not None and luma is not None and chroma is not None:
-                dimage[here] = rgb_to_ycbcr_back(torch.cat([luma, halved_back(chroma)], dim=1))
-        return dimage, *dtables, None, None, None
+                chroma = halved_back(held_below_back(chroma, ctx.height))
+                dimage[here] = rgb_to_ycbcr_back(torch.cat([luma, chroma], dim=1))
+        return dimage, *dtables, None, None, None, None
 
 
 def _few(image: Tensor) -> Iterator[slice]:
