@@ -12,7 +12,7 @@ from segkd.metrics.protocol import PLAIN, PYSOD
 from segkd.types import IGNORE
 
 NAN = float("nan")
-SIZES = [(11, 9), (8, 13), (1, 12), (13, 1), (10, 10), (7, 8), (9, 6), (6, 5)]
+SIZES = [(11, 9), (8, 13), (1, 12), (3, 85), (10, 10), (7, 8), (9, 6), (6, 5)]
 WIDTHS = {"boundary_iou_005": 0.005, "boundary_iou_010": 0.01, "boundary_iou": 0.02}
 
 
