@@ -66,6 +66,19 @@ def log_softmax(x: Array) -> Array:
     return x - x.max() - np.log(np.exp(x - x.max()).sum())
 
 
+def softmax(x: Array) -> Array:
+    return np.exp(log_softmax(x))
+
+
+def double(one: torch.Tensor) -> Array:
+    return one.detach().double().numpy()
+
+
+def mean(values: Sequence[float]) -> float:
+    """0 where there are none."""
+    return float(np.mean(values)) if len(values) else 0.0
+
+
 def divergence(student: Array, teacher: Array, temperature: float) -> float:
     """T^2 KL(softmax(t / T) || softmax(s / T)) of one position."""
     log_s, log_t = log_softmax(student / temperature), log_softmax(teacher / temperature)

@@ -19,6 +19,7 @@ from tests.distill.knowledge.slowly import (
     cell_mean,
     divergence,
     log_softmax,
+    mean,
     middle,
     shrunk_label,
     unit,
@@ -32,10 +33,6 @@ def projectors(knowledge) -> list[tuple[np.ndarray, np.ndarray]]:
         (one.weight.detach().double().numpy()[:, :, 0, 0], one.bias.detach().double().numpy())
         for one in knowledge.projectors
     ]
-
-
-def mean(values: list[float]) -> float:
-    return float(np.mean(values)) if values else 0.0
 
 
 @every_case
