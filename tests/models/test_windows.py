@@ -45,6 +45,40 @@ def test_windows_that_differ_are_blended_without_a_seam():
     assert step[0] < step[1] / 2
 
 
+class Place(Network):
+    """Says where in the window a pixel lies, and how bright the window is."""
+
+    def forward(self, image):
+        ramp = torch.arange(image.shape[2])[:, None] + 10.0 * torch.arange(image.shape[3])
+        return Prediction(torch.cat([ramp.expand_as(image[:, :1]), image.mean(dim=1, keepdim=True) * ramp], dim=1))
+
+
+@pytest.mark.parametrize(
+    ("size", "window", "stride"), [((9, 31), (6, 8), 0.4), ((5, 20), (7, 9), 0.7), ((14, 8), (5, 8), 1.0)]
+)
+def test_each_pixel_is_the_mean_of_its_windows_by_how_far_it_lies_from_their_middles(size, window, stride):
+    image, (h, w), (high, wide) = picture(size), size, window
+    found = torch.cat(list(slide(Place(), image, window, stride)), dim=1)
+
+    def begins(side, one):
+        step, steps = max(1, round(one * stride)), 1
+        while (steps - 1) * step < side - one:
+            steps += 1
+        return [round(i * (side - one) / (steps - 1)) if steps > 1 else 0 for i in range(steps)]
+
+    for y, x in np.ndindex(h, w):
+        above, below = np.zeros(2), 0.0
+        for top in begins(max(h, high), high):
+            for left in begins(max(w, wide), wide):
+                i, j = y - top, x - left
+                if 0 <= i < high and 0 <= j < wide:
+                    near = ((i - (high - 1) / 2) / (high / 8)) ** 2 + ((j - (wide - 1) / 2) / (wide / 8)) ** 2
+                    weight = max(np.exp(-near / 2), 1e-3)
+                    above += weight * (i + 10 * j) * np.array([1, image[y, x].mean() / 255])
+                    below += weight
+        np.testing.assert_allclose(found[:, y, x], above / below, rtol=1e-4, atol=1e-4)
+
+
 def test_windows_reach_both_ends_and_lie_no_further_apart_than_asked():
     for side in (32, 33, 100, 257):
         found = starts(side, 32, 0.5)
