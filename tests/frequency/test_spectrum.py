@@ -36,6 +36,27 @@ def test_a_finer_table_costs_more_bits_and_bits_are_those_of_the_band():
     assert bits_per_band([*planes, flat], [steps, steps], 8) == pytest.approx([2 / 3 * one for one in fine])
 
 
+def test_bits_of_planes_of_two_sizes_symbol_by_symbol():
+    planes = [torch.rand(3, 1, 16, 24), 0.3 * torch.rand(3, 2, 8, 12)]
+    steps = [0.05 + 0.2 * torch.rand(c, 4, 4) for c in (1, 2)]
+    found = bits_per_band(planes, [per_coefficient(one) for one in steps], 4)
+    line = [[math.cos(math.pi * (2 * i + 1) * u / 8) * math.sqrt((1 if u == 0 else 2) / 4) for i in range(4)]
+            for u in range(4)]  # fmt: skip
+    bits, coefficients = [0.0] * BANDS, [0] * BANDS
+    for plane, table in zip(planes, steps):
+        for c, u, v in np.ndindex(plane.shape[1], 4, 4):
+            symbols = []
+            for n, top, left in np.ndindex(3, plane.shape[2] // 4, plane.shape[3] // 4):
+                block = plane[n, c, 4 * top : 4 * top + 4, 4 * left : 4 * left + 4].double().numpy()
+                symbols.append(round((np.outer(line[u], line[v]) * block).sum() / float(table[c, u, v])))
+            shares = [symbols.count(one) / len(symbols) for one in set(symbols)]
+            band = min(int(math.hypot(u, v) / 4 * BANDS), BANDS - 1)
+            bits[band] -= len(symbols) * sum(p * math.log2(p) for p in shares)
+            coefficients[band] += len(symbols)
+    expected = [one / max(number, 1) for one, number in zip(bits, coefficients)]
+    assert found == pytest.approx(expected, rel=1e-4) and len({round(one, 3) for one in expected}) >= 4
+
+
 def test_heat_maps():
     tables = [per_coefficient(torch.full((1, 8, 8), 0.1)), per_coefficient(torch.full((2, 8, 8), 0.2))]
     mean = mean_table(tables, 8)

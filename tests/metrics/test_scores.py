@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from segkd.metrics.counts import count_binary
 from segkd.metrics.curves import curves, f_of
 from segkd.metrics.protocol import BETA2, PLAIN, PYSOD
-from segkd.metrics.scores import best_threshold, iou, mean_iou, pixel_accuracy
+from segkd.metrics.scores import best_threshold, iou, kappa, mean_iou, pixel_accuracy
 from segkd.types import IGNORE
 
 seeds = st.integers(0, 2**31)
@@ -154,6 +154,18 @@ def test_iou_equals_sets_of_pixels(seed, classes):
             assert np.isnan(value)
     assert mean_iou(matrix) == pytest.approx(np.nanmean(iou(matrix)))
     assert pixel_accuracy(matrix) == pytest.approx((truth == predicted).mean())
+
+
+@given(seeds, st.integers(2, 4))
+def test_kappa_is_what_is_right_beyond_pairs_drawn_apart(seed, classes):
+    draw = np.random.default_rng(seed)
+    truth = draw.choice(classes, 12, p=draw.dirichlet([1] * classes)).tolist()
+    predicted = draw.integers(0, classes, 12).tolist()
+    matrix = np.zeros((classes, classes), np.int64)
+    np.add.at(matrix, (truth, predicted), 1)
+    right = sum(t == p for t, p in zip(truth, predicted)) / 12
+    chance = sum(t == p for t in truth for p in predicted) / 144  # of a prediction drawn from another pixel
+    assert kappa(matrix) == pytest.approx((right - chance) / (1 - chance) if chance < 1 else 1.0)
 
 
 def test_iou_is_not_defined_only_for_a_class_that_is_neither_there_nor_predicted():
