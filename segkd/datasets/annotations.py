@@ -104,7 +104,9 @@ def _json(said: str) -> str:
         return "Labelbox"
     if {"item", "annotations", "slots"} <= keys:
         return "Darwin"
-    return "VIA" if {"regions", "shape_attributes"} <= keys or {"vid_list", "av"} <= keys else ""
+    # of a large project of VIA 3 the regions ("av") lie between the parts that are read
+    version3 = "vid_list" in keys and keys & {"av", "fid_list"}
+    return "VIA" if {"regions", "shape_attributes"} <= keys or version3 else ""
 
 
 def _coco(path: Path) -> str:

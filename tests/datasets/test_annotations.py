@@ -67,6 +67,18 @@ def test_the_keys_of_a_large_file_may_lie_at_its_end(tmp_path):
     assert "holds COCO box annotations" in recognise(tmp_path)
 
 
+def test_a_large_project_of_via_3_is_known_by_its_ends(tmp_path):
+    names = [str(i) for i in range(6000)]
+    content = {
+        "project": {"pid": "x", "vid_list": names},
+        "file": {name: {"fid": name, "fname": f"{name}.jpg"} for name in names},
+        "metadata": {name: {"vid": name, "xy": [7, 0, 0, 9, 0, 9, 9], "av": {"1": "0"}} for name in names},
+        "view": {name: {"fid_list": [name]} for name in names},
+    }
+    (tmp_path / "project.json").write_text(json.dumps(content))
+    assert "holds VIA annotations" in recognise(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [

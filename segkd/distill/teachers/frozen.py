@@ -92,7 +92,7 @@ class Frozen(Teacher):
         ours = names if self.classes is None else None
         self.said = tuple(about_classes(member, ours or member.classes) for member in self.members)
         if self.unseen:
-            self._refuse_seen(scene.ids)
+            self._refuse_seen(scene.ids, scene.others)
         if self.cache_gb:
             self._keep(scene)
 
@@ -153,7 +153,7 @@ class Frozen(Teacher):
         """1 where a member has not seen an image."""
         return torch.tensor([[float(one not in (member.trained_on or ())) for one in ids] for member in self.members])
 
-    def _refuse_seen(self, ids: tuple[str, ...]) -> None:
+    def _refuse_seen(self, ids: tuple[str, ...], others: tuple[str, ...]) -> None:
         for member in self.members:
             if member.trained_on is None:
                 raise InputError(
@@ -165,10 +165,11 @@ class Frozen(Teacher):
                     f"{self.owner}: unseen: {member.name} was trained on images without the name of a data set before "
                     "theirs, so what it saw of these cannot be told. Train it with the same data.domains."
                 )
-        seen = [one for one in ids if all(one in (member.trained_on or ()) for member in self.members)]
+        every = ids + others
+        seen = [one for one in every if all(one in (member.trained_on or ()) for member in self.members)]
         if seen:
             raise InputError(
-                f"{self.owner}: unseen: {len(seen)} of {len(ids)} training images were seen by every "
+                f"{self.owner}: unseen: {len(seen)} of {len(every)} training images were seen by every "
                 f"teacher, {seen[0]} for one. Train them with data.fold: [0, k] to [k - 1, k], and name all."
             )
 

@@ -187,6 +187,8 @@ def test_an_image_is_taught_by_those_that_never_saw_it(run, make_batch):
     torch.testing.assert_close(target[2], shares[0][2])
     with pytest.raises(InputError, match=r"1 of 3 training images were seen by every teacher, image1 .*data\.fold"):
         Frozen(sources, unseen=True).meet(scene_of(student, batch, ids=("image0", "image1", "image2")))
+    with pytest.raises(InputError, match=r"1 of 2 training images were seen by every teacher, image1 "):
+        Frozen(sources, unseen=True).meet(scene_of(student, batch, ids=("image0",), others=("image1",)))
     with pytest.raises(InputError, match=r"without the name of a data set before theirs.*same data\.domains"):
         Frozen(sources, unseen=True).meet(scene_of(student, batch, ids=("one/image0", "two/image1")))
 
