@@ -151,11 +151,11 @@ def test_texts_that_are_nearly_yolos_are_refused_by_what_is_wrong(put, laid, tex
     ("train", "val", "names"),
     [
         ("images/one", "images/two", ("a b", "c d")),
-        ("[images/one, images/two/c.png]", "images/two", None),  # no folder
-        ("../images/one/", "/far/away/images/two", None),  # nothing is there
+        ("[images/one, images/two/c.png]", "images/two", "none of the images is in its train;"),
+        ("../images/one/", "/far/away/images/two", "none of the images is in its val;"),
         ("../images/one/", "../images/two/", ("a b", "c d")),  # as Roboflow writes it
         ("auto_train.txt", "auto_val.txt", ("a c", "b d")),
-        ("[images/one]", "images/one", None),  # the same twice
+        ("[images/one]", "images/one", "some images are in two splits;"),
     ],
 )
 def test_splits_are_those_of_data_yaml(put, laid, tmp_path, train, val, names):
@@ -168,8 +168,10 @@ def test_splits_are_those_of_data_yaml(put, laid, tmp_path, train, val, names):
     put("data.yaml", f"path: /home/me/set\ntrain: {train}\nval: {val}\ntest:\nnames: [cat]\n")
     said, _, _ = laid()
     lists = [tmp_path / "0.prepared" / f"{split}.txt" for split in ("train", "val")]
-    assert lists[1].exists() == ("splits are those of" in said) == (names is not None)
-    if names:
+    followed = not isinstance(names, str)
+    assert lists[1].exists() == ("splits are those of" in said) == followed
+    assert followed or f"data.yaml are not followed, as {names}" in said
+    if followed:
         assert [" ".join(line[-1] for line in path.read_text().split()) for path in lists] == [*names]
 
 

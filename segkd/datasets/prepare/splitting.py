@@ -40,13 +40,14 @@ def split_lists(root: Path, paired: Paired, folder: Path) -> tuple[dict[str, Pat
     by_names = _stems_by(lambda path: _split_in_name(path.stem), paired)
     if by_words.keys() <= {""} and "" not in by_names and "train" in by_names and len(by_names) > 1:
         return write_lists(folder, by_names), "splits by words in the images' names"
+    said = ""
     if len(by_words) == 1:
         by_yolo, said = splits_of_yolo(root, paired)
         if by_yolo:
             return write_lists(folder, by_yolo), said
     if paired.lone_images and paired.pairs and len(by_words) == 1:
-        return write_lists(folder, {"train": [pair.stem for pair in paired.pairs]}), ""  # said with the splits
-    return {}, ""
+        return write_lists(folder, {"train": [pair.stem for pair in paired.pairs]}), said  # and the splits
+    return {}, said
 
 
 def sibling_splits(where: Where, paired: Paired) -> tuple[dict[str, str], list[Pair]]:

@@ -36,8 +36,10 @@ class United:
         for one in every:
             homes = self._homes.setdefault(one.file, [])
             for home, shapes in homes:
+                if self._classes[home].isdisjoint(self._classes[path]):
+                    continue
                 objects, others = objects_of(one.shapes), objects_of(shapes)
-                if self._classes[home] & self._classes[path] and not (objects <= others or others <= objects):
+                if not (objects <= others or others <= objects):
                     raise _two_of(one.file, path, home)
             homes.append((path, [*one.shapes]))
             first = self.drawings.setdefault(one.file, one)

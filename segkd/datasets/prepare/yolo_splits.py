@@ -15,7 +15,8 @@ from segkd.types import InputError
 def splits_of_yolo(root: Path, paired: Paired) -> tuple[dict[str, list[str]], str]:
     """The stems of each split by the nearest YAML file that names classes, and the sentence on them.
 
-    {} where it does not say train and val, where what it says is not there, or one image is in two splits.
+    {} where it does not say train and val, and, with a sentence on that, where what it says is not there, or one image
+    is in two splits.
     """
     with suppress(InputError):
         for path, content in files_of_names(root)[:1]:
@@ -24,6 +25,10 @@ def splits_of_yolo(root: Path, paired: Paired) -> tuple[dict[str, list[str]], st
             every = [stem for some in stems.values() for stem in some]
             if {"train", "val"} <= stems.keys() and len({*every}) == len(every):
                 return stems, f"splits are those of {path}"
+            if content.get("train") and content.get("val"):
+                lacking = " and ".join(name for name in ("train", "val") if name not in stems)
+                why = f"none of the images is in its {lacking}" if lacking else "some images are in two splits"
+                return {}, f"train and val of {path} are not followed, as {why}; correct it if its splits are meant"
     return {}, ""
 
 
