@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -38,12 +39,13 @@ PROBED = FIVE | {"draw.probe": 1, "draw.every": 1}
 
 
 def sections(config: str) -> list[str]:
-    """The sections of a resolved configuration without their numbers, the names of classes (not whether they are two),
-    and what is about scores and threads."""
+    """The sections of a resolved configuration without their numbers (not whether they are 0), the names of classes (not
+    whether they are two), and what is about scores and threads."""
     parts = yaml.safe_load(config)
     del parts["evaluation"], parts["engine"]["threads"]
     parts["data"]["classes"] = "two" if len(parts["data"]["classes"]) == 2 else "many"
-    return [re.sub(r"\d[\d.e-]*", "#", yaml.safe_dump({name: part})) for name, part in parts.items()]
+    numbers = partial(re.sub, r"\d[\d.e-]*", lambda found: "0" if found[0].strip("0.") == "" else "#")
+    return [numbers(yaml.safe_dump({name: part})) for name, part in parts.items()]
 
 
 @pytest.fixture(scope="session")
