@@ -39,8 +39,8 @@ PROBED = FIVE | {"draw.probe": 1, "draw.every": 1}
 
 
 def sections(config: str) -> list[str]:
-    """The sections of a resolved configuration without their numbers (not whether they are 0), the names of classes (not
-    whether they are two), and what is about scores and threads."""
+    """The sections of a resolved configuration without their numbers (not whether they are 0), the names of classes
+    (not whether they are two), and what is about scores and threads."""
     parts = yaml.safe_load(config)
     del parts["evaluation"], parts["engine"]["threads"]
     parts["data"]["classes"] = "two" if len(parts["data"]["classes"]) == 2 else "many"
