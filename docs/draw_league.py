@@ -143,6 +143,7 @@ TABLES: dict[str, Callable[[], list[list[str]]]] = {
     "poles": partial(pairs, "poles", "segkd", "baseline", "test", ("miou_dataset", "f_max")),
     "ten_start": partial(readings, "ten_percent_start", "baseline"),
     "unlabelled": partial(readings, "unlabelled", "baseline"),
+    "scale": partial(readings, "scale", "from_0.4"),
     "image_baseline": partial(pairs, "image", "segkd", "baseline", "test"),
     "image_frskd": partial(pairs, "image", "segkd", "frskd", "test"),
     "image": partial(splits, "image", "segkd", ["baseline", "frskd"]),
