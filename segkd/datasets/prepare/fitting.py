@@ -9,7 +9,7 @@ from PIL import ExifTags, Image
 
 from segkd.datasets.deep import turn
 from segkd.datasets.geometry import in_pixels
-from segkd.datasets.pictures import How, open_picture, refuse_large, view_image
+from segkd.datasets.pictures import BACK, How, open_picture, refuse_large, view_image
 from segkd.datasets.prepare.drawing import Drawing, draw
 from segkd.datasets.prepare.written import same_proportions
 from segkd.types import InputError, some
@@ -46,7 +46,7 @@ def perhaps_resized(images: Mapping[Path, Drawing]) -> str:
 
 def _is_turned(path: Path) -> bool:
     with Image.open(path) as picture:
-        return picture.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
+        return picture.getexif().get(ExifTags.Base.Orientation, 1) in BACK
 
 
 def mask_of(path: Path, drawing: Drawing, numbers: Mapping[str, int]) -> tuple[UInt8[np.ndarray, "h w"], bool]:

@@ -20,7 +20,8 @@ def splits_of_yolo(root: Path, paired: Paired) -> tuple[dict[str, list[str]], st
     """
     with suppress(InputError):
         for path, content in files_of_names(root)[:1]:
-            found = {name: _stems(root, path, content, name, paired) for name in ("train", "val", "test")}
+            known = Names(entries_of({pair.stem: pair.paths for pair in paired.pairs}, root))
+            found = {name: _stems(path, content, name, paired, known) for name in ("train", "val", "test")}
             stems = {name: some for name, some in found.items() if some}
             every = [stem for some in stems.values() for stem in some]
             if {"train", "val"} <= stems.keys() and len({*every}) == len(every):
@@ -32,17 +33,17 @@ def splits_of_yolo(root: Path, paired: Paired) -> tuple[dict[str, list[str]], st
     return {}, ""
 
 
-def _stems(root: Path, path: Path, content: Mapping[str, Any], split: str, paired: Paired) -> list[str]:
+def _stems(path: Path, content: Mapping[str, Any], split: str, paired: Paired, known: Names) -> list[str]:
     """The stems of one split, [] where nothing is said, or a place is not there."""
     said = content.get(split) or []
-    known = Names(entries_of({pair.stem: pair.paths for pair in paired.pairs}, root))
     stems: list[str] = []
     for text in said if isinstance(said, list) else [said]:
         place = _place(path, str(content.get("path") or ""), str(text))
         if place is None:
             return []
         if place.is_dir():
-            stems += [pair.stem for pair in paired.pairs if pair.paths[0].resolve().is_relative_to(place.resolve())]
+            home = place.resolve()
+            stems += [pair.stem for pair in paired.pairs if pair.paths[0].resolve().is_relative_to(home)]
         else:
             found = map(known.find, read_lines(place, split))  # those without a text are in no pair
             stems += [stem for stem in found if stem is not None]
