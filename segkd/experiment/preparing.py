@@ -16,7 +16,7 @@ from segkd.datasets.prepare.proposal import SIDE_ACCELERATOR, SIDE_CPU, lost_sha
 from segkd.datasets.prepare.seen import Seen, look
 from segkd.datasets.prepare.sources import Told, lay_out
 from segkd.datasets.prepare.splitting import fold_lists, keep_apart, kept_together
-from segkd.datasets.prepare.values import Meaning, in_colours, meaning_of
+from segkd.datasets.prepare.values import Meaning, in_colours, meaning_of, meaning_of_made
 from segkd.datasets.prepare.written import smaller, write_masks
 from segkd.datasets.sheet import contact_sheet
 from segkd.disk import write_whole
@@ -119,12 +119,10 @@ def _read(draft: Draft, config: Namespace, console: Console) -> Seen:
         draft.take("group", config.group)
     seen = _look(draft, console)
     mean = partial(
-        meaning_of,
-        named=classes or config.classes,
-        told="classes" if classes else config["as"],
-        root=draft.root,
-        masks=str(draft.settings["masks"]),
+        meaning_of, named=config.classes, told=config["as"], root=draft.root, masks=str(draft.settings["masks"])
     )
+    if classes:
+        mean = partial(meaning_of_made, classes=classes)
     coloured = in_colours(seen.audit)
     if coloured:
         _mean(draft, mean(seen.audit), console)

@@ -1,6 +1,7 @@
 """LabelMe's and VIA's files as people have them, beside what tests of shapes look at."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from segkd.datasets.prepare.annotated import classes_of, not_drawn, numbers_of
 from segkd.datasets.prepare.drawing import draw
 from segkd.datasets.prepare.labelme import read_labelme
 from segkd.types import InputError
+from tests.datasets.test_prepare_public import prepare  # noqa: F401
 from tests.datasets.test_prepare_yolo import laid, put  # noqa: F401
 
 # ruff: noqa: F811
@@ -122,3 +124,29 @@ def test_annotations_of_other_kinds_are_told(put, laid):
     assert (
         masks == {"a": 72} and "labels/a.txt holds YOLO polygon annotations, which are not used: to draw those" in said
     )
+
+
+@pytest.mark.parametrize("name", ["__ignore__", "ignore", "Void", "unlabelled"])
+@pytest.mark.parametrize("apart", [False, True])
+def test_what_is_called_so_belongs_to_no_class(put, prepare, tmp_path, name, apart):
+    """Also where no mask holds it beside an object, so that the values alone would not tell."""
+    for i in range(4):
+        put(f"{i}.png")
+        void, cat = shape(name, LARGE), shape()
+        shapes = [[void], [cat]][i % 2] if apart else [void, cat]
+        put(f"{i}.json", labelme(f"{i}.png", *shapes))
+    data, said = prepare()
+    assert data["classes"] == ["background", "cat"] and data["ignore"] == [255] and "label_map" not in data
+    assert f"left out of training and scores, as they are called so: objects of {name}" in said
+    (tmp_path / "layer.yaml").unlink()
+    shutil.rmtree(tmp_path / "layer.prepared")
+    data, said = prepare("--classes", "background", "cat", name)  # the user knows better
+    assert data["classes"] == ["background", "cat", name] and "ignore" not in data and "left out of" not in said
+
+
+def test_objects_of_no_class_alone_are_refused(put, tmp_path, run_cli):
+    for name in "ab":
+        put(f"{name}.png")
+        put(f"{name}.json", labelme(f"{name}.png", shape("__ignore__")))
+    status, _, err = run_cli("prepare", tmp_path / "set", "--out", tmp_path / "layer.yaml")
+    assert status == 2 and "no mask holds a foreground beside a background" in " ".join(err.split())

@@ -85,10 +85,13 @@ def test_outlines_that_may_be_turned_boxes_are_told(put, laid):
     for name in "ab":
         put(f"images/{name}.png")
         put(f"labels/{name}.txt", SQUARE)
-    words = "every outline has four corners"
+    words = "every outline is a box with four corners"
     assert words in laid()[0]
-    put("labels/b.txt", TRIANGLE)
-    assert words not in laid()[0]
+    put("labels/a.txt", "0 .5 .2 .8 .5 .5 .8 .2 .5\n")  # turned
+    assert words in laid()[0]
+    for outline in (TRIANGLE, "0 .2 .2 .8 .3 .7 .8 .2 .7\n"):
+        put("labels/b.txt", outline)
+        assert words not in laid()[0]
 
 
 def test_of_files_that_name_the_classes_the_nearest_counts_and_two_are_refused(tmp_path):

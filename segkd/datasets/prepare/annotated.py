@@ -11,6 +11,7 @@ from segkd.datasets.prepare.cvat import read_cvat
 from segkd.datasets.prepare.drawing import Drawing, Read
 from segkd.datasets.prepare.kaggle import is_submission, read_kaggle
 from segkd.datasets.prepare.labelme import read_labelme
+from segkd.datasets.prepare.legend import UNNAMED
 from segkd.datasets.prepare.via import read_via
 from segkd.datasets.prepare.yolo import read_yolo
 from segkd.datasets.walk import pictures, walk
@@ -81,7 +82,8 @@ def classes_of(drawings: Sequence[Drawing], names: Sequence[str], told: Sequence
         InputError: they are too many for a mask, or those that are told are none of the annotations'.
     """
     shapes = Counter(shape.name for drawing in drawings for shape in drawing.shapes)
-    classes = list(told or dict.fromkeys(["background", *(name for name in names if not _is_background(name))]))
+    plain = (name for name in names if not _is_background(name) and not _is_void(name))
+    classes = list(told or dict.fromkeys(["background", *plain]))
     if len(classes) > IGNORE:  # the largest number of a mask is no class
         often = shlex.join(name for name, _ in shapes.most_common(3))
         raise InputError(
@@ -115,18 +117,27 @@ def not_drawn(drawings: Sequence[Drawing], classes: Sequence[str]) -> Iterator[s
     plain = sorted(name for name in names - {*classes[1:]} if _is_background(name))
     if plain:
         yield f"background, as it is drawn so: objects of {', '.join(plain)}"
-    if strange := names - {*classes, *plain}:
+    void = sorted(name for name in names - {*classes} if _is_void(name))
+    if void:
+        yield f"left out of training and scores, as they are called so: objects of {', '.join(void)}"
+    if strange := names - {*classes, *plain, *void}:
         yield f"background, as --classes does not name them: {', '.join(sorted(strange))}"
 
 
 def numbers_of(drawings: Sequence[Drawing], classes: Sequence[str]) -> dict[str, int]:
-    """The number of each class that is drawn: also 0, for what is drawn as background lies before what it covers."""
-    plain = {shape.name: 0 for drawing in drawings for shape in drawing.shapes if _is_background(shape.name)}
+    """The number that each name is drawn with: also 0, for what is drawn as background lies before what it covers, and
+    255 for what belongs to no class (LabelMe's `__ignore__`), unless it is one of `classes`."""
+    names = {shape.name for drawing in drawings for shape in drawing.shapes}
+    plain = {name: 0 for name in names if _is_background(name)} | {name: IGNORE for name in names if _is_void(name)}
     return plain | {name: number for number, name in enumerate(classes)}
 
 
 def _is_background(name: str) -> bool:
     return name.strip("_").lower() == "background"
+
+
+def _is_void(name: str) -> bool:
+    return name.strip("_").lower() in UNNAMED
 
 
 def _left_out(drawings: Sequence[Drawing]) -> Iterator[str]:

@@ -105,7 +105,7 @@ def objects_of(shapes: Iterable[Shape]) -> Counter[Object]:
 BOX = "a box, which has no outline"
 SHORT = "a polygon of fewer than three corners"
 TINY = "an object that holds the middle of no pixel"
-BEYOND = "an object that lies beyond its picture, as those of a larger picture do"
+OUTSIDE = "an object that lies beyond its picture, as those of a larger picture do"
 """What is left out of annotations, in words."""
 
 
@@ -177,7 +177,7 @@ def draw(drawing: Drawing, size: Size, numbers: Mapping[str, int]) -> UInt8[np.n
         patch = patch_of(shape, size, of_size)
         area = int(patch.inside.sum())
         if not area:
-            drawing.left_out.append(BEYOND if _lies_beyond(shape, of_size or size) else TINY)
+            drawing.left_out.append(OUTSIDE if _lies_beyond(shape, of_size or size) else TINY)
         over = (patch.inside > 0) & (smallest[patch.window] >= area)  # one object at a time: many do not fit in memory
         mask[patch.window][over] = numbers[shape.name]
         smallest[patch.window][over] = area

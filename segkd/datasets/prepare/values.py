@@ -17,7 +17,7 @@ from segkd.datasets.prepare import cityscapes
 from segkd.datasets.prepare.legend import UNNAMED, find_legend
 from segkd.datasets.prepare.named import find_names, named_by_nnunet
 from segkd.datasets.unfit import Unfit
-from segkd.types import InputError
+from segkd.types import IGNORE, InputError
 
 As = Literal["auto", "classes", "objects", "grey"]
 """What a user says that the values are: class numbers, numbers of objects, grey levels; or nothing."""
@@ -106,6 +106,19 @@ def meaning_of(audit: Audit, named: Sequence[str] | None, told: As, root: Path, 
         doubt = "each mask holds 1, 2 without a gap: if they are numbers of objects, say --as objects"
         meaning = replace(meaning, said=f"{meaning.said}; {doubt}")
     return meaning if named is not None else _by_file(meaning, root)
+
+
+def meaning_of_made(audit: Audit, classes: Sequence[str]) -> Meaning:
+    """What the values of masks mean that were drawn or joined here: the numbers of `classes`, and 255 is left out.
+
+    Raises:
+        InputError: they hold one class alone.
+    """
+    values = np.flatnonzero(audit.total).tolist()
+    ignore = [IGNORE] * (IGNORE in values)
+    if len(values) - len(ignore) == 1:
+        raise _of_one_value(f"the value {values[0]}", len(audit.readings))
+    return Meaning(list(classes), f"values 0 to {len(classes) - 1} are the classes{_left_out(ignore)}", ignore=ignore)
 
 
 def in_colours(audit: Audit) -> bool:

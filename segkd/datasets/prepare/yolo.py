@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from segkd.datasets.annotations import BEYOND
-from segkd.datasets.prepare.drawing import BOX, SHORT, Drawing, Part, Read, Shape, beside, faults_of, polygon
+from segkd.datasets.prepare.drawing import BOX, SHORT, Drawing, Part, Polygon, Read, Shape, beside, faults_of, polygon
 from segkd.datasets.walk import GLANCE, pictures, walk
 from segkd.disk import load_yaml, read_bytes, read_text
 from segkd.types import InputError
@@ -23,7 +23,12 @@ NAMED = re.compile(rb"\bnames\b['\"]?\s*:")
 NUMBERS = re.compile(rb"(\xef\xbb\xbf)?\s*\d+(\.\d+)?[\s,;]+-?\d*\.?\d")
 """How texts begin that may be YOLO's: two numbers."""
 
-TURNED = "every outline has four corners: if these are turned boxes (YOLO OBB), they are no outlines of objects"
+ROUNDED = 0.05
+"""Share of an object's longer side by which the two halves of its diagonals may miss each other in a turned box."""
+
+TURNED = (
+    "every outline is a box with four corners: if these are turned boxes (YOLO OBB), they are no outlines of objects"
+)
 
 
 def read_yolo(paths: Sequence[Path], root: Path) -> Read:
@@ -47,7 +52,7 @@ def read_yolo(paths: Sequence[Path], root: Path) -> Read:
         drawing.shapes = [Shape(names[int(shape.name)], shape.parts) for shape in drawing.shapes]
     drawings[0].notes += unfit
     parts = [part for one in drawings for shape in one.shapes for part in shape.parts]
-    if parts and all(isinstance(part, np.ndarray) and len(part) == 4 for part in parts):
+    if parts and all(isinstance(part, np.ndarray) and _may_be_turned_box(part) for part in parts):
         drawings[0].notes.append(TURNED)
     return drawings, names
 
@@ -84,6 +89,14 @@ def _part(numbers: list[float]) -> Part | str:
         raise InputError(f"expected shares of the image's sides, 0 to 1, found {lowest:g} to {highest:g}. Divide x by "
                          "the image's width and y by its height.")  # fmt: skip
     return polygon(numbers)
+
+
+def _may_be_turned_box(part: Polygon) -> bool:
+    """Whether corners are those of a parallelogram, which a rectangle is in shares of sides that differ."""
+    if len(part) != 4:
+        return False
+    askew = np.abs(part[0] + part[2] - part[1] - part[3]).max()
+    return bool(askew <= ROUNDED * np.ptp(part, axis=0).max())
 
 
 def files_of_names(root: Path) -> list[tuple[Path, dict[str, Any]]]:
