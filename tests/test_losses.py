@@ -1,5 +1,4 @@
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
@@ -20,14 +19,11 @@ from segkd.losses import (
     global_mean,
     one_hot,
     pixel_sums,
-    resize_label,
-    resize_shares,
     soft_dice,
     soft_iou,
 )
 from segkd.structure import Structure
 from segkd.types import IGNORE, InputError
-from tests.distill.knowledge.slowly import CASES, agrees, log_softmax
 
 LOSSES = {
     "ce": CrossEntropy(),
@@ -236,44 +232,6 @@ def test_one_hot_leaves_ignored_pixels_empty():
     assert one_hot(label, 3)[0, :, 0].T.tolist() == [[1, 0, 0], [0, 0, 1], [0, 0, 0]]
 
 
-def centroid(label: torch.Tensor) -> torch.Tensor:
-    """Of the pixels of class 1, in shares of the image, counted at pixel centres."""
-    sizes = torch.tensor(label.shape[1:])
-    return ((label[0] == 1).nonzero() + 0.5).mean(dim=0) / sizes
-
-
-@pytest.mark.parametrize("size", [(32, 32), (16, 48), (128, 256)])
-def test_a_resized_label_keeps_its_place_and_its_values(size):
-    label = torch.zeros(1, 64, 64, dtype=torch.long)
-    label[0, 16:48, 8:40] = 1
-    label[0, 0, 0] = IGNORE
-    kept = resize_label(label, size)
-    torch.testing.assert_close(centroid(kept), centroid(label), atol=1e-6, rtol=0)
-    assert kept.dtype == torch.long and set(kept.unique().tolist()) <= {0, 1, IGNORE}
-    assert resize_label(label, (64, 64)) is label
-
-
-def test_plain_nearest_does_shift_a_label_that_nearest_exact_keeps():
-    """Every third column of three: the exact mode reads the middle one, the plain mode the first."""
-    label = torch.arange(27).remainder(3).eq(1).long().view(1, 1, 27).expand(1, 27, 27).contiguous()
-    plain = F.interpolate(label[:, None].float(), size=(9, 9), mode="nearest")
-    assert (resize_label(label, (9, 9)) == 1).all() and (plain == 0).all()
-    disc = ((torch.arange(60.0) - 29.5) ** 2)[:, None] + (torch.arange(60.0) - 29.5) ** 2 < 400
-    disc = disc.long()[None]
-    shifted = F.interpolate(disc[:, None].float(), size=(20, 20), mode="nearest")[:, 0].long()
-    torch.testing.assert_close(centroid(resize_label(disc, (20, 20))), centroid(disc), atol=1e-6, rtol=0)
-    assert (centroid(shifted) - centroid(disc)).abs().min() > 0.01
-
-
-def test_shrunk_shares_are_block_means():
-    shares = torch.rand(1, 2, 8, 12).softmax(dim=1)
-    naive = torch.stack(
-        [shares[:, :, y : y + 2, x : x + 3].mean(dim=(2, 3)) for y in (0, 2, 4, 6) for x in (0, 3, 6, 9)]
-    )
-    torch.testing.assert_close(resize_shares(shares, (4, 4)).flatten(2)[0].T, naive[:, 0])
-    assert resize_shares(shares, (8, 12)) is shares
-
-
 def test_sums_over_pixels_do_not_overflow_in_mixed_precision():
     many = torch.ones(1, 70_000)
     with torch.autocast("cpu", torch.float16):
@@ -300,58 +258,3 @@ def test_a_common_mean_is_a_number_over_what_counts():
     mean = common_mean(values, torch.tensor([True, True, False]))
     assert mean.item() == 2.0 and not mean.requires_grad
     assert common_mean(values, torch.zeros(3, dtype=torch.bool)).item() == 0.0
-
-
-@pytest.mark.parametrize("soft", [False, True])
-@pytest.mark.parametrize("case", CASES, ids=str)
-def test_losses_pixel_by_pixel_where_labels_are_few(case, soft):
-    """With slopes; a class, or an image, that has no label has no overlap to lose."""
-    batch, (h, w), k = case.batch(), case.size, case.classes
-    logits = case.seen(()).logits
-    shares = torch.rand(case.b, k, h, w, generator=torch.Generator().manual_seed(1)).double().numpy() ** 3
-    label, shares = batch.label.numpy(), shares / shares.sum(axis=1, keepdims=True)
-    batch, weights = replace(batch, soft=torch.from_numpy(shares).float()), [0.3 + c for c in range(k)]
-    inside = [tuple(one) for one in np.argwhere(label != IGNORE)]
-    target = {(b, i, j): shares[b, :, i, j] if soft else np.eye(k)[label[b, i, j]] for b, i, j in inside}
-
-    def weighted(x):
-        above = [sum(weights[c] * -t * lp for c, (t, lp) in enumerate(zip(goal, log_softmax(x[b, :, i, j]))))
-                 for (b, i, j), goal in target.items()]  # fmt: skip
-        return sum(above) / sum(float(np.dot(weights, goal)) for goal in target.values())
-
-    def faded(x):
-        total = 0.0
-        for (b, i, j), goal in target.items():
-            log_p = log_softmax(x[b, :, i, j])
-            total -= (abs(goal - np.exp(log_p)) ** 1.5 * goal * log_p).sum()
-        return total / len(target)
-
-    def overlap(measure):
-        def slow(x):
-            losses = []
-            for b in range(case.b):
-                here = [(i, j) for n, i, j in inside if n == b]
-                for c in range(k):
-                    p = [np.exp(log_softmax(x[b, :, i, j]))[c] for i, j in here]
-                    t = [target[b, i, j][c] for i, j in here]
-                    losses += [1 - measure(p, t)] if sum(t) > 0 else []
-            return sum(losses) / len(losses)
-
-        return slow
-
-    def apart(p, t):
-        return sum(abs(a - b) for a, b in zip(p, t))
-
-    def both(p, t):
-        return sum(a * b for a, b in zip(p, t))
-
-    kind, whole = "soft" if soft else "hard", lambda p, t: sum(p) + sum(t)
-    for loss, slow in (
-        (CrossEntropy(kind, weights), weighted),
-        (Focal(kind, 1.5), faded),
-        (SoftIoU(kind), overlap(lambda p, t: (whole(p, t) - apart(p, t)) / (whole(p, t) + apart(p, t)))),
-        (SoftIoU(kind, "product"), overlap(lambda p, t: both(p, t) / (whole(p, t) - both(p, t)))),
-        (SoftDice(kind), overlap(lambda p, t: (whole(p, t) - apart(p, t)) / whole(p, t))),
-        (SoftDice(kind, "product"), overlap(lambda p, t: 2 * both(p, t) / whole(p, t))),
-    ):
-        agrees(partial(loss, batch=batch), slow, (logits,))

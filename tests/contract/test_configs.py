@@ -13,7 +13,7 @@ import yaml
 from segkd.ablation.plan import grid_parser, narrowed, read_grid
 from segkd.ablation.resolve import Place, resolve
 from tests.conftest import REPOSITORY, TINY
-from tests.contract.test_methods import INSIDE, options
+from tests.contract.recipes import INSIDE, options
 
 GRIDS = sorted((REPOSITORY / "configs" / "ablations").glob("*.yaml"))
 LAYERS = sorted(set((REPOSITORY / "configs").rglob("*.yaml")) - set(GRIDS))

@@ -6,7 +6,8 @@ import torch
 
 from segkd.models.taps import tapped
 from segkd.types import IGNORE, Prediction
-from tests.contract.test_methods import Given, every_recipe, far
+from tests.contract.recipes import every_recipe, far
+from tests.contract.test_methods import Given
 
 
 @every_recipe

@@ -18,8 +18,8 @@ from segkd.frequency import budget
 from segkd.models.fusion import FusionNet
 from segkd.types import IGNORE
 from tests.conftest import TINY
+from tests.contract.recipes import RECIPES, batch_of, built
 from tests.contract.test_disturbances import DISTURBANCES, SIZE
-from tests.contract.test_methods import RECIPES, batch_of, built
 from tests.engine.test_step import engine_of
 
 WAIT = ("_local_scalar_dense", "nonzero", "masked_select", "_unique2", "unique_dim", "equal", "is_nonzero", "bincount",

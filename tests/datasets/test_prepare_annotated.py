@@ -8,7 +8,6 @@ from PIL import Image
 from segkd.datasets.prepare.annotated import READERS, find_annotations, not_drawn
 from segkd.datasets.prepare.coco import read_coco
 from segkd.datasets.prepare.drawing import Drawing, Runs, Shape, counts_of, draw, patch_of, polygon
-from segkd.datasets.prepare.kaggle import read_kaggle, settle_order
 from segkd.datasets.prepare.via import read_via
 from segkd.types import InputError
 from tests.datasets.test_annotations import VIA_HEAD
@@ -273,90 +272,6 @@ def test_masks_that_are_all_smaller_keep_their_values(tmp_path, run_cli):
     assert status == 0 and "4 masks have another size" in out and "128 -> a, 255 -> b" in out, out + err
     mask = np.asarray(Image.open(tmp_path / "things.prepared" / "masks" / "val" / "1.png"))
     assert mask.shape == (40, 32) and set(np.unique(mask)) == {0, 255}
-
-
-def photos(root, n=3, size=(20, 16)):
-    root.mkdir(parents=True)
-    for i in range(n):
-        noise = np.random.default_rng(i).integers(0, 255, (*size, 3)).astype(np.uint8)
-        Image.fromarray(noise).save(root / f"{i}.png")
-
-
-@pytest.mark.parametrize("way", ["columns", "rows"])
-def test_runs_are_counted_as_the_outlines_say(tmp_path, run_cli, way):
-    """Of images that are not square: both ways give the mask that was encoded, and nobody says which it was."""
-    photos(tmp_path / "cells" / "train")
-    mask = the_square()
-    runs = encoded(mask.T if way == "columns" else mask)
-    (tmp_path / "cells" / "train.csv").write_text(f"id,annotation\n0,{runs}\n1,{runs}\n2,\n")
-    status, out, err = run_cli("prepare", tmp_path / "cells", "--out", tmp_path / "cells.yaml")
-    said = " ".join(out.split())
-    words = {"columns": "down the columns (outlines are", "rows": "along the rows (outlines are"}
-    assert status == 0 and words[way] in said and "2 objects of foreground on 3 images" in said, out + err
-    made = [np.asarray(Image.open(tmp_path / "cells.prepared" / "masks" / f"{i}.png")) for i in range(3)]
-    np.testing.assert_array_equal(made[1], mask)
-    assert made[2].max() == 0
-
-
-def test_runs_of_square_images_go_down_the_columns_unless_it_is_said(tmp_path):
-    mask = the_square((20, 20))
-    (tmp_path / "train.csv").write_text(f"ImageId,ClassId,EncodedPixels\na.jpg,4,{encoded(mask.T)}\nb.jpg,2,-1\n")
-    for told, wanted, words in (("auto", mask, "say --runs rows"), ("rows", mask.T, "as told")):
-        drawings, names = read_kaggle([tmp_path / "train.csv"], tmp_path)
-        assert names == ["class2", "class4"]
-        images = {tmp_path / one.file: one for one in drawings}
-        said = settle_order(images, dict.fromkeys(images, (20, 20)), told)
-        assert words in said
-        np.testing.assert_array_equal(draw(drawings[0], (20, 20), {"class4": 1}), wanted)
-
-
-@pytest.mark.parametrize(
-    ("rows", "words"),
-    [
-        ("a,1 2 3", "line 2: run lengths: expected pairs"),
-        ("a,1 x", "line 2: run lengths: expected pairs of start and length, found 'x'"),
-        ("a", "line 2: expected 2 columns"),
-    ],
-)
-def test_a_torn_table_is_named_with_its_line(tmp_path, rows, words):
-    (tmp_path / "train.csv").write_text(f"ImageId,EncodedPixels\n{rows}\n")
-    with pytest.raises(InputError, match=r"train\.csv: " + words):
-        read_kaggle([tmp_path / "train.csv"], tmp_path)
-    for runs in ("0 2", "399 3"):
-        (tmp_path / "train.csv").write_text(f"ImageId,EncodedPixels\na,{runs}\n")
-        with pytest.raises(InputError, match="expected pixels 1 to 400"):
-            draw(read_kaggle([tmp_path / "train.csv"], tmp_path)[0][0], (20, 20), {"foreground": 1})
-
-
-@pytest.mark.parametrize("head", ["", "Unnamed: 0"])
-def test_a_column_that_counts_the_rows_names_no_images(tmp_path, head):
-    (tmp_path / "train.csv").write_text(f"{head},ImageId,EncodedPixels\n0,a.jpg,1 2\n1,b.jpg,\n")
-    assert find_annotations(tmp_path) == {"Kaggle run-length": [tmp_path / "train.csv"]}
-    assert [one.file for one in read_kaggle([tmp_path / "train.csv"], tmp_path)[0]] == ["a.jpg", "b.jpg"]
-
-
-def test_blank_lines_of_a_table_are_no_rows(tmp_path):
-    (tmp_path / "train.csv").write_text("ImageId,EncodedPixels\n\na,1 2\n,\nb,\n\n")
-    assert [one.file for one in read_kaggle([tmp_path / "train.csv"], tmp_path)[0]] == ["a", "b"]
-
-
-def test_round_regions_of_via_and_faults_with_their_image(tmp_path):
-    circle = {"shape_attributes": {"name": "circle", "cx": 20, "cy": 30, "r": 10}, "region_attributes": {}}
-    turned = {"name": "ellipse", "cx": 20, "cy": 30, "rx": 16, "ry": 6, "theta": np.pi / 2}
-    regions = [circle, {"shape_attributes": turned, "region_attributes": {"type": "b"}}]
-    (tmp_path / "via.json").write_text(json.dumps({"a": via_image("C:\\x\\a.jpg", regions)}))
-    drawings, names = read_via([tmp_path / "via.json"], tmp_path)
-    assert drawings[0].file == "a.jpg" and names == ["b", "foreground"]
-    y, x = np.mgrid[:60, :40] + 0.5
-    for name, inside in (
-        ("foreground", np.hypot(x - 20, y - 30) < 10), ("b", np.hypot((x - 20) / 6, (y - 30) / 16) < 1)
-    ):  # fmt: skip
-        mask = draw(drawings[0], (60, 40), {name: 1}) > 0
-        assert (mask & inside).sum() >= 0.98 * inside.sum() and mask.sum() <= 1.25 * inside.sum()
-    regions[0]["shape_attributes"].pop("r")
-    (tmp_path / "via.json").write_text(json.dumps({"a": via_image("a.jpg", regions)}))
-    with pytest.raises(InputError, match=r"via\.json: a\.jpg: 'r'"):
-        read_via([tmp_path / "via.json"], tmp_path)
 
 
 def test_dicom_is_refused_with_what_converts_it(tmp_path, run_cli):

@@ -10,6 +10,7 @@ from segkd.datasets.prepare.fitting import mask_of
 from segkd.datasets.prepare.kaggle import read_kaggle, settle_order
 from segkd.datasets.prepare.via import read_via
 from segkd.types import InputError
+from tests.datasets.test_prepare_annotated import encoded, the_square
 
 TABLE = "train.csv"
 
@@ -212,3 +213,68 @@ def test_run_lengths_that_state_a_size_are_scaled_to_pictures_that_were_resized(
     assert was_scaled
     np.testing.assert_array_equal(larger, mask.repeat(2, axis=0).repeat(2, axis=1))
     np.testing.assert_array_equal(draw(drawings[0], (10, 16), {"foreground": 1}), mask)
+
+
+def photos(root, n=3, size=(20, 16)):
+    root.mkdir(parents=True)
+    for i in range(n):
+        noise = np.random.default_rng(i).integers(0, 255, (*size, 3)).astype(np.uint8)
+        Image.fromarray(noise).save(root / f"{i}.png")
+
+
+@pytest.mark.parametrize("way", ["columns", "rows"])
+def test_runs_are_counted_as_the_outlines_say(tmp_path, run_cli, way):
+    """Of images that are not square: both ways give the mask that was encoded, and nobody says which it was."""
+    photos(tmp_path / "cells" / "train")
+    mask = the_square()
+    runs = encoded(mask.T if way == "columns" else mask)
+    (tmp_path / "cells" / "train.csv").write_text(f"id,annotation\n0,{runs}\n1,{runs}\n2,\n")
+    status, out, err = run_cli("prepare", tmp_path / "cells", "--out", tmp_path / "cells.yaml")
+    said = " ".join(out.split())
+    words = {"columns": "down the columns (outlines are", "rows": "along the rows (outlines are"}
+    assert status == 0 and words[way] in said and "2 objects of foreground on 3 images" in said, out + err
+    made = [np.asarray(Image.open(tmp_path / "cells.prepared" / "masks" / f"{i}.png")) for i in range(3)]
+    np.testing.assert_array_equal(made[1], mask)
+    assert made[2].max() == 0
+
+
+def test_runs_of_square_images_go_down_the_columns_unless_it_is_said(tmp_path):
+    mask = the_square((20, 20))
+    (tmp_path / "train.csv").write_text(f"ImageId,ClassId,EncodedPixels\na.jpg,4,{encoded(mask.T)}\nb.jpg,2,-1\n")
+    for told, wanted, words in (("auto", mask, "say --runs rows"), ("rows", mask.T, "as told")):
+        drawings, names = read_kaggle([tmp_path / "train.csv"], tmp_path)
+        assert names == ["class2", "class4"]
+        images = {tmp_path / one.file: one for one in drawings}
+        said = settle_order(images, dict.fromkeys(images, (20, 20)), told)
+        assert words in said
+        np.testing.assert_array_equal(draw(drawings[0], (20, 20), {"class4": 1}), wanted)
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ("a,1 2 3", "line 2: run lengths: expected pairs"),
+        ("a,1 x", "line 2: run lengths: expected pairs of start and length, found 'x'"),
+        ("a", "line 2: expected 2 columns"),
+    ],
+)
+def test_a_torn_table_is_named_with_its_line(tmp_path, rows, words):
+    (tmp_path / "train.csv").write_text(f"ImageId,EncodedPixels\n{rows}\n")
+    with pytest.raises(InputError, match=r"train\.csv: " + words):
+        read_kaggle([tmp_path / "train.csv"], tmp_path)
+    for runs in ("0 2", "399 3"):
+        (tmp_path / "train.csv").write_text(f"ImageId,EncodedPixels\na,{runs}\n")
+        with pytest.raises(InputError, match="expected pixels 1 to 400"):
+            draw(read_kaggle([tmp_path / "train.csv"], tmp_path)[0][0], (20, 20), {"foreground": 1})
+
+
+@pytest.mark.parametrize("head", ["", "Unnamed: 0"])
+def test_a_column_that_counts_the_rows_names_no_images(tmp_path, head):
+    (tmp_path / "train.csv").write_text(f"{head},ImageId,EncodedPixels\n0,a.jpg,1 2\n1,b.jpg,\n")
+    assert find_annotations(tmp_path) == {"Kaggle run-length": [tmp_path / "train.csv"]}
+    assert [one.file for one in read_kaggle([tmp_path / "train.csv"], tmp_path)[0]] == ["a.jpg", "b.jpg"]
+
+
+def test_blank_lines_of_a_table_are_no_rows(tmp_path):
+    (tmp_path / "train.csv").write_text("ImageId,EncodedPixels\n\na,1 2\n,\nb,\n\n")
+    assert [one.file for one in read_kaggle([tmp_path / "train.csv"], tmp_path)[0]] == ["a", "b"]

@@ -1,7 +1,5 @@
 """Files of the VGG Image Annotator as people have them, and images that several files name."""
 
-# ruff: noqa: F811
-
 import json
 
 import numpy as np
@@ -11,8 +9,11 @@ from segkd.datasets.prepare.coco import read_coco
 from segkd.datasets.prepare.drawing import draw
 from segkd.datasets.prepare.via import read_via
 from segkd.types import InputError
+from tests.datasets.test_prepare_annotated import via_image
 from tests.datasets.test_prepare_coco import annotation, coco
 from tests.datasets.test_prepare_yolo import laid, put  # noqa: F401
+
+# ruff: noqa: F811
 
 X, Y = [2, 10, 10, 2], [3, 3, 12, 12]
 LARGE = [0, 20, 20, 0], [0, 0, 20, 20]
@@ -184,3 +185,22 @@ def test_objects_beyond_the_picture_are_told(read):
     draw(drawing, (24, 32), {"foreground": 1})
     assert drawing.left_out == ["an object that lies beyond its picture, as those of a larger picture do",
                                 "an object that holds the middle of no pixel"]  # fmt: skip
+
+
+def test_round_regions_of_via_and_faults_with_their_image(tmp_path):
+    circle = {"shape_attributes": {"name": "circle", "cx": 20, "cy": 30, "r": 10}, "region_attributes": {}}
+    turned = {"name": "ellipse", "cx": 20, "cy": 30, "rx": 16, "ry": 6, "theta": np.pi / 2}
+    regions = [circle, {"shape_attributes": turned, "region_attributes": {"type": "b"}}]
+    (tmp_path / "via.json").write_text(json.dumps({"a": via_image("C:\\x\\a.jpg", regions)}))
+    drawings, names = read_via([tmp_path / "via.json"], tmp_path)
+    assert drawings[0].file == "a.jpg" and names == ["b", "foreground"]
+    y, x = np.mgrid[:60, :40] + 0.5
+    for name, inside in (
+        ("foreground", np.hypot(x - 20, y - 30) < 10), ("b", np.hypot((x - 20) / 6, (y - 30) / 16) < 1)
+    ):  # fmt: skip
+        mask = draw(drawings[0], (60, 40), {name: 1}) > 0
+        assert (mask & inside).sum() >= 0.98 * inside.sum() and mask.sum() <= 1.25 * inside.sum()
+    regions[0]["shape_attributes"].pop("r")
+    (tmp_path / "via.json").write_text(json.dumps({"a": via_image("a.jpg", regions)}))
+    with pytest.raises(InputError, match=r"via\.json: a\.jpg: 'r'"):
+        read_via([tmp_path / "via.json"], tmp_path)

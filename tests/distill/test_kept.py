@@ -17,6 +17,7 @@ from segkd.experiment.meeting import whole_images
 from segkd.types import InputError
 from tests.conftest import REPOSITORY
 from tests.contract import test_methods as contract
+from tests.contract.recipes import batch_of, built
 from tests.distill.teachers.stage import Pointwise, met
 from tests.warm import end_well
 
@@ -156,8 +157,8 @@ def test_a_run_goes_on_from_its_checkpoint_bit_for_bit(make_batch, tmp_path):
     recipe = tmp_path / "tf_kd_self.yaml"
     text = (REPOSITORY / "configs" / "methods" / recipe.name).read_text()
     recipe.write_text(text.replace("sources: []", "sources: [], cache_gb: 1.0"))
-    batch = contract.batch_of(recipe, make_batch)
-    teacher = contract.built(recipe, batch).distiller.teachers["before"]
+    batch = batch_of(recipe, make_batch)
+    teacher = built(recipe, batch).distiller.teachers["before"]
     assert list(teacher.kept.rows) == list(batch.ids) and not teacher.state_dict()
     contract.test_a_run_that_stops_within_an_epoch_goes_on_from_its_file_bit_for_bit(recipe, make_batch, tmp_path)
 

@@ -9,7 +9,7 @@ from segkd.experiment.meeting import rehearse
 from segkd.experiment.settings import instantiate, parse, training_parser
 from segkd.types import InputError
 from tests.conftest import REPOSITORY, TINY
-from tests.contract.test_methods import finished_run
+from tests.contract.recipes import finished_run
 
 TRANSFORMER = ["--model", "SmpNet", "--model.architecture", "Segformer", "--model.encoder", "pvt_v2_b0",
                "--model.weights", "null"]  # fmt: skip
