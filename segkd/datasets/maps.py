@@ -84,7 +84,8 @@ def read_prediction(path: Path, classes: int, size: Sequence[int], how: How = PL
 
 
 def arranged(path: Path, raw: np.ndarray, classes: int, size: Sequence[int]) -> np.ndarray:
-    """An array as [h w] or [k h w], whatever the order of its axes: [1 h w], [h w 1], [h w k], [1 k h w] and so on.
+    """An array as [h w] or [k h w], whatever the order of its axes: [1 h w], [h w 1], [h w k], [1 k h w] and so on, or
+    [k 1 h w], as nnU-Net writes a picture of one slice.
 
     Raises:
         InputError: it is none of these, or could be two of them; names the file.
@@ -92,7 +93,9 @@ def arranged(path: Path, raw: np.ndarray, classes: int, size: Sequence[int]) -> 
     shape = list(raw.shape)
     if raw.ndim == 2:
         return raw
-    flat = raw[0] if raw.ndim == 4 and shape[0] == 1 else raw
+    flat = raw
+    if raw.ndim == 4 and 1 in shape[:2]:
+        flat = raw[0] if shape[0] == 1 else raw[:, 0]
     if raw.dtype == np.uint8 and flat.ndim == 3 and flat.shape[2] in (3, 4) and (flat[..., :3] == flat[..., :1]).all():
         return flat[..., 0]  # a grey picture in three planes
     axes = [axis for axis in (0, 2) if flat.shape[axis] in (1, classes)] if flat.ndim == 3 else []

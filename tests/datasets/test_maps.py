@@ -21,7 +21,7 @@ def test_every_order_of_axes_gives_the_same_plane(tmp_path):
     shapes = {
         "hw": HALF, "1hw": HALF[None], "hw1": HALF[..., None], "11hw": HALF[None, None], "1hw1": HALF[None, ..., None],
         "khw": softmax, "hwk": np.moveaxis(softmax, 0, 2), "1khw": softmax[None],
-        "1hwk": np.moveaxis(softmax, 0, 2)[None],
+        "1hwk": np.moveaxis(softmax, 0, 2)[None], "k1hw": softmax[:, None],
     }  # fmt: skip
     for name, array in shapes.items():
         found = read_prediction(saved(tmp_path / f"{name}.npy", array), 2, SIZE)
@@ -30,7 +30,12 @@ def test_every_order_of_axes_gives_the_same_plane(tmp_path):
 
 def test_scores_of_more_classes_keep_their_planes(tmp_path):
     scores = np.random.default_rng(0).normal(size=(3, 6, 10)).astype(np.float32)
-    for name, array in {"khw": scores, "hwk": np.moveaxis(scores, 0, 2), "1khw": scores[None]}.items():
+    for name, array in {
+        "khw": scores,
+        "hwk": np.moveaxis(scores, 0, 2),
+        "1khw": scores[None],
+        "k1hw": scores[:, None],
+    }.items():
         np.testing.assert_array_equal(read_prediction(saved(tmp_path / f"{name}.npy", array), 3, SIZE), scores)
 
 
@@ -43,7 +48,7 @@ def test_the_label_decides_between_axes_or_the_shape_is_refused(tmp_path):
         read_prediction(path, 2, (20, 20))
 
 
-@pytest.mark.parametrize("shape", [(3, 6, 10), (6, 10, 3), (2, 1, 6, 10), (5, 6, 10)])
+@pytest.mark.parametrize("shape", [(3, 6, 10), (6, 10, 3), (3, 1, 6, 10), (2, 2, 6, 10), (5, 6, 10)])
 def test_planes_that_fit_no_class_are_refused_with_the_cure(tmp_path, shape):
     path = saved(tmp_path / "deep.npy", np.zeros(shape))
     with pytest.raises(InputError, match=r"deep\.npy: expected \[h w\].*two classes.*plane 1 of a softmax"):
