@@ -1,6 +1,7 @@
 """The raw number that means probability 1 in a folder of maps of two classes, where nobody has said it."""
 
 from collections.abc import Collection, Sequence
+from math import ceil
 
 from segkd.datasets.maps import TOLERANCE
 from segkd.datasets.tally import Tally, told, total
@@ -11,6 +12,9 @@ DARK = 20
 
 FEW_VALUES = 8
 """Distinct values of a whole folder up to which they are class numbers rather than levels, but for black and white."""
+
+USUAL = (100, 127, 255, 1000, 1023, 4095, 10000, 16383, 32767, 65535)
+"""What means probability 1 in whole numbers: shares of a hundred and the like, and the largest of so many bits."""
 
 LOW = 0.4
 """A folder of levels whose largest lies below this share of the scale is refused: they look like something else."""
@@ -85,7 +89,7 @@ def _odd(group: dict[str, Tally], notes: list[str], dark: int) -> dict[str, str]
             f"{len(low)} predictions hold up to {a.high:.0f} ({a.path.name}) and {len(more)} up to {b.high:.0f} "
             f"({b.path.name}): one folder, two ways to write. Write them in one way; or, if both mean the same, "
             f"--prediction-map '{{0: 0, {a.high:.0f}: 1, {b.high:.0f}: 1}}', or, if all are levels, --prediction-scale "
-            f"{b.high:.0f}."
+            f"{_usual(b.high)}."
         )
     names = ", ".join(one.path.name for one in list(low.values())[:3])
     notes.append(
@@ -121,7 +125,8 @@ def _full(group: dict[str, Tally], kind: str, high: float) -> float:
             f"--prediction-map '{{{', '.join(pairs)}}}' (raw value: class), or save probabilities"
         )
     else:
-        cure = f"say which value means probability 1, for instance --prediction-scale {high:.0f}"
+        # the largest found would make the surest pixel certain, without a word
+        cure = f"say which value means probability 1, for instance --prediction-scale {_usual(high)}"
     scale = f"; if they are levels of 0..{full:.0f}, --prediction-scale {full:.0f}"
     raise InputError(
         f"{told(list(group.values()))}: the largest value of the whole folder is {high:.0f} of {full:.0f}"
@@ -156,5 +161,9 @@ def _advice(tally: Tally) -> str:
     if tally.few is not None and len(tally.few) <= FEW_VALUES:
         example = ", ".join(f"{value}: {min(number, 1)}" for number, value in enumerate(tally.few))
         return f"Say what each value means, for instance --prediction-map '{{{example}}}' (raw value: class)."
-    full = next((usual for usual in (100, 255, 65535) if tally.high <= usual), tally.high)
-    return f"Say which value means probability 1, for instance --prediction-scale {full:.0f}, or save 0..1."
+    return f"Say which value means probability 1, for instance --prediction-scale {_usual(tally.high)}, or save 0..1."
+
+
+def _usual(high: float) -> int:
+    """The first of the `USUAL` scales that holds `high`."""
+    return next((usual for usual in USUAL if high <= usual), ceil(high))
