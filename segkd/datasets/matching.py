@@ -154,9 +154,12 @@ def _by_rule(place: Path, named: ByStem, labels: Mapping[str, Path], notes: list
     if len(best) == 1 and best[0].matched in (len(named.files), len(labels)):
         notes.append(f"predictions are matched with labels by their names: {best[0].words()}")
         return ways[0][1]
-    cure = "Rename them, or correct one of the folders."
+    base = Pattern.of(str(place)).base
+    cure = (
+        f"Rename them, name another folder, or say where the label's name stands: --predictions '{base}/{{}}_pred.*'."
+    )
     if best:
-        pattern = best[0].pattern(Pattern.of(str(place)).base, best[0].right, ".*")
+        pattern = best[0].pattern(base, best[0].right, ".*")
         words = " or as ".join(rule.words() for rule in best[:2])
         cure = f"{best[0].matched} would match as {words}: say which, for instance --predictions '{pattern}'"
         cure += f" with --labels 'FOLDER/{best[0].pattern('', best[0].left, '.*')}'." if any(best[0].left) else "."

@@ -141,6 +141,7 @@ def _scorer(
     console.print(f"labels: {code.rule}; predictions: {coding.rule}")
     own, misfits = _geometry({id: (one.path, one.size, labels[id].size) for id, one in maps.items()})
     notes = [*_notes(labels, "labels"), *_notes(maps, "predictions"), *coding.notes, *_said_of_size(own)]
+    notes += _said_of_themselves(labels, maps)
     for note in [*notes, *(_said_of_orientations(labels, maps) if data.exif else [])]:
         warn(console, note)
     rules = {"labels": code.rule, "predictions": coding.rule}
@@ -168,6 +169,15 @@ def _said_of_orientations(labels: Mapping[str, Tally], maps: Mapping[str, Tally]
     return odd and [
         f"{len(odd)} of {len(maps)} predictions: another EXIF orientation than that of the label ({some(odd)}): each "
         "is turned by its own. If they fit as they are stored, write --data.exif false."
+    ]
+
+
+def _said_of_themselves(labels: Mapping[str, Tally], maps: Mapping[str, Tally]) -> list[str]:
+    """A sentence on labels that are their own predictions, whose scores are perfect whatever the model."""
+    own = [one.path for id, one in maps.items() if one.path.resolve() == labels[id].path.resolve()]
+    return own and [
+        f"{len(own)} of {len(maps)} predictions are the labels themselves ({own[0]}), so that scores say nothing of a "
+        "model. Name the folder of its maps; where both lie in one, a pattern for each ('FOLDER/{}_pred.*')."
     ]
 
 

@@ -27,7 +27,7 @@ def test_folders_that_cannot_serve_are_refused(tmp_path):
         with pytest.raises(InputError, match=said):
             files_by_stem(tmp_path / folder, "predictions", {".png"})
     (tmp_path / "none" / "x.png").write_text("")
-    with pytest.raises(InputError, match="named like the labels"):
+    with pytest.raises(InputError, match=r"named like the labels.*--predictions '.*none/\{\}_pred\.\*'"):
         match_maps(tmp_path / "none", {"y": tmp_path})
 
 

@@ -80,3 +80,11 @@ def test_maps_have_no_threshold_of_their_own(judged, truth):
     cut = [np.minimum(one, 1) for one in truth]
     status, said, _ = judged(cut, cut, "--threshold", "val")
     assert status == 2 and "--threshold val is a run's own, and maps have none" in said
+
+
+def test_labels_that_are_their_own_predictions_are_told(run_cli, tmp_path, truth):
+    folder = save(tmp_path / "gt", truth)
+    (tmp_path / "links").symlink_to(folder)
+    for place, said in ((folder, True), (tmp_path / "links", True), (save(tmp_path / "maps", truth), False)):
+        status, out, err = run_cli("evaluate", "--predictions", place, "--labels", folder, *CLASSES)
+        assert status == 0 and ("2 of 2 predictions are the labels themselves" in out + err) is said, out + err
