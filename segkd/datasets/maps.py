@@ -9,12 +9,14 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from segkd.datasets.arrays import read_array
+from segkd.datasets.colours import Colours
 from segkd.datasets.deep import SWAPPED
 from segkd.datasets.heads import by_head
+from segkd.datasets.palette import colour_table
 from segkd.datasets.pictures import GREY, PLAIN, How, Seen, open_picture, view_mask
 from segkd.datasets.unfit import Unfit
 from segkd.datasets.walk import ARRAYS
-from segkd.types import InputError
+from segkd.types import IGNORE, InputError
 
 TOLERANCE = 1e-3
 """How far beyond 0..1 a probability may lie: one step of float16 above 1. It is clipped; more is no rounding error."""
@@ -27,7 +29,8 @@ def view_raw(path: Path, how: How = PLAIN, planes: int = 1) -> tuple[np.ndarray,
     """What a file holds, before anyone says what it means: [h w], or an array of 3 or 4 axes, of any number type.
 
     Pictures of whole numbers are read as masks are (one way to read palettes, alpha and EXIF tags for both). Where
-    `how` names colours, coloured pictures give the classes of their colours, grey ones their values all the same.
+    `how` names colours, coloured pictures give the classes of their colours; grey ones, and those that `segkd predict`
+    wrote, their values all the same.
 
     Args:
         path: a picture, `.npy` or `.npz`.
@@ -43,7 +46,7 @@ def view_raw(path: Path, how: How = PLAIN, planes: int = 1) -> tuple[np.ndarray,
     if mode in ("F", "1"):  # real numbers; yes and no
         with open_picture(path, how) as picture:
             return np.asarray(picture), Seen()
-    if how.colours is None or mode in GREY:
+    if how.colours is None or mode in GREY or _is_ours(path, how.colours):
         return view_mask(path, plain)
     try:
         return view_mask(path, how)
@@ -151,6 +154,12 @@ def stored_size(path: Path, how: How) -> tuple[int, int] | None:
 def mode_of(path: Path) -> str | None:
     """How Pillow holds the picture, by its head; None for what it cannot open."""
     return by_head(path, lambda picture: picture.mode)
+
+
+def _is_ours(path: Path, colours: Colours) -> bool:
+    """Whether a picture has the palette of `segkd predict`, whose numbers are classes: no mask is painted in it."""
+    held = by_head(path, lambda picture: picture.palette and bytes(picture.palette.palette))
+    return held == colour_table(1 + max(number for _, number in colours if number != IGNORE)).tobytes()
 
 
 def _without(shape: Sequence[int], axis: int) -> tuple[int, ...]:

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segkd.experiment.painting import in_colours
+
 COLOURS = {"sky": (217, 163, 130), "road": (0, 0, 0), "car": (19, 4, 144)}
 PALETTE = np.array(list(COLOURS.values()), np.uint8)
 
@@ -52,6 +54,20 @@ def test_colours_are_those_of_the_predictions_where_labels_are_grey(judged, trut
 def test_colours_are_those_of_the_labels_where_predictions_are_grey(judged, truth):
     status, said, scores = judged(truth, [PALETTE[one] for one in truth], *NAMED[:4])
     assert status == 0 and "labels: colours are the classes" in said and scores["miou_dataset"] == 1, said
+
+
+def test_masks_of_segkd_predict_are_numbers_beside_labels_in_colours(run_cli, tmp_path, truth):
+    labels, maps = save(tmp_path / "gt", [PALETTE[one] for one in truth]), tmp_path / "maps"
+    maps.mkdir()
+    for number, one in enumerate([truth[0], truth[1] * 0]):  # black is class 0 there, and road among the labels
+        in_colours(one, 3).save(maps / f"p{number}.png")
+    given = ["--predictions", maps, "--labels", labels, "--out", tmp_path / "s.json", *NAMED[:4]]
+    status, out, err = run_cli("evaluate", *given)
+    assert status == 0, out + err
+    found = json.loads((tmp_path / "s.json").read_text())["confusion"]
+    expected = [np.bincount(np.concatenate([truth[0][truth[0] == c], truth[1][truth[1] == c] * 0]), minlength=3)
+                for c in range(3)]  # fmt: skip
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_grey_labels_in_grey_colours_are_read_by_them(judged, truth):
