@@ -174,6 +174,11 @@ def _as_classes(tallies: Mapping[str, Tally], classes: int, said: Told) -> Codin
     if said.map is not None:
         rule = "--prediction-map " + ", ".join(f"{value} -> {target}" for value, target in sorted(said.map.items()))
     kinds = {tally.kind for tally in tallies.values()}
+    if kinds == {"scores"} and said.map is not None:
+        raise InputError(
+            "--prediction-map says what whole numbers mean, but all predictions hold a plane of scores for each class, "
+            "in the order of data.classes: leave it out."
+        )
     if kinds == {"scores"}:
         return Coding(classes, rule="the largest of the scores is the class")
     rule += "; of scores, the largest is the class" if "scores" in kinds else ""

@@ -99,6 +99,9 @@ def test_what_the_user_says_is_done():
 
 
 def test_settings_that_cannot_be_are_refused():
+    planes = [np.stack([CUT[0], 1 - CUT[0], CUT[1]]) * 0.5]
+    with pytest.raises(InputError, match="--prediction-map says what whole numbers mean"):
+        decided(planes, 3, Told({0: 1, 1: 0, 2: 2}))
     for said, classes in ((Told({0: 0}, 255.0), 2), (Told(scale=0.0), 2), (Told(scale=9.0), 3), (Told({0: 2}), 2)):
         with pytest.raises(InputError, match="--prediction-"):
             decided(list(CUT), classes, said)
