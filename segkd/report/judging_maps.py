@@ -11,8 +11,10 @@ from jsonargparse import Namespace
 from rich.console import Console
 
 from segkd.datasets.coding import Told, decide, refuse_colours
+from segkd.datasets.colours import Colour, hexed, packed
 from segkd.datasets.data import Data
 from segkd.datasets.geometry import Size, in_pixels, misfit, own_size, refuse_misfits
+from segkd.datasets.labels import LabelCode
 from segkd.datasets.matching import MapPair, Matching, images_for, labels_in, match_maps
 from segkd.datasets.notes import notes_on_masks
 from segkd.datasets.opening import splits_of
@@ -141,7 +143,10 @@ def _scorer(
     console.print(f"labels: {code.rule}; predictions: {coding.rule}")
     own, misfits = _geometry({id: (one.path, one.size, labels[id].size) for id, one in maps.items()})
     notes = [*_notes(labels, "labels"), *_notes(maps, "predictions"), *coding.notes, *_said_of_size(own)]
-    notes += _said_of_themselves(labels, maps)
+    notes += [
+        *_said_of_themselves(labels, maps),
+        *(_said_of_palettes(labels, maps, code) if coding.map is None else []),
+    ]
     for note in [*notes, *(_said_of_orientations(labels, maps) if data.exif else [])]:
         warn(console, note)
     rules = {"labels": code.rule, "predictions": coding.rule}
@@ -179,6 +184,30 @@ def _said_of_themselves(labels: Mapping[str, Tally], maps: Mapping[str, Tally]) 
         f"{len(own)} of {len(maps)} predictions are the labels themselves ({own[0]}), so that scores say nothing of a "
         "model. Name the folder of its maps; where both lie in one, a pattern for each ('FOLDER/{}_pred.*')."
     ]
+
+
+def _said_of_palettes(labels: Mapping[str, Tally], maps: Mapping[str, Tally], code: LabelCode) -> list[str]:
+    """A sentence on predictions whose palettes hold the labels' colours under other numbers, as one that was made of a
+    picture in colours does."""
+    known = {colour: number for one in labels.values() for number, colour in one.seen.palette.items()}
+    odd = {one.path: moved for one in maps.values() if (moved := _moved(one, known, code))}
+    if not odd:
+        return []
+    path, (colour, number) = next(iter(odd.items()))
+    return [
+        f"{len(odd)} of {len(maps)} predictions have the colours of the labels under other numbers: in {path} "
+        f"{hexed(packed(colour))} is {number}, in the labels {known[colour]}. Both are read by their numbers; if the "
+        f"colours are the classes, write data.colours: {{CLASS: '{hexed(packed(colour))}', ...}}."
+    ]
+
+
+def _moved(one: Tally, known: Mapping[Colour, int], code: LabelCode) -> tuple[Colour, int] | None:
+    """A colour whose number is neither that of the labels nor its class, of a palette that holds theirs alone."""
+    palette = one.seen.palette
+    if not set(palette.values()) <= known.keys():
+        return None
+    pairs = ((colour, number) for number, colour in palette.items())
+    return next((pair for pair in pairs if pair[1] not in (known[pair[0]], code.table[known[pair[0]]])), None)
 
 
 def _said_of_size(own: Size | None) -> list[str]:

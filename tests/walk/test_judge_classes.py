@@ -104,3 +104,17 @@ def test_labels_that_are_their_own_predictions_are_told(run_cli, tmp_path, truth
     for place, said in ((folder, True), (tmp_path / "links", True), (save(tmp_path / "maps", truth), False)):
         status, out, err = run_cli("evaluate", "--predictions", place, "--labels", folder, *CLASSES)
         assert status == 0 and ("2 of 2 predictions are the labels themselves" in out + err) is said, out + err
+
+
+def test_the_colours_of_the_labels_under_other_numbers_are_told(run_cli, tmp_path, truth):
+    for name, order in (("gt", [0, 1, 2]), ("maps", [1, 2, 0]), ("same", [0, 1, 2])):
+        (tmp_path / name).mkdir()
+        for number, one in enumerate(truth):
+            picture = Image.fromarray(np.argsort(order).astype(np.uint8)[one])
+            picture.putpalette(PALETTE[order].tobytes())
+            picture.save(tmp_path / name / f"p{number}.png")
+    for name, said in (("maps", True), ("same", False)):
+        status, out, err = run_cli("evaluate", "--predictions", tmp_path / name, "--labels", tmp_path / "gt", *CLASSES)
+        assert status == 0, out + err
+        told = "2 of 2 predictions have the colours of the labels under other numbers" in " ".join(out.split())
+        assert told is said, out
