@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 INVERTED = 0.2
-"""How much higher the mIoU of inverted predictions must be for a warning."""
+"""How much higher the mIoU of inverted or shifted predictions must be for a warning."""
 
 
 @dataclass(frozen=True)
@@ -254,7 +254,25 @@ def emptiness(meter: Meter) -> list[str]:
             f"({len(absent)} of {np.count_nonzero(true)}); if these are files, do they hold the numbers of all classes?"
         )
     surplus = [name for name, a, b in zip(meter.classes, true, predicted) if b and not a]
-    return said + ([f"predicted, but in no label: {', '.join(surplus[:8])}"] if surplus else [])
+    said += [f"predicted, but in no label: {', '.join(surplus[:8])}"] if surplus else []
+    return said + _shifted(meter.confusion, meter.classes[0])
+
+
+def _shifted(confusion: np.ndarray, first: str) -> list[str]:
+    """A sentence where class numbers that are one higher, or lower, would score far higher: models and labels often do
+    not both count the background."""
+    ways = {
+        f"the next one: does the model not count {first}, which is 0 here (for maps, --prediction-map "
+        "'{0: 1, 1: 2, ...}')": np.roll(confusion, 1, axis=1),
+        f"the one before: does the model count another class in front of {first} (for maps, --prediction-map "
+        "'{1: 0, 2: 1, ...}')": np.roll(confusion, -1, axis=1),
+    }
+    ours = mean_iou(confusion)
+    return [
+        f"miou_dataset would be {theirs:.4f}, not {ours:.4f}, were each predicted class {way}?"
+        for way, matrix in ways.items()
+        if (theirs := mean_iou(matrix)) >= ours + INVERTED
+    ]
 
 
 def _inverted(confusion: np.ndarray) -> list[str]:

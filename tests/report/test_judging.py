@@ -47,6 +47,16 @@ def test_most_classes_of_the_labels_are_never_predicted():
     assert emptiness(meter) == []
 
 
+def test_class_numbers_that_are_one_apart_are_told():
+    label = np.arange(64, dtype=np.uint8).reshape(8, 8) // 16
+    for by, said in ((0, []), (-1, ["the next one: does the model not count sky"]), (1, ["the one before: does the"])):
+        meter = Meter(["sky", "car", "tree", "road"])
+        true = label.clip(max(0, -by), 3 - max(0, by))
+        meter.add("a", count_classes(true + np.uint8(by % 256), true, 4))
+        found = [sentence for sentence in emptiness(meter) if sentence.startswith("miou_dataset would be 1.0000")]
+        assert len(found) == len(said) and all(part in one for part, one in zip(said, found)), found
+
+
 def test_no_two_data_sets_are_written_into_one_folder():
     judged = [Judged(name, "", Meter(["a", "b"]), {}, lambda id: None) for name in ("x", "x", "x-2", "x")]
     found = renamed(judged)
