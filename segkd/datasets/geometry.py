@@ -67,8 +67,17 @@ def misfit(path: Path, found: Size, label: Size, own: Size | None) -> str | None
     return f"{sizes}: another shape. Save the prediction of the whole image, at the label's size or all at one size."
 
 
-def refuse_misfits(faults: Mapping[str, str], files: int) -> None:
-    """Raises InputError where every prediction of a folder is a misfit: that is no accident of one file."""
-    if files and len(faults) == files:
+def refuse_misfits(faults: Mapping[str, str], sizes: Mapping[str, tuple[Size, Size]]) -> None:
+    """Raises InputError where every prediction of a folder is a misfit: that is no accident of one file.
+
+    Where most of the predictions lie on their side and the others are squares, these fit by accident: they are turned
+    as well. `sizes` as `own_size`.
+    """
+    turned = {id for id, (found, label) in sizes.items() if same_shape((found[1], found[0]), label)}
+    alike = faults.keys() <= turned and 2 * len(faults) >= len(sizes)
+    squares = turned - faults.keys() if alike else set()
+    if faults and len(faults) + len(squares) == len(sizes):
         first = next(iter(faults.values()))
-        raise InputError(f"no prediction has the shape of its label. The first: {first}")
+        raise InputError(
+            f"no prediction has the shape of its label{', but for squares' * bool(squares)}. First: {first}"
+        )

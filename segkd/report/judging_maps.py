@@ -158,10 +158,11 @@ def _scorer(
 
 def _geometry(sizes: Mapping[str, tuple[Path, Size, Size]]) -> tuple[Size | None, dict[str, str]]:
     """The size that a network gave to every picture, and what is wrong with others: of path, prediction and label."""
-    own = own_size({id: (found, label) for id, (_, found, label) in sizes.items()})
+    both = {id: (found, label) for id, (_, found, label) in sizes.items()}
+    own = own_size(both)
     wrong = {id: misfit(path, found, label, own) for id, (path, found, label) in sizes.items()}
     misfits = {id: sentence for id, sentence in wrong.items() if sentence is not None}
-    refuse_misfits(misfits, len(sizes))
+    refuse_misfits(misfits, both)
     return own, misfits
 
 

@@ -52,10 +52,17 @@ def test_the_one_size_of_a_network_is_recognised():
 
 
 def test_a_folder_of_misfits_is_refused_as_one():
-    refuse_misfits({"a": "bad"}, 2)
-    refuse_misfits({}, 0)
-    with pytest.raises(InputError, match="no prediction has the shape"):
-        refuse_misfits({"a": "bad", "b": "bad"}, 2)
+    cut, turned, good, square = ((40, 44), (40, 50)), ((50, 40), (40, 50)), ((40, 50), (40, 50)), ((40, 40), (40, 40))
+    refuse_misfits({"a": "bad"}, {"a": cut, "b": good})
+    refuse_misfits({"a": "bad"}, {"a": cut, "b": square})
+    refuse_misfits({"a": "bad"}, {"a": turned, "b": good, "c": square})
+    refuse_misfits({"a": "bad"}, {"a": turned, "b": square, "c": square})
+    refuse_misfits({}, {})
+    refuse_misfits({}, {"a": square})
+    with pytest.raises(InputError, match=r"no prediction has the shape of its label\. First: bad"):
+        refuse_misfits({"a": "bad", "b": "bad"}, {"a": cut, "b": turned})
+    with pytest.raises(InputError, match="but for squares"):  # which lie on their side as well
+        refuse_misfits({"a": "bad"}, {"a": turned, "b": square})
 
 
 def test_an_array_on_its_side_is_told_to_be_transposed():
