@@ -46,6 +46,9 @@ def view_raw(path: Path, how: How = PLAIN, planes: int = 1) -> tuple[np.ndarray,
     if mode in ("F", "1"):  # real numbers; yes and no
         with open_picture(path, how) as picture:
             return np.asarray(picture), Seen()
+    if mode == "I":  # a file's own values must not choose its type, as a dark one's would be 8 bits
+        raw, seen = view_mask(path, plain)
+        return raw.astype(np.uint16), seen
     if how.colours is None or mode in GREY or _is_ours(path, how.colours):
         return view_mask(path, plain)
     try:

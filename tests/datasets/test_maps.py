@@ -73,6 +73,13 @@ def test_pictures_of_bits_and_of_real_numbers_keep_their_type(tmp_path):
     np.testing.assert_array_equal(found, HALF)
 
 
+def test_a_dark_picture_of_32_bits_is_of_the_same_type_as_its_bright_neighbours(tmp_path):
+    for name, levels in (("dark.tif", GREY), ("bright.tif", GREY.astype(np.int32) * 250)):
+        found = read_prediction(saved(tmp_path / name, levels.astype(np.int32)), 2, SIZE)
+        np.testing.assert_array_equal(found, levels)
+        assert found.dtype == np.uint16, name
+
+
 def bad_files(folder):
     whole = saved(folder / "whole.png", GREY).read_bytes()
     (folder / "torn.png").write_bytes(whole[:-25])
