@@ -36,7 +36,7 @@ def scale_of(group: dict[str, Tally], kind: str, said: float | None, faults: dic
         for id, one in group.items()
         if id not in faults and not (one.low >= -TOLERANCE * scale and one.high <= scale * (1 + TOLERANCE))
     }
-    if beyond and not few(len(beyond), len(group)):
+    if beyond and not few(len(beyond), len(_lit(group.values()))):
         first = next(iter(beyond.values()))
         raise InputError(
             f"{len(beyond)} of the predictions lie beyond the scale ({told(list(group.values()))}). {first}"
@@ -49,8 +49,8 @@ def _usual_scale(group: dict[str, Tally], kind: str, faults: dict[str, str], not
     good = {id: tally for id, tally in group.items() if tally.low >= -TOLERANCE}
     high = max((tally.high for tally in good.values()), default=0.0)
     if kind == "real numbers":
-        outside = [id for id, tally in good.items() if tally.high > 1 + TOLERANCE]
-        if few(len(outside), len(group)) or high != 255:
+        lit = _lit(good.values())
+        if high != 255 or few(sum(tally.high > 1 + TOLERANCE for tally in lit), len(lit)):
             return 1.0
     odd = _odd(good, notes, DARK if high <= 255 else 255)
     if odd:
@@ -148,6 +148,11 @@ def _are_numbers(group: Collection[Tally], full: int) -> bool:
     drawn = sum(inner.values()) > 0.9 * sum(count for value, count in pixels.items() if value)
     each = max(len(tally.few or []) for tally in group)
     return len(pixels) <= FEW_VALUES or max(inner) <= DARK or (drawn and each <= DARK and min(pixels) <= 1)
+
+
+def _lit(group: Collection[Tally]) -> list[Tally]:
+    """The maps that are not all black: such a one contradicts no other."""
+    return [one for one in group if (one.low, one.high) != (0, 0)]
 
 
 def few(stray: int, files: int) -> bool:

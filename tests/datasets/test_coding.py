@@ -126,6 +126,18 @@ def test_one_stray_file_costs_its_own_scores_and_two_ways_of_writing_are_refused
     assert list(coding.faults) == ["m6"] and "sigmoid" in coding.faults["m6"]
 
 
+def test_black_maps_say_nothing_of_the_scale():
+    black = [CUT[0] * 0.0] * 9
+    coding, found = decided([*black, CUT[1] * 255.0, CUT[0] * 255.0])
+    assert not coding.faults and coding.rule == "read as value / 255"
+    np.testing.assert_array_equal(as_probability(found[-1]), CUT[0])
+    coding, _ = decided([*black, CUT[0] * 0.5, CUT[1] * 0.5, CUT[2] * 0.5, CUT[1] * 255.0])
+    assert list(coding.faults) == ["m12"]
+    for maps in ([*black, SOFT[1] * 0.9], [*black, SOFT[1] / 25.0 - 5]):
+        with pytest.raises(InputError, match="1 of the predictions lie beyond the scale"):
+            decided(maps)
+
+
 def test_a_soft_map_that_saw_nothing_is_read_and_noted():
     dark = (np.arange(192).reshape(12, 16) % 2).astype(np.uint8)
     coding, found = decided([*SOFT, dark])
