@@ -180,7 +180,7 @@ def _said_of_orientations(labels: Mapping[str, Tally], maps: Mapping[str, Tally]
 
 def _said_of_themselves(labels: Mapping[str, Tally], maps: Mapping[str, Tally]) -> list[str]:
     """A sentence on labels that are their own predictions, whose scores are perfect whatever the model."""
-    own = [one.path for id, one in maps.items() if one.path.resolve() == labels[id].path.resolve()]
+    own = [str(one.path) for id, one in maps.items() if one.path.resolve() == labels[id].path.resolve()]
     return own and [
         f"{len(own)} of {len(maps)} predictions are the labels themselves ({own[0]}), so that scores say nothing of a "
         "model. Name the folder of its maps; where both lie in one, a pattern for each ('FOLDER/{}_pred.*')."
