@@ -113,7 +113,8 @@ def _full(group: dict[str, Tally], kind: str, high: float) -> float:
     values = sorted({value for tally in group.values() for value in (tally.few or [])})
     complete = all(tally.few is not None for tally in group.values())
     full = 255.0 if kind == "8 bit" or high == 255 else 65535.0
-    reached = high == full or (kind in ("8 bit", "16 bit") and high >= LOW * full)
+    # exactly half of it: the topmost bit is not used
+    reached = high == full or (kind in ("8 bit", "16 bit") and high >= LOW * full and high != full // 2)
     numbers = _are_numbers(group.values(), int(full))
     if reached and not numbers:
         return full

@@ -67,6 +67,8 @@ REFUSED = {
     "per cent": ((SOFT / 2.55).round().astype(np.uint8), "--prediction-scale 100"),
     "twelve bits": (SOFT.astype(np.uint16) * 16, "--prediction-scale 4095"),
     "levels in 16 bits": (SOFT.clip(0, 252).astype(np.uint16), "--prediction-scale 255;"),
+    "seven bits": (SOFT // 2, "--prediction-scale 127;"),
+    "fifteen bits": (SOFT.astype(np.uint16) * 128 + SOFT // 2, "--prediction-scale 32767;"),
     "signed bits": ((SOFT // 2).astype(np.int8), "--prediction-scale 127."),
     "half of 16 bits": (SOFT.astype(np.int32) * 120, "--prediction-scale 32767."),
     "half white, 16 bit": (CUT * np.uint16(32768), "--prediction-map '{0: 0, 32768: 1}'"),
