@@ -35,7 +35,9 @@ def label_rule(tallies: Mapping[str, Tally], data: Data) -> tuple[LabelCode, dic
         return code_from_threshold(128, data.ignore), {}
     code = label_code(data, audit.usual)
     stray = [id for id, tally in tallies.items() if any(not code.known[value] for value in tally.few or [])]
-    faults = forgive_faults(audit, pairs, code) if few(len(stray), len(tallies)) else {}
+    # masks of one value fit many codes: unless the user said which, they speak against no other
+    spoken = [id for id, tally in tallies.items() if code.told or id in stray or len(tally.few or []) > 1]
+    faults = forgive_faults(audit, pairs, code) if few(len(stray), len(spoken)) else {}
     try:
         refuse_faults(audit, [pair for pair in pairs if pair.stem not in faults], code, data.classes)
     except InputError as error:

@@ -75,6 +75,14 @@ def test_one_stray_mask_costs_its_own_scores_and_two_ways_of_writing_are_refused
             ruled(masks)
 
 
+def test_masks_of_one_value_do_not_outvote_those_that_hold_the_object():
+    for masks in ([MASK * 0] * 12 + [MASK * 254] * 2, [MASK * 0 + 1] * 12 + [MASK + 1] * 2):
+        with pytest.raises(InputError, match="2 of 14 masks hold raw values that are no class"):
+            ruled(masks)
+    code, faults = ruled([MASK * 0] * 12 + [MASK * 7] * 2, label_map={0: 0, 255: 1})
+    assert list(faults) == ["m12", "m13"] and code.told
+
+
 def test_class_numbers_in_a_lossy_format_are_refused():
     with pytest.raises(InputError, match="JPEG"):
         ruled([SEVERAL] * 2, lossy=True, classes=["a", "b", "c", "d"])
