@@ -67,6 +67,7 @@ def match_maps(predictions: Path, labels: Mapping[str, Path], classes: Sequence[
     if not label_of:
         _refuse_one_per_class(predictions, found, labels, classes)
         label_of = _by_rule(predictions, named, labels, notes)
+    notes += _counted_apart(found, labels)
     pairs = sorted((MapPair(label, found[name], labels[label]) for name, label in label_of.items()), key=lambda p: p.id)
     faults = {label: said for label, said in named.faults.items() if label in labels}
     lone = sorted(labels.keys() - set(label_of.values()) - faults.keys())
@@ -167,6 +168,21 @@ def _by_rule(place: Path, named: ByStem, labels: Mapping[str, Path], notes: list
         f"--predictions {place}: expected files named like the labels up to the extension, found none: "
         f"{_some(named.files)} there, {_some(labels)} among the labels. {cure}"
     )
+
+
+def _counted_apart(found: Collection[str], labels: Collection[str]) -> list[str]:
+    """A sentence where one side is numbered from 0 and the other one from 1: then each map is paired with the label of
+    its neighbour."""
+    if not all(name.isdecimal() for name in (*found, *labels)):
+        return []
+    ours, theirs = sorted(map(int, found)), sorted(map(int, labels))
+    whole = len(ours) == len(theirs) > 1 and theirs == list(range(theirs[0], theirs[0] + len(theirs)))
+    if not whole or [number + theirs[0] - ours[0] for number in ours] != theirs or {ours[0], theirs[0]} != {0, 1}:
+        return []
+    return [
+        f"predictions are numbered from {ours[0]}, labels from {theirs[0]}, and the same numbers are paired: if the "
+        "first of both belong together, rename the predictions"
+    ]
 
 
 def _refuse_one_per_class(place: Path, names: Collection[str], labels: Collection[str], classes: Sequence[str]) -> None:

@@ -50,6 +50,16 @@ def test_a_list_chooses_labels_by_stem_or_file_name(tmp_path):
         labels_in(tmp_path, tmp_path / "list.txt")
 
 
+def test_files_that_are_numbered_from_0_and_from_1_are_told(tmp_path):
+    touch(tmp_path, "0.png", "1.png", "2.png")
+    assert match_maps(tmp_path, labels_of("1", "2", "3")).notes == [
+        "predictions are numbered from 0, labels from 1, and the same numbers are paired: if the first of both belong "
+        "together, rename the predictions"
+    ]
+    for stems in (("0", "1", "2"), ("1", "2"), ("1", "2", "4"), ("1", "2", "a")):
+        assert match_maps(tmp_path, labels_of(*stems)).notes == []
+
+
 def labels_of(*stems):
     return {stem: Path(f"{stem}.png") for stem in stems}
 
