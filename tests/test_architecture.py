@@ -42,6 +42,12 @@ def test_imports_run_one_way_and_files_stay_short(path):
     assert path.read_text().count("\n") <= 300, f"{path} is longer than 300 lines"
 
 
+def test_files_of_tests_and_benchmarks_stay_short():
+    for folder in ("tests", "benchmarks", "tools", "docs"):
+        long = [path for path in (REPOSITORY / folder).rglob("*.py") if path.read_text().count("\n") > 300]
+        assert not long, f"longer than 300 lines: {long}"
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(REPOSITORY)))
 def test_functions_stay_short(path):
     for node in ast.walk(ast.parse(path.read_text())):
