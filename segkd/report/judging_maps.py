@@ -97,7 +97,9 @@ def _labels(config: Namespace, data: Data, number: int) -> _Source:
     found = labels_in(place, names)
     images = images_for(Path(config.images[number]), found.files) if config.images else {}
     name = (folder.resolve().parent if generic else folder.resolve()).name
-    return _Source(found.files, images, name, found.faults, found.notes)
+    lone = sorted(found.files.keys() - images.keys()) if config.images else []
+    unseen = f"{len(lone)} of {len(found.files)} labels have no picture of their name in --images ({some(lone)})"
+    return _Source(found.files, images, name, found.faults, [*found.notes, *[unseen] * bool(lone)])
 
 
 def _fingerprint(scorer: MapScorer, data: Data, resized: int) -> dict[str, Any]:

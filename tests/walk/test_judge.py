@@ -202,3 +202,11 @@ def test_a_folder_among_the_labels_costs_one_image(maps, run_cli, tmp_path):
     )
     assert status == 2 and "extra.png: expected a file, found a folder" in err
     assert json.loads((tmp_path / "scores.json").read_text())["n_images"] == 7
+
+
+def test_labels_without_a_picture_are_told(maps, run_cli, tmp_path):
+    root, _ = maps
+    (root / "images" / "photo0.jpg").unlink()
+    arguments = ["--predictions", root / "masks", "--labels", root / "masks", "--images", root / "images"]
+    _, out, _ = run_cli("evaluate", *arguments, "--out", tmp_path / "out")
+    assert "1 of 7 labels have no picture of their name in --images (photo0)" in " ".join(out.split())
