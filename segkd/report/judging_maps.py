@@ -144,11 +144,9 @@ def _scorer(
     coding = decide(maps, len(data.classes), Told(config.prediction_map, config.prediction_scale))
     console.print(f"labels: {code.rule}; predictions: {coding.rule}")
     own, misfits = _geometry({id: (one.path, one.size, labels[id].size) for id, one in maps.items()})
-    notes = [*_notes(labels, "labels"), *_notes(maps, "predictions"), *coding.notes, *_said_of_size(own)]
-    notes += [
-        *_said_of_themselves(labels, maps),
-        *(_said_of_palettes(labels, maps, code) if coding.map is None else []),
-    ]
+    notes = [*_notes(labels, "labels"), *_notes(maps, "predictions"), *coding.notes, *_said_of_size(own),
+             *_said_of_themselves(labels, maps)]  # fmt: skip
+    notes += _said_of_palettes(labels, maps, code) if coding.map is None else []
     for note in [*notes, *(_said_of_orientations(labels, maps) if data.exif else [])]:
         warn(console, note)
     rules = {"labels": code.rule, "predictions": coding.rule}

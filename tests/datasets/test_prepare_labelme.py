@@ -144,9 +144,10 @@ def test_what_is_called_so_belongs_to_no_class(put, prepare, tmp_path, name, apa
     assert data["classes"] == ["background", "cat", name] and "ignore" not in data and "left out of" not in said
 
 
-def test_objects_of_no_class_alone_are_refused(put, tmp_path, run_cli):
+@pytest.mark.parametrize("points", [SQUARE, [[-1, -1], [99, -1], [99, 99], [-1, 99]]])
+def test_objects_of_no_class_alone_are_refused(put, tmp_path, run_cli, points):
     for name in "ab":
         put(f"{name}.png")
-        put(f"{name}.json", labelme(f"{name}.png", shape("__ignore__")))
+        put(f"{name}.json", labelme(f"{name}.png", shape("__ignore__", points)))
     status, _, err = run_cli("prepare", tmp_path / "set", "--out", tmp_path / "layer.yaml")
     assert status == 2 and "no mask holds a foreground beside a background" in " ".join(err.split())

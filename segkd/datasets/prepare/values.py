@@ -116,7 +116,7 @@ def meaning_of_made(audit: Audit, classes: Sequence[str]) -> Meaning:
     """
     values = np.flatnonzero(audit.total).tolist()
     ignore = [IGNORE] * (IGNORE in values)
-    if len(values) - len(ignore) == 1:
+    if len(values) - len(ignore) < 2:
         raise _of_one_value(f"the value {values[0]}", len(audit.readings))
     return Meaning(list(classes), f"values 0 to {len(classes) - 1} are the classes{_left_out(ignore)}", ignore=ignore)
 
