@@ -203,6 +203,9 @@ def _votes(left: Sequence[str], right: Sequence[str]) -> Counter[tuple[Affix, Af
     backwards = _replaced([name[::-1] for name in left], [name[::-1] for name in right])
     for (a, b), number in backwards.items():
         votes[(a[::-1], ""), (b[::-1], "")] += number
+    affixes = _shared(left), _shared(right)
+    ours, theirs = ({_core(name, affix, False) for name in side} for side, affix in zip((left, right), affixes))
+    votes[affixes] += len((ours & theirs) - {None})
     return votes
 
 
@@ -231,6 +234,27 @@ def _replaced(left: Sequence[str], right: Sequence[str]) -> Counter[tuple[str, s
         if core:
             votes.update({(name[len(core) :], other[len(core) :]) for other in begins[name[:length]]})
     return votes
+
+
+def _shared(names: Sequence[str]) -> Affix:
+    """What all of the names begin and end with, words and numbers whole: "img_", "" of img_001 and img_002."""
+    before = _begin(names)
+    return before, _begin([name[len(before) :][::-1] for name in names])[::-1]
+
+
+def _begin(names: Sequence[str]) -> str:
+    before = min(names, default="")
+    while before and not all(_begins(name, before) for name in names):
+        before = before[:-1]
+    return before
+
+
+def _begins(name: str, before: str) -> bool:
+    return name.startswith(before) and _kind(before[-1]) != _kind(name[len(before) : len(before) + 1])
+
+
+def _kind(sign: str) -> str:
+    return "digit" if sign.isdigit() else "letter" if sign.isalpha() else sign
 
 
 def _spread(names: Sequence[str]) -> list[str]:

@@ -22,6 +22,10 @@ def find_rule(left, right):
         ("{}", "{}mask", ("{}", "{}mask")),
         ("in_{}_rgb", "{}", ("in_{}_rgb", "{}")),
         ("{}", "gt_{}_m", ("{}", "gt_{}_m")),
+        ("img_{}", "{}_mask", ("img_{}", "{}_mask")),
+        ("{}_img", "mask_{}", ("{}_img", "mask_{}")),
+        ("IMG-{}-rgb", "({}) gt", ("IMG-{}-rgb", "({}) gt")),
+        ("x/img_{}", "x/{}_mask", ("**/img_{}", "**/{}_mask")),
         ("aachen/{}_leftImg8bit", "aachen/{}_gtFine_labelTrainIds", ("{}_leftImg8bit", "{}_gtFine_labelTrainIds")),
         ("{}", "a/{}_m", ("**/{}", "**/{}_m")),
         ("x/{}", "y/{}", ("**/{}", "**/{}")),
@@ -48,6 +52,8 @@ def test_a_rule_that_most_names_follow_says_how_many():
         (["abc", "def"], ["xyz", "uvw"]),
         (["a", "b"], []),
         (NUMBERS, ["one_mask", "two_mask", "three_mask"]),
+        ([f"img_{i}" for i in range(1, 60)], [f"10{i:02}_mask" for i in range(1, 60)]),
+        (["img_1", "img_2"], ["one_mask", "two_mask"]),
     ],
 )
 def test_no_rule_is_made_up(left, right):
