@@ -87,7 +87,7 @@ def headline() -> list[list[str]]:
     for what, files, arm, split, score in HEADLINE:
         line = [what]
         for baseline, name in zip(("frskd", "baseline"), files):
-            rows = corrupted_rows(name) if split == "mean" else cells(*name.split())
+            rows = corrupted_rows(name) if split == "mean" else cells(name)
             gain = gain_of(rows, split, score, baseline, arm)
             assert gain is not None
             bold = "**" if gain.p_holm < 0.05 else ""
@@ -142,7 +142,9 @@ TABLES: dict[str, Callable[[], list[list[str]]]] = {
        for name, file in OF_CAMVID.items()},
     "poles": partial(pairs, "poles", "segkd", "baseline", "test", ("miou_dataset", "f_max")),
     "ten_start": partial(readings, "ten_percent_start", "baseline"),
-    "unlabelled": partial(readings, "unlabelled", "baseline"),
+    "unlabelled": partial(readings, "unlabelled unlabelled_baseline unlabelled_larger unlabelled_same", "baseline"),
+    "larger_teacher": partial(pairs, "unlabelled_baseline unlabelled_larger", "self_training_large", "baseline", "test"),
+    "same_teacher": partial(pairs, "unlabelled_baseline unlabelled_same", "self_training_regions", "baseline", "test"),
     "scale": partial(readings, "scale", "from_0.4"),
     "image_baseline": partial(pairs, "image", "segkd", "baseline", "test"),
     "image_frskd": partial(pairs, "image", "segkd", "frskd", "test"),

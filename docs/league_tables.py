@@ -16,9 +16,9 @@ SETS = ("ecssd", "camo", "cvc_clinicdb", "sd_saliency_900", "horses", "camvid")
 SCORES = ("miou_image", "f_mean")
 
 
-def cells(*names: str) -> list[Row]:
-    """The rows of files of results/league."""
-    return [row for name in names for row in read_rows(RESULTS / "league" / f"{name}.csv")]
+def cells(names: str) -> list[Row]:
+    """The rows of files of results/league, their names with blanks between."""
+    return [row for name in names.split() for row in read_rows(RESULTS / "league" / f"{name}.csv")]
 
 
 def means(name: str, arms: Sequence[str], sets: Sequence[str]) -> list[list[str]]:
