@@ -118,6 +118,12 @@ BY_PAIR = {
 OF_CAMVID = {"new_seeds": "camvid_new_seeds", "again": "camvid_again", "long": "camvid_long"}
 """The same of ours on CamVid, on test, by its sum of all pixels and by image."""
 
+OF_OTHERS = {
+    "larger_teacher": ("unlabelled_larger", "self_training_large"),
+    "same_teacher": ("unlabelled_same", "self_training_regions"),
+}
+"""Files and arms of what labels the other images, beside the baselines of their pairs, on test."""
+
 TABLES: dict[str, Callable[[], list[list[str]]]] = {
     "headline": headline,
     "search": partial(pairs, "search", "ce_0.3", "baseline", "val"),
@@ -143,8 +149,8 @@ TABLES: dict[str, Callable[[], list[list[str]]]] = {
     "poles": partial(pairs, "poles", "segkd", "baseline", "test", ("miou_dataset", "f_max")),
     "ten_start": partial(readings, "ten_percent_start", "baseline"),
     "unlabelled": partial(readings, "unlabelled unlabelled_baseline unlabelled_larger unlabelled_same", "baseline"),
-    "larger_teacher": partial(pairs, "unlabelled_baseline unlabelled_larger", "self_training_large", "baseline", "test"),
-    "same_teacher": partial(pairs, "unlabelled_baseline unlabelled_same", "self_training_regions", "baseline", "test"),
+    **{name: partial(pairs, f"unlabelled_baseline {file}", arm, "baseline", "test")
+       for name, (file, arm) in OF_OTHERS.items()},
     "scale": partial(readings, "scale", "from_0.4"),
     "image_baseline": partial(pairs, "image", "segkd", "baseline", "test"),
     "image_frskd": partial(pairs, "image", "segkd", "frskd", "test"),
