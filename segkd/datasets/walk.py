@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -100,10 +100,10 @@ def walk(folder: Path, kinds: Collection[str] | None = None, most: int | None = 
         entries = _entries(here, found)
         entered += len(entries)
         for entry in entries:
-            path = Path(entry.path)
+            path, is_folder = Path(entry.path), _answers(entry.is_dir)
             if is_hidden(entry.name):
-                _pass(found, path, "hidden folder" if entry.is_dir() else "hidden")
-            elif not entry.is_dir():
+                _pass(found, path, "hidden folder" if is_folder else "hidden")
+            elif not is_folder:
                 _sort_in(found, path, entry, wanted)
             elif entry.name.endswith(MADE):
                 _pass(found, path, "made by segkd prepare")
@@ -176,10 +176,18 @@ def _identity(folder: Path | os.DirEntry[str]) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
+def _answers(ask: Callable[[], bool]) -> bool:
+    """What an entry says of itself; no, where its link leads to itself, or to where nobody may look."""
+    try:
+        return ask()
+    except OSError:
+        return False
+
+
 def _sort_in(found: Walk, path: Path, entry: os.DirEntry[str], wanted: frozenset[str]) -> None:
     extension = path.suffix.lower()
-    if not entry.is_file():  # as the folder tells: files are not asked one by one
-        return _pass(found, path, "no regular file" if path.exists() else "a broken link")
+    if not _answers(entry.is_file):  # as the folder tells: files are not asked one by one
+        return _pass(found, path, "no regular file" if os.path.exists(path) else "a broken link")
     if extension in wanted:
         return found.files.append(path)
     known = extension in COMPANIONS

@@ -75,13 +75,14 @@ def test_links_to_files_and_folders_are_followed_but_never_in_a_circle(tmp_path)
     (images / "same").symlink_to(tmp_path / "store" / "A", target_is_directory=True)
     (images / "one.png").symlink_to(tmp_path / "store" / "one.png")
     (images / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    (images / "self.png").symlink_to(images / "self.png")
     (images / "up").symlink_to(tmp_path)
     (tmp_path / "store" / "A" / "back").symlink_to(tmp_path / "store")
     found = walk(images)
     expected = ["0.png", "A/1.png", "A/2.png", "A/back/one.png", "one.png"]
     expected += ["same/1.png", "same/2.png", "same/back/one.png"]
     assert [name for name in names(found) if not name.startswith("up/")] == expected
-    assert why(found)["gone.png"] == "a broken link"
+    assert why(found)["gone.png"] == why(found)["self.png"] == "a broken link"
     assert why(found)["A/back/A"] == why(found)["up/images"] == "a link back to a folder it lies in"
     linked = tmp_path / "linked"
     linked.symlink_to(images)
