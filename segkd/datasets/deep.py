@@ -25,10 +25,11 @@ SILENT = 0
 LOG.setLogLevel(SILENT)
 
 
-def read_deep(path: File, tag: int, exif: bool) -> np.ndarray | None:
+def read_deep(path: File, tag: int, exif: bool, tiff: bool) -> np.ndarray | None:
     """The values uint16 [h w c] of a PNG or TIFF in colours of 16 bits, c = 3 or 4 (with alpha); None if it fails.
 
-    Turned as the EXIF orientation `tag` says, or with `exif` false as it is stored.
+    Turned as the EXIF orientation `tag` says, or with `exif` false as it is stored; OpenCV turns what is a `tiff` (by
+    its content: names may say otherwise).
     """
     try:
         found = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
@@ -38,10 +39,9 @@ def read_deep(path: File, tag: int, exif: bool) -> np.ndarray | None:
         return None
     order = [2, 1, 0] if found.shape[2] == 3 else [2, 1, 0, 3]  # OpenCV begins with blue
     found = found[..., order]
-    turned_already = path.suffix.lower() in (".tif", ".tiff")  # OpenCV does so for TIFFs alone
-    if turned_already and not exif:
-        return np.ascontiguousarray(turn(found, {6: 8, 8: 6}.get(tag, tag)))
-    return np.ascontiguousarray(turn(found, tag)) if exif and not turned_already else found
+    if exif == tiff:
+        return found
+    return np.ascontiguousarray(turn(found, tag if exif else {6: 8, 8: 6}.get(tag, tag)))
 
 
 def turn(array: np.ndarray, tag: int) -> np.ndarray:

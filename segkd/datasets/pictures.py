@@ -189,7 +189,8 @@ def _open(path: File, how: How) -> _Opened:
     except Exception as error:  # damaged bytes can raise anything
         raise _unreadable(path, error) from error
     left_out = (PAGES,) if pages > 1 else ()
-    return _Opened(loaded, kind, tag, lossy, left_out, read_deep(path, tag, how.exif) if deep else None)
+    values = read_deep(path, tag, how.exif, kind == "TIFF") if deep else None
+    return _Opened(loaded, kind, tag, lossy, left_out, values)
 
 
 def _is_lossy(picture: Image.Image, file: IO[bytes] | BufferedIOBase) -> bool:

@@ -55,7 +55,7 @@ def test_opencv_stays_silent_while_another_thread_is_done(tmp_path, monkeypatch)
         return decode(*arguments)
 
     def read():
-        read_deep(path, 1, True)
+        read_deep(path, 1, True, False)
         done.set()
 
     monkeypatch.setattr(cv2, "imdecode", slow)
@@ -66,10 +66,10 @@ def test_opencv_stays_silent_while_another_thread_is_done(tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("tag", range(1, 9))
-@pytest.mark.parametrize("kind", ["deep png", "deep tiff", "plain tiff"])
+@pytest.mark.parametrize("kind", ["deep png", "deep tiff", "deep tiff called png", "plain tiff"])
 def test_deep_and_plain_files_are_turned_alike(tmp_path, tag, kind):
     values = DEEP if kind.startswith("deep") else (DEEP // 257).astype(np.uint8)
-    path = tmp_path / f"a.{'png' if kind == 'deep png' else 'tif'}"
+    path = tmp_path / f"a.{'png' if kind.endswith('png') else 'tif'}"
     if kind == "deep png":
         cv2.imwrite(str(path), values[..., ::-1])
         exif = Image.Exif()
