@@ -8,6 +8,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from segkd.datasets.prepare.written import overlaid
 from tests.datasets.test_prepare_public import SIZE, patches, prepare, put  # noqa: F401
 
 # ruff: noqa: F811
@@ -50,6 +51,13 @@ def test_later_masks_lie_over_earlier_ones_and_have_the_names_that_are_told(put,
     data, _ = prepare("--images", "CXR_png", *both, "--classes", "none", "under", "over")
     assert data["classes"] == ["none", "under", "over"]
     assert np.unique(np.asarray(Image.open(tmp_path / "layer.prepared" / "masks" / "0.png"))).tolist() == [0, 2]
+
+
+@pytest.mark.parametrize(
+    ("values", "inside"), [((0, 255), [0, 2]), ((128, 255), [0, 2]), ((3, 4), [0, 2]), ((9, 9), [2, 2])]
+)
+def test_of_two_values_the_larger_is_the_class(values, inside):
+    assert overlaid([(2, Path("a.png"), np.array([values], np.uint8))]).tolist() == [inside]
 
 
 @pytest.mark.parametrize("names", [("a. Training Set", "b. Testing Set"), ("train", "test")])

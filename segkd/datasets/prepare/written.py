@@ -27,7 +27,7 @@ def write_masks(folder: Path, masks: Iterable[tuple[str, np.ndarray]]) -> None:
 
 def overlaid(masks: Iterable[tuple[int, Path, np.ndarray]]) -> np.ndarray:
     """One mask, uint8 [h w], of several of an image, each with its number and the file that its values come from: the
-    number of the last that is above half of its own largest value, else 0.
+    number of the last that is above the middle of its own values (of one value, and it is not 0, everywhere), else 0.
 
     Raises:
         InputError: names the file of a mask that has another size than the first.
@@ -40,7 +40,8 @@ def overlaid(masks: Iterable[tuple[int, Path, np.ndarray]]) -> np.ndarray:
                 f"{path}: expected {in_pixels(whole.shape)} pixels like the other masks of this image, found "
                 f"{in_pixels(raw.shape)}. Leave this image out, or bring its masks to one size."
             )
-        whole[raw > raw.max() // 2] = number
+        low, high = int(raw.min()), int(raw.max())
+        whole[raw > (high + low * (low < high)) // 2] = number
     assert whole is not None
     return whole
 
