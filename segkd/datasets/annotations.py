@@ -133,9 +133,8 @@ def _xml(said: str) -> str:
 
 
 def _table(said: str) -> str:
-    lines = said.splitlines()
-    sign = separator(said)
-    heads = heading(next(csv.reader(lines[:1], delimiter=sign), []))
+    rows = csv.reader((line[:READ] for line in said.splitlines()[:2]), delimiter=separator(said))
+    heads = heading(next(rows, []))
     if {"region_shape_attributes", "region_attributes"} <= set(heads):
         return "VIA"
     if "CSV_HEADER" in said and "spatial_coordinates" in said:
@@ -143,7 +142,7 @@ def _table(said: str) -> str:
     runs = next((at for at, head in enumerate(heads) if head in RUNS), None)
     if runs is None or image_column(heads) is None:
         return ""
-    row = next(csv.reader((line[:READ] for line in lines[1:2]), delimiter=sign), [])
+    row = next(rows, [])
     named = len(row) > runs and PurePath(row[runs].strip()).suffix.lower() in pictures()  # the file of a mask
     return "" if named else KAGGLE
 

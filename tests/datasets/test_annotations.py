@@ -93,6 +93,7 @@ def test_a_large_project_of_via_3_is_known_by_its_ends(tmp_path):
         ("captions.json", json.dumps({"images": [], "annotations": [{"image_id": 1, "caption": "a"}]})),
         ("image_info.json", json.dumps({"images": [{"id": 1, "file_name": "a.jpg"}], "categories": []})),
         ("bare.csv", ""),
+        ("cell.csv", 150_000 * "x"),
     ],
 )
 def test_other_files_are_no_annotations(tmp_path, name, content):
