@@ -11,7 +11,6 @@ from segkd.datasets.colours import LABELMAP, LEFT_OUT, listed_colours, map_to_st
 from segkd.datasets.labels import LabelCode
 from segkd.datasets.masks import IN_COLOURS, MIXED, MOST_COLOURS
 from segkd.datasets.packed import File
-from segkd.datasets.pairing import Pair
 from segkd.datasets.pictures import Seen
 from segkd.datasets.tally import shares
 from segkd.datasets.unfit import Unfit
@@ -27,16 +26,15 @@ LOSSY = "compressed with loss (as JPEG is)"
 """What is wrong with masks that `Seen` calls lossy."""
 
 
-def refuse_faults(audit: Audit, pairs: Sequence[Pair], code: LabelCode, classes: Sequence[str]) -> None:
+def refuse_faults(audit: Audit, code: LabelCode, classes: Sequence[str]) -> None:
     """Raises one InputError that names every kind of fault, what to do about it, and the first files."""
     lines = group(list(audit.faults.values()), classes)
-    masks = {pair.stem: str(pair.mask) for pair in pairs}
-    lossy = [masks[stem] for stem, one in audit.readings.items() if one.seen_mask.lossy and stem in masks]
-    strange = _strange_values(audit, masks, code, classes, lossy)
+    lossy = [str(one.pair.mask) for one in audit.readings.values() if one.seen_mask.lossy]
+    strange = _strange_values(audit, code, classes, lossy)
     if strange is None and lossy:
         strange = _blurred(audit, code, lossy)
     # who says what raw values mean knows both kinds
-    seen = {masks[stem]: one.seen_mask for stem, one in audit.readings.items() if stem in masks and not code.told}
+    seen = {} if code.told else {str(one.pair.mask): one.seen_mask for one in audit.readings.values()}
     lines += _two_readings(seen) or ([strange] if strange is not None else [])
     if not lines:
         return
@@ -67,15 +65,14 @@ def group(faults: Sequence[InputError], classes: Sequence[str]) -> list[str]:
     return [_line(kind, members, classes) for kind, members in kinds.items()] + lines
 
 
-def forgive_faults(audit: Audit, pairs: Sequence[Pair], code: LabelCode) -> dict[str, str]:
+def forgive_faults(audit: Audit, code: LabelCode) -> dict[str, str]:
     """The fault of every pair that cannot be used, by stem, when the others can: then the audit forgets them."""
     faults = {stem: str(fault) for stem, fault in audit.faults.items()}
-    for pair in pairs:
-        values = audit.readings[pair.stem].counts[0].tolist() if pair.stem in audit.readings else []
-        stray = [value for value in values if not code.known[value]]
+    for stem, one in audit.readings.items():
+        stray = [value for value in one.counts[0].tolist() if not code.known[value]]
         if stray:
-            faults[pair.stem] = f"{pair.mask}: raw value {stray[0]} is not a class. Read as: {code.rule}."
-    if len(faults) == len(pairs):
+            faults[stem] = f"{one.pair.mask}: raw value {stray[0]} is not a class. Read as: {code.rule}."
+    if audit.readings.keys() <= faults.keys():
         return {}
     audit.forget(faults)
     return faults
@@ -123,13 +120,11 @@ def _cure_of_colours(mask: File, counts: Mapping[int, int], classes: Sequence[st
     return f"Name the class of each colour, for example data.colours: {{{example}}}, with these names in data.classes."
 
 
-def _strange_values(
-    audit: Audit, masks: dict[str, str], code: LabelCode, classes: Sequence[str], lossy: Sequence[str]
-) -> str | None:
+def _strange_values(audit: Audit, code: LabelCode, classes: Sequence[str], lossy: Sequence[str]) -> str | None:
     unknown = code.unknown(audit.total)
     if not unknown:
         return None
-    files = [masks[stem] for stem, one in audit.readings.items() if not code.known[one.counts[0]].all()]
+    files = [str(one.pair.mask) for one in audit.readings.values() if not code.known[one.counts[0]].all()]
     told = audit.total.copy()
     told[code.known & (code.table == IGNORE)] = 0
     remedy = _remedy(told, len(classes), lossy, len(audit.readings))

@@ -123,11 +123,10 @@ def _open_folder(
     # where bad files are forgiven, one stray value must not change how the others are read
     code = label_code(data, np.flatnonzero(audit.total).tolist() if skipped is None else audit.usual)
     if skipped is not None:
-        skipped |= forgive_faults(audit, pairs, code)
+        skipped |= forgive_faults(audit, code)
         splits = {name: [pair for pair in some if pair.stem not in skipped] for name, some in splits.items()}
         cache.kept = {stem: arrays for stem, arrays in cache.kept.items() if stem not in skipped}
-        pairs = [pair for pair in pairs if pair.stem not in skipped]
-    refuse_faults(audit, pairs, code, data.classes)
+    refuse_faults(audit, code, data.classes)
     kept = {stem: (image, code(raw)) for stem, (image, raw) in cache.kept.items()}
     records = {}
     for name, members in splits.items():

@@ -29,7 +29,6 @@ def label_rule(tallies: Mapping[str, Tally], data: Data) -> tuple[LabelCode, dic
         InputError: the folder cannot be read as `data` says; tells what to write.
     """
     audit, classes = _audit_of(tallies), len(data.classes)
-    pairs = [one.pair for one in audit.readings.values()]
     open_rule = classes == 2 and data.label_map is None and data.threshold is None and data.colours is None
     if open_rule and _is_soft(audit.total, tallies, data.ignore):
         return code_from_threshold(128, data.ignore), {}
@@ -37,9 +36,9 @@ def label_rule(tallies: Mapping[str, Tally], data: Data) -> tuple[LabelCode, dic
     stray = [id for id, tally in tallies.items() if any(not code.known[value] for value in tally.few or [])]
     # masks of one value fit many codes: unless the user said which, they speak against no other
     spoken = [id for id, tally in tallies.items() if code.told or id in stray or len(tally.few or []) > 1]
-    faults = forgive_faults(audit, pairs, code) if few(len(stray), len(spoken)) else {}
+    faults = forgive_faults(audit, code) if few(len(stray), len(spoken)) else {}
     try:
-        refuse_faults(audit, [pair for pair in pairs if pair.stem not in faults], code, data.classes)
+        refuse_faults(audit, code, data.classes)
     except InputError as error:
         said = f"the labels cannot be read as {classes} classes ({', '.join(data.classes)}): {error}"
         if code.unknown(audit.total):  # a map of values helps against nothing else

@@ -46,7 +46,7 @@ def audited(pairs):
 
 
 def check(pairs, code, classes=2):
-    refuse_faults(audited(pairs), pairs, code, [f"c{i}" for i in range(classes)])
+    refuse_faults(audited(pairs), code, [f"c{i}" for i in range(classes)])
 
 
 def report(pairs, classes, code=None):
@@ -60,7 +60,7 @@ def test_a_folder_without_faults_passes(make_pair):
     pairs = [make_pair("a", plane(0, 255)), make_pair("b", plane(0))]
     audit = Audit()
     read_all(pairs, lambda reading: None, audit, lambda: None)
-    refuse_faults(audit, pairs, guess_code([0, 255], [], 2), ["no", "yes"])
+    refuse_faults(audit, guess_code([0, 255], [], 2), ["no", "yes"])
 
 
 def test_an_unknown_value_names_file_pixels_and_a_ready_map(make_pair):
@@ -197,7 +197,7 @@ def test_colours_without_a_name_are_listed_over_the_folder(make_pair):
     pairs, audit = [make_pair("a", first, size=(4, 6)), make_pair("b", second, size=(4, 6))], Audit()
     read_all(pairs, lambda reading: None, audit, lambda: None, How(colours=(((0, 0, 0), 0),)))
     with pytest.raises(InputError) as error:
-        refuse_faults(audit, pairs, code_from_colours(2), ["no", "yes"])
+        refuse_faults(audit, code_from_colours(2), ["no", "yes"])
     assert "2 files: colours that data.colours does not name: #030303 (66.7 %), #307020 (33.3 %)" in str(error.value)
 
 
@@ -208,7 +208,7 @@ def test_a_photo_as_a_mask_is_not_asked_for_the_class_of_each_colour(make_pair):
     pairs, audit = [make_pair("b", noise, size=(40, 40)), make_pair("c", noise, size=(40, 40))], Audit()
     read_all(pairs, lambda reading: None, audit, lambda: None, How(colours=(((0, 0, 0), 0),)))
     with pytest.raises(InputError, match="none can be named") as error:
-        refuse_faults(audit, pairs, code_from_colours(2), ["no", "yes"])
+        refuse_faults(audit, code_from_colours(2), ["no", "yes"])
     assert "Name them in data.colours" not in str(error.value)
 
 
@@ -244,15 +244,14 @@ def test_jpeg_masks_are_read_where_nothing_was_lost_or_a_threshold_is_given(make
 def test_faults_that_leave_good_pairs_are_forgiven_and_forgotten(make_pair):
     pairs = [make_pair("good", plane(0, 1)), make_pair("size", plane(0), size=(3, 3)), make_pair("odd", plane(0, 77))]
     audit, code = audited(pairs), code_from_map({0: 0, 1: 1}, [], 2)
-    faults = forgive_faults(audit, pairs, code)
+    faults = forgive_faults(audit, code)
     assert set(faults) == {"size", "odd"} and "raw value 77 is not a class" in faults["odd"]
-    refuse_faults(audit, pairs, code, ["no", "yes"])
-    assert forgive_faults(audited(pairs[1:]), pairs[1:], code) == {}
+    refuse_faults(audit, code, ["no", "yes"])
+    assert forgive_faults(audited(pairs[1:]), code) == {}
 
 
 def test_forgotten_jpegs_are_no_reason_to_refuse_the_others(make_pair, make_jpeg):
     pairs = [make_pair("good", plane(0, 255)), make_pair("fine", plane(0, 255)), make_jpeg("odd", blob(255))]
     audit, code = audited(pairs), guess_code([0, 255], [], 2)
-    faults = forgive_faults(audit, pairs, code)
-    assert set(faults) == {"odd"}
-    refuse_faults(audit, [pair for pair in pairs if pair.stem not in faults], code, ["no", "yes"])
+    assert set(forgive_faults(audit, code)) == {"odd"}
+    refuse_faults(audit, code, ["no", "yes"])

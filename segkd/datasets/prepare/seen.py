@@ -60,7 +60,7 @@ class Seen:
         """How the masks are read. Raises InputError naming every fault of the settings, or of a file."""
         refuse_settings(data)
         code = label_code(data, np.flatnonzero(self.audit.total).tolist())
-        refuse_faults(self.audit, self.pairs, code, data.classes)
+        refuse_faults(self.audit, code, data.classes)
         return code
 
     def look_at(self, size: tuple[int, int]) -> None:
