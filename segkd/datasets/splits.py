@@ -66,7 +66,7 @@ def find_splits(where: Where, wanted: Sequence[str] = ("train", "val")) -> Split
     sources = _sources(where)
     left_out = _add_named(where, paired, splits, sources, wanted)
     folders = _add_folders(where, paired, splits.members)
-    _refuse_alone(where, paired, splits, wanted)
+    _refuse_alone(where, paired, splits, sources, wanted)
     group = group_of(where.group, [pair.stem for pair in paired.pairs], splits.warnings)
     if not left_out & {"train", "val"}:
         carve_val(splits, where.val_share, group)
@@ -75,7 +75,8 @@ def find_splits(where: Where, wanted: Sequence[str] = ("train", "val")) -> Split
     _refuse_bad_splits(splits.members, sources, wanted)
     if where.group is not None:
         warn_of_torn_groups(splits, group)
-    _warn_of_sibling(where, paired, splits)
+    if "val" not in sources:
+        _warn_of_sibling(where, paired, splits)
     splits.said = splits.numbers
     if folders:
         named = [name for name in splits.members if name in sources]
@@ -200,10 +201,12 @@ def _add_folders(where: Where, paired: Paired, members: dict[str, list[Pair]]) -
     return names if folders.keys() - {"train"} else set()
 
 
-def _refuse_alone(where: Where, paired: Paired, splits: Splits, wanted: Sequence[str]) -> None:
+def _refuse_alone(
+    where: Where, paired: Paired, splits: Splits, sources: Mapping[str, Path], wanted: Sequence[str]
+) -> None:
     """Refuses files without a counterpart that a wanted split would hold, and counts the others."""
     carved = "val" not in splits.members and "val" in wanted
-    needed = {*wanted, *(["train"] if carved else [])} - _sources(where).keys()
+    needed = {*wanted, *(["train"] if carved else [])} - sources.keys()
     base = base_of(where)
     of_none = {stem for stem, path in paired.lone_images.items() if path in where.unlabelled}
     alone = {stem: path for stem, path in (paired.lone_images | paired.lone_masks).items() if stem not in of_none}
@@ -272,7 +275,7 @@ def warn_of_torn_groups(splits: Splits, group: Callable[[str], str]) -> None:
 def _warn_of_sibling(where: Where, paired: Paired, splits: Splits) -> None:
     """Says which folder beside the one for training is not used."""
     sibling = unnamed_sibling(where)
-    if sibling is not None and "val" not in _sources(where):
+    if sibling is not None:
         cure = f"to validate on it, write data.val: {sibling}"
         try:
             pairs_of_folder(where, paired, "val", where.root / sibling)
