@@ -23,7 +23,7 @@ from segkd.datasets.pictures import How
 from segkd.datasets.shards import find_shards
 from segkd.datasets.split_folders import Where
 from segkd.datasets.splits import SPLITS, Splits, find_splits
-from segkd.datasets.unlabelled import NAME, covered, generated_unlabelled, open_unlabelled, refuse_unlabelled
+from segkd.datasets.unlabelled import NAME, covered, generated_unlabelled, open_unlabelled
 from segkd.types import InputError, expanded
 
 
@@ -56,9 +56,7 @@ def open_data(
         if training and data.unlabelled is not None:
             records[NAME] = generated_unlabelled(data.embedded, len(data.classes), data.part)
         return records, findings
-    if training:
-        refuse_unlabelled(data)
-    splits = splits_of(data, wanted)
+    splits = splits_of(data, wanted, training)
     chosen = {name: members_of(data, splits, name) for name in wanted}
     fits = _fits(data, chosen, shares, together) if training else {}
     records, findings = _open_folder(data, chosen, advance, splits.said, skipped, fits)
@@ -71,8 +69,9 @@ def open_data(
     return records, findings
 
 
-def splits_of(data: Data, wanted: Sequence[str] = ("train", "val")) -> Splits:
-    """The splits of one data set, those that are `wanted` without a gap; nothing but names is read."""
+def splits_of(data: Data, wanted: Sequence[str] = ("train", "val"), training: bool = False) -> Splits:
+    """The splits of one data set, those that are `wanted` without a gap; nothing but names is read. A `training` says
+    first what is wrong with `data.unlabelled`."""
     if data.parquet is not None:
         return folded(
             data.part, data.group, find_shards(str(data.parquet), data.images, data.masks, data.val_share, data.group)
@@ -81,7 +80,8 @@ def splits_of(data: Data, wanted: Sequence[str] = ("train", "val")) -> Splits:
     if not root.is_dir():
         raise InputError(f"data.root: expected a folder, found none at {root}. Put the data there or set --data.root.")
     lists = {"train": data.train, "val": data.val, "test": data.test}
-    where = Where(root, data.images, data.masks, lists, data.val_share, data.group, covered(root, data.unlabelled))
+    free = covered(root, data.unlabelled, training)
+    where = Where(root, data.images, data.masks, lists, data.val_share, data.group, free)
     return folded(data.part, data.group, find_splits(where, wanted))
 
 

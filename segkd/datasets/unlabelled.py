@@ -164,19 +164,17 @@ def generated_unlabelled(embedded: Embedded, classes: int, fold: Fold | None) ->
     return Records(NAME, tuple(f"train{i:04d}" for i in numbers), load)
 
 
-def covered(root: Path, text: str | None) -> set[Path]:
-    """The files that `data.unlabelled` means: an image among them needs no mask."""
+def covered(root: Path, text: str | None, training: bool) -> set[Path]:
+    """The files that `data.unlabelled` means: an image among them needs no mask.
+
+    Raises:
+        InputError: in a `training`, which needs them, there is no such folder or pattern.
+    """
     if text is None:
         return set()
-    with suppress(InputError):  # a training says first what is wrong; elsewhere none of them is needed
+    with suppress(*(() if training else (InputError,))):
         return set(find_named(root, written(text), "data.unlabelled").files.values())
     return set()
-
-
-def refuse_unlabelled(data: Data) -> None:
-    """Raises InputError where `data.unlabelled` names no folder or pattern of files."""
-    if data.unlabelled is not None and data.root is not None:
-        find_named(expanded(str(data.root)), written(data.unlabelled), "data.unlabelled")
 
 
 def written(text: str | None) -> str:
