@@ -231,8 +231,8 @@ def _nothing(root: Path, named: Named, text: str, what: str) -> InputError:
     """The error for a folder or a pattern that holds no picture."""
     told = recognise(named.base)
     said = f" ({named.sentence})" if named.sentence else ""
-    if is_pattern(text) and named.base.is_dir() and walk(named.base, most=GLANCE).files:
-        first = walk(named.base, most=GLANCE).files[0].relative_to(root).as_posix()
+    if is_pattern(text) and (there := walk(named.base, most=GLANCE).files):
+        first = (there[0].relative_to(root) if there[0].is_relative_to(root) else there[0]).as_posix()
         return InputError(
             f"data.{what}: {text}: expected files like this pattern below {root}, found none; a file there is {first}. "
             "{} stands for the shared name, * for any text within a name, **/ for any folders."

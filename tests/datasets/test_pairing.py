@@ -160,6 +160,8 @@ def test_a_pattern_that_matches_nothing_shows_a_file(tmp_path):
     touch(tmp_path, "images/a.jpg", "masks/a_seg.png")
     text = refused(tmp_path, "images", "masks/{}_mask.png")
     assert "masks/{}_mask.png: expected files like this pattern" in text and "masks/a_seg.png" in text
+    elsewhere = tmp_path / "masks"
+    assert f"a file there is {elsewhere}/a_seg.png" in refused(tmp_path / "images", ".", f"{elsewhere}/{{}}_mask.png")
 
 
 def test_names_that_differ_in_form_or_case_alone_are_paired_and_the_case_is_said(tmp_path):
