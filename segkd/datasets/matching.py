@@ -136,12 +136,10 @@ def images_for(place: Path, labels: Mapping[str, Path]) -> dict[str, Path]:
         InputError: as `files_by_stem`.
     """
     named = files_by_stem(place, "images")
-    image_of = {label: image for image, label in same_names(named.files.keys(), labels.keys(), told=True)[0].items()}
-    if not image_of:
-        rule = next(iter(find_rules(labels.keys(), named.files.keys())), None)
-        found = {} if rule is None else matches(rule, labels.keys(), named.files.keys())
-        image_of = {label: image for image, label in found.items()}
-    return {label: named.files[image] for label, image in image_of.items()}
+    label_of, _ = same_names(named.files.keys(), labels.keys(), told=True)
+    if not label_of and (rules := find_rules(labels.keys(), named.files.keys())):
+        label_of = matches(rules[0], labels.keys(), named.files.keys())
+    return {label: named.files[image] for image, label in label_of.items()}
 
 
 def _by_rule(place: Path, named: ByStem, labels: Mapping[str, Path], notes: list[str]) -> dict[str, str]:
