@@ -21,7 +21,7 @@ from segkd.datasets.prepare.annotated import (
     numbers_of,
     read_annotations,
 )
-from segkd.datasets.prepare.draft import Draft, names_of
+from segkd.datasets.prepare.draft import PACKED, Draft, names_of
 from segkd.datasets.prepare.drawing import Drawing
 from segkd.datasets.prepare.fitting import mask_of, perhaps_resized, perhaps_stored
 from segkd.datasets.prepare.kaggle import Order, is_submission, settle_order
@@ -46,8 +46,6 @@ OF_TASKS = re.compile(r"task-\d+-annotation-\d+-by-")
 
 VOLUMES = "volumes (NIfTI): save their slices as PNG of 8 or 16 bits, those of image and mask under one name"
 
-PACKED = "packed files: unpack them"
-
 OUTLINES = (
     "outlines on a map: burn them into a grid of each image's size and place, class numbers as values "
     "(gdal_rasterize), and save these as PNG or TIFF named like the images"
@@ -58,7 +56,7 @@ ARRAYS = "NumPy arrays: save images and masks in them as PNG under one name (Ima
 OTHERS = {
     ".nii": VOLUMES,
     ".nii.gz": VOLUMES,
-    **dict.fromkeys((".gz", ".tgz", ".bz2", ".xz", ".zip", ".tar", ".7z", ".rar"), PACKED),
+    **dict.fromkeys(PACKED, "packed files: unpack them"),
     **dict.fromkeys((".shp", ".geojson", ".gpkg"), OUTLINES),
     ".mat": "MATLAB files: save the masks in them as PNG named like their images (scipy.io.loadmat reads them)",
     ".h5": "HDF5 files: save images and masks in them as PNG under one name (h5py reads them)",
