@@ -172,7 +172,8 @@ def _fit(draft: Draft, seen: Seen, code: LabelCode, console: Console) -> None:
     """Proposes the input size and the turns that fit."""
     side = SIDE_ACCELERATOR if torch.cuda.is_available() else SIDE_CPU
     masks = {stem: code(raw) for stem, raw in seen.masks.items()}
-    size, why = propose_size(seen.shapes, side, partial(lost_share, masks))
+    shapes = [one.shape for one in seen.audit.readings.values() if one.shape is not None]
+    size, why = propose_size(shapes, side, partial(lost_share, masks))
     draft.take("size", size[0] if size[0] == size[1] else size)
     console.print(f"size: {size[0]}x{size[1]} (height x width), as {why}")
     if turns := propose_turns([draft.root.name, draft.settings["images"]], size):

@@ -30,15 +30,13 @@ class Seen:
 
     Attributes:
         splits: the pairs of each split.
-        audit: values of the masks and faults of the files.
-        shapes: (height, width) of the images.
+        audit: values of the masks, sizes of the images and faults of the files.
         masks: the raw values of some masks, at `SIDE` pixels at most, by stem.
         prints: how images look (`twins.print_of`), by stem.
     """
 
     splits: Splits
     audit: Audit = field(default_factory=Audit)
-    shapes: list[tuple[int, int]] = field(default_factory=list)
     masks: dict[str, np.ndarray] = field(default_factory=dict)
     prints: dict[str, np.ndarray] = field(default_factory=dict)
 
@@ -50,7 +48,6 @@ class Seen:
     def keep(self, reading: Reading) -> None:
         """Notes one pair."""
         assert reading.image is not None and reading.raw is not None
-        self.shapes.append(reading.image.shape[:2])
         if (found := print_of(reading.image)) is not None:
             self.prints[reading.pair.stem] = found
         if len(self.masks) < KEPT:
