@@ -68,8 +68,10 @@ def mask_values(
     return one_plane(path, _without_tint(raw) if lossy else raw, alpha), {}, alpha
 
 
-def array_values(path: File, array: np.ndarray, colours: Colours | None) -> np.ndarray:
+def array_values(path: File, array: np.ndarray, colours: Colours | None, grey_values: bool = False) -> np.ndarray:
     """The raw values [h w] of a mask that NumPy wrote: its class numbers where its colours [h w 3] are named.
+
+    Values [h w] are class numbers beside colours, and levels where all of these are grey; with `grey_values` not.
 
     Raises:
         InputError: there are several planes: one for each class, or colours that are not named.
@@ -79,7 +81,10 @@ def array_values(path: File, array: np.ndarray, colours: Colours | None) -> np.n
         raise Unfit(path, "expected one class per pixel [h w]", "Save the classes (argmax)", "a plane for each class")
     if colours is not None and planes and array.dtype == np.uint8:
         return by_colour(path, array[..., :3], colours)
-    return one_plane(path, array)
+    values = one_plane(path, array)
+    if colours is None or grey_values or any(min(colour) < max(colour) for colour, _ in colours):
+        return values
+    return by_colour(path, _as_rgb(values if values.dtype == bool else whole_numbers(path, values)), colours)
 
 
 def whole_numbers(path: File, raw: np.ndarray) -> np.ndarray:

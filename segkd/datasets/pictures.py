@@ -141,7 +141,7 @@ def view_mask(path: File, how: How = PLAIN) -> tuple[np.ndarray, Seen]:
     """As `read_mask`, with what else the file tells."""
     if path.suffix.lower() in ARRAYS:
         array = read_array(path, how.max_megapixels * 1e6)
-        return whole_numbers(path, array_values(path, array, how.colours)), Seen()
+        return whole_numbers(path, array_values(path, array, how.colours, how.grey_values)), Seen()
     opened = _open(path, how)
     colours = None if how.grey_values and opened.picture.mode in GREY else how.colours
     raw, palette, alpha = mask_values(path, opened.picture, opened.values, colours, opened.lossy)

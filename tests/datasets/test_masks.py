@@ -202,3 +202,16 @@ def test_arrays_in_named_colours_are_read_as_pictures_are_and_planes_of_classes_
     for how in (How(), How(colours=colours)):
         with pytest.raises(InputError, match="argmax"):
             read_mask(tmp_path / "b.npy", how)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int64, bool])
+def test_an_array_of_levels_is_read_by_grey_colours_and_one_of_numbers_by_others(tmp_path, kind):
+    levels = np.array([[0, 255, 255], [0, 0, 255]]).astype(kind)
+    np.save(tmp_path / "a.npy", levels)
+    grey, other = (((0, 0, 0), 1), ((255, 255, 255), 0)), (((0, 0, 0), 0), ((255, 0, 0), 1))
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.npy", How(colours=grey)), levels == 0)
+    for how in (How(colours=other), How(colours=grey, grey_values=True)):
+        np.testing.assert_array_equal(read_mask(tmp_path / "a.npy", how), levels)
+    np.save(tmp_path / "b.npy", np.array([[0, 7]], np.uint8))
+    with pytest.raises(InputError, match="does not name: #070707"):
+        read_mask(tmp_path / "b.npy", How(colours=grey))
