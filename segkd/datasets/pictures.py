@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BufferedIOBase
 from typing import IO
 
@@ -126,6 +126,8 @@ def view_image(path: File, how: How = PLAIN) -> tuple[UInt8[np.ndarray, "h w 3"]
             picture = picture.convert("RGBA")  # Pillow warns of one step
         raw = np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
     raw = np.asarray(picture) if raw is None else raw[..., :3]
+    if how.range is not None and raw.dtype.kind in "iu" and how.range[1] - how.range[0] <= 1:
+        how = replace(how, range=None)  # it is of real numbers: whole ones would be black and white alone
     if raw.dtype == np.uint8 and (how.range is None or how.range[1] > 255):  # a range of more than 8 bits is not theirs
         return raw, Seen(opened.tag, opened.lossy, left_out=tuple(left_out))
     levels, values, scale = _levels(path, raw, how)

@@ -194,6 +194,12 @@ def test_a_range_of_negative_numbers_reaches_them(tmp_path):
     assert view_image(write(path, np.array([[70000]], np.int32)))[1].left_out == ("values above 65535",)
 
 
+@pytest.mark.parametrize(("kind", "white"), [(np.uint8, 255), (np.uint16, 65535)])
+def test_a_range_of_shares_is_not_that_of_whole_numbers(tmp_path, kind, white):
+    path = write(tmp_path / "a.png", np.array([[0, white // 2, white]], kind))
+    assert read_image(path, How(range=(0.0, 1.0)))[0, :, 0].tolist() == [0, 127, 255]
+
+
 def test_numbers_that_are_none_are_refused_even_with_a_range(tmp_path):
     path = write(tmp_path / "a.tif", np.array([[0, np.nan]], np.float32))
     with pytest.raises(InputError, match=r"a\.tif: expected numbers.*NaN"):
