@@ -65,7 +65,8 @@ def open_data(
         read = {digest.split(" ")[0] for one in records.values() for digest in one.digests}
         records[NAME], more = open_unlabelled(data, splits, advance, findings.memory, read)
         memory = findings.memory + more.memory if more.memory else 0
-        findings = replace(findings, about=f"{findings.about}; {more.about}", memory=memory)
+        told = tuple(dict.fromkeys((*findings.warnings, *more.warnings)))  # of one folder both say the same
+        findings = replace(findings, about=f"{findings.about}; {more.about}", warnings=told, memory=memory)
     return records, findings
 
 

@@ -39,14 +39,16 @@ class Looked:
 
 
 class Found(NamedTuple):
-    """Images without a label by name, and how many more lie in a folder named val or test, and in no split."""
+    """Images without a label by name; how many more lie in a folder named val or test, and in no split; a sentence on
+    what cannot be read and was passed over, or ""."""
 
     files: dict[str, Path]
     apart: int
+    passed: str = ""
 
     @property
     def said(self) -> str:
-        """The latter in words, or ""."""
+        """How many are left out in words, or ""."""
         return f"left out below folders named val or test: {self.apart}" if self.apart else ""
 
 
@@ -79,11 +81,12 @@ def find_unlabelled(data: Data, splits: Splits) -> Found:
         for stem, path in sorted(free.items())
         if split_of(split_named(root / base, path) or "") not in ("val", "test")
     }
-    found = Found(files, len(free) - len(files))
+    found = Found(files, len(free) - len(files), f"{text}: {named.sentence}" if named.sentence else "")
     if not files:
+        why = "; ".join(one for one in (found.said, named.sentence) if one)
         raise InputError(
             f"data.unlabelled: {root / text}: expected images that are in no split, found none among "
-            f"{len(named.files)}{found.said and f' ({found.said})'}. Name another folder, or write "
+            f"{len(named.files)}{why and f' ({why})'}. Name another folder, or write "
             "data.unlabelled: null."
         )
     return found
@@ -139,7 +142,8 @@ def open_unlabelled(
     copies = f" and {len(files) - len(digests)} copies of images of a split, left out" * (len(digests) < len(files))
     about = f"{len(digests)} images without a label ({data.unlabelled}){copies}, {where}"
     about += found.said and f"; {found.said}"
-    return Records(NAME, tuple(digests), load, tuple(digests.values())), Findings(about, (), size)
+    warnings = (found.passed,) if found.passed else ()
+    return Records(NAME, tuple(digests), load, tuple(digests.values())), Findings(about, warnings, size)
 
 
 def _digests_of_test(splits: Splits) -> set[str]:

@@ -139,6 +139,18 @@ def test_what_cannot_be_used_is_named(root):
         opened(Data(root=str(root), images="images/{}.jpg", unlabelled="images/p{}.jpg"))
 
 
+def test_photos_that_nothing_reads_are_said_once(root):
+    (root / "train.txt").write_text("photo0\nphoto1\n")
+    for folder in ("more", "images"):
+        (root / folder / "IMG_1.HEIC").write_bytes(b"ftypheic")
+    passed = "passed over 1 file: IMG_1.HEIC (no reader)"
+    for written, told in (("more", [f"images: {passed}", f"more: {passed}"]), ("images", [f"images: {passed}"])):
+        _, findings = opened(Data(root=str(root), unlabelled=written))
+        assert [one for one in findings.warnings if "HEIC" in one] == told
+    with pytest.raises(InputError, match=r"found none among 0 \(passed over 1 file: IMG_1.HEIC"):
+        opened(Data(root=str(root), unlabelled="more/x{}.png"))
+
+
 def test_a_copy_of_an_image_of_a_split_is_left_out(root):
     shutil.copy(root / "images" / "photo6.jpg", root / "more" / "of_val.jpg")
     shutil.copy(root / "images" / "photo1.jpg", root / "more" / "of_train.jpg")
