@@ -1,15 +1,36 @@
 """What finished teachers know: scored on val before the training begins, and compared with the student at its end."""
 
 import math
+from collections.abc import Iterable
 
 from rich.console import Console
 
+from segkd.datasets.digest import Digests
 from segkd.engine.checkpoint import Progress
 from segkd.experiment.console import warn
+from segkd.experiment.same_data import kept_digests
 from segkd.experiment.validation import Validation
+from segkd.models.weights import student_of
+from segkd.types import some
 
 PROMISE = "teacher "
 """Scores of teachers among what a checkpoint promises begin so."""
+
+
+def doubt_teachers(sources: Iterable[str], digests: Digests, console: Console) -> None:
+    """Warns of every run among the `sources` of a training that was trained on images of its val, by their bytes:
+    another split, or the same image under another name."""
+    val = {image: name for name, digest in digests["val"].items() if (image := digest.split(" ")[0])}
+    for source in sources:
+        trained = kept_digests(student_of(source).parent).get("train", {})
+        seen = [val[image] for digest in trained.values() if (image := digest.split(" ")[0]) in val]
+        if seen:
+            warn(
+                console,
+                f"{source} was trained on {len(seen)} of the {len(val)} images of val ({some(seen)}): scores on val, "
+                "its own and those of a student of it, say too much, and those on test as well where it saw these. "
+                "Train it with the same data.train and data.val.",
+            )
 
 
 def score_teachers(validation: Validation, progress: Progress, select: str, console: Console) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from jsonargparse import ArgumentParser, Namespace
-from rich.console import Console
 
 from segkd.datasets.data import Data, Findings, Records
 from segkd.datasets.digest import Digests
@@ -45,7 +44,7 @@ from segkd.experiment.resuming import Session, recorder_of, resumed, same_data
 from segkd.experiment.same_data import digests_of
 from segkd.experiment.settings import EngineSettings, instantiate
 from segkd.experiment.sources import refuse_other_sources, source_digests
-from segkd.experiment.teachers import compare_with_teachers, score_teachers
+from segkd.experiment.teachers import compare_with_teachers, doubt_teachers, score_teachers
 from segkd.experiment.validation import Validation, selected
 from segkd.models.complexity import complexity
 from segkd.models.network import Network
@@ -123,7 +122,7 @@ def _seed(seed: int) -> None:
 
 def _train(session: Session, objects: Namespace, overfit: bool, select: str) -> Outcome:
     accelerator, console, folder, seed = session.accelerator, session.console, session.folder, session.config.seed
-    records, digests, findings = _opened(objects, overfit, console)
+    records, digests, findings = _opened(objects, overfit, session)
     dataset = _train_set(objects, records, seed)
     batches = _batches(accelerator, objects, dataset, seed)
     _start(session, objects.model)
@@ -163,13 +162,14 @@ def _train(session: Session, objects: Namespace, overfit: bool, select: str) -> 
     return Outcome(how, select, progress.best, card, learned=known)
 
 
-def _opened(objects: Namespace, overfit: bool, console: Console) -> tuple[dict[str, Records], Digests, Findings]:
+def _opened(objects: Namespace, overfit: bool, session: Session) -> tuple[dict[str, Records], Digests, Findings]:
     """The records to train and to validate on, the digests of their files, and what was found."""
     shares = objects.distiller.needs_soft
-    records, findings = checked_data(console, objects.data, ["train", "val"], training=True, shares=shares)
+    records, findings = checked_data(session.console, objects.data, ["train", "val"], training=True, shares=shares)
     digests = digests_of(records)
+    doubt_teachers(session.sources, digests, session.console)
     records = one_batch(objects, records) if overfit else records
-    meet_domains(objects, records, console)
+    meet_domains(objects, records, session.console)
     return records, digests, findings
 
 

@@ -10,8 +10,9 @@ from segkd.distill.knowledge.response import Response
 from segkd.distill.teachers.label import LabelTeacher
 from segkd.engine.checkpoint import Progress
 from segkd.engine.record import Recorder, read_lines
+from segkd.experiment.same_data import keep_digests
 from segkd.experiment.settings import Evaluation
-from segkd.experiment.teachers import compare_with_teachers, score_teachers
+from segkd.experiment.teachers import compare_with_teachers, doubt_teachers, score_teachers
 from segkd.experiment.validation import Validation
 from segkd.models.store import ModelCard
 from segkd.types import Lesson
@@ -64,3 +65,16 @@ def test_a_teacher_below_its_student_is_warned_of(tmp_path):
 
     assert "teacher before is worse on val than its student: miou_image 0.5000 against 0.6000" in said(0.6)
     assert said(0.4) == said(None) == ""
+
+
+def test_a_teacher_that_was_trained_on_images_of_val_is_told_whatever_their_names(tmp_path, capsys):
+    runs = {"fair": {"train": {"c": "3 3"}, "val": {"a": "1 1"}}, "leaky": {"train": {"other": "1 9", "c": "3 3"}}}
+    for name, digests in runs.items():
+        (tmp_path / name).mkdir()
+        keep_digests(tmp_path / name, digests)
+    sources = [str(tmp_path / name) for name in ("fair", "leaky", "pulled")] + [str(tmp_path / "leaky" / "x.onnx")]
+    doubt_teachers(sources, {"train": {"c": "3 3"}, "val": {"a": "1 1", "b": "2 2"}}, Console(width=500))
+    said = capsys.readouterr().out
+    assert said.count("was trained on 1 of the 2 images of val (a): scores on val") == 2 and "fair" not in said
+    doubt_teachers(sources, {"val": {}}, Console())
+    assert not capsys.readouterr().out
