@@ -174,6 +174,8 @@ def _read(folder: Path) -> tuple[dict[str, torch.Tensor], ModelCard, str]:
         raise InputError(f"{folder}: expected a run folder or its student.safetensors, {foreign}")
     if folder.suffix == ".onnx" and folder.is_file():
         raise InputError(f"{folder}: expected a run folder, found an ONNX file: segkd evaluate --onnx {folder}.")
+    if not folder.exists():
+        raise InputError(f"{folder}: expected a run folder, found nothing there. Say where it is, or bring it back.")
     if not weights.is_file():
         raise InputError(
             f"{folder}: expected a run folder with student.safetensors, found none. "

@@ -274,3 +274,10 @@ def test_a_card_of_other_kinds_or_ranges_is_refused_with_the_place(changes, said
     folder, _ = saved()
     with pytest.raises(InputError, match=said):
         load_model(old(folder, **changes))
+
+
+def test_a_run_folder_that_is_not_there_is_told_from_one_without_a_student(tmp_path):
+    with pytest.raises(InputError, match=r"moved: expected a run folder, found nothing there"):
+        load_model(tmp_path / "moved")
+    with pytest.raises(InputError, match=r"expected a run folder with student.safetensors, found none"):
+        load_model(tmp_path)
