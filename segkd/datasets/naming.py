@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from segkd.datasets.called import MASK_WORDS
+
 SAMPLE = 200
 """Names that candidates are drawn from."""
 
@@ -17,17 +19,11 @@ MOST = 20_000
 
 SEPARATORS = "_-. ()[]"
 
-MASK_WORDS = ("mask", "label", "seg", "annot", "manual", "truth", "gt")
-"""What the affix of a mask's name holds, where image and mask each have one of their own."""
-
 LAST_WORD = re.compile(r"(?<=.)[_. ()\[\]-][^_. ()\[\]-]*$", re.DOTALL)
 """How a name of several words ends: "_mask"."""
 
 FIRST_WORD = re.compile(r"^[^\W\d_]+[_. -]*(?=.)", re.DOTALL)
 """How a name begins, with what separates that from the rest: "mask_", "mask"."""
-
-OF_IMAGE = re.compile(rf"(?P<image>.+?)[-_. ]({'|'.join(MASK_WORDS)})(?P<number>[-_ ]\d+)?", re.IGNORECASE | re.DOTALL)
-"""The name of a mask that stands beside its image: a_mask, and a_mask_1 where there are several."""
 
 Affix = tuple[str, str]
 """What stands in front of the part of a name that both sides share, and what stands behind it."""
@@ -102,13 +98,6 @@ def rivals(rules: Sequence[Rule], left: Collection[str], right: Collection[str])
             seen.append(ways)
             others.append(rule)
     return others
-
-
-def image_of(mask: str) -> tuple[str, bool] | None:
-    """The name of the image that a mask of this name is of, and whether it is a further one of it: ("a", True) of
-    "a_mask_1"; None of other names."""
-    match = OF_IMAGE.fullmatch(mask)
-    return (match["image"], match["number"] is not None) if match else None
 
 
 def find_rules(left: Collection[str], right: Collection[str]) -> list[Rule]:

@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from segkd.datasets.called import image_of
 from segkd.datasets.groups import group_of, groups_by_hash
 from segkd.datasets.heads import SLICES, pages_of
 from segkd.datasets.lists import choose, entries_of
-from segkd.datasets.naming import image_of
 from segkd.datasets.pairing import Pair, Paired
 from segkd.datasets.patterns import Pattern
 from segkd.datasets.split_folders import (

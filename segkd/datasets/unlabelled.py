@@ -12,12 +12,12 @@ import numpy as np
 
 from segkd.datasets.audit import SMALLEST
 from segkd.datasets.cache import Fit, fit_of
+from segkd.datasets.called import masks_among
 from segkd.datasets.data import Data, Findings, Records
 from segkd.datasets.digest import digest_of_file
 from segkd.datasets.embedded import Embedded, draw_sample
 from segkd.datasets.folds import Fold, numbers_of
 from segkd.datasets.geometry import in_pixels
-from segkd.datasets.naming import image_of
 from segkd.datasets.patterns import Pattern, find_named
 from segkd.datasets.pictures import How, view_image
 from segkd.datasets.split_folders import split_named, split_of
@@ -39,17 +39,19 @@ class Looked:
 
 
 class Found(NamedTuple):
-    """Images without a label by name; how many more lie in a folder named val or test, and in no split; a sentence on
-    what cannot be read and was passed over, or ""."""
+    """Images without a label by name; of what is in no split, how many more lie in a folder named val or test, and how
+    many are masks of others; a sentence on what cannot be read and was passed over, or ""."""
 
     files: dict[str, Path]
     apart: int
+    masks: int
     passed: str = ""
 
     @property
     def said(self) -> str:
         """How many are left out in words, or ""."""
-        return f"left out below folders named val or test: {self.apart}" if self.apart else ""
+        told = {"left out below folders named val or test": self.apart, "left out as masks of others": self.masks}
+        return "; ".join(f"{what}: {number}" for what, number in told.items() if number)
 
 
 def find_unlabelled(data: Data, splits: Splits) -> Found:
@@ -71,17 +73,16 @@ def find_unlabelled(data: Data, splits: Splits) -> Found:
     used |= {path.resolve() for path in splits.apart}
     base = Pattern.of(text).base if not (root / text).is_dir() else text
     prefix = "" if base in (Pattern.of(data.images).base, ".") else f"{base}/"
-    free = {
-        prefix + stem: path
-        for stem, path in named.files.items()
-        if not _held(path, used) and (image_of(stem) or ("",))[0] not in named.files  # x_mask beside x
-    }
+    open_ = {stem: path for stem, path in named.files.items() if not _held(path, used)}
+    masks = masks_among(named.files) & open_.keys()
+    free = {prefix + stem: path for stem, path in open_.items() if stem not in masks}
     files = {
         stem: path
         for stem, path in sorted(free.items())
         if split_of(split_named(root / base, path) or "") not in ("val", "test")
     }
-    found = Found(files, len(free) - len(files), f"{text}: {named.sentence}" if named.sentence else "")
+    passed = f"{text}: {named.sentence}" if named.sentence else ""
+    found = Found(files, len(free) - len(files), len(masks), passed)
     if not files:
         why = "; ".join(one for one in (found.said, named.sentence) if one)
         raise InputError(

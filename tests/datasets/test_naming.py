@@ -1,5 +1,6 @@
 import pytest
 
+from segkd.datasets.called import masks_among
 from segkd.datasets.naming import find_rule_within, find_rules, matches, same_names
 
 NUMBERS = [f"{i:03}" for i in range(8, 32)]
@@ -99,3 +100,20 @@ def test_numbers_with_and_without_zeros_in_front_are_the_same_name_where_told():
     assert same_names(["7", "8"], ["07", "09"], told=True) == ({}, "")  # 9 is no image's
     assert same_names(["v1.5"], ["v1.05"], told=True) == ({}, "")
     assert same_names(["7"], ["0007"]) == ({}, "")  # any two folders of numbers would belong together
+
+
+@pytest.mark.parametrize(
+    ("names", "masks"),
+    [
+        ("a a_mask b_mask", "a_mask"),
+        ("images/a masks/a masks/b", "masks/a"),
+        ("x/images/1/a x/labelsTr/1/a_seg y/labelsTr/1/a", "x/labelsTr/1/a_seg"),
+        ("img/a SegmentationClass/a gtFine/a train_annot/a", "SegmentationClass/a gtFine/a train_annot/a"),
+        ("img/a 1st_manual/a a_groundtruth/a", "1st_manual/a a_groundtruth/a"),
+        ("labelled/a unlabelled/a lengths/a photos/a", ""),
+        ("seg_1/a seg_2/a", ""),
+        ("masks/a b", ""),
+    ],
+)  # fmt: skip
+def test_masks_among_photos_are_known_by_their_names_where_the_image_is_there(names, masks):
+    assert masks_among(names.split()) == set(masks.split())

@@ -151,6 +151,17 @@ def test_photos_that_nothing_reads_are_said_once(root):
         opened(Data(root=str(root), unlabelled="more/x{}.png"))
 
 
+def test_masks_of_another_data_set_are_no_photos(root):
+    other = root.parent / "other"
+    for name in ("images/far0.jpg", "images/far1.jpg", "masks/far0.png"):
+        (other / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 48), (len(name), 9, int(name[-5]))).save(other / name)
+    (root / "train.txt").write_text("photo0\nphoto1\n")
+    records, findings = opened(Data(root=str(root), unlabelled="../other"))
+    assert [name.rsplit("/", 1)[1] for name in records["unlabelled"].ids] == ["far0", "far1"]
+    assert "; left out as masks of others: 1" in findings.about
+
+
 def test_a_copy_of_an_image_of_a_split_is_left_out(root):
     shutil.copy(root / "images" / "photo6.jpg", root / "more" / "of_val.jpg")
     shutil.copy(root / "images" / "photo1.jpg", root / "more" / "of_train.jpg")

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 import cv2
 import numpy as np
 
-from segkd.datasets.naming import MASK_WORDS
+from segkd.datasets.called import MASK_WORDS
 from segkd.datasets.pictures import open_picture, read_mask
 from segkd.datasets.walk import ARRAYS
 from segkd.types import InputError

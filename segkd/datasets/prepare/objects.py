@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segkd.datasets.naming import image_of
+from segkd.datasets.called import image_of
 from segkd.datasets.patterns import find_named, start_of
 from segkd.datasets.pictures import read_mask
 from segkd.datasets.prepare.looks import mask_words, two_valued
