@@ -97,6 +97,12 @@ def describe(grid: Grid, cells: Sequence[Cell], run: Run) -> list[str]:
         text = " or ".join(f"{steps} optimiser steps, {images} images" for steps, images in sorted(budgets))
         equal = len(each) == len({seed for seed, *_ in each})
         lines.append(f"budget on {dataset}: {text}, {'the same for' if equal else 'UNEQUAL among'} all arms")
+        beside = dict.fromkeys(
+            cell.arm for cell in cells
+            if cell.dataset == dataset and cell.identity["config"].get("data.unlabelled") is not None
+        )  # fmt: skip
+        if beside:
+            lines.append(f"{dataset}: images without a label beside these in each step of {', '.join(beside)}")
         if min(steps for steps, _ in budgets) < FEW:
             lines.append(f"{dataset}: networks hardly learn before {STEPS} steps or so; such a budget says little")
     return lines

@@ -75,7 +75,8 @@ def _unlabelled_faults(data: Data) -> list[str]:
     if data.domains or data.domain_group is not None or data.parquet is not None:
         faults.append("data.unlabelled is about one folder of files (data.root), not domains or shards; take one away")
     if not data.unlabelled or PurePath(data.unlabelled).is_absolute():
-        faults.append(f"data.unlabelled is {data.unlabelled!r}; it is a folder below data.root, or a pattern there")
+        told = "it is a folder below data.root, or a pattern there; of a folder beside that one, write ../NAME"
+        faults.append(f"data.unlabelled is {data.unlabelled!r}; {told}")
     if not 1 <= data.beside <= 65536:
         faults.append(f"data.unlabelled_batch is {data.beside}; 1 to 65536 are possible")
     return faults

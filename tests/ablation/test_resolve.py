@@ -128,6 +128,10 @@ def test_seeds_that_train_on_parts_of_different_sizes_have_equal_budgets(resolve
     assert len({cell.steps for cell in cells}) == 2
     said = describe(grid, cells, Run(tmp_path, 1, 1, "local"))
     assert any(line.startswith("budget on embedded") and line.endswith("the same for all arms") for line in said)
+    assert not any("without a label" in line for line in said)
+    grid, cells = resolved(base=base, arms={"plain": {}, "more": {"set": {"data.unlabelled": "images"}}})
+    said = describe(grid, cells, Run(tmp_path, 1, 1, "local"))
+    assert "embedded: images without a label beside these in each step of more" in said
     with pytest.raises(InputError, match=r"unequal budgets on embedded: plain takes .*, narrow takes"):
         resolved(base=base, arms={"plain": {}, "narrow": {"set": {"engine.epochs": 3}}})
 

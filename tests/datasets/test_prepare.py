@@ -81,7 +81,8 @@ def test_masks_of_another_kind_are_not_taken_for_images_and_not_before_those_of_
     assert found is not None and (found.images, found.masks) == ("photos", "GT")
     assert "photos with Edge" in found.rivals
     assert list(passed_over(tmp_path, found.paired, [], tmp_path / "made")) == [
-        "pictures that are used for nothing: 5 in Edge, 5 in GT_Instance; if they are needed, say --images and --masks"
+        "pictures that are used for nothing: 5 in Edge, 5 in GT_Instance; if they are needed, say --images and "
+        "--masks; data.unlabelled trains on photos that have no mask"
     ]
     for path in (tmp_path / "photos").iterdir():
         path.rename(tmp_path / "GT" / f"photo_of_{path.stem}_a.jpg")

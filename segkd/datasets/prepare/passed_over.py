@@ -42,7 +42,8 @@ def passed_over(root: Path, paired: Paired, further: Sequence[Pair], own: Path) 
         places = {"the folder itself" if home == "." else home: number for home, number in homes.most_common(FOLDERS)}
         named = ", ".join(f"{number} in {place}" for place, number in places.items())
         more = f", and more in {len(homes) - FOLDERS} other folders" if len(homes) > FOLDERS else ""
-        yield f"pictures that are used for nothing: {named}{more}; if they are needed, say --images and --masks"
+        cure = "say --images and --masks; data.unlabelled trains on photos that have no mask"
+        yield f"pictures that are used for nothing: {named}{more}; if they are needed, {cure}"
         if told := channels_apart(root):
             yield told
     for path in walk(root, ENDINGS, GLANCE).files[:LOOKED_AT]:
