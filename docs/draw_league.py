@@ -26,11 +26,15 @@ from docs.league_tables import (
     points,
     readings,
     splits,
+    summary,
 )
 from segkd.ablation.statistics import compare
 from segkd.ablation.tables import dataset_table
 
-PAGES = (RESULTS / "league.md", RESULTS / "league_search.md", Path(__file__).parents[1] / "README.md")
+PAGES = (
+    *(RESULTS / f"{name}.md" for name in ("league", "league_search", "few_labels")),
+    Path(__file__).parents[1] / "README.md",
+)
 MAIN = ("segkd", "baseline", "frskd", "fading", "deep_supervision", "label_smoothing", "cutmix", "mean_teacher")
 BESIDE = (
     ("virtual", "strong", "levels", "structure", "strong_structure", "ce_2", "frskd"),
@@ -118,11 +122,25 @@ BY_PAIR = {
 OF_CAMVID = {"new_seeds": "camvid_new_seeds", "again": "camvid_again", "long": "camvid_long"}
 """The same of ours on CamVid, on test, by its sum of all pixels and by image."""
 
-OF_OTHERS = {
-    "larger_teacher": ("unlabelled_larger", "self_training_large"),
-    "same_teacher": ("unlabelled_same", "self_training_regions"),
+BOTH, ALONE = "self_training_regions", "self_training_regions_labelled"
+FEW = {
+    "same_teacher": (
+        "its own finished network, two sets (H11)",
+        "unlabelled_baseline unlabelled_same",
+        BOTH,
+        "baseline",
+    ),
+    "again_few": ("the same, another machine", "few_baseline few_regions", BOTH, "baseline"),
+    "control": ("that teacher without the other images", "few_baseline few_labelled", ALONE, "baseline"),
+    "over_control": ("with them over without them (H12)", "few_labelled few_regions", BOTH, ALONE),
+    "larger_teacher": (
+        "a teacher trained at 224 px, two sets (H10)",
+        "unlabelled_baseline unlabelled_larger",
+        "self_training_large",
+        "baseline",
+    ),
 }
-"""Files and arms of what labels the other images, beside the baselines of their pairs, on test."""
+"""What was asked of few labels: in words, files, arm and what it is compared with, on test."""
 
 TABLES: dict[str, Callable[[], list[list[str]]]] = {
     "headline": headline,
@@ -149,8 +167,8 @@ TABLES: dict[str, Callable[[], list[list[str]]]] = {
     "poles": partial(pairs, "poles", "segkd", "baseline", "test", ("miou_dataset", "f_max")),
     "ten_start": partial(readings, "ten_percent_start", "baseline"),
     "unlabelled": partial(readings, "unlabelled unlabelled_baseline unlabelled_larger unlabelled_same", "baseline"),
-    **{name: partial(pairs, f"unlabelled_baseline {file}", arm, "baseline", "test")
-       for name, (file, arm) in OF_OTHERS.items()},
+    "few": partial(summary, FEW.values()),
+    **{name: partial(pairs, *what, "test") for name, (_, *what) in FEW.items()},
     "scale": partial(readings, "scale", "from_0.4"),
     "image_baseline": partial(pairs, "image", "segkd", "baseline", "test"),
     "image_frskd": partial(pairs, "image", "segkd", "frskd", "test"),

@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -65,6 +65,18 @@ def pairs(name: str, arm: str, baseline: str, split: str, scores: Sequence[str] 
     lines.append(["**mean**", *(text for gain in found for text in ("", "", f"**{_gain(gain)}**"))])
     titles = [[f"{score}: {baseline}", arm, "difference"] for score in scores]
     return [["set, seed", *(title for three in titles for title in three)], *lines]
+
+
+def summary(asked: Iterable[tuple[str, str, str, str]]) -> list[list[str]]:
+    """A line for each (words, files, arm, baseline): pairs, and of both scores on test the gain, how many of the pairs
+    lie above, and p of this comparison alone."""
+    lines = []
+    for words, name, arm, baseline in asked:
+        rows = [row for row in cells(name) if row.arm in (arm, baseline)]
+        found = [gain_of(rows, "test", score, baseline, arm) for score in SCORES]
+        told = ([_gain(gain), str(sum(one > 0 for one in gain.gains)), _p(gain.p)] for gain in found if gain)
+        lines.append([words, str(len(found[0].units) if found[0] else 0), *(text for three in told for text in three)])
+    return [["", "pairs", *(title for score in SCORES for title in (score, "above", "p"))], *lines]
 
 
 def readings(name: str, baseline: str) -> list[list[str]]:
