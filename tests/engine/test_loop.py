@@ -208,4 +208,4 @@ def test_a_line_says_the_rate_of_its_own_step(tmp_path, make_batch):
 
 def test_a_silent_class_is_warned_of(tmp_path, make_batch):
     *_, notes, _, _ = run(tmp_path, make_batch(soft=False), [0] * 6)
-    assert len(notes.warnings) == 1 and "class 1 is never predicted" in notes.warnings[0]
+    assert len(notes.warnings) == 1 and "class 1 (b" in notes.warnings[0]

@@ -19,7 +19,14 @@ def test_speaks_once_after_patience_and_again_after_a_relapse():
 
 def test_names_the_class_that_is_never_predicted():
     (sentence,) = Watch(patience=1).look(meter([[9, 0, 1], [5, 0, 0], [0, 0, 9]]))
-    assert "class 1 is never predicted (class1" in sentence
+    assert "class 1 (class1, 20.83 % of the labels) is never predicted in the last validation" in sentence
+
+
+def test_classes_that_are_gone_together_are_named_in_one_sentence():
+    watch = Watch(patience=2)
+    assert watch.look(meter([[9, 0, 0], [5, 0, 0], [9, 0, 0]])) == []
+    (sentence,) = watch.look(meter([[9, 0, 0], [5, 0, 0], [9, 0, 0]]))
+    assert "classes 1 (class1, 21.74 % of the labels), 2 (class2, 39.13 % of the labels) are never" in sentence
 
 
 def test_a_class_that_does_not_occur_is_no_trouble():
