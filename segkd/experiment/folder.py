@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,13 @@ def checkpoint_of(folder: Path) -> Path:
 
 
 def claim_folder(
-    folder: Path, parser: ArgumentParser, text: str, resume: bool, *, known: bool = False
+    folder: Path,
+    parser: ArgumentParser,
+    text: str,
+    resume: bool,
+    *,
+    sources: Mapping[str, str] | None = None,
+    known: bool = False,
 ) -> dict[str, list[Any]]:
     """Makes a run folder and writes its whole resolved configuration, `text`, or opens it to go on with that.
 
@@ -58,7 +65,7 @@ def claim_folder(
         InputError: the folder is in use and `resume` is off, or the configuration is not the run's own.
     """
     if resume:
-        return changes(folder, parser, text, known=known)
+        return changes(folder, parser, text, sources=sources, known=known)
     refuse_used(folder)
     write_whole(folder / "config.yaml", text)
     return {}
@@ -80,9 +87,12 @@ def refuse_used(folder: Path) -> None:
         )
 
 
-def changes(folder: Path, parser: ArgumentParser, text: str, *, known: bool = False) -> dict[str, list[Any]]:
+def changes(
+    folder: Path, parser: ArgumentParser, text: str, *, sources: Mapping[str, str] | None = None, known: bool = False
+) -> dict[str, list[Any]]:
     """What a resolved configuration, `text`, has other than the run's own: key -> [then, now]. A setting that segkd did
     not have when the run began was its default then. Unless it is `known` what the run's names, it may name no more.
+    What it reads beside its data (`sources`, path -> digest) may lie elsewhere by now.
 
     Raises:
         InputError: something differs that the weights depend on. More epochs may follow, fewer not.
@@ -97,7 +107,12 @@ def changes(folder: Path, parser: ArgumentParser, text: str, *, known: bool = Fa
                if then.get(key) != now.get(key)}  # fmt: skip
     longer = int(now["engine.epochs"]) > int(then.get("engine.epochs") or 0)
     fine = (*MAY_CHANGE, *(["engine.epochs"] if longer else []))
-    bad = [f"{key}: {before} then, {after} now" for key, (before, after) in changed.items() if key not in fine]
+    first = first_sources(folder)
+    bad = [
+        f"{key}: {before} then, {after} now"
+        for key, (before, after) in changed.items()
+        if key not in fine and not _moved(before, after, first, sources or {})
+    ]
     if bad:
         raise InputError(
             f"--resume {folder}: a run goes on as it was configured, but these settings differ: "
@@ -105,6 +120,22 @@ def changes(folder: Path, parser: ArgumentParser, text: str, *, known: bool = Fa
             f"them), {', '.join(MAY_CHANGE)}."
         )
     return changed
+
+
+def first_sources(folder: Path) -> dict[str, str]:
+    """The digests of what a run read beside its data, by path, as each was first noted."""
+    found: dict[str, str] = {}
+    for session in reversed(read_environment(folder)):
+        found |= session.get("sources") or {}
+    return found
+
+
+def _moved(before: Any, after: Any, first: Mapping[str, str], now: Mapping[str, str]) -> bool:
+    """Whether a setting names the same sources in the same order, of which some lie elsewhere `now`."""
+    old, new = ([one] if isinstance(one, str) else one for one in (before, after))
+    if not (isinstance(old, list) and isinstance(new, list) and len(old) == len(new)):
+        return False
+    return all(a == b or (str(a) in first and first[str(a)] == now.get(str(b))) for a, b in zip(old, new))
 
 
 def as_it_began(path: Path) -> dict[str, str]:

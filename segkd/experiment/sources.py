@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from segkd.disk import load_yaml
-from segkd.experiment.folder import flat, read_environment
+from segkd.experiment.folder import first_sources, flat
 from segkd.models.weights import student_of
 from segkd.types import InputError
 
@@ -32,8 +32,7 @@ def source_digests(text: str) -> dict[str, str]:
 
 def refuse_other_sources(folder: Path, now: dict[str, str]) -> None:
     """Raises InputError where a run's sources are not those that it began with."""
-    first: dict[str, str] = next((one["sources"] for one in read_environment(folder) if one.get("sources")), {})
-    changed = [path for path, digest in first.items() if now.get(path, digest) != digest]
+    changed = [path for path, digest in first_sources(folder).items() if now.get(path, digest) != digest]
     if changed:
         raise InputError(
             f"--resume {folder}: {changed[0]} is not what this run has learned from so far: its weights changed since. "

@@ -100,9 +100,9 @@ def run_training(
         if said:
             warn(console, said)
         text = resolved_text(parser, config)
-        changed = claim_folder(folder, parser, text, resume, known=known) if main else {}
-        accelerator.wait_for_everyone()
         sources = source_digests(text)
+        changed = claim_folder(folder, parser, text, resume, sources=sources, known=known) if main else {}
+        accelerator.wait_for_everyone()
         if resume:
             refuse_other_sources(folder, sources)
         session = Session(accelerator, console, folder, parser, config, resume, text, changed, data_changed, sources)

@@ -4,6 +4,7 @@ import pytest
 
 from segkd.experiment.sources import refuse_other_sources, source_digests
 from segkd.types import InputError
+from tests.conftest import TINY
 
 
 @pytest.fixture
@@ -38,3 +39,30 @@ def test_a_run_whose_teacher_changed_does_not_go_on(configured, tmp_path):
     (tmp_path / "run" / "student.safetensors").write_bytes(b"others")
     with pytest.raises(InputError, match=r"run is not what this run has learned from so far.*Restore"):
         refuse_other_sources(folder, source_digests(configured))
+
+
+def test_a_run_goes_on_with_a_teacher_that_lies_elsewhere_by_now_and_not_with_another(run_cli, tmp_path):
+    def train(*arguments):
+        status, out, err = run_cli("train", *arguments)
+        return status, out + err
+
+    small = ["--data.embedded", '{"train": 8, "val": 2, "test": 2, "side": 48}', "--data.size", "32",
+             "--data.batch_size", "4", "--model.encoder", TINY, "--model.weights", "null", "--model.width", "16",
+             "--engine.epochs", "1"]  # fmt: skip
+    for name, seed in (("teacher", "0"), ("other", "1")):
+        more = ["--config", "methods/baseline.yaml", *small, "--seed", seed]
+        assert train(*more, "--out", tmp_path / name)[0] == 0
+    named = "--distiller.teachers.before.sources"
+    taught = ["--config", "methods/self_training.yaml", *small, named, f"[{tmp_path / 'teacher'}]"]
+    assert train(*taught, "--out", tmp_path / "run")[0] == 0
+    (tmp_path / "teacher").rename(tmp_path / "moved")
+    going = ["--resume", tmp_path / "run", "--engine.epochs", "2"]
+    status, said = train(*going)
+    assert status == 2 and "teacher: expected a run folder, found nothing there" in said
+    status, said = train(*going, named, f"[{tmp_path / 'other'}]")
+    assert status == 2 and "these settings differ: distiller.teachers.before.init_args.sources" in said
+    status, said = train(*going, named, f"[{tmp_path / 'moved'}]")
+    assert status == 0 and f"['{tmp_path / 'moved'}'] from here on" in said, said
+    (tmp_path / "moved" / "student.safetensors").write_bytes((tmp_path / "other/student.safetensors").read_bytes())
+    status, said = train("--resume", tmp_path / "run", "--engine.epochs", "3")
+    assert status == 2 and "moved is not what this run has learned from so far" in said, said
