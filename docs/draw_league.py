@@ -123,6 +123,7 @@ OF_CAMVID = {"new_seeds": "camvid_new_seeds", "again": "camvid_again", "long": "
 """The same of ours on CamVid, on test, by its sum of all pixels and by image."""
 
 BOTH, ALONE = "self_training_regions", "self_training_regions_labelled"
+FIVE = "few_baseline few_regions few_sets_baseline few_sets_regions"
 FEW = {
     "same_teacher": (
         "its own finished network, two sets (H11)",
@@ -131,6 +132,8 @@ FEW = {
         "baseline",
     ),
     "again_few": ("the same, another machine", "few_baseline few_regions", BOTH, "baseline"),
+    "other_sets": ("the same, three other sets (H13)", "few_sets_baseline few_sets_regions", BOTH, "baseline"),
+    "five_sets": ("all five sets (H12 and H13, second machine)", FIVE, BOTH, "baseline"),
     "control": ("that teacher without the other images", "few_baseline few_labelled", ALONE, "baseline"),
     "over_control": ("with them over without them (H12)", "few_labelled few_regions", BOTH, ALONE),
     "larger_teacher": (
