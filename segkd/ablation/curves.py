@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from segkd.ablation.rows import SCORES, Row, refuse_wild
+from segkd.ablation.rows import EVERY, LENGTHS, SCORES, Row, columns_of, refuse_wild
 from segkd.ablation.statistics import Comparison
 from segkd.disk import dump_csv, read_text, write_whole
 from segkd.engine.record import read_lines
@@ -21,6 +21,7 @@ RISE = 0.005
 """What a score must have gained between its last two looks, in the mean, to be called unfinished: half a point."""
 
 COLUMNS = ("arm", "dataset", "seed", "step", *SCORES)
+"""What every `curves.csv` begins with; other scores follow."""
 
 Points = dict[int, float]
 """A score by optimiser step."""
@@ -61,17 +62,20 @@ def kept_curves(folder: Path) -> Path | None:
 
 def write_curves(path: Path, records: Sequence[Record]) -> None:
     """One line for each validation: arm, data set, seed, optimiser step, scores; empty where one is not defined."""
-    lines: list[Sequence[object]] = [COLUMNS]
+    names = columns_of(look for one in records for look in one.looks.values())
+    lines: list[Sequence[object]] = [(*COLUMNS[:4], *names)]
     for one in records:
         for step, look in one.looks.items():
-            lines.append((one.arm, one.dataset, one.seed, step, *(look.get(name, "") for name in SCORES)))
+            lines.append((one.arm, one.dataset, one.seed, step, *(look.get(name, "") for name in names)))
     write_whole(path, dump_csv(lines))
 
 
 def unfinished(records: Sequence[Record], comparison: Comparison) -> list[str]:
     """A sentence for each data set where the score on val still rose when trainings ended: the arms whose mean rose by
     `RISE` or more between their last two looks, most trainings having their best at the last."""
-    score, sign, sentences = comparison.score, comparison.sign, []
+    score, sign, sentences = comparison.score, comparison.sign, list[str]()
+    if score in LENGTHS:  # pixels: half a point says nothing of them
+        return sentences
     for dataset in dict.fromkeys(one.dataset for one in records):
         parts = []
         for arm in (arm.name for arm in comparison.arms):
@@ -94,8 +98,9 @@ def _table(path: Path) -> dict[tuple[str, str, int], dict[int, dict[str, float]]
     reader = csv.DictReader(io.StringIO(read_text(path, "a CSV file of validations"), newline=""))
     found: dict[tuple[str, str, int], dict[int, dict[str, float]]] = {}
     try:
+        later = [name for name in reader.fieldnames or () if name in EVERY and name not in SCORES]
         for line in reader:
-            scores = {name: float(line[name]) for name in SCORES if line[name]}
+            scores = {name: float(line[name]) for name in (*SCORES, *later) if line[name]}
             refuse_wild(scores, f"{path}, line {reader.line_num}")
             found.setdefault((line["arm"], line["dataset"], int(line["seed"])), {})[int(line["step"])] = scores
     except (csv.Error, KeyError, TypeError, ValueError) as error:
@@ -109,5 +114,5 @@ def _table(path: Path) -> dict[tuple[str, str, int], dict[int, dict[str, float]]
 def _looks(path: Path) -> dict[int, dict[str, float]]:
     """Of a step that was looked at twice, as a resumed run does, the last look counts."""
     lines = [line for line in read_lines(path) if line.get("kind") == "val"]
-    found = {line["step"]: {s: float(line[s]) for s in SCORES if line.get(s) is not None} for line in lines}
+    found = {line["step"]: {s: float(line[s]) for s in EVERY if line.get(s) is not None} for line in lines}
     return {step: found[step] for step in sorted(found)}

@@ -1,6 +1,5 @@
 """A grid from its plan to its cells: said, run, tuned, collected."""
 
-import math
 import signal
 from collections import Counter
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from segkd.ablation.engines import Engine, LocalEngine, RayEngine
 from segkd.ablation.plan import Grid
 from segkd.ablation.progress import Watcher
 from segkd.ablation.resolve import Cell
-from segkd.ablation.rows import SCORES, Row, write_rows
+from segkd.ablation.rows import Row, scores_of, write_rows
 from segkd.ablation.runner import Run, Task, run_tasks, take_stock
 from segkd.ablation.statistics import ALPHA, holm, smallest_p
 from segkd.ablation.tables import counted
@@ -199,10 +198,10 @@ def write_cells(run: Run, tasks: Sequence[Task], trials: bool = False) -> None:
 
 
 def _row(cell: Cell, state: State, split: str, scores: dict[str, float | None]) -> Row:
-    values = {name: scores.get(name) for name in SCORES}
-    plain = {name: math.nan if value is None else value for name, value in values.items()}
     images = round(cell.images * state.steps / cell.steps)
-    return Row(cell.arm, cell.dataset, cell.seed, split, plain, state.steps, images, state.seconds, state.commit)
+    return Row(
+        cell.arm, cell.dataset, cell.seed, split, scores_of(scores), state.steps, images, state.seconds, state.commit
+    )
 
 
 def _run(tasks: list[Task], splits: list[str], engine: Engine, run: Run, console: Console, trials: bool = False) -> str:

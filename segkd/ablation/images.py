@@ -13,8 +13,12 @@ from segkd.disk import read_text
 from segkd.metrics.meter import LOWER_IS_BETTER
 from segkd.types import InputError
 
-MEANS = ("f_mean", "f_adaptive", "miou_image", "iou_fg_image", "mae")
-"""Scores that are means over images; others have no value of an image that they would be the mean of."""
+MEANS = (
+    "f_mean", "f_adaptive", "f_weighted", "s_measure", "e_mean", "e_adaptive", "mae", "ber", "dice", "iou_fg_image",
+    "miou_image", "hd95",
+)  # fmt: skip
+"""Scores that are means over images; others have no value of an image that they would be the mean of, or of two
+classes alone (boundary IoU)."""
 
 Values = dict[str, dict[str, float]]
 """Score by name, by image."""
@@ -29,7 +33,8 @@ def over_images(rows: Sequence[Row], scores: Sequence[str], baseline: str) -> li
         if row.arm == baseline or row.by_image is None or row.dataset not in bases:
             continue
         both = bases[row.dataset], (row, read_images(row.by_image))
-        for score in [name for name in scores if name in MEANS] or ["miou_image"]:
+        kept = {name for _, values in both for one in values.values() for name in one}
+        for score in [name for name in scores if name in MEANS and name in kept] or ["miou_image"]:
             text = _of_other_scores(both, score) or _gain(both[1][1], both[0][1], score)
             sentences.append(f"{score}, {row.arm} against {baseline}, image by image on {row.dataset}: {text}")
     about = "Intervals image by image are about these predictions on images like these, not about other trainings."
@@ -61,8 +66,9 @@ def _of_other_scores(both: Sequence[tuple[Row, Values]], score: str) -> str:
     for row, values in both:
         known = [one[score] for one in values.values() if score in one and not math.isnan(one[score])]
         mean = sum(known) / max(len(known), 1)
-        if known and abs(mean - row.scores[score]) > 1e-5:
-            return f"not told, as {row.by_image} has a mean of {mean:.4f}, the scores beside it {row.scores[score]:.4f}"
+        beside = row.scores.get(score, mean)
+        if known and abs(mean - beside) > 1e-5:
+            return f"not told, as {row.by_image} has a mean of {mean:.4f}, the scores beside it {beside:.4f}"
     return ""
 
 

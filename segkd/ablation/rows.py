@@ -9,10 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from segkd.disk import dump_csv, read_text, write_whole
+from segkd.metrics.meter import score_names
 from segkd.types import InputError
 
 SCORES = ("f_mean", "f_max", "f_adaptive", "miou_image", "miou_dataset", "iou_fg_image", "mae")
-"""Scores of a row, in the order of the columns; one that its data set does not define (f_mean of 11 classes) is NaN."""
+"""Scores that every file of cells has as columns; one that is not defined (f_mean of 11 classes) is NaN."""
+
+EVERY = tuple(dict.fromkeys((*SCORES, *score_names(2), *score_names(3))))
+"""All scores that an evaluation gives. Those beyond `SCORES` are columns where a row has them: older files have not."""
+
+LENGTHS = frozenset({"hd95"})
+"""Scores that are pixels; all others are shares, 0..1."""
 
 SLACK = 1e-6
 """Rounding by which a score may lie beyond 0..1."""
@@ -29,7 +36,7 @@ class Row:
         dataset: name of the data set.
         seed: of weights, data order and augmentation.
         split: "train", "val" or "test"; "" where the labels are a folder of their own.
-        scores: a value for each of `SCORES`; NaN where it is not defined.
+        scores: a value for each of `SCORES`, NaN where it is not defined, and others of `EVERY` that are known.
         steps: optimiser steps.
         images: images seen in training, repeats included.
         seconds: wall-clock time of the training.
@@ -58,11 +65,26 @@ class Row:
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
     """Writes a CSV file whole or not at all."""
-    lines: list[Sequence[Any]] = [COLUMNS]
+    rows = list(rows)
+    names = columns_of(row.scores for row in rows)
+    lines: list[Sequence[Any]] = [("arm", "dataset", "seed", "split", *names, "steps", "images", "seconds", "commit")]
     for row in rows:
         cost = row.steps, row.images, f"{row.seconds:.1f}", row.commit
-        lines.append([row.arm, row.dataset, row.seed, row.split, *(float(row.scores[name]) for name in SCORES), *cost])
+        values = (float(row.scores.get(name, math.nan)) for name in names)
+        lines.append([row.arm, row.dataset, row.seed, row.split, *values, *cost])
     write_whole(path, dump_csv(lines))
+
+
+def scores_of(given: Mapping[str, Any]) -> dict[str, float]:
+    """The scores of a row among what an evaluation wrote: `SCORES`, NaN where one is not defined, and others."""
+    known = {name: float(given[name]) for name in EVERY if given.get(name) is not None}
+    return dict.fromkeys(SCORES, math.nan) | {name: known[name] for name in EVERY if name in known}
+
+
+def columns_of(scores: Iterable[Mapping[str, float]]) -> list[str]:
+    """The scores that a file of such rows has as columns: `SCORES`, and others that any row has."""
+    there = {name for one in scores for name, value in one.items() if not math.isnan(value)}
+    return [name for name in EVERY if name in SCORES or name in there]
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -82,8 +104,12 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def refuse_wild(scores: Mapping[str, float], where: str) -> None:
-    """Raises InputError for a score beyond 0..1; NaN is one that is not defined."""
+    """Raises InputError for a score beyond 0..1, or a length below 0; NaN is one that is not defined."""
     for name, value in scores.items():
+        if name in LENGTHS and (math.isnan(value) or 0 <= value < math.inf):
+            continue
+        if name in LENGTHS:
+            raise InputError(f"{where}: {name}: expected pixels, 0 or more, found {value:.6g}.")
         if not (math.isnan(value) or -SLACK <= value <= 1 + SLACK):
             hint = " In per cent? Divide by 100." if 1 < value <= 100 else ""
             raise InputError(f"{where}: {name}: expected a share, 0..1, found {value:.6g}.{hint}")
@@ -93,7 +119,7 @@ def _row(path: Path, number: int, line: dict[str, str]) -> Row:
     if None in line:
         raise InputError(f"{path}, line {number}: expected as many cells as columns, found more (a decimal comma?).")
     try:
-        scores = {name: float(line[name]) if line[name] else math.nan for name in SCORES}
+        scores = scores_of({name: value for name, value in line.items() if value})
         steps, images, seconds = int(line["steps"]), int(line["images"]), float(line["seconds"])
         refuse_wild(scores, f"{path}, line {number}")
         if not (steps >= 0 and images >= 0 and 0 <= seconds < math.inf):

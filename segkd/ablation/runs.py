@@ -9,7 +9,7 @@ from typing import Any
 from jsonargparse import Namespace
 
 from segkd.ablation.identity import plain_config
-from segkd.ablation.rows import SCORES, Row, refuse_wild
+from segkd.ablation.rows import Row, refuse_wild, scores_of
 from segkd.datasets.digest import Digests
 from segkd.datasets.packed import name_of
 from segkd.disk import read_json, read_text
@@ -87,7 +87,7 @@ def row_of(run: Path, split: str, trust: bool) -> Row:
         )
     images = steps * sizes[0] * sizes[1] * sizes[2]
     given = _val_scores(run) if split == "val" else _scored_now(run, split, trust)
-    scores = {name: math.nan if given.get(name) is None else float(given[name]) for name in SCORES}
+    scores = scores_of(given)
     refuse_wild(scores, str(run))
     return Row(
         arm="",

@@ -1,15 +1,14 @@
 """Runs, grids, CSV files and scores.json as rows of a comparison; what was scored differently is refused."""
 
-import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, make_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from segkd.ablation.curves import kept_curves
 from segkd.ablation.resolve import without_place
-from segkd.ablation.rows import SCORES, Row, read_rows, refuse_wild
+from segkd.ablation.rows import EVERY, Row, read_rows, refuse_wild, scores_of
 from segkd.ablation.runs import arm_names, method_of, other_images, other_students, row_of, rules_of, what_differs
 from segkd.disk import read_json
 from segkd.metrics.protocol import differences, rules_apart
@@ -17,20 +16,17 @@ from segkd.types import InputError, printable
 
 
 @dataclass(frozen=True)
-class Scores:
-    """What a comparison needs of a scores.json, by the names it has there; a score that is not defined is None."""
+class Judged:
+    """What a comparison needs of a scores.json beside the scores, by the names it has there."""
 
     fingerprint: dict[str, Any]
     dataset: str
     split: Literal["train", "val", "test"] | None = None
     n_images: int | None = None
-    f_mean: float | None = None
-    f_max: float | None = None
-    f_adaptive: float | None = None
-    miou_image: float | None = None
-    miou_dataset: float | None = None
-    iou_fg_image: float | None = None
-    mae: float | None = None
+
+
+Scores = make_dataclass("Scores", [(name, float | None, None) for name in EVERY], bases=(Judged,), frozen=True)
+"""And the scores; one that is not defined is None."""
 
 
 def gather(sources: Sequence[str], split: str | None, trust: bool = False) -> tuple[list[Row], list[str]]:
@@ -109,7 +105,7 @@ def _source(name: str) -> Path:
 
 def _read_scores(path: Path) -> dict[str, Any]:
     content = asdict(read_json(path, Scores, "a scores.json of segkd evaluate"))
-    refuse_wild({name: v for name in SCORES if (v := content.get(name)) is not None}, str(path))
+    refuse_wild(scores_of(content), str(path))
     return content
 
 
@@ -174,13 +170,23 @@ def _row_of_scores(path: Path, content: dict[str, Any], others: Sequence[Row]) -
     # of several data sets, evaluate writes OUT/DATASET/scores.json
     folder = folder.parent if folder.name == content["dataset"] else folder
     name = folder.name if path.stem == "scores" else path.stem
-    scores = {key: math.nan if content.get(key) is None else float(content[key]) for key in SCORES}
     images, split = path.with_name("per_image.csv"), content.get("split") or ""
     by_image = images if path.name == "scores.json" and images.is_file() else None
     taken = {(row.arm, *row.unit) for row in others if row.split == split or "" in (row.split, split)}
     if (name, content["dataset"], 0) in taken:
         name = str(path)
-    return Row(name, content["dataset"], 0, split, scores, steps=0, images=0, seconds=0.0, commit="", by_image=by_image)
+    return Row(
+        name,
+        content["dataset"],
+        0,
+        split,
+        scores_of(content),
+        steps=0,
+        images=0,
+        seconds=0.0,
+        commit="",
+        by_image=by_image,
+    )
 
 
 def _finished(rows: Sequence[Row], asked: str | None) -> list[Row]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from segkd.ablation.rows import SCORES, Row
+from segkd.ablation.rows import EVERY, Row, columns_of
 from segkd.analysis.summary import student
 from segkd.metrics.meter import LOWER_IS_BETTER
 from segkd.types import InputError
@@ -135,8 +135,13 @@ def compare(rows: Sequence[Row], split: str, score: str, baseline: str) -> Compa
     Raises:
         InputError: there is no such score, split or baseline, or two rows for the same cell.
     """
-    if score not in SCORES:
-        raise InputError(f"score: expected one of {', '.join(SCORES)}, found {score!r}.")
+    if score not in EVERY:
+        raise InputError(f"score: expected one of {', '.join(EVERY)}, found {score!r}.")
+    if not any(score in row.scores for row in rows):
+        there = columns_of(row.scores for row in rows)
+        raise InputError(
+            f"score: no cell has {score}; they have {', '.join(there)}. Score them again, or take one of these."
+        )
     cells = cells_of(rows, split, baseline)
     scored = {name: _scored(cells[name], score) for name in cells}
     sign = -1 if score in LOWER_IS_BETTER else 1
@@ -254,7 +259,7 @@ def rank(names: tuple[str, ...], table: np.ndarray, alpha: float = ALPHA) -> Ran
 
 
 def _scored(cells: dict[Unit, Row], score: str) -> dict[Unit, float]:
-    return {unit: row.scores[score] for unit, row in cells.items() if not math.isnan(row.scores[score])}
+    return {unit: row.scores[score] for unit, row in cells.items() if not math.isnan(row.scores.get(score, math.nan))}
 
 
 def time_ratio(units: dict[Unit, Row], base: dict[Unit, Row]) -> float:

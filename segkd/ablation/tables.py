@@ -240,7 +240,7 @@ def _spread(mean: float, sd: float) -> str:
 
 
 def _over_seeds(units: dict[Unit, Row], dataset: str, score: str) -> dict[int, float]:
-    found = {row.seed: row.scores[score] for row in units.values() if row.dataset == dataset}
+    found = {row.seed: row.scores.get(score, math.nan) for row in units.values() if row.dataset == dataset}
     return {seed: value for seed, value in found.items() if not math.isnan(value)}
 
 

@@ -61,6 +61,19 @@ def test_evaluations_of_the_same_images_are_compared_image_by_image(tmp_path):
     assert "image by image" in (tmp_path / "out" / "table.md").read_text() and len(sources) == 2
 
 
+def test_any_score_of_an_evaluation_is_compared_and_kept_for_the_next_comparison(tmp_path):
+    sources = [judged(tmp_path / "ours" / "scores.json"), judged(tmp_path / "theirs.json", 0.7)]
+    for source, more in zip(map(Path, sources), ({"hd95": 12.5, "s_measure": 0.6}, {"hd95": 10.0})):
+        source.write_text(json.dumps(json.loads(source.read_text()) | more))
+    text = said(gather(sources, None)[0], tmp_path, tmp_path / "out", scores=["hd95", "s_measure"])
+    assert "+2.5000" in text and "12.5000 (n = 1)" in text, "less distance is a gain"
+    again = said(gather([str(tmp_path / "out")], None)[0], tmp_path, scores=["hd95", "s_measure"])
+    assert again == text.replace(f"tables and plots: {tmp_path / 'out'}\n", "")
+    assert (tmp_path / "out" / "gain_hd95.png").stat().st_size > 5000
+    plain = said(gather(sources, None)[0], tmp_path)
+    assert "hd95" not in plain, "what nobody asked for is not shown"
+
+
 def test_who_has_no_scores_on_the_split_is_named(tmp_path):
     text = said([*ROWS, row("late", 0, 0.9, "val")], tmp_path)
     assert "left out, without scores on test: late" in " ".join(text.split())

@@ -147,6 +147,7 @@ def test_a_score_that_still_rose_is_said(curves, score, words):
 
 def test_what_compare_wrote_is_a_source_that_has_its_curves(tmp_path):
     records = [record("plain", seed=seed, values=(0.1, 0.2 + seed / 10)) for seed in (0, 1)] + [record("taught")]
+    records.append(record("taught", seed=1, values=(31.5, 30.0), score="hd95"))  # and others than cells always have
     write_rows(tmp_path / "cells.csv", [row(one.arm, one.dataset, one.seed) for one in records] + [row("none")])
     write_curves(tmp_path / "curves.csv", records)
     rows, _ = gather([str(tmp_path)], None)

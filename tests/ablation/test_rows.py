@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -32,6 +33,25 @@ def test_rows_come_back_as_they_were_to_the_last_bit(tmp_path):
     write_rows(tmp_path / "rows.csv", iter([ROW, other]))
     assert read_rows(tmp_path / "rows.csv") == [ROW, other]
     assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
+
+
+def test_every_score_that_a_row_has_is_a_column_and_older_files_do_without(tmp_path, file):
+    more = replace(ROW, scores={**ROW.scores, "hd95": 41.5, "s_measure": 0.8, "class_accuracy": math.nan}, seed=4)
+    write_rows(tmp_path / "more.csv", [ROW, more])
+    header = (tmp_path / "more.csv").read_text().splitlines()[0].split(",")
+    assert header == ["arm", "dataset", "seed", "split", *SCORES, "s_measure", "hd95", *COLUMNS[-4:]]
+    plain, back = read_rows(tmp_path / "more.csv")
+    del more.scores["class_accuracy"]
+    assert [plain, back] == [ROW, more] and read_rows(file) == [ROW]
+
+
+@pytest.mark.parametrize(("value", "words"), [("-1", "pixels, 0 or more"), ("inf", "pixels, 0 or more")])
+def test_a_length_is_no_share(tmp_path, value, words):
+    path = tmp_path / "rows.csv"
+    write_rows(path, [replace(ROW, scores={**ROW.scores, "hd95": 41.5})])
+    assert read_rows(path)[0].scores["hd95"] == 41.5
+    with pytest.raises(InputError, match=f"line 2: hd95: expected {words}, found {value}"):
+        read_rows(edited(path, "41.5", value))
 
 
 def test_an_undefined_score_is_an_empty_cell_and_comes_back_as_nan(tmp_path):

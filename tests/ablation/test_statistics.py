@@ -246,6 +246,8 @@ def test_mistakes_are_named():
     rows = make_rows(random_values(2))
     with pytest.raises(InputError, match=r"score: expected one of f_mean, .*found 'f_meen'"):
         compare(rows, "test", "f_meen", "a")
+    with pytest.raises(InputError, match=r"score: no cell has hd95; they have f_mean, .*mae\. Score them again"):
+        compare(rows, "test", "hd95", "a")
     with pytest.raises(InputError, match="baseline: expected an arm of the split 'test', found 'z'; there are: a, b"):
         compare(rows, "test", "f_mean", "z")
     with pytest.raises(InputError, match=r"no row of the split 'val', but of \['test'\]"):
