@@ -1,5 +1,5 @@
-"""Does a network that learned from images without a label know these images better than its teacher? Where an experiment
-hid their labels they can be asked: finished cells with `data.only_fold` are scored on the rest of the training split.
+"""Does a network that learned from images without a label know them better than its teacher does? Where an experiment
+hid their labels that can be asked: finished cells with `data.only_fold` are scored on the rest of the training split.
 
     python benchmarks/other_images.py --grids GRID [GRID ...] --out FILE.csv [--data-root DIR] [--baseline ARM]
     python benchmarks/other_images.py --scores FILE.csv [--baseline ARM]
@@ -111,8 +111,7 @@ def scored(cell: Cell, root: Path | None) -> Reading:
     model = opened(cell.folder / "run", str(accelerator.device), False, quiet)
     records = open_split(data, "train", quiet, model.card.classes)
     meter = score_network(model.network, records, accelerator, Sight(data, model.card, 0.5))
-    state = read_state(cell.folder)
-    row = Row(cell.arm, cell.dataset, cell.seed, "train", scores_of(meter.scores()), state.steps, 0, 0.0, state.commit)
+    row = Row(cell.arm, cell.dataset, cell.seed, "train", scores_of(meter.scores()), 0, 0, 0.0, "")
     return Reading(row, sure_of(meter))
 
 
@@ -126,20 +125,26 @@ def sure_of(meter: Meter) -> tuple[float, float, float]:
     middle = counts[:, 25:230]
     right = middle[0, : 128 - 25].sum() + middle[1, 128 - 25 :].sum()
     sure = low.sum() + high.sum()
-    return float(sure / counts.sum()), float((low[0] + high[1]) / sure), float(right / max(middle.sum(), 1))
+    return float(sure / counts.sum()), float((low[0] + high[1]) / max(sure, 1)), float(right / max(middle.sum(), 1))
 
 
 def show(readings: Sequence[Reading], baseline: str, console: Console) -> None:
-    """The comparison, and a line of what each arm is sure of."""
+    """The comparison, and what each arm is sure of beside the baseline on the same cells."""
     report([one.row for one in readings], Namespace(split="train", scores=None, baseline=baseline), None, console)
     table = Table(
-        title="images without a label, per cent of pixels", title_justify="left", show_edge=False, pad_edge=False
+        title=f"images without a label, per cent of pixels ({baseline} on the same cells)",
+        title_justify="left",
+        show_edge=False,
+        pad_edge=False,
     )
     for name in ("arm", "cells", "sure", "right where sure", "right elsewhere"):
         table.add_column(name, justify="left" if name == "arm" else "right")
+    base = {one.row.unit: one.sure for one in readings if one.row.arm == baseline}
     for arm in dict.fromkeys(one.row.arm for one in readings):
-        own = np.array([one.sure for one in readings if one.row.arm == arm])
-        table.add_row(arm, str(len(own)), *(f"{100 * value:.2f}" for value in own.mean(axis=0)))
+        own = {one.row.unit: one.sure for one in readings if one.row.arm == arm and one.row.unit in base}
+        both = [np.mean([these[unit] for unit in own], axis=0) for these in (own, base)] if own else []
+        beside = [f"{100 * ours:.2f} ({100 * theirs:.2f})" for ours, theirs in zip(*both)]
+        table.add_row(arm, str(len(own)), *beside)
     console.print(table)
 
 

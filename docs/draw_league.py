@@ -13,6 +13,7 @@ from docs.league_tables import (
     RESULTS,
     SCORES,
     SETS,
+    across,
     beside,
     by_class,
     cells,
@@ -149,6 +150,10 @@ FEW = {
 }
 """What was asked of few labels: in words, files, arm and what it is compared with, on test."""
 
+WHY = ("miou_image", "f_mean", "s_measure", "f_weighted", "boundary_iou", "ece")
+LOOKS = (("on test", FIVE, "test"), ("on the images that the teacher labelled", "few_others", "train"))
+"""What tells why self-training helps: other scores, and the other images themselves."""
+
 TABLES: dict[str, Callable[[], list[list[str]]]] = {
     "headline": headline,
     "search": partial(pairs, "search", "ce_0.3", "baseline", "val"),
@@ -175,6 +180,7 @@ TABLES: dict[str, Callable[[], list[list[str]]]] = {
     "ten_start": partial(readings, "ten_percent_start", "baseline"),
     "unlabelled": partial(readings, "unlabelled unlabelled_baseline unlabelled_larger unlabelled_same", "baseline"),
     "few": partial(summary, FEW.values()),
+    "why_few": partial(across, WHY, LOOKS, BOTH, "baseline"),
     **{name: partial(pairs, *what, "test") for name, (_, *what) in FEW.items() if name != "five_sets"},
     "scale": partial(readings, "scale", "from_0.4"),
     "image_baseline": partial(pairs, "image", "segkd", "baseline", "test"),

@@ -79,6 +79,16 @@ def summary(asked: Iterable[tuple[str, str, str, str]]) -> list[list[str]]:
     return [["", "pairs", *(title for score in SCORES for title in (score, "above", "p"))], *lines]
 
 
+def across(scores: Sequence[str], looks: Sequence[tuple[str, str, str]], arm: str, baseline: str) -> list[list[str]]:
+    """A line for each score: for each look (words, files, split) what the arm gains and how many of the pairs lie above."""
+    lines = []
+    for score in scores:
+        found = [gain_of(cells(name), split, score, baseline, arm) for _, name, split in looks]
+        told = ((_gain(gain), f"{sum(one > 0 for one in gain.gains)} of {len(gain.units)}") for gain in found if gain)
+        lines.append([score, *(text for two in told for text in two)])
+    return [["score", *(title for words, _, _ in looks for title in (words, "above"))], *lines]
+
+
 def readings(name: str, baseline: str) -> list[list[str]]:
     """What each arm has above the baseline, on average and on test in each pair of set and seed.
 
