@@ -80,7 +80,7 @@ def summary(asked: Iterable[tuple[str, str, str, str]]) -> list[list[str]]:
 
 
 def across(scores: Sequence[str], looks: Sequence[tuple[str, str, str]], arm: str, baseline: str) -> list[list[str]]:
-    """A line for each score: for each look (words, files, split) what the arm gains and how many of the pairs lie above."""
+    """A line for each score: for each look (words, files, split) the gain of an arm, and how many pairs lie above."""
     lines = []
     for score in scores:
         found = [gain_of(cells(name), split, score, baseline, arm) for _, name, split in looks]
