@@ -52,12 +52,18 @@ def score_teachers(validation: Validation, progress: Progress, select: str, cons
             progress.promises[f"{PROMISE}{name}"] = score
 
 
-def compare_with_teachers(progress: Progress, select: str, console: Console) -> None:
-    """Warns of every teacher whose score on val is below the student's best."""
+def compare_with_teachers(progress: Progress, select: str, console: Console, *, others: bool) -> None:
+    """Tells of every teacher that scores below the student on val: a warning, unless the student saw `others`,
+    images without a label, from which it learns what its teacher does not know."""
     for name, score in progress.promises.items():
-        if name.startswith(PROMISE) and progress.best is not None and score < progress.best:
+        if not (name.startswith(PROMISE) and progress.best is not None and score < progress.best):
+            continue
+        both = f"{select} {score:.4f} against {progress.best:.4f}"
+        if others:
+            console.print(f"{name} is worse on val than its student ({both}), which saw images without a label, too")
+        else:
             warn(
                 console,
-                f"{name} is worse on val than its student: {select} {score:.4f} against {progress.best:.4f}. What the "
-                "student gained is not its knowledge; a control without it (methods/baseline.yaml) tells what it is.",
+                f"{name} is worse on val than its student: {both}. What the student gained is not its knowledge; a "
+                "control without it (methods/baseline.yaml) tells what it is.",
             )

@@ -154,7 +154,7 @@ def _train(session: Session, objects: Namespace, overfit: bool, select: str) -> 
         outputs = Outputs(folder, recorder, reporter, validation, validation.keep, validation.probe, rounds, watch)
         how = train(engine, loader, plan, progress, outputs)
     say_passes(session, batches, dataset, engine.micro)
-    compare_with_teachers(progress, select, console)
+    compare_with_teachers(progress, select, console, others=bool(dataset.others))
     whole = how in ("done", "stopped early")
     if whole and (doubt := validation.doubt_average(select)):
         warn(console, doubt)

@@ -57,14 +57,17 @@ def test_a_teacher_is_scored_once_and_its_score_kept(validation, tmp_path):
 
 
 def test_a_teacher_below_its_student_is_warned_of(tmp_path):
-    def said(best):
+    def said(best, others=False):
         with (tmp_path / "said").open("w") as file:
             progress = Progress(best=best, promises={"teacher before": 0.5, "lines": 3, "student_sha256": "x"})
-            compare_with_teachers(progress, "miou_image", Console(file=file, width=400))
+            compare_with_teachers(progress, "miou_image", Console(file=file, width=400), others=others)
         return (tmp_path / "said").read_text()
 
     assert "teacher before is worse on val than its student: miou_image 0.5000 against 0.6000" in said(0.6)
-    assert said(0.4) == said(None) == ""
+    assert said(0.4) == said(None) == said(0.4, others=True) == ""
+    told = said(0.6, others=True)
+    assert "warning" in said(0.6) and "warning" not in told
+    assert "worse on val than its student (miou_image 0.5000 against 0.6000), which saw images without a label" in told
 
 
 def test_a_teacher_that_was_trained_on_images_of_val_is_told_whatever_their_names(tmp_path, capsys):
