@@ -140,6 +140,8 @@ FEW = {
     "five_sets": ("all five sets (H12 and H13, second machine)", FIVE, BOTH, "baseline"),
     "control": ("that teacher without the other images", "few_baseline few_labelled", ALONE, "baseline"),
     "over_control": ("with them over without them (H12)", "few_labelled few_regions", BOTH, ALONE),
+    "longer": ("a plain baseline of three times the steps", "few_baseline few_longer", "longer", "baseline"),
+    "over_longer": ("with them over that", "few_longer few_regions", BOTH, "longer"),
     "over_frskd": ("with them over FRSKD, five sets (H14)", VERSUS, BOTH, "frskd"),
     "larger_teacher": (
         "a teacher trained at 224 px, two sets (H10)",
@@ -181,7 +183,7 @@ TABLES: dict[str, Callable[[], list[list[str]]]] = {
     "unlabelled": partial(readings, "unlabelled unlabelled_baseline unlabelled_larger unlabelled_same", "baseline"),
     "few": partial(summary, FEW.values()),
     "why_few": partial(across, WHY, LOOKS, BOTH, "baseline"),
-    **{name: partial(pairs, *what, "test") for name, (_, *what) in FEW.items() if name != "five_sets"},
+    **{name: partial(pairs, *what, "test") for name, (_, *what) in FEW.items() if name not in ("five_sets", "longer")},
     "scale": partial(readings, "scale", "from_0.4"),
     "image_baseline": partial(pairs, "image", "segkd", "baseline", "test"),
     "image_frskd": partial(pairs, "image", "segkd", "frskd", "test"),
