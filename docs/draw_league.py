@@ -182,6 +182,7 @@ TABLES: dict[str, Callable[[], list[list[str]]]] = {
     "ten_start": partial(readings, "ten_percent_start", "baseline"),
     "unlabelled": partial(readings, "unlabelled unlabelled_baseline unlabelled_larger unlabelled_same", "baseline"),
     "few": partial(summary, FEW.values()),
+    "screen_few": partial(readings, "few_screen", BOTH),
     "why_few": partial(across, WHY, LOOKS, BOTH, "baseline"),
     **{name: partial(pairs, *what, "test") for name, (_, *what) in FEW.items() if name not in ("five_sets", "longer")},
     "scale": partial(readings, "scale", "from_0.4"),
