@@ -9,7 +9,7 @@ from segkd.datasets.heads import SLICES, pages_of
 from segkd.datasets.naming import Rule, find_rule_within, find_rules, matches, rivals, same_names
 from segkd.datasets.packed import File
 from segkd.datasets.patterns import Named, Pattern, find_named, is_pattern, only_theirs
-from segkd.datasets.walk import ARRAYS, COMPANIONS, GLANCE, pictures, stem_of, walk, what_is
+from segkd.datasets.walk import ARRAYS, COMPANIONS, GLANCE, PACKED, pictures, stem_of, walk, what_is
 from segkd.types import InputError, listed
 
 LOSSLESS = frozenset({".png", ".gif", ".tif", ".tiff"})
@@ -103,9 +103,9 @@ def pair_files(root: Path, images: str, masks: str) -> Paired:
         InputError: a folder is missing or empty, both are the same, or several files share a name.
     """
     _refuse_same(root, images, masks)
-    left, right = _named(root, images, "images"), _named(root, masks, "masks")
+    left, right = named_files(root, images, "images"), named_files(root, masks, "masks")
     if left.doubles or right.doubles:  # the same names in several folders: train/images/1.png and val/images/1.png
-        longer = _named(root, images, "images", folders=True), _named(root, masks, "masks", folders=True)
+        longer = named_files(root, images, "images", folders=True), named_files(root, masks, "masks", folders=True)
         if not any(named.doubles for named in longer) and longer[0].files.keys() & longer[1].files.keys():
             left, right = longer
     if Pattern.of(images).letters <= Pattern.of(masks).letters:
@@ -200,17 +200,26 @@ def _one_file(path: Path) -> str:
         return f"It holds {pages} pages. {SLICES}, and give their folder"
     if path.suffix.lower() in COMPANIONS:
         return "Lists of names are for data.train, data.val and data.test; give the folder that the pictures lie in"
+    if path.suffix.lower() in PACKED:
+        return "Unpack it, and give the folder that the pictures lie in then"
     return "Give the folder that the file lies in, or a pattern"
 
 
-def _named(root: Path, text: str, what: str, folders: bool = False) -> Named:
+def named_files(root: Path, text: str, what: str, folders: bool = False) -> Named:
+    """The files that the setting `data.{what}`, a folder or a pattern `text` below `root`, means, as `find_named`;
+    `what` is images, masks or unlabelled.
+
+    Raises:
+        InputError: there is no such folder, said with where the pictures below `root` lie; or the pattern says no name.
+    """
     base = root / Pattern.of(text).base
     if (root / text).is_file():
         told = recognise(root / text) or _one_file(root / text)
         raise InputError(f"data.{what}: {root / text}: expected a folder or a pattern, found a file. {told}.")
     if not base.is_dir():
+        whose = what if what in ("images", "masks") else f"data.{what}"
         raise InputError(
-            f"{base}: expected the folder of {what}, found {what_is(base)} there. Set data.root to the folder that "
+            f"{base}: expected the folder of {whose}, found {what_is(base)} there. Set data.root to the folder that "
             f"holds it, or data.{what} to its name (or a pattern) below data.root. {_there_is(root)}".rstrip()
         )
     return find_named(root, text, f"data.{what}", pictures() | ARRAYS if what == "masks" else None, folders)

@@ -18,7 +18,8 @@ from segkd.datasets.digest import digest_of_file
 from segkd.datasets.embedded import Embedded, draw_sample
 from segkd.datasets.folds import Fold, numbers_of
 from segkd.datasets.geometry import in_pixels
-from segkd.datasets.patterns import Pattern, find_named
+from segkd.datasets.pairing import named_files
+from segkd.datasets.patterns import Pattern
 from segkd.datasets.pictures import How, view_image
 from segkd.datasets.split_folders import split_named, split_of
 from segkd.datasets.splits import Splits
@@ -26,7 +27,7 @@ from segkd.datasets.unfit import no_room
 from segkd.types import IGNORE, InputError, expanded, listed
 
 NAME = "unlabelled"
-"""What they are called beside the splits."""
+"""What they are called beside the splits, and the setting of `Data` that names them."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def find_unlabelled(data: Data, splits: Splits) -> Found:
     if splits.unread:
         raise splits.unread[0]
     root, text = expanded(str(data.root)), written(data.unlabelled)
-    named = find_named(root, text, "data.unlabelled")
+    named = named_files(root, text, NAME)
     if named.doubles:
         raise InputError(f"data.unlabelled: several files share one name:\n{listed(list(named.doubles.values()))}")
     used = {path.resolve() for pairs in splits.members.values() for pair in pairs for path in pair.paths}
@@ -178,7 +179,7 @@ def covered(root: Path, text: str | None, training: bool) -> set[Path]:
     if text is None:
         return set()
     with suppress(*(() if training else (InputError,))):
-        return set(find_named(root, written(text), "data.unlabelled").files.values())
+        return set(named_files(root, written(text), NAME).files.values())
     return set()
 
 

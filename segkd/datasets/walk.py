@@ -22,6 +22,9 @@ COMPANIONS = frozenset(
 )
 """Extensions of files that lie beside pictures in good order: lists, annotations, notes."""
 
+PACKED = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst"})
+"""Extensions (lower case) of archives."""
+
 HIDDEN = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "system volume information"})
 """Names (lower case) that a system hides without a leading dot."""
 

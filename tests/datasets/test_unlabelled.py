@@ -124,7 +124,7 @@ def test_only_a_training_reads_them(root):
     for stray in (root / "images").glob("new*"):
         stray.unlink()
     assert opened(Data(root=str(root), unlabelled="gone"), training=False)[0].keys() == {"train", "val"}
-    with pytest.raises(InputError, match=r"data.unlabelled: .*gone: expected a folder"):
+    with pytest.raises(InputError, match=r"gone: expected the folder of data.unlabelled"):
         opened(Data(root=str(root), unlabelled="gone"))
 
 
@@ -183,8 +183,20 @@ def test_a_mask_beside_its_image_is_no_photo_and_a_wrong_folder_is_named_first(r
         stray.unlink()
     assert opened(Data(root=str(root), unlabelled="more"))[0]["unlabelled"].ids == ("more/deep/new0", "more/deep/new1")
     Image.new("RGB", (40, 48)).save(root / "images" / "alone.png")
-    with pytest.raises(InputError, match=r"data.unlabelled: .*nowhere: expected a folder"):
+    with pytest.raises(InputError, match=r"nowhere: expected the folder of data.unlabelled"):
         opened(Data(root=str(root), unlabelled="nowhere"))
+
+
+def test_a_wrong_folder_an_archive_and_a_list_are_answered_with_what_to_write(root):
+    (root / "photos.zip").write_bytes(b"PK")
+    (root / "names.txt").write_text("new0\n")
+    for written, told in (
+        ("mroe", r"mroe: expected the folder of data.unlabelled, found nothing.*lie in: images \(11\)"),
+        ("photos.zip", r"data.unlabelled: .*found a file. Unpack it, and give the folder"),
+        ("names.txt", r"data.unlabelled: .*found a file. Lists of names are for data.train"),
+    ):
+        with pytest.raises(InputError, match=told):
+            opened(Data(root=str(root), unlabelled=written))
 
 
 def test_a_grid_knows_which_they_are(root):

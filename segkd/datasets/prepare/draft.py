@@ -12,12 +12,9 @@ import yaml
 
 from segkd.datasets.data import Data
 from segkd.datasets.patterns import Pattern, find_named, is_pattern
-from segkd.datasets.walk import MADE, what_is
+from segkd.datasets.walk import MADE, PACKED, what_is
 from segkd.disk import write_whole
 from segkd.types import InputError, LayerPath, some
-
-PACKED = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst"})
-"""Extensions (lower case) of archives."""
 
 
 @dataclass

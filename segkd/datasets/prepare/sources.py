@@ -21,7 +21,7 @@ from segkd.datasets.prepare.annotated import (
     numbers_of,
     read_annotations,
 )
-from segkd.datasets.prepare.draft import PACKED, Draft, names_of
+from segkd.datasets.prepare.draft import Draft, names_of
 from segkd.datasets.prepare.drawing import Drawing
 from segkd.datasets.prepare.fitting import mask_of, perhaps_resized, perhaps_stored
 from segkd.datasets.prepare.kaggle import Order, is_submission, settle_order
@@ -35,7 +35,7 @@ from segkd.datasets.prepare.splitting import sibling_splits, split_lists
 from segkd.datasets.prepare.written import write_masks
 from segkd.datasets.prepare.yolo import refuse_nearly_yolo
 from segkd.datasets.split_folders import Where, pair_all
-from segkd.datasets.walk import GLANCE, pictures, walk
+from segkd.datasets.walk import GLANCE, PACKED, pictures, walk
 from segkd.types import InputError, some
 
 OF_OBJECTS = ("instance", "panoptic")
