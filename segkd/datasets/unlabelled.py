@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -18,9 +18,10 @@ from segkd.datasets.digest import digest_of_file
 from segkd.datasets.embedded import Embedded, draw_sample
 from segkd.datasets.folds import Fold, numbers_of
 from segkd.datasets.geometry import in_pixels
+from segkd.datasets.notes import notes_on_images
 from segkd.datasets.pairing import named_files
 from segkd.datasets.patterns import Pattern
-from segkd.datasets.pictures import How, view_image
+from segkd.datasets.pictures import How, Seen, view_image
 from segkd.datasets.split_folders import split_named, split_of
 from segkd.datasets.splits import Splits
 from segkd.datasets.unfit import no_room
@@ -32,11 +33,12 @@ NAME = "unlabelled"
 
 @dataclass(frozen=True)
 class Looked:
-    """An image that was read: as it is kept, and the digest of its file; or what is wrong with it."""
+    """An image that was read: as it is kept, the digest of its file, and what else that tells; or what is wrong."""
 
     image: np.ndarray | None
     digest: str = ""
     fault: str = ""
+    seen: Seen = field(default_factory=Seen)
 
 
 class Found(NamedTuple):
@@ -120,6 +122,7 @@ def open_unlabelled(
     advance(len(files))
     kept: dict[str, np.ndarray] = {}
     digests: dict[str, str] = {}
+    looks: dict[str, Seen] = {}
     faults, room = [], data.cache_gb * 1e9 - memory if memory else 0.0
     with ThreadPoolExecutor() as pool:
         for stem, seen in zip(files, pool.map(partial(_looked, how=data.how, fit=fit), files.values())):
@@ -127,7 +130,7 @@ def open_unlabelled(
             faults += [seen.fault] if seen.image is None else []
             if seen.image is None or seen.digest in known:
                 continue
-            digests[stem] = seen.digest
+            digests[stem], looks[str(files[stem])] = seen.digest, seen.seen
             if room > 0:
                 room -= seen.image.nbytes
                 kept[stem] = seen.image
@@ -142,10 +145,10 @@ def open_unlabelled(
     size = sum(image.nbytes for image in kept.values())
     where = f"cached in memory ({size / 1e9:.2f} GB)" if kept else "read from disk each time (data.cache_gb)"
     copies = f" and {len(files) - len(digests)} copies of images of a split, left out" * (len(digests) < len(files))
-    about = f"{len(digests)} images without a label ({data.unlabelled}){copies}, {where}"
-    about += found.said and f"; {found.said}"
-    warnings = (found.passed,) if found.passed else ()
-    return Records(NAME, tuple(digests), load, tuple(digests.values())), Findings(about, warnings, size)
+    about = f"{len(digests)} images without a label ({data.unlabelled}){copies}, {where}; {found.said}".rstrip("; ")
+    notes = (found.passed, *(f"{data.unlabelled}: {note}" for note in notes_on_images(looks)))
+    records = Records(NAME, tuple(digests), load, tuple(digests.values()))
+    return records, Findings(about, tuple(filter(None, notes)), size)
 
 
 def _digests_of_test(splits: Splits) -> set[str]:
@@ -190,7 +193,7 @@ def written(text: str | None) -> str:
 
 def _looked(path: Path, how: How, fit: Fit) -> Looked:
     try:
-        image, _ = view_image(path, how)
+        image, told = view_image(path, how)
         if min(image.shape[:2]) < SMALLEST:
             found = in_pixels(image.shape[:2])
             return Looked(None, fault=f"{path}: expected at least {SMALLEST} pixels a side, found {found}. Remove it.")
@@ -199,7 +202,7 @@ def _looked(path: Path, how: How, fit: Fit) -> Looked:
         return Looked(None, fault=str(error))
     except MemoryError:
         return Looked(None, fault=str(no_room(path)))
-    return Looked(fit(image, np.zeros(image.shape[:2], np.uint8))[0], digest)
+    return Looked(fit(image, np.zeros(image.shape[:2], np.uint8))[0], digest, seen=told)
 
 
 def _load(

@@ -199,6 +199,15 @@ def test_a_wrong_folder_an_archive_and_a_list_are_answered_with_what_to_write(ro
             opened(Data(root=str(root), unlabelled=written))
 
 
+def test_values_that_use_little_of_their_range_and_what_is_not_read_are_told_of_them_too(root):
+    Image.fromarray(np.full((40, 48), 4000, np.uint16)).save(root / "more" / "deep12.png")
+    Image.fromarray(np.arange(40 * 48 * 4).reshape(40, 48, 4).astype(np.uint8)).save(root / "more" / "glass.png")
+    (root / "train.txt").write_text("photo0\nphoto1\n")
+    _, findings = opened(Data(root=str(root), unlabelled="more"))
+    assert any(one.startswith("more: 1 of 4 images use the values 4000..4000") for one in findings.warnings)
+    assert any(one.startswith("more: 1 of 4 images have transparency") for one in findings.warnings)
+
+
 def test_a_grid_knows_which_they_are(root):
     data = Data(root=str(root), unlabelled="images")
     before = data_digests(data)
