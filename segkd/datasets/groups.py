@@ -22,9 +22,7 @@ def group_of(
     """
     if expression is None:
         return str
-    pattern = expression_of(expression, owner)
-    matches = {stem: match for stem in stems if (match := pattern.search(stem)) is not None}
-    found = {stem: group for stem, match in matches.items() if (group := _group_in(match))}
+    found = groups_in(expression, stems, owner)
     if not found:
         raise InputError(
             f"{owner}: {expression!r} occurs in none of {len(stems)} names, the first of which are "
@@ -33,6 +31,13 @@ def group_of(
     if len(found) < len(stems):
         warnings.append(f"{owner} occurs in {len(found)} of {len(stems)} names; each other one is its own group")
     return lambda stem: found.get(stem, stem)
+
+
+def groups_in(expression: str, stems: Iterable[str], owner: str = "data.group") -> dict[str, str]:
+    """The group of each of the stems in which `expression` finds one. Raises InputError where it is no expression."""
+    pattern = expression_of(expression, owner)
+    matches = {stem: match for stem in stems if (match := pattern.search(stem)) is not None}
+    return {stem: group for stem, match in matches.items() if (group := _group_in(match))}
 
 
 def expression_of(text: str, owner: str) -> re.Pattern[str]:

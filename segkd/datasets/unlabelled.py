@@ -18,6 +18,7 @@ from segkd.datasets.digest import digest_of_file
 from segkd.datasets.embedded import Embedded, draw_sample
 from segkd.datasets.folds import Fold, numbers_of
 from segkd.datasets.geometry import in_pixels
+from segkd.datasets.groups import groups_in
 from segkd.datasets.notes import notes_on_images
 from segkd.datasets.pairing import named_files
 from segkd.datasets.patterns import Pattern
@@ -42,24 +43,30 @@ class Looked:
 
 
 class Found(NamedTuple):
-    """Images without a label by name; of what is in no split, how many more lie in a folder named val or test, and how
-    many are masks of others; a sentence on what cannot be read and was passed over, or ""."""
+    """Images without a label by name; of what is in no split, how many more lie in a folder named val or test, are
+    masks of others, and share a group with an image of val or test; a sentence on what cannot be read and was passed
+    over, or ""."""
 
     files: dict[str, Path]
     apart: int
     masks: int
+    grouped: int
     passed: str = ""
 
     @property
     def said(self) -> str:
         """How many are left out in words, or ""."""
-        told = {"left out below folders named val or test": self.apart, "left out as masks of others": self.masks}
+        told = {
+            "left out below folders named val or test": self.apart,
+            "left out as masks of others": self.masks,
+            "left out as their group (data.group) is one of val or test": self.grouped,
+        }
         return "; ".join(f"{what}: {number}" for what, number in told.items() if number)
 
 
 def find_unlabelled(data: Data, splits: Splits) -> Found:
-    """The files that `data.unlabelled` means, but for masks, what val, test or the images to train on are, and what
-    lies below in a folder named val or test.
+    """The files that `data.unlabelled` means, but for masks, what val, test or the images to train on are, what is of
+    a group of val or test, and what lies below in a folder named val or test.
 
     Names are those of `data.images` where both are the same folder, and begin with the folder's elsewhere.
 
@@ -78,14 +85,15 @@ def find_unlabelled(data: Data, splits: Splits) -> Found:
     prefix = "" if base in (Pattern.of(data.images).base, ".") else f"{base}/"
     open_ = {stem: path for stem, path in named.files.items() if not _held(path, used)}
     masks = masks_among(named.files) & open_.keys()
-    free = {prefix + stem: path for stem, path in open_.items() if stem not in masks}
+    grouped = _of_their_groups(data.group, splits, open_.keys() - masks)
+    free = {prefix + stem: path for stem, path in open_.items() if stem not in masks | grouped}
     files = {
         stem: path
         for stem, path in sorted(free.items())
         if split_of(split_named(root / base, path) or "") not in ("val", "test")
     }
     passed = f"{text}: {named.sentence}" if named.sentence else ""
-    found = Found(files, len(free) - len(files), len(masks), passed)
+    found = Found(files, len(free) - len(files), len(masks), len(grouped), passed)
     if not files:
         why = "; ".join(one for one in (found.said, named.sentence) if one)
         raise InputError(
@@ -94,6 +102,15 @@ def find_unlabelled(data: Data, splits: Splits) -> Found:
             "data.unlabelled: null."
         )
     return found
+
+
+def _of_their_groups(expression: str | None, splits: Splits, stems: Collection[str]) -> set[str]:
+    """Those of the stems whose group, a patient or a video, val or test holds: more frames of it are no others."""
+    if expression is None:
+        return set()
+    kept = [pair.stem for name in ("val", "test") for pair in splits.members.get(name, [])]
+    theirs = set(groups_in(expression, kept).values())
+    return {stem for stem, group in groups_in(expression, stems).items() if group in theirs}
 
 
 def _held(path: Path, used: Collection[Path]) -> bool:

@@ -208,6 +208,18 @@ def test_values_that_use_little_of_their_range_and_what_is_not_read_are_told_of_
     assert any(one.startswith("more: 1 of 4 images have transparency") for one in findings.warnings)
 
 
+def test_further_frames_of_a_patient_of_val_or_test_are_none_of_them(root):
+    for name in ("photo1", "photo6", "photo5", "other"):
+        Image.new("RGB", (40, 48), (len(name), 7, ord(name[-1]))).save(root / "more" / f"{name}_later.png")
+    (root / "train.txt").write_text("photo0\nphoto1\n")
+    (root / "test.txt").write_text("photo5\n")
+    data = Data(root=str(root), unlabelled="more", group=r"photo(\d)")
+    records, findings = opened(data)
+    assert records["unlabelled"].ids == ("more/deep/new0", "more/deep/new1", "more/other_later", "more/photo1_later")
+    assert "; left out as their group (data.group) is one of val or test: 2" in findings.about
+    assert len(opened(replace(data, group=None))[0]["unlabelled"]) == 6
+
+
 def test_a_grid_knows_which_they_are(root):
     data = Data(root=str(root), unlabelled="images")
     before = data_digests(data)
