@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -38,6 +39,9 @@ MAY_CHANGE = (
     "engine.save_every", "engine.log_every", "engine.threads", "engine.device", "data.workers", "data.cache_gb",
 )  # fmt: skip
 """Settings that a resumed run may change: the weights do not depend on them, or in the last bits alone."""
+
+PLACES = re.compile(r"data\.(root|parquet)|data\.domains\..+\.root")
+"""Settings that say where the data lie: that they are the same is seen by their digests (`same_data`)."""
 
 
 def checkpoint_of(folder: Path) -> Path:
@@ -92,7 +96,7 @@ def changes(
 ) -> dict[str, list[Any]]:
     """What a resolved configuration, `text`, has other than the run's own: key -> [then, now]. A setting that segkd did
     not have when the run began was its default then. Unless it is `known` what the run's names, it may name no more.
-    What it reads beside its data (`sources`, path -> digest) may lie elsewhere by now.
+    Its data, and what it reads beside them (`sources`, path -> digest), may lie elsewhere by now.
 
     Raises:
         InputError: something differs that the weights depend on. More epochs may follow, fewer not.
@@ -111,13 +115,13 @@ def changes(
     bad = [
         f"{key}: {before} then, {after} now"
         for key, (before, after) in changed.items()
-        if key not in fine and not _moved(before, after, first, sources or {})
+        if key not in fine and not _moved(key, before, after, first, sources or {})
     ]
     if bad:
         raise InputError(
             f"--resume {folder}: a run goes on as it was configured, but these settings differ: "
             f"{'; '.join(bad[:5])}. Leave them out, or start a new run with --out. May change: engine.epochs (more of "
-            f"them), {', '.join(MAY_CHANGE)}."
+            f"them), {', '.join(MAY_CHANGE)}, and where data and teachers lie that are the same."
         )
     return changed
 
@@ -130,8 +134,11 @@ def first_sources(folder: Path) -> dict[str, str]:
     return found
 
 
-def _moved(before: Any, after: Any, first: Mapping[str, str], now: Mapping[str, str]) -> bool:
-    """Whether a setting names the same sources in the same order, of which some lie elsewhere `now`."""
+def _moved(key: str, before: Any, after: Any, first: Mapping[str, str], now: Mapping[str, str]) -> bool:
+    """Whether a setting says where the data lie, which are compared later, or names the same sources in the same order,
+    of which some lie elsewhere `now`."""
+    if PLACES.fullmatch(key) and isinstance(before, str) and isinstance(after, str):
+        return True
     old, new = ([one] if isinstance(one, str) else one for one in (before, after))
     if not (isinstance(old, list) and isinstance(new, list) and len(old) == len(new)):
         return False

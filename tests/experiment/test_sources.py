@@ -6,6 +6,8 @@ from segkd.experiment.sources import refuse_other_sources, source_digests
 from segkd.types import InputError
 from tests.conftest import TINY
 
+TINY_MODEL = ["--model.encoder", TINY, "--model.weights", "null", "--model.width", "16"]
+
 
 @pytest.fixture
 def configured(tmp_path):
@@ -47,8 +49,7 @@ def test_a_run_goes_on_with_a_teacher_that_lies_elsewhere_by_now_and_not_with_an
         return status, out + err
 
     small = ["--data.embedded", '{"train": 8, "val": 2, "test": 2, "side": 48}', "--data.size", "32",
-             "--data.batch_size", "4", "--model.encoder", TINY, "--model.weights", "null", "--model.width", "16",
-             "--engine.epochs", "1"]  # fmt: skip
+             "--data.batch_size", "4", *TINY_MODEL, "--engine.epochs", "1"]  # fmt: skip
     for name, seed in (("teacher", "0"), ("other", "1")):
         more = ["--config", "methods/baseline.yaml", *small, "--seed", seed]
         assert train(*more, "--out", tmp_path / name)[0] == 0
@@ -66,3 +67,22 @@ def test_a_run_goes_on_with_a_teacher_that_lies_elsewhere_by_now_and_not_with_an
     (tmp_path / "moved" / "student.safetensors").write_bytes((tmp_path / "other/student.safetensors").read_bytes())
     status, said = train("--resume", tmp_path / "run", "--engine.epochs", "3")
     assert status == 2 and "moved is not what this run has learned from so far" in said, said
+
+
+def test_a_run_goes_on_with_data_that_lie_elsewhere_by_now_and_not_with_others(make_folder, run_cli, tmp_path):
+    root, moved, run = make_folder(8), tmp_path / "moved", tmp_path / "run"
+
+    def train(*arguments):
+        status, out, err = run_cli("train", *arguments)
+        return status, out + err
+
+    small = ["--data.root", root, "--data.size", 32, "--data.workers", 0, "--evaluation.band_errors", "false"]
+    assert train(*small, *TINY_MODEL, "--engine.epochs", 1, "--out", run)[0] == 0
+    root.rename(moved)
+    status, said = train("--resume", run, "--engine.epochs", 2)
+    assert status == 2 and "Put the data there or set --data.root" in said
+    status, said = train("--resume", run, "--engine.epochs", 2, "--data.root", moved)
+    assert status == 0 and f"data.root: {root} until here, {moved} from here on" in said, said
+    (moved / "masks" / "photo1.png").write_bytes((moved / "masks" / "photo2.png").read_bytes())
+    status, said = train("--resume", run, "--engine.epochs", 3, "--data.root", moved)
+    assert status == 2 and "1 with another mask (photo1)" in said, said
