@@ -106,10 +106,11 @@ def check_keys(where: str, layer: Mapping[str, Any], parser: ArgumentParser) -> 
                 raise InputError(f"{where}: {unknown_key(f'{name}.{key}', '', parser)}")
 
 
-def place_of(sentence: str, layers: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
-    """`sentence`, which begins with a key, after the name of the last layer that has the key."""
+def place_of(sentence: str, layers: Sequence[tuple[str, Mapping[str, Any]]], said: Sequence[str] = ()) -> str:
+    """`sentence`, which begins with a key, after the name of the last layer that has the key; as it is where the
+    command line (`said`) has it."""
     begin = re.match(r"(?:unknown key )?([\w.]+)", sentence)
-    if begin is None:
+    if begin is None or any(one.partition("=")[0] == f"--{begin[1]}" for one in said):
         return sentence
     for where, layer in reversed(layers):
         first, last = begin[1].split(".")[0], begin[1].split(".")[-1]

@@ -36,7 +36,7 @@ def explain(error: BaseException, parser: ArgumentParser) -> str:
         if isinstance(cause, InputError):
             return str(cause)
         cause = cause.__cause__ or cause.__context__
-    text = str(error)
+    text = _unnested(str(error))
     key = ".".join(dict.fromkeys(re.findall(r'[Kk]ey "([\w.\-]+)"', text)))
     unknown = re.search(r"Option '([\w.]+)' is not accepted|unrecognized arguments: --(\S+)", text) or re.search(
         r"Group '(\w+)' does not accept option '(\w+)'", text
@@ -62,6 +62,18 @@ def explain(error: BaseException, parser: ArgumentParser) -> str:
     if lacking:
         return f"{key}: {lacking[1]} needs {lacking[2]}, of which nothing is said. Write it among its init_args."
     return _plain(key, text)
+
+
+def _unnested(text: str) -> str:
+    """jsonargparse's text with the whole key and the value of an option that reaches into a map of classes, of which it
+    shows NestedArg(key='before.sources', val='RUN') below "distiller.teachers"."""
+    nested = re.search(r"NestedArg\(key='([\w.\-]+)', val=(.*?)\)(?=$|\n|[,}\]])", text)
+    if nested is None:
+        return text
+    above = nested[1].rpartition(".")[0]
+    value = _literal(nested[2])
+    text = text.replace(nested[0], nested[2] if value is None else str(value))
+    return re.sub(r'[Kk]ey "([\w.\-]+)"', lambda one: f'{one[0]} key "{above}"', text, count=1) if above else text
 
 
 def _without_knowledge(text: str) -> list[str]:

@@ -166,16 +166,17 @@ def parse(parser: ArgumentParser, arguments: list[str]) -> Namespace:
         check_keys(where, layer, parser)
         seek_classes(named_in(layer))
     seek_classes(_classes_said(arguments))
+    whole = arguments
     if any(action.dest == "model" for action in parser._actions):
         # said first, not a default: a default's own arguments would survive the change to another class
-        arguments = ["--model", "FusionNet", *arguments]
+        whole = ["--model", "FusionNet", *arguments]
     try:
-        config = parser.parse_args(arguments)
+        config = parser.parse_args(whole)
         _with_nulls(config)
         refuse_null(parser, config)
         return config
     except (ArgumentError, TypeError, ValueError, OSError, AttributeError, RecursionError) as error:
-        raise InputError(place_of(explain(error, parser), layers) + glued(arguments)) from error
+        raise InputError(place_of(explain(error, parser), layers, arguments) + glued(arguments)) from error
 
 
 def instantiate(parser: ArgumentParser, config: Namespace) -> Namespace:

@@ -115,6 +115,14 @@ def test_the_last_layer_that_has_the_key_is_named(parser, tmp_path):
         parse(parser, layers)
 
 
+def test_a_run_without_brackets_in_the_place_of_a_list_is_answered_with_them_and_no_layer_is_blamed(parser, tmp_path):
+    key, layer = "distiller.teachers.before.sources", ["--config", "methods/self_training.yaml"]
+    with pytest.raises(InputError) as caught:
+        parse(parser, [*layer, f"--{key}", "runs/first"])
+    assert str(caught.value) == f"{key}: expected list, found 'runs/first'. Write [runs/first]."
+    assert parse(parser, [*layer, f"--{key}", "[runs/first]"]).distiller.teachers["before"].init_args.sources
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
