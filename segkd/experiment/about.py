@@ -31,7 +31,7 @@ def facts_of(run: Path, card: ModelCard, settings: Mapping[str, Any] | None = No
     versions = ", ".join(f"{name} {at(packages, name)}" for name in ("segkd", "torch", "timm") if at(packages, name))
     commit = at(session, "commit")
     # of that machine, and no fact of the run
-    seen = re.sub(r"; (cached in memory|read from disk).*", "", str(at(session, "data") or ""))
+    seen = re.sub(r"[;,] (cached in memory|read from disk)[^;\n]*", "", str(at(session, "data") or ""))
     facts = {
         "classes": names,
         "trained": f"{sizes}{plan}",

@@ -35,14 +35,16 @@ def run(tmp_path):
 
 def test_a_run_says_classes_scores_data_recipe_and_cost(run, run_cli):
     (run / "config.yaml").write_text(CONFIG)
-    (run / "environment.json").write_text('[{"data": "9 train images; cached in memory (0.01 GB)"}]')
+    found = "9 train images; cached in memory (0.01 GB); 5 images without a label (more), read from disk each time"
+    (run / "environment.json").write_text(f'[{{"data": "{found}"}}]')
     status, out, err = run_cli("info", run, "--runs", 1, "--depth", 1)
     assert status == 0, err
     for said in ("0 sky, 1 road, 2 car", "at 32x48, step 40 of 7 epochs, batch size 4, seed 3", "miou_dataset 0.7123",
-                 "/photos/streets 9 train images", "GMACs", "p95", "teacher label: LabelTeacher",
+                 "/photos/streets 9 train images; 5 images without a label (more)\n", "GMACs", "p95",
+                 "teacher label: LabelTeacher",
                  "term response: Response of label, weight 0.5; disturbance SpectralMix"):  # fmt: skip
         assert said in out, said
-    assert "hd95" not in out and "cached" not in out and "foreground is p" not in out
+    assert "hd95" not in out and "cached" not in out and "from disk" not in out and "foreground is p" not in out
 
 
 def test_a_lone_student_is_enough_and_settings_beside_a_run_are_refused(run, run_cli):
