@@ -176,7 +176,8 @@ def _opened(objects: Namespace, overfit: bool, session: Session) -> tuple[dict[s
 def _introduce(session: Session, objects: Namespace, dataset: SegmentationDataset, steps: int) -> None:
     """Lets the teachers meet the student, and says what there is to say of them."""
     if dataset.beside is not None and not any(one.everywhere for one in objects.distiller.asked.values()):
-        warn(session.console, "no teacher teaches the images without a label (data.unlabelled): MeanTeacher would.")
+        cure = "a finished run would (methods/self_training.yaml), or an average of the student (MeanTeacher)."
+        warn(session.console, f"no teacher teaches the images without a label (data.unlabelled): {cure}")
     with ticking(session.console, "teachers look at the images") as ticker:
         lines = introduce(objects, dataset, steps, lambda: _another(session), ticker, session.accelerator.device)
     for line in lines:
