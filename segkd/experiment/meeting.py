@@ -13,12 +13,19 @@ from segkd.datasets.loader import SegmentationDataset, collate
 from segkd.datasets.sampler import Shuffle
 from segkd.datasets.transforms import Transform
 from segkd.distill.base import Scene, Teacher
+from segkd.distill.distiller import Distiller
 from segkd.experiment.domains import groups_of, rehearse_draw
 from segkd.experiment.readiness import refuse_unready
 from segkd.losses import one_hot
 from segkd.models.network import Network
 from segkd.models.taps import evaluating
 from segkd.types import Batch
+
+LOOKS = 16
+"""Images without a label at which finished teachers are asked how sure they are."""
+
+FEW_SURE = 0.01
+"""Share of their pixels below which it is said that hardly anything is learned."""
 
 
 def rehearse(objects: Namespace) -> str:
@@ -134,7 +141,31 @@ def introduce(
         steps=objects.engine.epochs * per_epoch,
     )
     objects.distiller.meet(scene)
-    return [line for name, one in objects.distiller.asked.items() for line in _told(name, one)]
+    lines = [line for name, one in objects.distiller.asked.items() for line in _told(name, one)]
+    beside = [] if dataset.beside is None else [len(records) + i for i in dataset.beside.spread(LOOKS)]
+    return [*lines, *how_sure(objects.distiller, scene, beside)]
+
+
+@torch.no_grad()
+def how_sure(distiller: Distiller, scene: Scene, numbers: Sequence[int]) -> list[str]:
+    """A sentence on each finished teacher of images without a label: at how many pixels of those with these `numbers`
+    it is sure. Where it is of none, the others are looked at in every step for nothing."""
+    said = []
+    for name, teacher in distiller.asked.items():
+        network = teacher.alone() if teacher.everywhere and numbers else None
+        if network is None:
+            continue
+        likeliest = [
+            network(one.clean).logits.float().softmax(dim=1).amax(dim=1) for one in scene.whole(scene.size, numbers)
+        ]
+        share = float((torch.cat(likeliest) >= distiller.sure).float().mean())
+        line = (
+            f"teacher {name}: sure (p >= {distiller.sure:g}, distiller.sure) at {100 * share:.1f} % of the pixels of "
+            f"{len(numbers)} images without a label"
+        )
+        few = "of which hardly anything is learned: lower distiller.sure, or train the teacher for longer."
+        said.append(f"warning: {line}, {few}" if share < FEW_SURE else line)
+    return said
 
 
 def _told(name: str, teacher: Teacher) -> list[str]:

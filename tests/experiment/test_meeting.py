@@ -3,12 +3,16 @@ import re
 
 import pytest
 import torch
+from jsonargparse import Namespace
 from torch import nn
 
-from segkd.experiment.meeting import rehearse
+from segkd.distill.base import Teacher, Term
+from segkd.distill.distiller import Distiller
+from segkd.distill.knowledge.response import Response
+from segkd.experiment.meeting import how_sure, rehearse
 from segkd.experiment.settings import instantiate, parse, training_parser
 from segkd.models.network import Network
-from segkd.types import InputError, Prediction
+from segkd.types import InputError, Lesson, Prediction
 from tests.conftest import REPOSITORY, TINY
 
 METHODS = REPOSITORY / "configs" / "methods"
@@ -139,3 +143,30 @@ def test_a_rehearsal_leaves_no_trace():
     assert torch.equal(torch.get_rng_state(), draws)
     assert all(torch.equal(before[name], value) for name, value in objects.model.state_dict().items())
     assert objects.model.training and not list(objects.distiller.parameters())  # nobody has met anybody
+
+
+class Left(Teacher):
+    """A finished network that is sure of the left half of every image, at p = .95."""
+
+    gives, everywhere = frozenset({"logits"}), True
+
+    def forward(self, batch, student, look):
+        return Lesson(student)
+
+    def alone(self):
+        def seen(image):
+            left = torch.arange(image.shape[3]) < image.shape[3] // 2
+            logits = torch.where(left, 2.944, 0.0).expand(len(image), 1, *image.shape[2:])
+            return Prediction(torch.cat([logits, torch.zeros_like(logits)], dim=1))
+
+        return seen
+
+
+def test_how_sure_a_finished_teacher_is_of_images_without_a_label_is_told_and_warned_of_where_it_is_not():
+    scene = Namespace(size=(4, 8), whole=lambda size, numbers: [Namespace(clean=torch.zeros(len(numbers), 3, *size))])
+    for sure, told in ((0.9, "teacher left: sure (p >= 0.9, distiller.sure) at 50.0 % of the pixels of 3 images"),
+                       (0.99, "warning: teacher left: sure (p >= 0.99, distiller.sure) at 0.0 %")):  # fmt: skip
+        distiller = Distiller(teachers={"left": Left()}, terms={"t": Term(Response(1.0))}, sure=sure)
+        (line,) = how_sure(distiller, scene, [7, 8, 9])
+        assert line.startswith(told) and ("lower distiller.sure" in line) == (sure > 0.9)
+        assert how_sure(distiller, scene, []) == []
