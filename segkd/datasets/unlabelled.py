@@ -161,8 +161,9 @@ def open_unlabelled(
     load = partial(_load, [(stem, files[stem]) for stem in digests], kept, data.how, fit, list(digests.values()))
     size = sum(image.nbytes for image in kept.values())
     where = f"cached in memory ({size / 1e9:.2f} GB)" if kept else "read from disk each time (data.cache_gb)"
-    copies = f" and {len(files) - len(digests)} copies of images of a split, left out" * (len(digests) < len(files))
-    about = f"{len(digests)} images without a label ({data.unlabelled}){copies}, {where}; {found.said}".rstrip("; ")
+    copies = f"left out as copies of images of a split: {len(files) - len(digests)}" * (len(digests) < len(files))
+    told = (f"{len(digests)} images without a label ({data.unlabelled}), {where}", copies, found.said)
+    about = "; ".join(filter(None, told))
     notes = (found.passed, *(f"{data.unlabelled}: {note}" for note in notes_on_images(looks)))
     records = Records(NAME, tuple(digests), load, tuple(digests.values()))
     return records, Findings(about, tuple(filter(None, notes)), size)
