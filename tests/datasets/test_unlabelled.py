@@ -171,6 +171,7 @@ def test_a_copy_of_an_image_of_a_split_is_left_out(root):
         stray.unlink()
     records, findings = opened(Data(root=str(root), unlabelled="./more/"))
     assert records["unlabelled"].ids == ("more/deep/new0", "more/deep/new1")
+    assert findings.about.startswith("2 images without a label (./more/), ")
     assert findings.about.endswith("; left out as copies of images of a split: 3")
     shutil.rmtree(root / "more" / "deep")
     with pytest.raises(InputError, match="all 3 files are copies of images that a split holds"):
