@@ -10,7 +10,7 @@ from rich.console import Console
 
 from segkd.ablation.curves import Record, kept_curves, records_of, unfinished, write_curves
 from segkd.ablation.images import over_images
-from segkd.ablation.rows import SCORES, Row, write_rows
+from segkd.ablation.rows import EVERY, Row, write_rows
 from segkd.ablation.statistics import Comparison, compare
 from segkd.ablation.tables import arm_table, dataset_table, to_latex, to_markdown, to_rich
 from segkd.disk import write_whole
@@ -30,7 +30,7 @@ def report(rows: Sequence[Row], wanted: Namespace, out: Path | None, console: Co
     if not chosen:
         there = sorted({row.split for row in rows})
         raise InputError(f"--split {split}: no cell has scores of it. There are: {', '.join(there)}.")
-    scores = wanted.scores or _defined(chosen)
+    scores = wanted.scores or _defined(chosen, split)
     baseline = wanted.baseline or chosen[0].arm
     comparisons = [compare(chosen, split, score, baseline) for score in scores]
     parts = [dataset_table(chosen, comparison) for comparison in comparisons]
@@ -59,11 +59,17 @@ def split_of(rows: Sequence[Row], wanted: str | None) -> str:
     return wanted or next((name for name in ("test", "val", "") if name in there), "train")
 
 
-def _defined(rows: Sequence[Row]) -> list[str]:
+def _defined(rows: Sequence[Row], split: str) -> list[str]:
     for names in PREFERRED:
         if all(not math.isnan(row.scores[name]) for row in rows for name in names):
             return list(names)
-    return [name for name in SCORES if any(not math.isnan(row.scores[name]) for row in rows)][:2]
+    known = [name for name in EVERY if any(not math.isnan(row.scores.get(name, math.nan)) for row in rows)]
+    if not known:
+        raise InputError(
+            f"expected cells with a score on {split or 'their labels'} to compare, found none that is defined in any "
+            "of them: do the labels hold a pixel that counts? segkd evaluate tells."
+        )
+    return known[:2]
 
 
 def _write(

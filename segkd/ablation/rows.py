@@ -24,6 +24,9 @@ LENGTHS = frozenset({"hd95"})
 SLACK = 1e-6
 """Rounding by which a score may lie beyond 0..1."""
 
+BEYOND = frozenset({"e_max", "e_mean", "e_adaptive"})
+"""Scores that `pysod` divides by N - 1 pixels, not by N: up to 2 of an image of two."""
+
 COLUMNS = ("arm", "dataset", "seed", "split", *SCORES, "steps", "images", "seconds", "commit")
 
 
@@ -104,13 +107,15 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def refuse_wild(scores: Mapping[str, float], where: str) -> None:
-    """Raises InputError for a score beyond 0..1, or a length below 0; NaN is one that is not defined."""
+    """Raises InputError for a score beyond 0..1 (0..2 of `BEYOND`), or a length below 0; NaN is one that is not
+    defined."""
     for name, value in scores.items():
         if name in LENGTHS and (math.isnan(value) or 0 <= value < math.inf):
             continue
         if name in LENGTHS:
             raise InputError(f"{where}: {name}: expected pixels, 0 or more, found {value:.6g}.")
-        if not (math.isnan(value) or -SLACK <= value <= 1 + SLACK):
+        most = 2 if name in BEYOND else 1
+        if not (math.isnan(value) or -SLACK <= value <= most + SLACK):
             hint = " In per cent? Divide by 100." if 1 < value <= 100 else ""
             raise InputError(f"{where}: {name}: expected a share, 0..1, found {value:.6g}.{hint}")
 

@@ -151,6 +151,13 @@ def test_several_classes_are_compared_by_what_is_defined(tmp_path):
     assert "miou_dataset" in text and "f_mean" not in text
 
 
+def test_cells_without_any_score_are_refused_and_any_defined_one_is_taken(tmp_path):
+    nothing = [replace(one, scores=dict.fromkeys(SCORES, math.nan)) for one in ROWS]
+    with pytest.raises(InputError, match="expected cells with a score on test to compare, found none"):
+        said(nothing, tmp_path)
+    assert "hd95" in said([replace(one, scores={**one.scores, "hd95": 3.0}) for one in nothing], tmp_path)
+
+
 def test_one_seed_is_never_a_result(tmp_path):
     assert "readings, no result" in said([r for r in ROWS if r.seed == 0], tmp_path)
     assert "readings" not in said(ROWS, tmp_path)

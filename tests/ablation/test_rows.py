@@ -135,6 +135,15 @@ def test_a_score_beyond_its_range_is_refused_by_line_and_name(value, hint, file)
         read_rows(edited(file, repr(ROW.scores["f_mean"]), value))
 
 
+def test_alignment_above_1_is_a_score_of_pysod(tmp_path):
+    """It divides by one pixel fewer (docs/metrics.md); per cent are refused all the same."""
+    write_rows(tmp_path / "cells.csv", [replace(ROW, scores={**ROW.scores, "e_max": 1.00098})])
+    assert read_rows(tmp_path / "cells.csv")[0].scores["e_max"] == 1.00098
+    write_rows(tmp_path / "cells.csv", [replace(ROW, scores={**ROW.scores, "e_max": 91.0})])
+    with pytest.raises(InputError, match="e_max: expected a share"):
+        read_rows(tmp_path / "cells.csv")
+
+
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"null", b"a,b\n" * 3, b'"' * 200_000, b"\0" * 50])
 def test_files_that_are_none_are_named(content, tmp_path):
     (tmp_path / "rows.csv").write_bytes(content)
