@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from segkd.ablation.curves import Points, Record
+from segkd.ablation.rows import with_unit
 from segkd.ablation.statistics import Comparison
 from segkd.analysis.canvas import INK, Look, canvas, legend, look_of, save, style, words
 
@@ -43,7 +44,7 @@ def plot_curves(records: Sequence[Record], comparison: Comparison, folder: Path)
             axes.set_title(words(dataset, 40))
         for axes in panels[len(sets) :]:
             axes.set_axis_off()
-        panels[0].set_ylabel(f"{score} on val")
+        panels[0].set_ylabel(f"{with_unit(score)} on val")
         title = f"{score} on val while training: mean over the seeds that all have, and single trainings"
         figure.suptitle(title, size=11, color=INK, x=0.01, ha="left")
         legend(figure, known)

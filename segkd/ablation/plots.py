@@ -19,8 +19,9 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextToPath
 
+from segkd.ablation.rows import with_unit
 from segkd.ablation.statistics import Comparison, Gain, Ranks
-from segkd.analysis.canvas import COLOURS, INK, Look, look_of, save
+from segkd.analysis.canvas import COLOURS, INK, Look, look_of, save, without_warnings
 
 WIDTH = 8.0
 """Inches; the PNG has 200 pixels to an inch and is still read at half of that, 800 pixels."""
@@ -47,7 +48,8 @@ class _Mark:
 
 def write_plots(comparison: Comparison, folder: Path) -> list[Path]:
     """Draws what can be drawn of a comparison; the files written."""
-    drawn = [draw(comparison, folder) for draw in (plot_gain, plot_cost_gain, plot_critical_difference)]
+    with without_warnings():
+        drawn = [draw(comparison, folder) for draw in (plot_gain, plot_cost_gain, plot_critical_difference)]
     return [path for paths in drawn if paths for path in paths]
 
 
@@ -206,7 +208,7 @@ def _gain_label(comparison: Comparison, better: str) -> str:
     # the title has the whole name
     named = comparison.baseline.replace("$", r"\$") if len(comparison.baseline) <= 24 else "baseline"
     order = f"arm - {named}" if comparison.sign > 0 else f"{named} - arm"
-    return f"gain in {comparison.score}, {order} ({better} is better)"
+    return f"gain in {with_unit(comparison.score)}, {order} ({better} is better)"
 
 
 def _levels(groups: Sequence[tuple[int, int]]) -> list[int]:

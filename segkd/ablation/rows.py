@@ -120,6 +120,11 @@ def refuse_wild(scores: Mapping[str, float], where: str) -> None:
             raise InputError(f"{where}: {name}: expected a share, 0..1, found {value:.6g}.{hint}")
 
 
+def with_unit(score: str) -> str:
+    """A score as an axis names it, with its unit where it has one."""
+    return f"{score} (pixels)" if score in LENGTHS else score
+
+
 def _row(path: Path, number: int, line: dict[str, str]) -> Row:
     if None in line:
         raise InputError(f"{path}, line {number}: expected as many cells as columns, found more (a decimal comma?).")

@@ -6,8 +6,9 @@ pyplot and its global state. This module imports matplotlib: import it where a f
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -101,9 +102,20 @@ def save(figure: Figure, folder: Path, name: str) -> Path:
     return png
 
 
-def style() -> AbstractContextManager[None]:
+@contextmanager
+def style() -> Iterator[None]:
     """A context in which figures are drawn."""
-    return matplotlib.rc_context(STYLE)
+    with matplotlib.rc_context(STYLE), without_warnings():
+        yield
+
+
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """A context in which letters that the font lacks (Chinese names) are boxes in a PNG, and are themselves in an SVG,
+    without a warning for each letter and each time that it is measured."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph .* missing from font")
+        yield
 
 
 def words(text: str, width: int) -> str:

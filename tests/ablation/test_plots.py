@@ -77,6 +77,11 @@ def test_every_picture_is_there_in_both_forms_and_holds_every_name(tmp_path, arm
             assert (edges == 255).all(), f"{path.name}: something runs over the edge"
 
 
+def test_names_that_the_font_lacks_are_drawn_without_a_warning(tmp_path):
+    values = dict(zip(("plain", "方法", "ours"), random_values(3, 2, 3).values()))
+    assert len(plots.write_plots(compare(make_rows(values), "test", "f_mean", "plain"), tmp_path)) == 6
+
+
 def test_the_same_comparison_gives_the_same_files_and_leaves_the_settings_alone(tmp_path):
     before = dict(matplotlib.rcParams)
     first = plots.write_plots(comparison_of(3), tmp_path / "a")
@@ -89,10 +94,11 @@ def test_the_same_comparison_gives_the_same_files_and_leaves_the_settings_alone(
 
 
 def test_the_gain_picture_shows_every_pair_mean_and_interval_and_says_which_way_is_better(drawn):
-    for score, order in (("f_mean", "arm - plain"), ("mae", "plain - arm")):
+    named = (("f_mean", "f_mean, arm - plain"), ("mae", "mae, plain - arm"), ("hd95", "hd95 (pixels), plain - arm"))
+    for score, label in named:
         comparison = comparison_of(3, score=score)
         axes = drawn(comparison)[f"gain_{score}"].axes[0]
-        assert axes.get_xlabel() == f"gain in {score}, {order} (right is better)"
+        assert axes.get_xlabel() == f"gain in {label} (right is better)"
         assert not axes.xaxis_inverted(), "right must be better"
         shown = [tuple(line.get_xdata()) for line in axes.lines]
         for arm in comparison.arms[1:]:
