@@ -57,7 +57,7 @@ def plot_maps(groups: Sequence[Group]) -> Figure:
             if row == len(groups) - 1:
                 bar = figure.colorbar(drawn, ax=panels[:, column], location="bottom", aspect=12, pad=0.01)
                 _label_ends(bar, norms[column])
-        panels[row, 0].set_ylabel(words(one.name, 22))
+        panels[row, 0].set_ylabel(words(one.name, 18), size=9)  # more would run into the rows beside it
     figure.supxlabel("horizontal frequency, upwards vertical frequency, cycles per pixel; colour: mean power", size=10)
     return figure
 
@@ -92,7 +92,10 @@ def plot_dct(groups: Sequence[Group]) -> Figure:
 
 def plot_heatmap(groups: Sequence[Group]) -> Figure | None:
     """Effect of single waves, measured, against what the gradient says of them; None where none was measured."""
-    found = [(one.name, run.heatmap) for one in groups for run in one.runs if run.heatmap is not None]
+    found = [
+        (f"{one.name}, seed {run.seed}" if len(one.runs) > 1 else one.name, run.heatmap)
+        for one in groups for run in one.runs if run.heatmap is not None
+    ]  # fmt: skip
     if not found:
         return None
     columns = min(len(found), 3)
@@ -105,7 +108,7 @@ def plot_heatmap(groups: Sequence[Group]) -> Figure | None:
             continue
         name, heatmap = found[number]
         drawn = _draw_heatmap(axes, heatmap)
-        axes.set_title(f"{words(name, 34)}\nSpearman {spearman(heatmap.gradient, heatmap.gain):.2f}\n"
+        axes.set_title(f"{words(name, 28)}\nSpearman {spearman(heatmap.gradient, heatmap.gain):.2f}\n"
                        f"{len(heatmap.radii)} waves, {heatmap.images} images")  # fmt: skip
         axes.set_xlabel("gradient")
         if number % columns == 0:

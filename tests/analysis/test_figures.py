@@ -9,7 +9,7 @@ from PIL import Image
 
 from segkd.analysis.canvas import COLOURS, looks, save, style, words
 from segkd.analysis.figures import draw_figures
-from segkd.analysis.maps import full_plane, plot_heatmap, spearman
+from segkd.analysis.maps import full_plane, plot_heatmap, plot_maps, spearman
 from segkd.analysis.plots import plot_outline, plot_overview, plot_reliance
 from segkd.analysis.summary import group
 from segkd.analysis.training import plot_learning
@@ -123,6 +123,24 @@ def test_rank_correlation():
     assert spearman(a, np.exp(a)) == pytest.approx(1) and spearman(a, -a) == pytest.approx(-1)
     assert spearman(a, np.array([1.0, 2, 4, 3])) == pytest.approx(0.8)  # 1 - 6 * 2 / (4 * 15)
     assert math.isnan(spearman(a, np.ones(4)))
+
+
+def test_long_names_run_into_nothing_and_seeds_are_told_apart(make_evidence):
+    name = "frequency_stage_with_a_very_long_name_方"
+    groups = group([make_evidence(name, seed, heatmap=True) for seed in range(3)])
+    with style():
+        waves, planes = plot_heatmap(groups), plot_maps([*groups, *group([make_evidence("b" * 30)])])
+        for figure in (waves, planes):
+            figure.draw_without_rendering()
+    *panels, bar = waves.axes
+    titles = [axes._left_title for axes in panels]
+    assert [title.get_text().replace("\n", "")[: len(name) + 8] for title in titles] == [
+        f"{name}, seed {n}" for n in range(3)
+    ]
+    ends = [axes.get_window_extent().x0 for axes in [*panels[1:], bar]]
+    assert all(title.get_window_extent().x1 < end for title, end in zip(titles, ends))
+    upper, lower = (planes.axes[row * 6].yaxis.label.get_window_extent() for row in (0, 1))
+    assert upper.y0 > lower.y1
 
 
 def test_names_are_broken_behind_signs_and_dollars_stay_dollars():
