@@ -10,6 +10,7 @@ from torch import Tensor
 
 from segkd.analysis.evidence import HeatMap
 from segkd.analysis.reliance import contrasts
+from segkd.metrics.rows import mean_defined
 from segkd.models.network import Network
 from segkd.types import Batch
 
@@ -82,7 +83,7 @@ class WaveProbe:
             np.hypot(fy[rows], fx[columns]),
             np.sqrt(np.square(gains).mean(axis=0)),
             np.sqrt(gradients.mean(axis=0)),
-            np.nanmean(drops, axis=0),
+            np.array([mean_defined(column) for column in drops.T]),
             len(gains),
         )
 

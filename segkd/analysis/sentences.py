@@ -69,7 +69,9 @@ def wrong(group: Group) -> Sentence:
     grey = int((~group.representable).sum())
     note = f"; {grey} bands lie beyond the decoder's stride" if grey else ""
     return Sentence(
-        f"OUTPUT, {group.name}: relative error (1: knows nothing of the band) {', '.join(values)}{note}.", "measured"
+        f"OUTPUT, {group.name}: relative error (1: knows nothing of the band) "
+        f"{', '.join(values) or 'of no band, as none is both in the labels and within reach of the decoder'}{note}.",
+        "measured",
     )
 
 
@@ -110,7 +112,7 @@ def control(group: Group) -> Sentence:
     return Sentence(
         f"INPUT, {group.name}: the gradient's highest band is {_spread(trained[there]):.1f} times its lowest, and "
         f"{_spread(blank[there]):.1f} times in the same network with random weights; Spearman of the two profiles "
-        f"{rho:.2f}{own}.",
+        f"{_rho(rho)}{own}.",
         "measured",
     )
 
@@ -123,7 +125,7 @@ def checked(group: Group) -> Sentence:
     said = "bear out" if rho >= BORNE_OUT else "do not bear out"
     return Sentence(
         f"INPUT, {group.name}: {len(maps[0].gain)} single waves on {maps[0].images} images {said} the order that the "
-        f"gradient tells: Spearman {rho:.2f} with the change of the margin, {drop:.2f} with the loss of IoU.",
+        f"gradient tells: Spearman {_rho(rho)} with the change of the margin, {_rho(drop)} with the loss of IoU.",
         "measured",
     )
 
@@ -201,6 +203,10 @@ def _spread(values: np.ndarray) -> float:
 
 def _ends(low: float, high: float, form: str = ".2f") -> str:
     return "" if np.isnan(low) or np.isnan(high) else f" [{low:{form}}, {high:{form}}]"
+
+
+def _rho(value: float) -> str:
+    return "undefined" if np.isnan(value) else f"{value:.2f}"
 
 
 def _band(number: int | np.integer) -> str:

@@ -26,7 +26,7 @@ def analyse_tables(arguments: list[str]) -> int:
     notes = table_notes(options.run)
     path = options.out or options.run / "tables.png"
     draw_tables(notes, path)
-    print(f"{len(notes)} validations drawn: {path}")
+    print(f"{len(notes)} validation{'' if len(notes) == 1 else 's'} drawn: {path}")
     return 0
 
 

@@ -29,11 +29,12 @@ def test_on_a_linear_filter_waves_and_gradient_agree():
     network = Filter(2, torch.randn(3, 3, generator=torch.Generator().manual_seed(1)))
     image, label = torch.rand(6, 3, 8, 8), torch.zeros(6, 8, 8, dtype=torch.long)
     batch = Batch(image, image, label, None, tuple("abcdef"))
-    probe = WaveProbe((8, 8), 10**4, 0.05, lambda logits, batch: np.zeros(len(logits)))
+    probe = WaveProbe((8, 8), 10**4, 0.05, lambda logits, batch: np.full(len(logits), np.nan))
     found = sensitivity(network, image, label, range(6))
     probe.measure(network, batch, found.logits, found.power, range(6))
     heat = probe.result()
     assert len(heat.gain) == 8 * 5 - 1 and heat.images == 6
+    assert np.isnan(heat.drop).all()  # no image has a score: no loss is defined, and nothing is warned of
     # signs per channel are random, so single waves scatter around the sum over channels
     assert spearman(heat.gain, heat.gradient) > 0.9
     assert abs(np.log(heat.gain / heat.gradient).mean()) < 0.15

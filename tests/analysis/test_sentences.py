@@ -141,6 +141,14 @@ def test_waves_bear_out_the_gradient_or_not(make_evidence):
     assert "do not bear out" in checked(group([replace(run, heatmap=wrong_way)])[0]).text
 
 
+def test_what_labels_without_foreground_leave_undefined_is_said_in_words(make_evidence):
+    run = make_evidence(heatmap=True)
+    nothing = {**run.energy, "label": run.energy["label"] * 0, "ceiling": run.energy["label"] * 0}
+    run = replace(run, energy=nothing, heatmap=replace(run.heatmap, drop=np.full(60, np.nan)))
+    assert "(1: knows nothing of the band) of no band, as none is both" in wrong(group([run])[0]).text
+    assert checked(group([run])[0]).text.endswith("undefined with the loss of IoU.")
+
+
 def test_groups_are_compared_by_images_and_seeds(make_evidence):
     halves = np.arange(1, 9) / 2
     base = [replace(make_evidence("base", seed), learning=learning(halves)) for seed in range(3)]
