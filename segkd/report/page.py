@@ -16,7 +16,7 @@ from segkd.experiment.folder import surroundings
 from segkd.metrics.meter import Meter
 from segkd.report.charts import Axis, line_chart
 from segkd.report.gallery import Piece, chosen, pieces
-from segkd.report.judging import Judged
+from segkd.report.judging import Judged, emptiness
 from segkd.report.tables import MEANINGS, class_key, confusions, domains, headline, scores
 from segkd.report.text import escape, table
 from segkd.types import printable
@@ -35,6 +35,7 @@ def page(judged: Judged, command: Sequence[str], number: int = 4) -> str:
         f"<h1>{escape(judged.title)}</h1>",
         f"<p>{escape(', '.join(f'{key} {value}' for key, value in judged.result['fingerprint'].items()))}</p>",
         _warnings(judged),
+        _doubts(meter),
         headline(meter),
         domains(meter),
         class_key(meter),
@@ -71,6 +72,12 @@ def _warnings(judged: Judged) -> str:
     counts = f"Images without scores: {len(judged.skipped)}. Predictions without a label: {len(judged.surplus)}."
     shown = " open" if len(lines) <= 5 else ""
     return f'<details class="warning"{shown}><summary>{counts}</summary><ul>{items}{rest}</ul></details>'
+
+
+def _doubts(meter: Meter) -> str:
+    """What makes the scores of little worth, as the console says it: a page is read without one."""
+    items = "".join(f"<li>{escape(sentence)}</li>" for sentence in emptiness(meter))
+    return f'<ul class="warning">{items}</ul>' if items else ""
 
 
 def _charts(meter: Meter) -> str:
@@ -188,7 +195,7 @@ def _learning(run: Path | None) -> str:
         terms = {name: _series(train, "terms", name) for name in train[-1]["terms"]}
         charts.append(line_chart("Training loss", step, Axis(""), terms | {"sum": _series(train, "loss")}))
         charts.append(line_chart("Learning rate", step, Axis(""), {"lr": _series(train, "lr")}))
-    for names in (("miou_image", "f_mean", "s_measure", "e_mean"), ("mae", "ber", "ece")):
+    for names in (("miou_image", "miou_dataset", "f_mean", "s_measure", "e_mean"), ("mae", "ber", "ece")):
         found = {name: _series(val, name) for name in names if any(line.get(name) is not None for line in val)}
         if found:
             charts.append(line_chart(f"Validation: {', '.join(found)}", step, Axis(""), found))

@@ -56,6 +56,19 @@ def test_names_and_settings_are_escaped_and_no_address_is_written(judged):
     assert "1 of 15 labels hold no foreground" in text
 
 
+def test_what_makes_scores_of_little_worth_stands_on_the_page(judged):
+    assert '<ul class="warning">' not in page(judged, ["segkd"])
+    meter = Meter(["background", "object"])
+    meter.add("00", count_binary(1 - sample(3).prediction, sample(3).label, 0.5))
+    text = page(replace(judged, meter=meter), ["segkd"])
+    assert '<ul class="warning"><li>inverted (1 - p), these predictions would have' in text
+
+
+def test_the_score_by_which_students_of_many_classes_are_kept_is_among_the_learning_curves(judged):
+    (judged.run / "metrics.jsonl").write_text('{"kind": "val", "step": 9, "miou_dataset": 0.5, "mae": null}\n')
+    assert "Validation: miou_dataset" in page(judged, ["segkd"])
+
+
 def shown(browser, column):
     return browser.js(f"[...document.querySelectorAll('#images tbody tr')].map(r => r.cells[{column}].textContent)")
 
@@ -130,6 +143,17 @@ def test_a_small_loss_under_corruptions_looks_small(judged):
     axis = max(float(height) for height in re.findall(r'class="grid"[^>]* y1="([\d.]+)"', chart))
     assert max(heights) - min(heights) < 0.1 * (axis - max(heights))  # from 0, a loss of .03 of .8
     assert "-0.0000" not in text
+
+
+def test_a_score_keeps_its_line_beside_a_long_name(judged, browser, tmp_path):
+    path, one = tmp_path / "report.html", sample(3)
+    meter = Meter(["background", "object"])
+    meter.add("a_photo_of_a_long_name_" * 9, count_binary(one.prediction, one.label, 0.5))
+    path.write_text(page(replace(judged, meter=meter, show=lambda id: one), ["segkd"]), encoding="utf-8")
+    browser.open(path)
+    height = "document.querySelector('.piece figcaption {}').getClientRects()[0].height"
+    assert browser.js("document.querySelector('.piece b').getClientRects().length") == 1
+    assert browser.js(height.format("b")) < 1.5 * browser.js(height.format("span"))
 
 
 def test_all_scores_are_in_sight_and_in_print(judged, browser, tmp_path):
