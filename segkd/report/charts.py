@@ -116,7 +116,8 @@ def _grid(box: Box, x: Axis, y: Axis) -> list[str]:
     middle = (box.left + WIDTH - RIGHT) / 2
     parts.append(f'<text x="{middle:.1f}" y="{HEIGHT - 6}" text-anchor="middle">{escape(x.text)}</text>')
     if y.text:
-        parts.append(f'<text x="{box.left + 4:.1f}" y="{TOP + 12}">{escape(y.text)}</text>')
+        # above the box: within it a line that begins high would cross the word
+        parts.append(f'<text x="{box.left:.1f}" y="{TOP - 3}">{escape(y.text)}</text>')
     return parts
 
 

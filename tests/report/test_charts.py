@@ -16,6 +16,13 @@ def test_a_chart_is_well_formed_and_within_its_box():
     assert len(numbers) == 8 and all(0 <= n <= 420 for n in numbers) and len(list(root.iter("path"))) == 2
 
 
+def test_no_line_crosses_the_name_of_the_axis():
+    unit = Axis("recall", 0.0, 1.0)
+    root = ElementTree.fromstring(line_chart("t", unit, Axis("precision", 0.0, 1.0), {"": ([0.0, 1.0], [1.0, 1.0])}))
+    (name,) = [text for text in root.iter("text") if text.text == "precision"]
+    assert 8 <= float(name.get("y")) < min(float(line.get("y1")) for line in root.iter("line"))
+
+
 def test_what_is_not_finite_breaks_the_line():
     text = line_chart("t", Axis("x"), Axis("y"), {"a": ([0.0, 1.0, 2.0, 3.0], [1.0, math.nan, 2.0, 3.0])})
     (path,) = ElementTree.fromstring(text).iter("path")
