@@ -162,11 +162,10 @@ def open_unlabelled(
     size = sum(image.nbytes for image in kept.values())
     where = f"cached in memory ({size / 1e9:.2f} GB)" if kept else "read from disk each time (data.cache_gb)"
     copies = f"left out as copies of images of a split: {len(files) - len(digests)}" * (len(digests) < len(files))
-    told = (f"{len(digests)} images without a label ({data.unlabelled}), {where}", copies, found.said)
-    about = "; ".join(filter(None, told))
+    told = f"{len(digests)} images without a label ({data.unlabelled}), {where}", copies, found.said
     notes = (found.passed, *(f"{data.unlabelled}: {note}" for note in notes_on_images(looks)))
     records = Records(NAME, tuple(digests), load, tuple(digests.values()))
-    return records, Findings(about, tuple(filter(None, notes)), size)
+    return records, Findings("; ".join(filter(None, told)), tuple(filter(None, notes)), size)
 
 
 def _digests_of_test(splits: Splits) -> set[str]:
