@@ -183,6 +183,8 @@ TABLES: dict[str, Callable[[], list[list[str]]]] = {
     "unlabelled": partial(readings, "unlabelled unlabelled_baseline unlabelled_larger unlabelled_same", "baseline"),
     "few": partial(summary, FEW.values()),
     "screen_few": partial(readings, "few_screen", BOTH),
+    "again_round": partial(pairs, "few_regions few_sets_regions few_again", "self_training_again", BOTH, "test"),
+    "damaged_val": partial(corrupted, "corruptions_few", BOTH, ["baseline"]),
     "why_few": partial(across, WHY, LOOKS, BOTH, "baseline"),
     **{name: partial(pairs, *what, "test") for name, (_, *what) in FEW.items() if name not in ("five_sets", "longer")},
     "scale": partial(readings, "scale", "from_0.4"),
