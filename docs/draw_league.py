@@ -142,6 +142,12 @@ FEW = {
     "over_control": ("with them over without them (H12)", "few_labelled few_regions", BOTH, ALONE),
     "longer": ("a plain baseline of three times the steps", "few_baseline few_longer", "longer", "baseline"),
     "over_longer": ("with them over that", "few_longer few_regions", BOTH, "longer"),
+    "again_round": (
+        "a second round over the first, four sets (H16)",
+        "few_regions few_sets_regions few_again",
+        "self_training_again",
+        BOTH,
+    ),
     "over_frskd": ("with them over FRSKD, five sets (H14)", VERSUS, BOTH, "frskd"),
     "larger_teacher": (
         "a teacher trained at 224 px, two sets (H10)",
@@ -183,7 +189,6 @@ TABLES: dict[str, Callable[[], list[list[str]]]] = {
     "unlabelled": partial(readings, "unlabelled unlabelled_baseline unlabelled_larger unlabelled_same", "baseline"),
     "few": partial(summary, FEW.values()),
     "screen_few": partial(readings, "few_screen", BOTH),
-    "again_round": partial(pairs, "few_regions few_sets_regions few_again", "self_training_again", BOTH, "test"),
     "damaged_val": partial(corrupted, "corruptions_few", BOTH, ["baseline"]),
     "why_few": partial(across, WHY, LOOKS, BOTH, "baseline"),
     **{name: partial(pairs, *what, "test") for name, (_, *what) in FEW.items() if name not in ("five_sets", "longer")},
