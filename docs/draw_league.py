@@ -70,6 +70,7 @@ HEADLINE = (
     ("mIoU, five sets damaged, frequency stage", ("corruptions_league",) * 2, "segkd_frequency", "mean", "miou_image"),
     ("mIoU, five sets, a tenth of the labels, self-training", (VERSUS, FIVE), BOTH, "test", "miou_image"),
     ("F-beta, the same", (VERSUS, FIVE), BOTH, "test", "f_mean"),
+    ("mIoU, the same, images damaged", ("corruptions_few_test",) * 2, BOTH, "mean", "miou_image"),
 )
 """What is said, where its rows over FRSKD and over the baseline are, of which arm, split and score."""
 
@@ -189,7 +190,10 @@ TABLES: dict[str, Callable[[], list[list[str]]]] = {
     "unlabelled": partial(readings, "unlabelled unlabelled_baseline unlabelled_larger unlabelled_same", "baseline"),
     "few": partial(summary, FEW.values()),
     "screen_few": partial(readings, "few_screen", BOTH),
-    "damaged_val": partial(corrupted, "corruptions_few", BOTH, ["baseline"]),
+    "damaged_val": partial(corrupted, "corruptions_few_val", BOTH, ["baseline"]),
+    "damaged_test": partial(corrupted, "corruptions_few_test", BOTH, ["baseline", "frskd"]),
+    **{f"stage_{part}": partial(corrupted, f"corruptions_few_stage_{part}", "self_training_stage", ["baseline", BOTH])
+       for part in ("val", "test")},
     "why_few": partial(across, WHY, LOOKS, BOTH, "baseline"),
     **{name: partial(pairs, *what, "test") for name, (_, *what) in FEW.items() if name not in ("five_sets", "longer")},
     "scale": partial(readings, "scale", "from_0.4"),
