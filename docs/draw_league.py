@@ -143,6 +143,12 @@ FEW = {
     "over_control": ("with them over without them (H12)", "few_labelled few_regions", BOTH, ALONE),
     "longer": ("a plain baseline of three times the steps", "few_baseline few_longer", "longer", "baseline"),
     "over_longer": ("with them over that", "few_longer few_regions", BOTH, "longer"),
+    "third": (
+        "a third of the labels (H15, not all of its ten pairs)",
+        "third_baseline third_regions",
+        BOTH,
+        "baseline",
+    ),
     "again_round": (
         "a second round over the first, four sets (H16)",
         "few_regions few_sets_regions few_again",
