@@ -1,8 +1,8 @@
 """Does a network that learned from images without a label know them better than its teacher does? Where an experiment
 hid their labels that can be asked: finished cells with `data.only_fold` are scored on the rest of the training split.
 
-    python benchmarks/other_images.py --grids GRID [GRID ...] --out FILE.csv [--data-root DIR] [--baseline ARM]
-    python benchmarks/other_images.py --scores FILE.csv [--baseline ARM]
+    python -m benchmarks.other_images --grids GRID [GRID ...] --out FILE.csv [--data-root DIR] [--baseline ARM]
+    python -m benchmarks.other_images --scores FILE.csv [--baseline ARM]
 
 Prints, by arm, scores and gains over the baseline paired by data set and seed (as `segkd compare FILE.csv --split
 train` does), and what it would say as a teacher, in per cent of the pixels: how many it is sure of (p of a class at
@@ -14,7 +14,7 @@ import argparse
 import csv
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from jsonargparse import Namespace
 from rich.console import Console
 from rich.table import Table
 
-from segkd.ablation.cell import read_state
+from benchmarks.corruptions import finished
 from segkd.ablation.comparison import report
 from segkd.ablation.rows import Row, read_rows, scores_of, write_rows
 from segkd.disk import write_whole
@@ -35,16 +35,6 @@ from segkd.types import InputError
 
 SURE = ("sure", "right_where_sure", "right_elsewhere")
 """Further columns of the file, shares of pixels."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A finished training of a grid."""
-
-    arm: str
-    dataset: str
-    seed: int
-    folder: Path
 
 
 @dataclass(frozen=True)
@@ -71,10 +61,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     file = options.scores or options.out
     readings = read(file) if file.is_file() else []
     console = Console(width=max(120, Console().width))
-    for cell in cells_of(options.grids or (), options.only):
-        if (cell.arm, cell.dataset, cell.seed) not in {(one.row.arm, *one.row.unit) for one in readings}:
-            console.print(f"{cell.dataset}/{cell.arm}/seed-{cell.seed}", markup=False)
-            readings.append(scored(cell, options.data_root))
+    done = {(one.row.arm, *one.row.unit) for one in readings}
+    for *cell, folder in (one for grid in options.grids or () for one in finished(grid)):
+        arm, dataset, seed = cell
+        if tuple(cell) not in done and (options.only is None or arm in options.only):
+            console.print(f"{dataset}/{arm}/seed-{seed}", markup=False)
+            readings.append(scored(folder, (arm, dataset, seed), options.data_root))
             write(file, readings)
     if not readings:
         raise SystemExit(
@@ -83,35 +75,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     show(readings, options.baseline, console)
 
 
-def cells_of(grids: Sequence[Path], only: Sequence[str] | None) -> Iterator[Cell]:
-    """The cells that are done."""
-    for state in (one for grid in grids for one in sorted((grid / "cells").glob("*/*/seed-*/cell.json"))):
-        folder, known = state.parent, read_state(state.parent)
-        arm, dataset = folder.parent.name, folder.parent.parent.name
-        if known is not None and known.status == "done" and (only is None or arm in only):
-            yield Cell(arm, dataset, int(folder.name.removeprefix("seed-")), folder)
-
-
-def scored(cell: Cell, root: Path | None) -> Reading:
+def scored(folder: Path, cell: tuple[str, str, int], root: Path | None) -> Reading:
     """The reading of one cell.
 
     Raises:
         InputError: it was trained on all images of its split.
     """
-    parser, said = training_parser(), ["--config", str(cell.folder / "config.yaml")]
-    said += [] if root is None else ["--data.root", str(root / cell.dataset)]
+    parser, said = training_parser(), ["--config", str(folder / "config.yaml")]
+    said += [] if root is None else ["--data.root", str(root / cell[1])]
     fold = parse(parser, said).data.only_fold
     if fold is None:
-        raise InputError(f"{cell.folder}: expected data.only_fold, which leaves images without a label, found none.")
+        raise InputError(f"{folder}: expected data.only_fold, which leaves images without a label, found none.")
     config = parse(
         parser, [*said, "--data.only_fold", "null", "--data.fold", str(list(fold)), "--data.unlabelled", "null"]
     )
     data = instantiate(parser, Namespace(data=config.data)).data
     accelerator, quiet = make_accelerator(config.engine), Console(file=io.StringIO())
-    model = opened(cell.folder / "run", str(accelerator.device), False, quiet)
+    model = opened(folder / "run", str(accelerator.device), False, quiet)
     records = open_split(data, "train", quiet, model.card.classes)
     meter = score_network(model.network, records, accelerator, Sight(data, model.card, 0.5))
-    row = Row(cell.arm, cell.dataset, cell.seed, "train", scores_of(meter.scores()), 0, 0, 0.0, "")
+    row = Row(*cell, "train", scores_of(meter.scores()), 0, 0, 0.0, "")
     return Reading(row, sure_of(meter))
 
 
